@@ -1,0 +1,170 @@
+"""The contract of every framework: a model, a training recipe, a clip, and the trace of a chunk."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from tasks.base import Batch
+
+Array = NDArray[Any]
+Weights = dict[str, Array]
+"""Named arrays in the shared layout that `frameworks.weights` documents."""
+
+Cell = Literal["rnn", "lstm", "gru"]
+Activation = Literal["tanh", "relu"]
+Loss = Literal["cross_entropy", "mse"]
+Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
+Device = Literal["cpu", "cuda"]
+Precision = Literal["float32", "float64"]
+
+MOMENTUM = 0.9
+RMSPROP_DECAY = 0.99
+RMSPROP_EPSILON = 1e-8
+ADAM_DECAYS = (0.9, 0.999)
+ADAM_EPSILON = 1e-8
+
+
+class UnsupportedError(RuntimeError):
+    """Something that this framework or this machine cannot do; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A recurrent network: an embedding where inputs are tokens, recurrent layers, an output layer.
+
+    Attributes:
+        cell: the recurrent cell of every layer.
+        activation: of the `rnn` cell; the others are tanh by definition.
+        layers: number of recurrent layers, at least 1.
+        hidden: units in each layer, and the width of the embedding.
+        features: width of one input step, or the size of the vocabulary where `tokens` is true.
+        tokens: whether inputs are integer tokens.
+        outputs: width of the output layer.
+        scored: S; the output layer runs on the last S steps alone.
+        loss: the loss over the scored steps.
+
+    """
+
+    cell: Cell
+    hidden: int
+    features: int
+    outputs: int
+    scored: int
+    loss: Loss
+    activation: Activation = "tanh"
+    layers: int = 1
+    tokens: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a combination that is no model."""
+        if self.cell != "rnn" and self.activation != "tanh":
+            message = f"activation {self.activation} is for cell rnn; {self.cell} is tanh by definition"
+            raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A gradient clip: `norm` scales the whole gradient, `value` cuts each element.
+
+    ``norm``: g * min(1, threshold / ||g||), the norm taken over all trained parameters.
+    ``value``: min(max(g, -threshold), threshold), element by element.
+    No clipping is the absence of a Clip, never a threshold of 0.
+    """
+
+    kind: Literal["norm", "value"]
+    threshold: float
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold that is not a positive finite number."""
+        if not (math.isfinite(self.threshold) and self.threshold > 0):
+            message = f"threshold must be a positive finite number, not {self.threshold}"
+            raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How the weights are updated: the optimizer, its learning rate, the clip.
+
+    The algebra is the same in every framework; decays and epsilons are this module's constants.
+    ``sgd``: w - lr g. ``momentum``: v = 0.9 v + g, w - lr v. ``rmsprop``: s = .99 s + .01 g²,
+    w - lr g / (sqrt(s) + 1e-8). ``adam`` (Kingma & Ba 2015): bias-corrected, epsilon outside the root.
+    """
+
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 3e-3
+    clip: Clip | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a learning rate that is not a positive finite number."""
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            message = f"learning_rate must be a positive finite number, not {self.learning_rate}"
+            raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trace:
+    """What one chunk of training steps left behind; every array is float64, [steps].
+
+    Attributes:
+        loss: mean loss of each batch before its update.
+        norm_before: global gradient norm before the clip.
+        norm_after: global gradient norm after the clip.
+        clipped: share of the gradient's elements that the clip changed, 0 to 1.
+        seconds: wall time of the chunk, from idle device to idle device.
+
+    """
+
+    loss: Array
+    norm_before: Array
+    norm_after: Array
+    clipped: Array
+    seconds: float
+
+
+class Framework(Protocol):
+    """One model in training. Every module in this folder has one class with this name.
+
+    Beside it the module declares, as literals that can be read without importing it:
+    ``PACKAGE``, the distribution that must be installed, and ``PATHS``, which maps device and cell
+    to the paths on offer, the default first.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        training: Training,
+        weights: Weights,
+        *,
+        device: Device,
+        dtype: Precision,
+        threads: int,
+        path: str,
+    ) -> None:
+        """Load the weights; raise `UnsupportedError` where the combination cannot run here."""
+        ...
+
+    def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
+        """Compile for these shapes without touching the state; return the seconds it took."""
+        ...
+
+    def train(self, batches: Sequence[Batch]) -> Trace:
+        """Do one update per batch, wait for the device once, at the end, and report."""
+        ...
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
+        ...
+
+    def weights(self) -> Weights:
+        """Return the current weights in the shared layout."""
+        ...
+
+    @staticmethod
+    def facts(device: Device) -> dict[str, str]:
+        """Return what a record should know: version, device name, precision settings."""
+        ...

@@ -1,0 +1,1 @@
+"""What came out: records, where they are kept, and the tables and figures made from them."""

@@ -1,0 +1,108 @@
+"""The record of one case: a flat, versioned row; and the curves that lie beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+SCHEMA = 1
+"""Version of the row; raised when a column changes its meaning."""
+
+METRIC = "metric."
+"""Prefix of the columns that hold a task's own metrics at the end of training."""
+
+TIMES = ("imports", "compile", "data", "training", "evaluation", "other")
+"""The kinds of wall time that a run is divided into; useful are training and evaluation."""
+
+Status = Literal["finished", "diverged"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one case gave, and everything that one needs to know to believe it or repeat it.
+
+    Identity (the case): task to path. Result: status to weights_sha256. Times in seconds of wall
+    time. Environment: the rest. None stands for "does not apply", and for a non-finite figure.
+    """
+
+    key: str
+    suite: str
+    schema: int = SCHEMA
+    # The case.
+    task: str
+    parameters: str  # the task's parameters as JSON, keys sorted
+    task_version: int
+    framework: str
+    cell: str
+    activation: str
+    layers: int
+    hidden: int
+    clip: str  # none, norm, value
+    threshold: float | None
+    optimizer: str
+    learning_rate: float
+    batch: int
+    steps: int
+    evaluate_every: int
+    seed: int
+    renumbering: int  # 0: as drawn; k > 0: the hidden units permuted by permutation k
+    device: str
+    dtype: str
+    mode: str
+    path: str
+    threads: int
+    # The result.
+    status: Status
+    diverged_at: int | None  # first step (from 1) with a non-finite loss or gradient norm
+    loss: float | None  # on the evaluation set, at the end
+    floor: float
+    metric: str  # the headline metric's name
+    score: float | None  # and its value at the end
+    solved: bool | None  # None where the task has no criterion
+    steps_to_solve: int | None
+    clip_fraction: float  # share of the steps on which the clip changed the gradient
+    clipped_elements: float  # mean share of the gradient's elements that it changed
+    norm_before_median: float | None
+    norm_before_max: float | None
+    steps_done: int  # less than steps where the case diverged
+    metrics: dict[str, float | None]
+    weights_sha256: str
+    # Times.
+    step_seconds: float  # median over chunks of a chunk's wall time divided by its steps
+    seconds_compile: float
+    seconds_data: float
+    seconds_training: float
+    seconds_evaluation: float
+    seconds_other: float
+    cpu_to_wall: float  # processor time over wall time while training
+    # The environment.
+    framework_version: str
+    kernel: str  # the recurrent kernel that ran
+    precision: str  # what float32 products really use (TF32 or not)
+    numerics: int  # version of our own numerical code
+    device_name: str
+    processor: str
+    cores: int
+    jobs: int  # worker processes that ran at the same time
+    python: str
+    numpy: str
+    platform: str
+    commit: str
+    command: str
+    started: str  # ISO 8601, UTC
+
+    @property
+    def skill(self) -> float | None:
+        """1 - loss / floor: 0 is trivial, 1 is perfect, None where the case diverged."""
+        return None if self.loss is None else 1 - self.loss / self.floor
+
+    def row(self) -> dict[str, Any]:
+        """Return the flat row: every field, each metric under its prefix, and the skill."""
+        row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "metrics"}
+        return row | {"skill": self.skill} | {METRIC + name: value for name, value in self.metrics.items()}
+
+
+def number(value: float) -> float | None:
+    """Return a finite number as it is, anything else as None."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,98 @@
+"""Where records are kept: one folder, one row a case, written once and atomically.
+
+    rows/KEY.json             the record, flat
+    curves/KEY.parquet        per training step: step, loss, norm_before, norm_after, clipped
+    evaluations/KEY.parquet   per evaluation: step, loss and the task's metrics
+    runs.jsonl                one line a run: its plan, failures and wall time by kind
+
+The row is written last: a case is finished when its row is there, and not before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from results.record import Record
+
+
+class StoreError(Exception):
+    """A folder that cannot hold, or does not hold, a result set; the message is one line."""
+
+
+class Store:
+    """A result set on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def create(self) -> None:
+        """Make the folder and its parts; raise `StoreError` where they cannot be written."""
+        try:
+            for part in ("rows", "curves", "evaluations"):
+                (self.folder / part).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            message = f"cannot write to {self.folder}: {error.strerror}"
+            raise StoreError(message) from error
+
+    def finished(self) -> set[str]:
+        """Return the keys of the cases that are done."""
+        return {path.stem for path in (self.folder / "rows").glob("*.json")}
+
+    def write(self, record: Record, curves: pd.DataFrame, evaluations: pd.DataFrame) -> None:
+        """Keep one finished case: its curves first, its row last, each file whole or not at all."""
+        _atomically(self.folder / "curves" / f"{record.key}.parquet", lambda path: _parquet(curves, path))
+        _atomically(self.folder / "evaluations" / f"{record.key}.parquet", lambda path: _parquet(evaluations, path))
+        text = json.dumps(record.row(), indent=1, allow_nan=False) + "\n"
+        _atomically(self.folder / "rows" / f"{record.key}.json", lambda path: path.write_text(text))
+
+    def rows(self) -> pd.DataFrame:
+        """Return all rows, one a case, sorted by key; raise `StoreError` where there are none."""
+        paths = sorted((self.folder / "rows").glob("*.json"))
+        if not paths:
+            message = f"no results in {self.folder}"
+            raise StoreError(message)
+        return pd.DataFrame([json.loads(path.read_text()) for path in paths])
+
+    def curves(self, key: str) -> pd.DataFrame:
+        """Return the per-step curves of one case."""
+        return pd.read_parquet(self.folder / "curves" / f"{key}.parquet")
+
+    def evaluations(self, key: str) -> pd.DataFrame:
+        """Return the evaluations of one case."""
+        return pd.read_parquet(self.folder / "evaluations" / f"{key}.parquet")
+
+    def log(self, run: dict[str, Any]) -> None:
+        """Add one run's line: what it planned, what failed, and where its wall time went."""
+        with (self.folder / "runs.jsonl").open("a") as file:
+            file.write(json.dumps(run, allow_nan=False) + "\n")
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the runs' lines, oldest first; an empty list where none was logged."""
+        path = self.folder / "runs.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _parquet(frame: pd.DataFrame, path: Path) -> None:
+    frame.to_parquet(path, compression="zstd", index=False)
+
+
+def _atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place and move it there, so that no reader sees half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        write(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""What is to be learned: one task, one file, one class called ``Task``."""

@@ -1,0 +1,143 @@
+"""The contract of every task: a batch of NumPy arrays, a floor, metrics, and when it is solved."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Predict = Callable[[Array], Array]
+"""Maps inputs [batch, time, ...] to scores [batch, scored, outputs] (logits, or values for MSE)."""
+
+EVALUATION_EXAMPLES = 1_000
+"""Size of the fixed evaluation set of a synthetic task."""
+
+EVALUATION_BATCH = 250
+"""Every evaluation call has this many rows, so that one compiled shape serves them all."""
+
+
+class TaskError(ValueError):
+    """A parameter that a task cannot have; the message is one line that says what is allowed."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """One batch of examples.
+
+    Attributes:
+        inputs: [batch, time, features] float32, or [batch, time] int32 tokens.
+        targets: [batch, scored] int32 classes, or [batch, scored, outputs] float32 values.
+        mask: [batch, scored] float32, 1 where the position counts in the loss.
+
+    """
+
+    inputs: Array
+    targets: Array
+    mask: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Task(abc.ABC):
+    """A learning problem; the fields of a subclass are the task's parameters.
+
+    A subclass is a frozen dataclass named ``Task`` in a file of its own: the file's name is the
+    task's name. Every field has a default, and ``__post_init__`` raises `TaskError` on a value
+    that makes no task.
+    """
+
+    version: ClassVar[int]
+    """Raised when the data, the floor or the metrics change: older rows are then stale."""
+
+    loss: ClassVar[Literal["cross_entropy", "mse"]]
+    """The loss, averaged over the positions that the mask counts."""
+
+    unit: ClassVar[str]
+    """Unit of the loss: ``nats`` a symbol, or squared units of the target."""
+
+    metric: ClassVar[str]
+    """Name of the headline metric, one of the keys that `evaluate` returns."""
+
+    tokens: ClassVar[bool] = False
+    """Whether the inputs are integer tokens, which the model embeds."""
+
+    @property
+    @abc.abstractmethod
+    def features(self) -> int:
+        """Width of one input step, or the size of the vocabulary where `tokens` is true."""
+
+    @property
+    @abc.abstractmethod
+    def outputs(self) -> int:
+        """Number of classes, or of predicted values."""
+
+    @property
+    @abc.abstractmethod
+    def length(self) -> int:
+        """Number of input steps of every example."""
+
+    @property
+    @abc.abstractmethod
+    def scored(self) -> int:
+        """S: the last S steps are scored, and the output layer runs on those alone."""
+
+    @property
+    @abc.abstractmethod
+    def floor(self) -> float:
+        """Loss of the best predictor that ignores the input's long dependency."""
+
+    @abc.abstractmethod
+    def batches(self, seed: int, size: int) -> Iterator[Batch]:
+        """Yield training batches of `size` examples without end; the same seed, the same bytes."""
+
+    @abc.abstractmethod
+    def evaluation(self) -> Batch:
+        """Return the fixed evaluation set, which no training seed ever touches."""
+
+    @abc.abstractmethod
+    def evaluate(self, predict: Predict, *, thorough: bool = False) -> dict[str, float]:
+        """Measure a model on the evaluation set.
+
+        Returns ``loss`` and the task's own metrics. With `thorough` (the end of training) the
+        slow ones too, such as those that need greedy decoding.
+        """
+
+    @abc.abstractmethod
+    def solved(self, metrics: dict[str, float]) -> bool | None:
+        """Say whether these metrics meet the task's criterion; None where the task has none."""
+
+
+def generator(purpose: Literal["training", "evaluation", "permutation"], seed: int = 0) -> np.random.Generator:
+    """Return the random stream of one purpose; streams of different purposes never meet.
+
+    The purpose and the seed are separate words of NumPy's spawn key, so that no training seed
+    can equal the evaluation stream.
+    """
+    word = {"training": 0, "evaluation": 1, "permutation": 2}[purpose]
+    return np.random.default_rng(np.random.SeedSequence(entropy=20_260_101, spawn_key=(word, seed)))
+
+
+def in_batches(predict: Predict, inputs: Array) -> Array:
+    """Predict a whole set in calls of `EVALUATION_BATCH` rows, the last one padded with row 0."""
+    total = len(inputs)
+    missing = -total % EVALUATION_BATCH
+    padded = np.concatenate([inputs, np.repeat(inputs[:1], missing, axis=0)]) if missing else inputs
+    parts = [predict(padded[at : at + EVALUATION_BATCH]) for at in range(0, len(padded), EVALUATION_BATCH)]
+    return np.concatenate(parts)[:total]
+
+
+def cross_entropy(scores: Array, targets: Array) -> Array:
+    """Return the negative log-likelihood in nats, [batch, scored], of logits [batch, scored, classes]."""
+    logits = scores.astype(np.float64)
+    logits -= logits.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(logits, targets[..., None].astype(np.int64), axis=-1)[..., 0]
+    return np.asarray(np.log(np.exp(logits).sum(axis=-1)) - chosen)
+
+
+def masked_mean(values: Array, mask: Array) -> float:
+    """Average `values` over the positions that `mask` counts."""
+    return float((values * mask).sum(dtype=np.float64) / mask.sum(dtype=np.float64))
