@@ -131,7 +131,8 @@ class Framework(Protocol):
 
     Beside it the module declares, as literals that can be read without importing it:
     ``PACKAGE``, the distribution that must be installed, and ``PATHS``, which maps device and cell
-    to the paths on offer, the default first.
+    to the paths on offer, the default first; and ``configure(device, threads)``, which sets up the
+    process once and raises `UnsupportedError` where the device is not there.
     """
 
     def __init__(
@@ -162,6 +163,11 @@ class Framework(Protocol):
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
+        ...
+
+    @property
+    def kernel(self) -> str:
+        """The recurrent kernel that runs, in words."""
         ...
 
     @staticmethod

@@ -1,0 +1,1 @@
+"""How it is measured: suites expand into cases, workers turn cases into records."""

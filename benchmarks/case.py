@@ -1,0 +1,139 @@
+"""One point of the matrix: hashable, serialisable, and checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import json
+from typing import Any
+
+from benchmarks import plugins
+from frameworks.base import Activation, Cell, Clip, Device, Model, Optimizer, Precision, Training
+from results.record import SCHEMA
+from tasks.base import Task
+
+NUMERICS = 1
+"""Version of our own numerical code; raised when a change moves numbers. Part of every key."""
+
+Scalar = int | float | str | bool | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is trained, by whom, and how; one case gives one record and its curves.
+
+    Attributes:
+        task: a file in ``tasks/``; `parameters` are its own, as (name, value) pairs sorted by name.
+        framework: a file in ``frameworks/``; `path` is one of those that it offers.
+        clip: ``none``, ``norm`` or ``value``; `threshold` is None for ``none`` and only then.
+        steps: training steps, a multiple of `evaluate_every`, the steps between two evaluations.
+        seed: of the initial weights and of the training data.
+        renumbering: 0, or the number of the permutation that renumbers the hidden units.
+
+    """
+
+    task: str
+    parameters: tuple[tuple[str, Scalar], ...] = ()
+    framework: str
+    cell: Cell
+    activation: Activation = "tanh"
+    layers: int = 1
+    hidden: int = 64
+    clip: str = "none"
+    threshold: float | None = None
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 3e-3
+    batch: int = 32
+    steps: int = 1_000
+    evaluate_every: int = 100
+    seed: int = 0
+    renumbering: int = 0
+    device: Device = "cpu"
+    dtype: Precision = "float32"
+    mode: str = "matched"
+    path: str
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no case, with one line that says why."""
+        if (self.clip == "none") != (self.threshold is None):
+            message = "clip none takes no threshold" if self.clip == "none" else f"clip {self.clip} needs a threshold"
+            raise plugins.UsageError(message)
+        if self.steps % self.evaluate_every:
+            message = f"steps must be a multiple of evaluate_every ({self.evaluate_every}), not {self.steps}"
+            raise plugins.UsageError(message)
+        offered = plugins.paths(self.framework, self.device, self.cell)
+        if self.path not in offered:
+            where = f"{self.framework} {self.cell} on {self.device}"
+            message = f"unknown path {self.path!r} for {where}; allowed: {', '.join(offered)}"
+            raise plugins.UsageError(message)
+        try:
+            self.training()
+            self.model()
+        except ValueError as error:
+            raise plugins.UsageError(str(error)) from error
+
+    def load(self) -> Task:
+        """Return the task; raise `TaskError` where its parameters make none."""
+        return load_task(self.task, self.parameters)
+
+    def model(self) -> Model:
+        """Return the network that fits the task."""
+        task = self.load()
+        return Model(
+            cell=self.cell,
+            activation=self.activation,
+            layers=self.layers,
+            hidden=self.hidden,
+            features=task.features,
+            tokens=task.tokens,
+            outputs=task.outputs,
+            scored=task.scored,
+            loss=task.loss,
+        )
+
+    def training(self) -> Training:
+        """Return the recipe: optimizer, learning rate and clip."""
+        limit = None
+        if self.threshold is not None:
+            limit = Clip("value" if self.clip == "value" else "norm", self.threshold)
+        return Training(self.optimizer, self.learning_rate, limit)
+
+    def key(self) -> str:
+        """Return the name of the record: a hash of everything that can change the result."""
+        facts = dataclasses.asdict(self) | {
+            "task_version": type(self.load()).version,
+            "framework_version": plugins.version(self.framework),
+            "numerics": NUMERICS,
+            "schema": SCHEMA,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def label(self) -> str:
+        """Return a line for people: what tells this case from its neighbours."""
+        parameters = " ".join(f"{name}={value}" for name, value in self.parameters)
+        clip = self.clip if self.threshold is None else f"{self.clip} {self.threshold:g}"
+        parts = [self.task, parameters, self.framework, self.cell, f"clip {clip}", self.optimizer]
+        copy = f" renumbering {self.renumbering}" if self.renumbering else ""
+        return " ".join(part for part in parts if part) + f" {self.learning_rate:g} seed {self.seed}{copy}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the case as JSON has it."""
+        return dataclasses.asdict(self) | {"parameters": dict(self.parameters)}
+
+    @staticmethod
+    def from_json(fields: dict[str, Any]) -> Case:
+        """Return the case that `to_json` described."""
+        return Case(**(fields | {"parameters": tuple(sorted(fields["parameters"].items()))}))
+
+
+@functools.cache
+def load_task(name: str, parameters: tuple[tuple[str, Scalar], ...]) -> Task:
+    """Return a task with these parameters, the same object every time; its data are loaded once."""
+    kind: type[Task] = importlib.import_module(f"tasks.{name}").Task
+    names = [field.name for field in dataclasses.fields(kind)]
+    for parameter, _ in parameters:
+        plugins.known(f"parameter of task {name}", parameter, names)
+    return kind(**dict(parameters))  # type: ignore[arg-type]

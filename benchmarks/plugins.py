@@ -1,0 +1,83 @@
+"""What there is: tasks, frameworks and suites, found by their files and read without importing them."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITES = Path(__file__).resolve().parent / "suites"
+
+TASK, FRAMEWORK = "Task", "Framework"
+
+
+class UsageError(Exception):
+    """Something that the user asked for and that cannot be; one line, exit status 2."""
+
+
+def tasks() -> list[str]:
+    """Return the names of the tasks: the files in ``tasks/`` that define a class ``Task``."""
+    return [path.stem for path in sorted((ROOT / "tasks").glob("*.py")) if path.stem != "base" and _defines(path, TASK)]
+
+
+def frameworks() -> list[str]:
+    """Return the names of the frameworks: the files in ``frameworks/`` that define a class ``Framework``."""
+    paths = sorted((ROOT / "frameworks").glob("*.py"))
+    return [path.stem for path in paths if path.stem != "base" and _defines(path, FRAMEWORK)]
+
+
+def suites() -> list[str]:
+    """Return the names of the suites: the TOML files in ``benchmarks/suites/``."""
+    return [path.stem for path in sorted(SUITES.glob("*.toml"))]
+
+
+def summary(folder: str, name: str) -> str:
+    """Return the first line of a plug-in's docstring."""
+    docstring = ast.get_docstring(_parsed(ROOT / folder / f"{name}.py")) or ""
+    return docstring.partition("\n")[0]
+
+
+def package(framework: str) -> str:
+    """Return the distribution that a framework needs."""
+    return str(_literal(framework, "PACKAGE"))
+
+
+def version(framework: str) -> str | None:
+    """Return the installed version of a framework's distribution, or None."""
+    try:
+        return importlib.metadata.version(package(framework))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def paths(framework: str, device: str, cell: str) -> tuple[str, ...]:
+    """Return the paths that a framework offers for a cell on a device, its default first."""
+    return tuple(_literal(framework, "PATHS")[device][cell])
+
+
+def known(kind: str, name: str, names: list[str]) -> str:
+    """Return `name` if it is one of `names`; raise `UsageError` with what is allowed otherwise."""
+    if name not in names:
+        message = f"unknown {kind} {name!r}; allowed: {', '.join(names)}"
+        raise UsageError(message)
+    return name
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def _defines(path: Path, name: str) -> bool:
+    return any(isinstance(node, ast.ClassDef) and node.name == name for node in _parsed(path).body)
+
+
+def _literal(framework: str, name: str) -> Any:
+    for node in _parsed(ROOT / "frameworks" / f"{framework}.py").body:
+        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets):
+            return ast.literal_eval(node.value)
+    message = f"frameworks/{framework}.py declares no {name}"
+    raise AttributeError(message)

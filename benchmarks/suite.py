@@ -1,0 +1,253 @@
+"""Suites as data: a TOML file is checked with pydantic and expanded into cases.
+
+A suite has a `description`, `defaults`, and `[[block]]` tables. Every field of a block may hold one
+value or a list of values; the block stands for their product. `defaults` fills what a block leaves out.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from benchmarks import plugins
+from benchmarks.case import Case, Scalar
+from frameworks.base import Activation, Cell, Device, Optimizer, Precision
+from tasks.base import TaskError
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
+Count = Annotated[int, Field(ge=0)]
+
+
+def _many(kind: Any) -> Any:
+    """A field that takes one value or a list of at least one."""
+    return Annotated[list[kind], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class ClipAxis(BaseModel):
+    """One kind of clip and its ladder of thresholds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    kind: Literal["none", "norm", "value"]
+    threshold: _many(Positive) | None = None  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ClipAxis:
+        if self.kind == "none" and self.threshold is not None:
+            message = "clip none takes no threshold"
+            raise ValueError(message)
+        if self.kind != "none" and self.threshold is None:
+            message = f"clip {self.kind} needs a threshold"
+            raise ValueError(message)
+        return self
+
+    def points(self) -> list[tuple[str, float | None]]:
+        """Return (kind, threshold) for each rung of the ladder."""
+        return [(self.kind, None if rung is None else float(rung)) for rung in self.threshold or [None]]
+
+
+class Block(BaseModel):
+    """A product of axes; the axes of the matrix and nothing else."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    task: _many(str)  # type: ignore[valid-type]
+    parameters: dict[str, _many(Scalar)] = {}  # type: ignore[valid-type]
+    framework: _many(str)  # type: ignore[valid-type]
+    cell: _many(Cell)  # type: ignore[valid-type]
+    activation: _many(Activation) = ["tanh"]  # type: ignore[valid-type]
+    layers: _many(PositiveInt) = [1]  # type: ignore[valid-type]
+    hidden: _many(PositiveInt) = [64]  # type: ignore[valid-type]
+    clip: _many(ClipAxis) = [ClipAxis(kind="none")]  # type: ignore[valid-type]
+    optimizer: _many(Optimizer) = ["adam"]  # type: ignore[valid-type]
+    learning_rate: _many(Positive) = [3e-3]  # type: ignore[valid-type]
+    batch: _many(PositiveInt) = [32]  # type: ignore[valid-type]
+    steps: _many(PositiveInt) = [1_000]  # type: ignore[valid-type]
+    evaluate_every: PositiveInt = 100
+    seed: _many(Count) = [0]  # type: ignore[valid-type]
+    renumbering: _many(Count) = [0]  # type: ignore[valid-type]
+    dtype: _many(Precision) = ["float32"]  # type: ignore[valid-type]
+    mode: Literal["matched"] = "matched"
+    path: dict[str, str] = {}
+
+    def cases(self, *, device: Device, threads: int) -> Iterator[Case]:
+        """Yield the block's cases; frameworks and cells change slowest, seeds fastest."""
+        parameters = [
+            tuple(sorted(zip(self.parameters, values, strict=True)))
+            for values in itertools.product(*self.parameters.values())
+        ]
+        clips = [point for axis in self.clip for point in axis.points()]
+        axes = (
+            self.framework,
+            self.task,
+            parameters,
+            self.cell,
+            self.activation,
+            self.layers,
+            self.hidden,
+            self.optimizer,
+            self.batch,
+            self.steps,
+            self.dtype,
+            clips,
+            self.learning_rate,
+            self.renumbering,
+            self.seed,
+        )
+        for point in itertools.product(*axes):
+            (framework, task, chosen, cell, activation, layers, hidden, optimizer, batch, steps, dtype) = point[:11]
+            (clip, threshold), learning_rate, renumbering, seed = point[11:]
+            plugins.known("task", task, plugins.tasks())
+            plugins.known("framework", framework, plugins.frameworks())
+            yield Case(
+                task=task,
+                parameters=chosen,
+                framework=framework,
+                cell=cell,
+                activation=activation,
+                layers=layers,
+                hidden=hidden,
+                clip=clip,
+                threshold=threshold,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                batch=batch,
+                steps=steps,
+                evaluate_every=self.evaluate_every,
+                seed=seed,
+                renumbering=renumbering,
+                device=device,
+                dtype=dtype,
+                mode=self.mode,
+                path=self.path.get(framework) or plugins.paths(framework, device, cell)[0],
+                threads=threads,
+            )
+
+
+class Suite(BaseModel):
+    """A named matrix: the union of its blocks."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    description: str
+    defaults: dict[str, Any] = {}
+    block: Annotated[list[Block], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("block"), list):
+            filled = [data.get("defaults", {}) | block if isinstance(block, dict) else block for block in data["block"]]
+            return data | {"block": filled}
+        return data
+
+    def cases(self, *, device: Device = "cpu", threads: int = 1) -> list[Case]:
+        """Return every case once, in order; raise `UsageError` where one cannot be."""
+        try:
+            cases = [case for block in self.block for case in block.cases(device=device, threads=threads)]
+        except TaskError as error:
+            raise plugins.UsageError(str(error)) from error
+        return list(dict.fromkeys(cases))
+
+
+def load(name: str) -> Suite:
+    """Read a suite by its name, or by the path of a TOML file; raise `UsageError` on any fault."""
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = plugins.SUITES / f"{plugins.known('suite', name, plugins.suites())}.toml"
+    try:
+        return Suite.model_validate(tomllib.loads(path.read_text()))
+    except OSError as error:
+        message = f"cannot read suite {path}: {error.strerror}"
+        raise plugins.UsageError(message) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"suite {path.name} is no TOML: {error}"
+        raise plugins.UsageError(message) from error
+    except ValidationError as error:
+        raise plugins.UsageError(f"suite {path.name}: {_first_fault(error)}") from error
+
+
+def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:
+    """Keep the cases that meet every KEY=VALUE; values of the same key are alternatives."""
+    wanted: dict[str, list[str]] = {}
+    for text in only:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            message = f"--only takes KEY=VALUE, not {text!r}"
+            raise plugins.UsageError(message)
+        wanted.setdefault(key, []).append(value)
+    _check_threshold(wanted)
+    described = [(case, _facts(case)) for case in cases]
+    keys = sorted({key for _, facts in described for key in facts})
+    for key, values in wanted.items():
+        plugins.known("key", key, keys)
+        there = sorted({facts[key] for _, facts in described if key in facts}, key=_by_number)
+        for value in values:
+            if key in {"task", "framework"}:
+                plugins.known(key, value, getattr(plugins, f"{key}s")())
+            if _normal(value) not in there:
+                message = f"suite {suite} has no case with {key}={value}; it has: {', '.join(there)}"
+                raise plugins.UsageError(message)
+    chosen = [
+        case
+        for case, facts in described
+        if all(facts.get(key) in {_normal(value) for value in values} for key, values in wanted.items())
+    ]
+    if not chosen:
+        message = f"suite {suite} has no case with {' and '.join(only)}"
+        raise plugins.UsageError(message)
+    return chosen
+
+
+def _check_threshold(wanted: dict[str, list[str]]) -> None:
+    for value in wanted.get("threshold", []):
+        try:
+            threshold = float(value)
+        except ValueError:
+            threshold = math.nan
+        if not (math.isfinite(threshold) and threshold > 0):
+            message = f"threshold must be a positive finite number, not {value}"
+            raise plugins.UsageError(message)
+        if wanted.get("clip") == ["none"]:
+            message = f"clip none takes no threshold, so clip=none and threshold={value} contradict each other"
+            raise plugins.UsageError(message)
+
+
+def _facts(case: Case) -> dict[str, str]:
+    fields = case.to_json()
+    parameters = fields.pop("parameters")
+    return {key: _normal(value) for key, value in (fields | parameters).items() if value is not None}
+
+
+def _normal(value: Scalar) -> str:
+    """Write a value as one text, so that 1, 1.0 and "1.00" are the same."""
+    try:
+        return f"{float(value):g}" if not isinstance(value, bool) and value is not None else str(value).lower()
+    except ValueError:
+        return str(value)
+
+
+def _by_number(text: str) -> tuple[float, str]:
+    try:
+        return float(text), text
+    except ValueError:
+        return math.inf, text
+
+
+def _first_fault(error: ValidationError) -> str:
+    """Put pydantic's first complaint into one line: where, what, and what was found."""
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        names = Block.model_fields if fault["loc"][0] == "block" else Suite.model_fields
+        return f"unknown key {where}; allowed: {', '.join(names)}"
+    found = "" if isinstance(fault["input"], dict | list) else f", not {fault['input']!r}"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{found}"

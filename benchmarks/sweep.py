@@ -1,0 +1,271 @@
+"""Many cases into a store: resumable, a live process a framework, nothing finished is ever lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks import environment, plugins
+from benchmarks.case import NUMERICS, Case
+from benchmarks.live import CaseFailedError, Live, StartError
+from results.record import TIMES, Record, number
+from results.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A case that gave no record, and why."""
+
+    case: Case
+    reason: str
+
+
+@dataclasses.dataclass
+class Report:
+    """How a run ended; what it says is also a line in the store's log of runs."""
+
+    planned: int
+    done_before: int
+    finished: int
+    failed: list[Failure]
+    wall_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The cases of a run, and which of them the store has already."""
+
+    cases: dict[str, Case]
+    done: set[str]
+
+    @property
+    def missing(self) -> dict[str, Case]:
+        """The cases that are still to be run, by key."""
+        return {key: case for key, case in self.cases.items() if key not in self.done}
+
+
+Lane = tuple[str, str, int, str]
+"""What a worker process is kept for: framework, device, threads, dtype."""
+
+
+def plan(cases: list[Case], store: Store) -> Plan:
+    """Name every case by its key and find out which are done."""
+    keyed = {case.key(): case for case in cases}
+    return Plan(keyed, store.finished() & keyed.keys())
+
+
+def check(cases: list[Case]) -> None:
+    """Refuse what cannot run here: a framework that is not installed, a device that is not there."""
+    for framework in dict.fromkeys(case.framework for case in cases):
+        if plugins.version(framework) is None:
+            message = f"framework {framework} is not installed: it needs the package {plugins.package(framework)}"
+            raise plugins.UsageError(message)
+
+
+def preflight(cases: list[Case], log: Path) -> None:
+    """Start each framework once on its device, so that a missing GPU is said before anything runs."""
+    for framework, device in dict.fromkeys((case.framework, case.device) for case in cases):
+        worker = Live(framework, device, 1, log / f"{framework}.log")
+        try:
+            worker.start()
+        except StartError as error:
+            message = f"--device {device}: {error}"
+            raise plugins.UsageError(message) from error
+        finally:
+            worker.stop()
+
+
+class Sweep:
+    """One run: lanes of cases, each lane a worker process, up to `jobs` lanes at a time."""
+
+    def __init__(self, chosen: Plan, store: Store, *, suite: str, command: str, jobs: int) -> None:
+        self.plan, self.store, self.suite, self.command, self.jobs = chosen, store, suite, command, jobs
+        self.environment = environment.facts()
+        self.events: queue.Queue[Callable[[], None] | BaseException] = queue.Queue()
+        self.workers: list[Live] = []
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+        self.seconds = dict.fromkeys(TIMES, 0.0)
+        self.failed: list[Failure] = []
+        self.finished = 0
+
+    def run(
+        self,
+        progress: Callable[[Case, int], None],
+        ended: Callable[[Case, str], None],
+    ) -> Report:
+        """Run what is missing; `progress` hears of steps, `ended` of each case, both in this thread."""
+        began = time.perf_counter()
+        started = _now()
+        lanes = self._lanes()
+        waiting: queue.Queue[list[tuple[str, Case]]] = queue.Queue()
+        for lane in lanes:
+            waiting.put(lane)
+        threads = [
+            threading.Thread(target=self._drain, args=(waiting, progress, ended), daemon=True)
+            for _ in range(min(self.jobs, len(lanes)))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._hear(threads)
+        finally:
+            self.stopping.set()
+            with self.lock:
+                for worker in self.workers:
+                    worker.stop()
+            wall = time.perf_counter() - began
+            self._log(started, wall)
+        return Report(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+
+    def _lanes(self) -> list[list[tuple[str, Case]]]:
+        lanes: dict[Lane, list[tuple[str, Case]]] = {}
+        for key, case in self.plan.missing.items():
+            lanes.setdefault((case.framework, case.device, case.threads, case.dtype), []).append((key, case))
+        return list(lanes.values())
+
+    def _hear(self, threads: list[threading.Thread]) -> None:
+        """Handle what the lanes report, until all have ended; Ctrl-C reaches this thread alone."""
+        while any(thread.is_alive() for thread in threads) or not self.events.empty():
+            try:
+                event = self.events.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            event()
+
+    def _drain(
+        self,
+        waiting: queue.Queue[list[tuple[str, Case]]],
+        progress: Callable[[Case, int], None],
+        ended: Callable[[Case, str], None],
+    ) -> None:
+        """Run lane after lane until none waits."""
+        while not self.stopping.is_set():
+            try:
+                lane = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._serve(lane, progress, ended)
+            except Exception as error:  # noqa: BLE001 - it is raised again in the main thread
+                self.events.put(error)
+
+    def _serve(
+        self,
+        lane: list[tuple[str, Case]],
+        progress: Callable[[Case, int], None],
+        ended: Callable[[Case, str], None],
+    ) -> None:
+        began = time.perf_counter()
+        first = lane[0][1]
+        worker = Live(
+            first.framework, first.device, first.threads, self.store.folder / "logs" / f"{first.framework}.log"
+        )
+        with self.lock:
+            self.workers.append(worker)
+        claimed = dict.fromkeys(TIMES, 0.0)
+        try:
+            for key, case in lane:
+                if self.stopping.is_set():
+                    return
+                self._ask(worker, key, case, claimed, progress, ended)
+        finally:
+            worker.stop()
+            claimed["imports"] = worker.imports
+            # What no case claims is bookkeeping of ours: pipes, JSON, waiting for a turn.
+            claimed["other"] += time.perf_counter() - began - sum(claimed.values())
+            with self.lock:
+                for kind, seconds in claimed.items():
+                    self.seconds[kind] += seconds
+
+    def _ask(
+        self,
+        worker: Live,
+        key: str,
+        case: Case,
+        claimed: dict[str, float],
+        progress: Callable[[Case, int], None],
+        ended: Callable[[Case, str], None],
+    ) -> None:
+        """Have one case run and pass on what came of it."""
+        started = _now()
+        try:
+            answer = worker.ask(
+                {"do": "run", "case": case.to_json()},
+                lambda steps: self.events.put(lambda: progress(case, steps)),
+            )
+        except (CaseFailedError, StartError) as error:
+            if not self.stopping.is_set():
+                reason = str(error)
+                self.events.put(lambda: self._fail(case, reason, ended))
+            return
+        outcome = answer["outcome"]
+        for kind, seconds in outcome["seconds"].items():
+            claimed[kind] += seconds
+        facts = worker.facts | {"started": started}
+        self.events.put(lambda: self._keep(key, case, outcome, facts, ended))
+
+    def _keep(
+        self,
+        key: str,
+        case: Case,
+        outcome: dict[str, Any],
+        facts: dict[str, str],
+        ended: Callable[[Case, str], None],
+    ) -> None:
+        """Write one finished case to the store."""
+        record = to_record(
+            key,
+            case,
+            outcome,
+            facts | self.environment | {"suite": self.suite, "command": self.command, "jobs": self.jobs},
+        )
+        self.store.write(record, pd.DataFrame(outcome["curves"]), pd.DataFrame(outcome["evaluations"]))
+        self.finished += 1
+        skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
+        ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
+
+    def _fail(self, case: Case, reason: str, ended: Callable[[Case, str], None]) -> None:
+        self.failed.append(Failure(case, reason))
+        ended(case, f"failed: {reason}")
+
+    def _log(self, started: str, wall: float) -> None:
+        self.store.log(
+            {
+                "started": started,
+                "command": self.command,
+                "planned": len(self.plan.cases),
+                "done_before": len(self.plan.done),
+                "finished": self.finished,
+                "failed": [{"case": failure.case.label(), "reason": failure.reason} for failure in self.failed],
+                "wall_seconds": wall,
+                "jobs": self.jobs,
+                "seconds": self.seconds,
+            }
+        )
+
+
+def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> Record:
+    """Join what was asked, what came out and where it ran into one record."""
+    asked = case.to_json() | {"parameters": json.dumps(dict(case.parameters), sort_keys=True)}
+    result = dict(outcome["result"])
+    for name in ("loss", "score", "norm_before_median", "norm_before_max"):
+        result[name] = None if result[name] is None else number(result[name])
+    result["metrics"] = {name: number(value) for name, value in result["metrics"].items()}
+    seconds = {f"seconds_{kind}": value for kind, value in outcome["seconds"].items()}
+    return Record(key=key, numerics=NUMERICS, **(asked | result | seconds | facts))
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,251 @@
+"""PyTorch: its native recurrent layers, run step by step (eager).
+
+Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
+
+from frameworks import base
+from frameworks.base import Array, Clip, Model, Optimizer, Training, Weights
+from tasks.base import Batch
+
+PACKAGE = "torch"
+PATHS = {
+    "cpu": {"rnn": ("eager",), "lstm": ("eager",), "gru": ("eager",)},
+    "cuda": {"rnn": ("cudnn", "eager"), "lstm": ("cudnn", "eager"), "gru": ("cudnn", "eager")},
+}
+
+SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
+LAYERS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+
+type_of = {"float32": torch.float32, "float64": torch.float64}
+
+
+@functools.cache
+def configure(device: str, threads: int) -> None:
+    """Set the threads and the precision, once a process; float32 products are full float32."""
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(threads)
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            message = "PyTorch finds no CUDA GPU on this machine"
+            raise base.UnsupportedError(message)
+        torch.backends.cudnn.deterministic = True
+
+
+class Network(torch.nn.Module):
+    """An embedding for tokens, the native recurrent layers, a linear output on the last S steps."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.embedding = torch.nn.Embedding(model.features, model.hidden) if model.tokens else None
+        width = model.hidden if model.tokens else model.features
+        activation = {"nonlinearity": model.activation} if model.cell == "rnn" else {}
+        self.recurrent = LAYERS[model.cell](width, model.hidden, model.layers, **activation)
+        self.output = torch.nn.Linear(model.hidden, model.outputs)
+        if model.cell != "gru":
+            # The layer has two bias vectors where one is enough: the second stays zero, untrained.
+            for layer in range(model.layers):
+                getattr(self.recurrent, f"bias_hh_l{layer}").requires_grad_(requires_grad=False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Map inputs [time, batch, ...] to scores [S, batch, outputs]."""
+        if self.embedding is not None:
+            inputs = self.embedding(inputs)
+        states, final = self.recurrent(inputs)  # states [time, batch, H], final state(s) [layers, batch, H]
+        if self.model.scored == 1:
+            final = final[0] if self.model.cell == "lstm" else final
+            return self.output(final[-1:])  # type: ignore[no-any-return]
+        return self.output(states[-self.model.scored :])  # type: ignore[no-any-return]
+
+
+def loss_of(model: Model, scores: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Average the loss over the positions that count; scores [S, batch, outputs], mask [S, batch]."""
+    if model.loss == "cross_entropy":
+        each = functional.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(mask)
+    else:
+        each = (scores - targets).square().mean(dim=-1)
+    return (each * mask).sum() / mask.sum()
+
+
+def clip(
+    kind: str, gradients: Sequence[torch.Tensor], threshold: float
+) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Clip the gradient; return it with the norm before, the norm after and the share clipped.
+
+    A norm that is not finite turns every gradient NaN, whether there is a clip or not.
+    """
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    before = flat.square().sum().sqrt()
+    poison = torch.where(before.isfinite(), 1.0, torch.nan).to(flat.dtype)
+    if kind == "value":
+        clipped = (flat.abs() > threshold).to(flat.dtype).mean()
+        flat = flat.clamp(-threshold, threshold) * poison
+        after = flat.square().sum().sqrt()
+    else:
+        scale = (threshold / before).clamp(max=1.0) * poison
+        clipped = (before > threshold).to(flat.dtype)
+        flat = flat * scale
+        after = before * scale
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    return [part.view_as(like) for part, like in zip(parts, gradients, strict=True)], before, after, clipped
+
+
+def update(
+    optimizer: Optimizer,
+    weights: list[torch.Tensor],
+    gradients: list[torch.Tensor],
+    slots: list[list[torch.Tensor]],
+    steps: list[torch.Tensor],
+    learning_rate: float,
+) -> None:
+    """Update weights and slots in place by PyTorch's own functional optimizers."""
+    plain = {"weight_decay": 0.0, "maximize": False}
+    if optimizer in {"sgd", "momentum"}:
+        buffers = list(slots[0]) if optimizer == "momentum" else [None] * len(weights)
+        decay = base.MOMENTUM if optimizer == "momentum" else 0.0
+        # A zero buffer at the start makes the first step v = g, as the algebra has it.
+        sgd(weights, gradients, buffers, lr=learning_rate, momentum=decay, dampening=0.0, nesterov=False, **plain)
+    elif optimizer == "rmsprop":
+        constants = {"alpha": base.RMSPROP_DECAY, "eps": base.RMSPROP_EPSILON, "momentum": 0.0, "centered": False}
+        rmsprop(weights, gradients, slots[0], [], [], steps, lr=learning_rate, **constants, **plain)
+    else:
+        first, second = base.ADAM_DECAYS
+        constants = {"beta1": first, "beta2": second, "eps": base.ADAM_EPSILON, "amsgrad": False}
+        adam(weights, gradients, *slots, [], steps, fused=True, lr=learning_rate, **constants, **plain)
+
+
+class Framework:
+    """One model in training, in PyTorch; see `frameworks.base.Framework`."""
+
+    def __init__(
+        self,
+        model: Model,
+        training: Training,
+        weights: Weights,
+        *,
+        device: base.Device,
+        dtype: base.Precision,
+        threads: int,
+        path: str,
+    ) -> None:
+        configure(device, threads)
+        torch.backends.cudnn.enabled = path == "cudnn"
+        self.model, self.training, self.path = model, training, path
+        self.device, self.dtype = torch.device(device), type_of[dtype]
+        self.network = Network(model).to(self.device, self.dtype)
+        with torch.no_grad():
+            for name, value in to_native(model, weights).items():
+                self.network.get_parameter(name).copy_(torch.from_numpy(value))
+        self.trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.slots = [[torch.zeros_like(w) for w in self.trained] for _ in range(SLOTS[training.optimizer])]
+        self.steps = [torch.zeros((), device=self.device) for _ in self.trained]
+
+    def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
+        """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
+        start = time.perf_counter()
+        stacked = self._stacked(batches[:1])
+        self._gradients(*(part[0] for part in stacked))
+        self.predict(inputs)
+        return time.perf_counter() - start
+
+    def train(self, batches: Sequence[Batch]) -> base.Trace:
+        """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
+        start = time.perf_counter()
+        limit: Clip | None = self.training.clip
+        kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
+        rows = []
+        for inputs, targets, mask in zip(*self._stacked(batches), strict=True):
+            loss, gradients = self._gradients(inputs, targets, mask)
+            with torch.no_grad():
+                gradients, before, after, clipped = clip(kind, gradients, threshold)
+                update(
+                    self.training.optimizer,
+                    self.trained,
+                    gradients,
+                    self.slots,
+                    self.steps,
+                    self.training.learning_rate,
+                )
+            rows.append(torch.stack([loss, before, after, clipped]))
+        figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
+        return base.Trace(*figures.T, seconds=time.perf_counter() - start)
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
+        with torch.inference_mode():
+            scores = self.network(self._tensor(inputs).transpose(0, 1).contiguous())
+        return np.asarray(scores.transpose(0, 1).cpu().numpy())
+
+    def weights(self) -> Weights:
+        """Return the current weights in the shared layout."""
+        native = {name: value.detach().cpu().numpy() for name, value in self.network.named_parameters()}
+        return to_shared(self.model, native)
+
+    @property
+    def kernel(self) -> str:
+        """The recurrent kernel that runs."""
+        return "cuDNN" if self.path == "cudnn" else "ATen"
+
+    @staticmethod
+    def facts(device: base.Device) -> dict[str, str]:
+        """Return the version, the device's name and the precision of float32 products."""
+        name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+        return {"framework_version": torch.__version__, "device_name": name, "precision": "float32, TF32 off"}
+
+    def _gradients(
+        self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        loss = loss_of(self.model, self.network(inputs), targets, mask)
+        return loss.detach(), torch.autograd.grad(loss, self.trained)
+
+    def _stacked(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Copy a chunk to the device at once, time-major: [steps, time, batch, ...]."""
+        stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
+        inputs, targets, mask = (self._tensor(stack).transpose(1, 2).contiguous() for stack in stacks)
+        return inputs, targets, mask
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else torch.int64)
+
+
+def to_native(model: Model, weights: Weights) -> Weights:
+    """Name and shape shared weights as PyTorch does: transposed kernels, two biases a layer."""
+    native = {"output.weight": weights["output.kernel"].T, "output.bias": weights["output.bias"]}
+    if model.tokens:
+        native["embedding.weight"] = weights["embedding"]
+    for layer in range(model.layers):
+        native[f"recurrent.weight_ih_l{layer}"] = weights[f"layer{layer}.input"].T
+        native[f"recurrent.weight_hh_l{layer}"] = weights[f"layer{layer}.recurrent"].T
+        bias = weights[f"layer{layer}.bias"]
+        rows = bias if model.cell == "gru" else (bias, np.zeros_like(bias))
+        native[f"recurrent.bias_ih_l{layer}"], native[f"recurrent.bias_hh_l{layer}"] = rows
+    return {name: np.ascontiguousarray(value) for name, value in native.items()}
+
+
+def to_shared(model: Model, native: Weights) -> Weights:
+    """Bring PyTorch's weights back to the shared layout."""
+    weights = {"output.kernel": native["output.weight"].T, "output.bias": native["output.bias"]}
+    if model.tokens:
+        weights["embedding"] = native["embedding.weight"]
+    for layer in range(model.layers):
+        weights[f"layer{layer}.input"] = native[f"recurrent.weight_ih_l{layer}"].T
+        weights[f"layer{layer}.recurrent"] = native[f"recurrent.weight_hh_l{layer}"].T
+        first, second = native[f"recurrent.bias_ih_l{layer}"], native[f"recurrent.bias_hh_l{layer}"]
+        weights[f"layer{layer}.bias"] = np.stack([first, second]) if model.cell == "gru" else first
+    return {name: np.array(value) for name, value in weights.items()}

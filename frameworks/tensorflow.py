@@ -1,0 +1,286 @@
+"""TensorFlow: Keras' native recurrent layers, a chunk of steps in one graph, with XLA or without.
+
+Read it beside `pytorch.py`: the same names in the same order, so that a diff shows what differs.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from frameworks import base
+from frameworks.base import Array, Clip, Model, Optimizer, Training, Weights
+from tasks.base import Batch
+
+PACKAGE = "tensorflow"
+PATHS = {
+    "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
+    "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},
+}
+
+SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
+LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+
+Tensors = list[Any]
+"""Tensors of one framework, which publishes no types."""
+
+
+@functools.cache
+def configure(device: str, threads: int) -> None:
+    """Set the threads and the precision, once a process; float32 products are full float32."""
+    tf.get_logger().setLevel("ERROR")  # it counts our programs, which share names, as needless retracing
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
+    if device == "cuda":
+        if not tf.config.list_physical_devices("GPU"):
+            message = "TensorFlow finds no CUDA GPU on this machine"
+            raise base.UnsupportedError(message)
+        tf.config.experimental.enable_op_determinism()
+
+
+class Network:
+    """An embedding for tokens, the native recurrent layers, a linear output on the last S steps.
+
+    The weights are arguments, not state: one compiled program serves every case of its shape.
+    """
+
+    def __init__(self, model: Model, dtype: str, path: str) -> None:
+        self.model = model
+        activation = {"activation": model.activation} if model.cell == "rnn" else {"use_cudnn": path == "cudnn"}
+        self.recurrent = []
+        for layer in range(model.layers):
+            every_step = layer < model.layers - 1 or model.scored > 1
+            width = model.hidden if layer or model.tokens else model.features
+            built = LAYERS[model.cell](model.hidden, return_sequences=every_step, dtype=dtype, **activation)
+            built.build((None, None, width))
+            self.recurrent.append(built)
+
+    def __call__(self, weights: Tensors, inputs: Any) -> Any:
+        """Map inputs [batch, time, ...] to scores [batch, S, outputs]."""
+        *recurrent, kernel, bias = weights
+        if self.model.tokens:
+            inputs = tf.gather(recurrent.pop(0), inputs)
+        states = inputs
+        for layer, built in enumerate(self.recurrent):
+            fixed = [variable.value for variable in built.non_trainable_variables]
+            states, _ = built.stateless_call(recurrent[3 * layer : 3 * layer + 3], fixed, states)
+        states = states[:, tf.newaxis] if self.model.scored == 1 else states[:, -self.model.scored :]
+        return tf.matmul(states, kernel) + bias
+
+
+def loss_of(model: Model, scores: Any, targets: Any, mask: Any) -> Any:
+    """Average the loss over the positions that count; scores [batch, S, outputs], mask [batch, S]."""
+    if model.loss == "cross_entropy":
+        each = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, scores)
+    else:
+        each = tf.reduce_mean(tf.square(scores - targets), axis=-1)
+    return tf.reduce_sum(each * mask) / tf.reduce_sum(mask)
+
+
+def clip(kind: str, gradients: Tensors, threshold: Any) -> tuple[Tensors, Any, Any, Any]:
+    """Clip the gradient; return it with the norm before, the norm after and the share clipped.
+
+    A norm that is not finite turns every gradient NaN, whether there is a clip or not.
+    """
+    before = norm_of(gradients)
+    poison = tf.where(tf.math.is_finite(before), tf.ones_like(before), tf.cast(np.nan, before.dtype))
+    if kind == "value":
+        count = sum(gradient.shape.num_elements() for gradient in gradients)
+        beyond = [tf.reduce_sum(tf.cast(tf.abs(gradient) > threshold, before.dtype)) for gradient in gradients]
+        clipped = tf.add_n(beyond) / count
+        gradients = [tf.clip_by_value(gradient, -threshold, threshold) * poison for gradient in gradients]
+        return gradients, before, norm_of(gradients), clipped
+    scale = tf.minimum(tf.ones_like(before), threshold / before) * poison
+    clipped = tf.cast(before > threshold, before.dtype)
+    return [gradient * scale for gradient in gradients], before, before * scale, clipped
+
+
+def norm_of(gradients: Tensors) -> Any:
+    """Return the global norm: the root of the plain sum of squares."""
+    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
+
+
+def update(
+    optimizer: Optimizer,
+    weights: Tensors,
+    gradients: Tensors,
+    slots: list[Tensors],
+    steps: Any,
+    learning_rate: Any,
+) -> tuple[Tensors, list[Tensors]]:
+    """Return updated weights and slots, by PyTorch's algebra written out."""
+    if optimizer == "sgd":
+        changes = gradients
+    elif optimizer == "momentum":
+        changes = [base.MOMENTUM * v + g for v, g in zip(slots[0], gradients, strict=True)]
+        slots = [changes]
+    elif optimizer == "rmsprop":
+        decay, epsilon = base.RMSPROP_DECAY, base.RMSPROP_EPSILON
+        squares = [decay * s + (1 - decay) * g * g for s, g in zip(slots[0], gradients, strict=True)]
+        changes = [g / (tf.sqrt(s) + epsilon) for g, s in zip(gradients, squares, strict=True)]
+        slots = [squares]
+    else:
+        (first, second), epsilon = base.ADAM_DECAYS, base.ADAM_EPSILON
+        means = [first * m + (1 - first) * g for m, g in zip(slots[0], gradients, strict=True)]
+        squares = [second * v + (1 - second) * g * g for v, g in zip(slots[1], gradients, strict=True)]
+        # In float32, 1 - 0.999 would lose four digits: the corrections are float64 scalars.
+        power = tf.cast(steps, tf.float64)
+        shrink = tf.cast(1 - tf.constant(first, tf.float64) ** power, learning_rate.dtype)
+        spread = tf.cast(tf.sqrt(1 - tf.constant(second, tf.float64) ** power), learning_rate.dtype)
+        changes = [m / shrink / (tf.sqrt(v) / spread + epsilon) for m, v in zip(means, squares, strict=True)]
+        slots = [means, squares]
+    return [w - learning_rate * c for w, c in zip(weights, changes, strict=True)], slots
+
+
+@functools.cache
+def program(
+    model: Model, optimizer: Optimizer, kind: str, dtype: str, path: str
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the compiled chunk and the compiled prediction, shared by every case of this kind.
+
+    Weights, slots, threshold and learning rate are run-time inputs: a ladder compiles once.
+    """
+    network = Network(model, dtype, path)
+
+    def step(weights: Tensors, slots: Any, steps: Any, batch: tuple[Any, Any, Any], threshold: Any, rate: Any) -> Any:
+        inputs, targets, mask = batch
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss = loss_of(model, network(weights, inputs), targets, mask)
+        # An embedding's gradient comes as slices, in which a token that occurs twice has two rows.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+        gradients, before, after, clipped = clip(kind, gradients, threshold)
+        weights, slots = update(optimizer, weights, gradients, slots, steps, rate)
+        return weights, slots, tf.stack([loss, before, after, clipped])
+
+    @tf.function(jit_compile=path == "xla", reduce_retracing=False)
+    def chunk(weights: Tensors, slots: Any, steps: Any, chunk: Any, threshold: Any, rate: Any, count: Any) -> Any:
+        inputs, targets, mask = chunk
+
+        def body(at: Any, weights: Tensors, slots: Any, figures: Any) -> Any:
+            batch = inputs[at], targets[at], mask[at]
+            weights, slots, row = step(weights, slots, steps + at + 1, batch, threshold, rate)
+            return at + 1, weights, slots, figures.write(at, row)
+
+        figures = tf.TensorArray(dtype, inputs.shape[0], element_shape=[4])
+        start = (tf.constant(0), weights, slots, figures)
+        _, weights, slots, figures = tf.while_loop(lambda at, *_: at < count, body, start, parallel_iterations=1)
+        return weights, slots, figures.stack()
+
+    return chunk, tf.function(network, jit_compile=path == "xla", reduce_retracing=False)
+
+
+class Framework:
+    """One model in training, in TensorFlow; see `frameworks.base.Framework`."""
+
+    def __init__(
+        self,
+        model: Model,
+        training: Training,
+        weights: Weights,
+        *,
+        device: base.Device,
+        dtype: base.Precision,
+        threads: int,
+        path: str,
+    ) -> None:
+        configure(device, threads)
+        self.model, self.training, self.path = model, training, path
+        self.device, self.dtype = "/GPU:0" if device == "cuda" else "/CPU:0", dtype
+        limit: Clip | None = training.clip
+        # No clip is a norm clip whose threshold is infinite, so that both share one program.
+        kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
+        self.chunk, self.scores = program(model, training.optimizer, kind, dtype, path)
+        native = to_native(model, weights)
+        self.names = list(native)
+        with tf.device(self.device):
+            self.trained = [self._tensor(value) for value in native.values()]
+            self.slots = [[tf.zeros_like(w) for w in self.trained] for _ in range(SLOTS[training.optimizer])]
+            self.steps = tf.constant(0)
+            self.threshold = tf.constant(threshold, dtype)
+            self.rate = tf.constant(training.learning_rate, dtype)
+
+    def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
+        """Trace and compile both programs with a chunk of no steps and a prediction thrown away."""
+        start = time.perf_counter()
+        with tf.device(self.device):
+            self._run(self._stacked(batches), 0)[2].numpy()
+        self.predict(inputs)
+        return time.perf_counter() - start
+
+    def train(self, batches: Sequence[Batch]) -> base.Trace:
+        """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
+        start = time.perf_counter()
+        with tf.device(self.device):
+            self.trained, self.slots, figures = self._run(self._stacked(batches), len(batches))
+            self.steps += len(batches)
+        rows = figures.numpy().astype(np.float64)  # the chunk's only sync point
+        return base.Trace(*rows.T, seconds=time.perf_counter() - start)
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
+        with tf.device(self.device):
+            return np.asarray(self.scores(self.trained, self._tensor(inputs)).numpy())
+
+    def weights(self) -> Weights:
+        """Return the current weights in the shared layout."""
+        values = (weight.numpy() for weight in self.trained)
+        return to_shared(self.model, dict(zip(self.names, values, strict=True)))
+
+    @property
+    def kernel(self) -> str:
+        """The recurrent kernel that runs."""
+        return {"cudnn": "cuDNN", "xla": "Keras loop, XLA", "graph": "Keras loop"}[self.path]
+
+    @staticmethod
+    def facts(device: base.Device) -> dict[str, str]:
+        """Return the version, the device's name and the precision of float32 products."""
+        name = "cpu"
+        if device == "cuda":
+            gpu = tf.config.list_physical_devices("GPU")[0]
+            name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        return {"framework_version": tf.__version__, "device_name": name, "precision": "float32, TF32 off"}
+
+    def _run(self, stacked: tuple[Any, Any, Any], count: int) -> Any:
+        return self.chunk(self.trained, self.slots, self.steps, stacked, self.threshold, self.rate, tf.constant(count))
+
+    def _stacked(self, batches: Sequence[Batch]) -> tuple[Any, Any, Any]:
+        """Copy a chunk to the device at once, batch-major: [steps, batch, time, ...]."""
+        stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
+        inputs, targets, mask = (self._tensor(stack) for stack in stacks)
+        return inputs, targets, mask
+
+    def _tensor(self, array: Array) -> Any:
+        return tf.constant(array, self.dtype if np.issubdtype(array.dtype, np.floating) else tf.int32)
+
+
+def to_native(model: Model, weights: Weights) -> Weights:
+    """Name and order shared weights as Keras does: the gru's gates are z r n."""
+    native = {"embedding": weights["embedding"]} if model.tokens else {}
+    for layer in range(model.layers):
+        for part in ("input", "recurrent", "bias"):
+            native[f"layer{layer}.{part}"] = _swapped(model, weights[f"layer{layer}.{part}"])
+    return native | {"output.kernel": weights["output.kernel"], "output.bias": weights["output.bias"]}
+
+
+def to_shared(model: Model, native: Weights) -> Weights:
+    """Bring Keras' weights back to the shared layout."""
+    return {name: _swapped(model, value) if name.startswith("layer") else value for name, value in native.items()}
+
+
+def _swapped(model: Model, value: Array) -> Array:
+    """Exchange the first two of the gru's three gate blocks, which is its own inverse."""
+    if model.cell != "gru":
+        return value
+    first, second, third = np.split(value, 3, axis=-1)
+    return np.concatenate([second, first, third], axis=-1)
