@@ -74,7 +74,11 @@ def run(  # noqa: PLR0913 - each is an option of the command line
     console.print(f"{suite}: {len(plan.cases)} cases, {len(plan.done)} already done, {len(plan.missing)} to run")
     jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    ended = _shown(plan, sweep.Sweep(plan, store, suite=Path(suite).stem, command=command, jobs=jobs))
+    try:
+        ended = _shown(plan, sweep.Sweep(plan, store, suite=Path(suite).stem, command=command, jobs=jobs))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
+        raise typer.Exit(130) from None
     if store.finished():
         _report(folder)
     for failure in ended.failed:
@@ -95,9 +99,6 @@ def main() -> None:
     """Run a command; what the user got wrong is one line and exit status 2."""
     try:
         status = app(standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
-        sys.exit(130)
     except (typer.TyperException, plugins.UsageError) as error:
         text: str = getattr(error, "format_message", error.__str__)()
         sys.stderr.write(f"error: {' '.join(text.split())}\n")

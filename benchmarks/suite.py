@@ -21,7 +21,10 @@ from frameworks.base import Activation, Cell, Device, Optimizer, Precision
 from tasks.base import TaskError
 
 
-def _listed(value: object) -> object:
+def _listed(value: object) -> list[object]:
+    if isinstance(value, list) and not value:
+        message = "an axis needs at least one value"
+        raise ValueError(message)
     return value if isinstance(value, list) else [value]
 
 
@@ -31,7 +34,7 @@ Count = Annotated[int, Field(ge=0)]
 
 def _many(kind: Any) -> Any:
     """A field that takes one value or a list of at least one."""
-    return Annotated[list[kind], BeforeValidator(_listed), Field(min_length=1)]
+    return Annotated[list[kind], BeforeValidator(_listed)]
 
 
 class ClipAxis(BaseModel):

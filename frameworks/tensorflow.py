@@ -177,7 +177,8 @@ def program(
         _, weights, slots, figures = tf.while_loop(lambda at, *_: at < count, body, start, parallel_iterations=1)
         return weights, slots, figures.stack()
 
-    return chunk, tf.function(network, jit_compile=path == "xla", reduce_retracing=False)
+    # Prediction is rare and forward only: compiling it with XLA would cost more than it saves.
+    return chunk, tf.function(network, reduce_retracing=False)
 
 
 class Framework:

@@ -1,0 +1,38 @@
+"""Where the timings go, and the live worker that gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import plugins
+from benchmarks.live import Live
+
+DEFAULT = plugins.ROOT / "results" / "runs" / "speed" / "speed.json"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the threads that each framework gets."""
+    parser.addoption("--threads", type=int, default=1, help="threads of every framework (default 1)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Write pytest-benchmark's JSON in any case, into results/runs/speed where nothing else is said."""
+    path = Path(config.option.benchmark_json or DEFAULT)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config.option.benchmark_json = path
+
+
+@pytest.fixture(scope="module", params=plugins.frameworks())
+def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """Yield a live process of one framework; it is the only one while it is timed."""
+    framework: str = request.param
+    if plugins.version(framework) is None:
+        pytest.skip(f"{framework} is not installed: it needs {plugins.package(framework)}")
+    live = Live(framework, "cpu", request.config.getoption("threads"), tmp_path_factory.mktemp("logs") / "worker.log")
+    live.start()
+    yield live
+    live.stop()

@@ -1,0 +1,346 @@
+"""The contract of every framework: one suite, run against each file in ``frameworks/`` that is installed."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import itertools
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from benchmarks import plugins, worker
+from benchmarks.case import Case
+from frameworks import weights
+from frameworks.base import Clip, Framework, Model, Training, Weights
+from tasks.base import Batch
+
+NAMES = [name for name in plugins.frameworks() if plugins.version(name)]
+CELLS = ("rnn", "lstm", "gru")
+ROWS, TIME = 8, 12
+
+
+@pytest.fixture(params=NAMES)
+def module(request: pytest.FixtureRequest) -> ModuleType:
+    return importlib.import_module(f"frameworks.{request.param}")
+
+
+def a_model(cell: str = "lstm", *, tokens: bool = False, layers: int = 1, activation: str = "tanh") -> Model:
+    """A model of 6 hidden units: regression of a pair of numbers, or 5 classes at the last 4 steps of tokens."""
+    kind = {"features": 7, "outputs": 5, "scored": 4} if tokens else {"features": 3, "outputs": 2, "scored": 1}
+    loss = "cross_entropy" if tokens else "mse"
+    return Model(cell=cell, hidden=6, loss=loss, tokens=tokens, layers=layers, activation=activation, **kind)
+
+
+def some_batches(model: Model, count: int = 10, seed: int = 0) -> list[Batch]:
+    random = np.random.default_rng(seed)
+
+    def one() -> Batch:
+        mask = (random.random((ROWS, model.scored)) < 0.8).astype(np.float32)
+        mask[:, 0] = 1
+        if model.tokens:
+            tokens = random.integers(0, model.features, (ROWS, TIME), dtype=np.int32)
+            return Batch(tokens, random.integers(0, model.outputs, (ROWS, model.scored), dtype=np.int32), mask)
+        inputs = random.standard_normal((ROWS, TIME, model.features), dtype=np.float32)
+        return Batch(inputs, random.standard_normal((ROWS, model.scored, model.outputs), dtype=np.float32), mask)
+
+    return [one() for _ in range(count)]
+
+
+def build(
+    module: ModuleType,
+    model: Model,
+    training: Training,
+    *,
+    initial: Weights | None = None,
+    dtype: str = "float64",
+    path: str | None = None,
+) -> Framework:
+    path = path or module.PATHS["cpu"][model.cell][-1]  # the last compiles fastest; all compute the same
+    initial = weights.draw(model, 0) if initial is None else initial
+    return module.Framework(model, training, initial, device="cpu", dtype=dtype, threads=1, path=path)
+
+
+def distance(one: Weights, other: Weights) -> float:
+    """The L2 norm of the difference over all weights."""
+    return float(np.sqrt(sum(np.square(one[name] - other[name]).sum() for name in one)))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("tokens", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_weights_come_back_as_they_went_in(module: ModuleType, cell: str, tokens: bool, layers: int) -> None:
+    model = a_model(cell, tokens=tokens, layers=layers)
+    initial = weights.draw(model, 3)
+    returned = build(module, model, Training(), initial=initial).weights()
+    assert returned.keys() == initial.keys()
+    for name, value in initial.items():
+        np.testing.assert_array_equal(returned[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_predictions_have_one_row_an_example_and_the_scored_steps_alone(module: ModuleType, cell: str) -> None:
+    for model in (a_model(cell), a_model(cell, tokens=True)):
+        scores = build(module, model, Training()).predict(some_batches(model, 1)[0].inputs)
+        assert scores.shape == (ROWS, model.scored, model.outputs)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("clip", [None, Clip("norm", 0.05), Clip("norm", 1e6), Clip("value", 0.01)])
+def test_the_norm_after_the_clip_is_that_of_the_update(module: ModuleType, cell: str, clip: Clip | None) -> None:
+    model = a_model(cell, tokens=True, layers=2)
+    framework = build(module, model, Training("sgd", 1.0, clip))
+    before = framework.weights()
+    trace = framework.train(some_batches(model, 1))
+    # Under SGD at rate 1 the change of the weights is the clipped gradient itself.
+    assert distance(before, framework.weights()) == pytest.approx(trace.norm_after[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("threshold", [0.001, 0.1, 10.0])
+def test_a_norm_clip_never_exceeds_its_threshold(module: ModuleType, cell: str, threshold: float) -> None:
+    model = a_model(cell)
+    framework = build(module, model, Training("sgd", 1.0, Clip("norm", threshold)))
+    for batch in some_batches(model, 5):
+        before = framework.weights()
+        trace = framework.train([batch])
+        assert distance(before, framework.weights()) <= threshold * (1 + 1e-9)
+        assert trace.clipped[0] == (trace.norm_before[0] > threshold)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_value_clip_cuts_every_element_and_counts_those_it_cut(module: ModuleType, cell: str) -> None:
+    model, threshold = a_model(cell), 0.01
+    batch = some_batches(model, 1)
+    free = build(module, model, Training("sgd", 1.0))
+    cut = build(module, model, Training("sgd", 1.0, Clip("value", threshold)))
+    start = free.weights()
+    free.train(batch)
+    trace = cut.train(batch)
+    gradient = np.concatenate([(start[name] - free.weights()[name]).ravel() for name in start])
+    change = np.concatenate([(start[name] - cut.weights()[name]).ravel() for name in start])
+    np.testing.assert_allclose(change, gradient.clip(-threshold, threshold), atol=1e-15)
+    assert trace.clipped[0] == pytest.approx((np.abs(gradient) > threshold).mean(), abs=1e-12)
+    assert 0 < trace.clipped[0] < 1
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("tokens", [False, True])
+def test_the_gradient_is_the_slope_of_the_loss(module: ModuleType, cell: str, tokens: bool) -> None:
+    """Along its own gradient g a loss falls at the rate |g|², embedding rows of repeated tokens included."""
+    model, rate = a_model(cell, tokens=tokens), 1e-5
+    batch = some_batches(model, 1)[0]
+    framework = build(module, model, Training("sgd", rate))
+    trace = framework.train([batch, batch])
+    slope = (trace.loss[0] - trace.loss[1]) / rate
+    assert slope == pytest.approx(trace.norm_before[0] ** 2, rel=1e-3)
+
+
+def test_a_clip_above_every_norm_changes_nothing(module: ModuleType) -> None:
+    model = a_model()
+    batches = some_batches(model)
+    free, clipped = (build(module, model, Training(clip=clip)) for clip in (None, Clip("norm", 1e9)))
+    np.testing.assert_array_equal(free.train(batches).loss, clipped.train(batches).loss)
+    assert weights.digest(free.weights()) == weights.digest(clipped.weights())
+
+
+@pytest.mark.parametrize("clip", [None, Clip("norm", 1.0), Clip("value", 1.0)])
+@pytest.mark.parametrize("scale", [np.inf, np.nan, 1e30])
+def test_a_norm_that_is_not_finite_turns_every_weight_nan(module: ModuleType, clip: Clip | None, scale: float) -> None:
+    """Also where the gradients are finite and only their squares overflow (1e30 in float32)."""
+    model = a_model()
+    batch = some_batches(model, 1)[0]
+    batch = Batch(batch.inputs, batch.targets * np.float32(scale), batch.mask)
+    framework = build(module, model, Training("sgd", 0.1, clip), dtype="float32")
+    trace = framework.train([batch])
+    assert not np.isfinite(trace.norm_before[0])
+    for name, value in framework.weights().items():
+        assert np.isnan(value).all(), name
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam"])
+def test_chunks_do_not_matter_and_preparing_changes_nothing(module: ModuleType, optimizer: str) -> None:
+    model = a_model("gru", tokens=True)
+    batches = some_batches(model)
+    whole, parts = (build(module, model, Training(optimizer, 0.01)) for _ in range(2))
+    parts.prepare(batches, batches[0].inputs)
+    one = whole.train(batches)
+    two = [parts.train(batches[:5]), parts.train(batches[5:])]
+    np.testing.assert_allclose(np.concatenate([trace.loss for trace in two]), one.loss, rtol=1e-12)
+    assert distance(whole.weights(), parts.weights()) < 1e-12
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_repeated_run_is_the_same_bit_for_bit(module: ModuleType, cell: str) -> None:
+    for model, path in itertools.product((a_model(cell), a_model(cell, tokens=True)), module.PATHS["cpu"][cell]):
+        first, second = (build(module, model, Training(), dtype="float32", path=path) for _ in range(2))
+        traces = [framework.train(some_batches(model)) for framework in (first, second)]
+        np.testing.assert_array_equal(traces[0].loss, traces[1].loss)
+        np.testing.assert_array_equal(traces[0].norm_before, traces[1].norm_before)
+        assert weights.digest(first.weights()) == weights.digest(second.weights())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_renumbered_hidden_units_compute_the_same(module: ModuleType, cell: str) -> None:
+    model = a_model(cell, tokens=True, layers=2)
+    initial = weights.draw(model, 0)
+    copy = weights.renumber(model, initial, 1)
+    assert distance(initial, copy) > 0.1
+    drawn, renumbered = (build(module, model, Training("sgd", 0.1), initial=start) for start in (initial, copy))
+    batches = some_batches(model)
+    np.testing.assert_allclose(renumbered.train(batches).loss, drawn.train(batches).loss, rtol=1e-12)
+
+
+def test_the_relu_rnn_is_a_cell_of_its_own(module: ModuleType) -> None:
+    inputs = some_batches(a_model("rnn"), 1)[0].inputs
+    tanh, relu = (build(module, a_model("rnn", activation=name), Training()).predict(inputs) for name in ("tanh", "relu"))
+    assert np.abs(tanh - relu).max() > 1e-3
+
+
+def test_every_path_on_offer_computes_the_same(module: ModuleType) -> None:
+    for cell in CELLS:
+        model = a_model(cell, tokens=True)
+        batches = some_batches(model)
+        losses = [build(module, model, Training(), path=path).train(batches).loss for path in module.PATHS["cpu"][cell]]
+        for loss in losses[1:]:
+            np.testing.assert_allclose(loss, losses[0], rtol=1e-11)
+
+
+@pytest.mark.parametrize("framework", NAMES)
+def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> None:
+    case = Case(
+        task="adding",
+        parameters=(("T", 20),),
+        framework=framework,
+        cell="rnn",
+        activation="relu",
+        optimizer="sgd",
+        learning_rate=100.0,
+        steps=300,
+        path=plugins.paths(framework, "cpu", "rnn")[0],
+    )
+    outcome = worker.train(case, lambda _: None)
+    assert outcome.result["status"] == "diverged"
+    assert 1 < outcome.result["diverged_at"] <= 100
+    assert outcome.result["steps_done"] == 100
+    assert outcome.result["loss"] is None
+    assert outcome.result["solved"] is False
+    finite = np.isfinite(outcome.curves["loss"]) & np.isfinite(outcome.curves["norm_before"])
+    assert finite[: outcome.result["diverged_at"] - 1].all()
+    assert not finite[outcome.result["diverged_at"] - 1]
+
+
+@pytest.mark.parametrize("framework", NAMES)
+def test_a_repeated_case_has_the_same_curves_and_weights(framework: str) -> None:
+    case = Case(
+        task="copy",
+        parameters=(("T", 5),),
+        framework=framework,
+        cell="lstm",
+        clip="norm",
+        threshold=0.1,
+        steps=200,
+        path=plugins.paths(framework, "cpu", "lstm")[0],
+    )
+    first, second = (worker.train(case, lambda _: None) for _ in range(2))
+    assert first.curves == second.curves
+    assert first.evaluations == second.evaluations
+    assert first.result["weights_sha256"] == second.result["weights_sha256"]
+
+
+@pytest.mark.skipif(len(NAMES) < 2, reason="needs two frameworks")
+@pytest.mark.parametrize("cell", CELLS)
+def test_frameworks_agree_in_float64_under_sgd_with_a_norm_clip(cell: str) -> None:
+    """One tanh layer on the adding problem, clip norm 0.5, 100 steps: 1e-10 relative on the loss."""
+    losses = []
+    for name in NAMES:
+        case = Case(
+            task="adding",
+            parameters=(("T", 20),),
+            framework=name,
+            cell=cell,
+            clip="norm",
+            threshold=0.5,
+            optimizer="sgd",
+            learning_rate=0.1,
+            steps=100,
+            dtype="float64",
+            path=plugins.paths(name, "cpu", cell)[0],
+        )
+        losses.append(np.array(worker.train(case, lambda _: None).curves["loss"]))
+    for loss in losses[1:]:
+        np.testing.assert_allclose(loss, losses[0], rtol=1e-10)
+
+
+@pytest.mark.skipif(len(NAMES) < 2, reason="needs two frameworks")
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam"])
+@pytest.mark.parametrize("clip", [None, Clip("norm", 0.05), Clip("value", 0.01)])
+def test_one_update_of_any_kind_is_the_same_in_every_framework(cell: str, optimizer: str, clip: Clip | None) -> None:
+    model = a_model(cell, tokens=True, layers=2)
+    batches = some_batches(model, 3)
+    modules = [importlib.import_module(f"frameworks.{name}") for name in NAMES]
+    trained = [build(module, model, Training(optimizer, 0.01, clip)) for module in modules]
+    traces = [framework.train(batches) for framework in trained]
+    for framework, trace in zip(trained[1:], traces[1:], strict=True):
+        for part in ("loss", "norm_before", "norm_after", "clipped"):
+            np.testing.assert_allclose(getattr(trace, part), getattr(traces[0], part), rtol=1e-9, err_msg=part)
+        assert distance(framework.weights(), trained[0].weights()) < 1e-8
+
+
+@pytest.mark.skipif("tensorflow" not in NAMES, reason="TensorFlow is not installed")
+def test_cases_that_differ_in_threshold_rate_or_seed_share_one_compilation() -> None:
+    tensorflow = importlib.import_module("frameworks.tensorflow")
+    model = a_model()
+    batches = some_batches(model)
+    first = build(tensorflow, model, Training())
+    compiled = first.prepare(batches, batches[0].inputs)
+    for seed, training in enumerate([Training(clip=Clip("norm", 0.1)), Training(learning_rate=1e-4), Training()]):
+        other = build(tensorflow, model, training, initial=weights.draw(model, seed))
+        assert other.chunk is first.chunk
+        other.prepare(batches, batches[0].inputs)
+        assert other.chunk.experimental_get_tracing_count() == 1
+    assert compiled > 0
+
+
+def test_frameworks_are_mirror_images() -> None:
+    """The same functions and methods, with the same arguments, in the same order."""
+
+    def outline(name: str) -> list[str]:
+        tree = ast.parse((plugins.ROOT / "frameworks" / f"{name}.py").read_text())
+        contract = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Framework")
+        public = [node for node in (*tree.body, *contract.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        return [_signature(node) for node in public if not node.name.startswith("_") and node.name not in own[name]]
+
+    # What one side alone needs: PyTorch keeps a module's state, TensorFlow compiles a program.
+    own = {"pytorch": set(), "tensorflow": {"norm_of", "program"}}
+    first, second = (outline(name) for name in ("pytorch", "tensorflow"))
+    assert first == second
+
+
+def _signature(node: ast.FunctionDef | ast.ClassDef) -> str:
+    if isinstance(node, ast.ClassDef):
+        return f"class {node.name}"
+    arguments = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
+    return f"{node.name}({', '.join(arguments)})"
+
+
+def test_drawn_weights_are_orthogonal_glorot_and_forget_nothing_at_first() -> None:
+    model = a_model("lstm")
+    drawn = weights.draw(model, 0)
+    for block in np.split(drawn["layer0.recurrent"], 4, axis=1):
+        np.testing.assert_allclose(block @ block.T, np.eye(6), atol=1e-12)
+    assert np.abs(drawn["layer0.input"]).max() <= np.sqrt(6 / (3 + 6))
+    np.testing.assert_array_equal(drawn["layer0.bias"], np.repeat([0, 1, 0, 0], 6))
+    assert weights.digest(drawn) != weights.digest(weights.draw(model, 1))
+
+
+def test_a_clip_or_rate_that_is_no_positive_number_is_refused() -> None:
+    for bad in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="threshold must be a positive finite number"):
+            Clip("norm", bad)
+        with pytest.raises(ValueError, match="learning_rate must be a positive finite number"):
+            Training(learning_rate=bad)
+    with pytest.raises(ValueError, match="activation relu is for cell rnn"):
+        a_model("lstm", activation="relu")

@@ -1,0 +1,80 @@
+"""Data flows one way: who may import whom, and where a framework may be named."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import plugins
+
+ROOMS = ("tasks", "frameworks", "benchmarks", "results")
+ALLOWED = {
+    "tasks": {"tasks"},
+    "frameworks": {"frameworks", "tasks.base"},
+    "benchmarks": {"benchmarks", "frameworks", "tasks", "results"},
+    "results": {"results"},
+}
+PACKAGES = {"torch", "tensorflow", "keras", "jax", "flax", "optax"}
+HEAVY = PACKAGES | {"pandas", "datasets", "seaborn", "scipy"}
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def files(room: str) -> list[Path]:
+    return sorted((plugins.ROOT / room).rglob("*.py"))
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in allowed)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_flows_into_it(room: str) -> None:
+    assert files(room)
+    for path in files(room):
+        ours = {name for name in imported(path) if name.split(".")[0] in ROOMS}
+        wrong = {name for name in ours if not within(name, ALLOWED[room])}
+        assert not wrong, f"{path} imports {wrong}"
+
+
+@pytest.mark.parametrize("room", ["tasks", "benchmarks", "results"])
+def test_no_file_outside_frameworks_imports_a_framework(room: str) -> None:
+    for path in files(room):
+        named = {name.split(".")[0] for name in imported(path)} & PACKAGES
+        assert not named, f"{path} imports {named}"
+
+
+def test_each_framework_file_imports_its_own_framework_alone() -> None:
+    for name in plugins.frameworks():
+        roots = {module.split(".")[0] for module in imported(plugins.ROOT / "frameworks" / f"{name}.py")}
+        others = {plugins.package(other) for other in plugins.frameworks() if other != name}
+        assert not roots & others
+
+
+@pytest.mark.parametrize("command", [["list"], ["--help"], ["run", "--help"]])
+def test_listing_and_help_load_nothing_heavy(command: list[str]) -> None:
+    program = (
+        "import sys\n"
+        f"sys.argv = ['benchmarks', *{command!r}]\n"
+        "from benchmarks.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"loaded = set(sys.modules) & {HEAVY!r}\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=plugins.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
