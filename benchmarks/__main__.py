@@ -10,17 +10,13 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import plugins
-
-if TYPE_CHECKING:
-    from benchmarks.case import Case
-    from benchmarks.sweep import Plan, Report, Sweep
 
 app = typer.Typer(
     help="Train the long-dependency tasks in several frameworks and publish what they did.",
@@ -45,18 +41,21 @@ def list_(
 
 
 @app.command()
-def run(  # noqa: PLR0913 - each is an option of the command line
+def run(
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")],
     *,
     only: Only = None,
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of every framework.")] = 1,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Frameworks at work at a time. Default: cores/threads.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Frameworks at work at a time. Default: cores/threads.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE.")] = None,
 ) -> None:
     """Run a suite: what is missing in its folder is trained, then the report is written."""
     from benchmarks import suite as suites
     from benchmarks import sweep
+    from benchmarks.progress import Progress
     from results.store import Store, StoreError
 
     cases = suites.load(suite).cases(device=device, threads=threads)
@@ -72,10 +71,14 @@ def run(  # noqa: PLR0913 - each is an option of the command line
         sweep.preflight(cases, folder / "logs")
     plan = sweep.plan(cases, store)
     console.print(f"{suite}: {len(plan.cases)} cases, {len(plan.done)} already done, {len(plan.missing)} to run")
-    jobs = jobs or max(1, (os.cpu_count() or 1) // threads)
-    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    facts = {
+        "suite": Path(suite).stem,
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
+    }
     try:
-        ended = _shown(plan, sweep.Sweep(plan, store, suite=Path(suite).stem, command=command, jobs=jobs))
+        with Progress(list(plan.missing.values()), console) as shown:
+            ended = sweep.Sweep(plan, store, listener=shown, facts=facts).run()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
         raise typer.Exit(130) from None
@@ -120,40 +123,6 @@ def _about(kind: str, name: str) -> str:
     return f"[{state}] {text}"
 
 
-def _shown(plan: Plan, sweep: Sweep) -> Report:
-    """Run a sweep under one progress bar; without a terminal, a line for each case."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    done = 0
-    missing = len(plan.missing)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TextColumn("{task.fields[count]} cases"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        # A step costs about as much as its sequence is long.
-        work = {case: case.steps * case.load().length for case in plan.missing.values()}
-        line = bar.add_task("starting", total=sum(work.values()), count=f"0/{missing}")
-        reached: dict[object, int] = {}
-
-        def progress(case: Case, steps: int) -> None:
-            reached[case] = steps * case.load().length
-            bar.update(line, completed=sum(reached.values()), description=f"{case.framework} {case.task} {case.cell}")
-
-        def ended(case: Case, said: str) -> None:
-            nonlocal done
-            done += 1
-            reached[case] = work[case]
-            bar.update(line, completed=sum(reached.values()), count=f"{done}/{missing}")
-            if not console.is_terminal:
-                console.print(f"[{done}/{missing}] {case.label()}: {said}", markup=False)
-
-        return sweep.run(progress, ended)
-
-
 def _report(folder: Path) -> None:
     """Write the report and print its findings, its compact table and the paths."""
     from results import findings, report, speed, terminal
@@ -166,10 +135,9 @@ def _report(folder: Path) -> None:
     for sentence in findings.sentences(rows, store.runs(), speed.read(folder)):
         console.print(f"- {sentence}", markup=False)
     console.print(terminal.summary(rows))
-    kinds = sorted({path.parent for path in written})
-    for parent in kinds:
+    for parent in dict.fromkeys(path.parent for path in written):
         names = [path.name for path in written if path.parent == parent]
-        console.print(f"wrote {parent}/: {', '.join(names) if len(names) < 4 else f'{len(names)} files'}")
+        console.print(f"wrote {parent}/: {names[0] if len(names) == 1 else f'{len(names)} files'}")
 
 
 if __name__ == "__main__":

@@ -136,4 +136,4 @@ def load_task(name: str, parameters: tuple[tuple[str, Scalar], ...]) -> Task:
     names = [field.name for field in dataclasses.fields(kind)]
     for parameter, _ in parameters:
         plugins.known(f"parameter of task {name}", parameter, names)
-    return kind(**dict(parameters))  # type: ignore[arg-type]
+    return kind(**dict(parameters))

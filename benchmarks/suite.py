@@ -175,7 +175,8 @@ def load(name: str) -> Suite:
         message = f"suite {path.name} is no TOML: {error}"
         raise plugins.UsageError(message) from error
     except ValidationError as error:
-        raise plugins.UsageError(f"suite {path.name}: {_first_fault(error)}") from error
+        message = f"suite {path.name}: {_first_fault(error)}"
+        raise plugins.UsageError(message) from error
 
 
 def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -53,6 +53,18 @@ class Plan:
         return {key: case for key, case in self.cases.items() if key not in self.done}
 
 
+class Listener(Protocol):
+    """Who hears how a sweep is going, always in the thread that runs it."""
+
+    def progress(self, case: Case, steps: int) -> None:
+        """Hear that a case has done so many steps."""
+        ...
+
+    def ended(self, case: Case, said: str) -> None:
+        """Hear that a case has ended, and how."""
+        ...
+
+
 Lane = tuple[str, str, int, str]
 """What a worker process is kept for: framework, device, threads, dtype."""
 
@@ -85,11 +97,16 @@ def preflight(cases: list[Case], log: Path) -> None:
 
 
 class Sweep:
-    """One run: lanes of cases, each lane a worker process, up to `jobs` lanes at a time."""
+    """One run: lanes of cases, each lane a worker process, up to `jobs` lanes at a time.
 
-    def __init__(self, chosen: Plan, store: Store, *, suite: str, command: str, jobs: int) -> None:
-        self.plan, self.store, self.suite, self.command, self.jobs = chosen, store, suite, command, jobs
-        self.environment = environment.facts()
+    Attributes:
+        facts: what every record says of this run: `suite`, `command`, `jobs`, and the environment.
+
+    """
+
+    def __init__(self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any]) -> None:
+        self.plan, self.store, self.listener = chosen, store, listener
+        self.facts = environment.facts() | facts
         self.events: queue.Queue[Callable[[], None] | BaseException] = queue.Queue()
         self.workers: list[Live] = []
         self.stopping = threading.Event()
@@ -98,12 +115,8 @@ class Sweep:
         self.failed: list[Failure] = []
         self.finished = 0
 
-    def run(
-        self,
-        progress: Callable[[Case, int], None],
-        ended: Callable[[Case, str], None],
-    ) -> Report:
-        """Run what is missing; `progress` hears of steps, `ended` of each case, both in this thread."""
+    def run(self) -> Report:
+        """Run what is missing, lane beside lane; Ctrl-C ends it with everything finished kept."""
         began = time.perf_counter()
         started = _now()
         lanes = self._lanes()
@@ -111,8 +124,8 @@ class Sweep:
         for lane in lanes:
             waiting.put(lane)
         threads = [
-            threading.Thread(target=self._drain, args=(waiting, progress, ended), daemon=True)
-            for _ in range(min(self.jobs, len(lanes)))
+            threading.Thread(target=self._drain, args=(waiting,), daemon=True)
+            for _ in range(min(self.facts["jobs"], len(lanes)))
         ]
         for thread in threads:
             thread.start()
@@ -123,6 +136,8 @@ class Sweep:
             with self.lock:
                 for worker in self.workers:
                     worker.stop()
+            for thread in threads:
+                thread.join()
             wall = time.perf_counter() - began
             self._log(started, wall)
         return Report(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
@@ -147,8 +162,6 @@ class Sweep:
     def _drain(
         self,
         waiting: queue.Queue[list[tuple[str, Case]]],
-        progress: Callable[[Case, int], None],
-        ended: Callable[[Case, str], None],
     ) -> None:
         """Run lane after lane until none waits."""
         while not self.stopping.is_set():
@@ -157,15 +170,13 @@ class Sweep:
             except queue.Empty:
                 return
             try:
-                self._serve(lane, progress, ended)
+                self._serve(lane)
             except Exception as error:  # noqa: BLE001 - it is raised again in the main thread
                 self.events.put(error)
 
     def _serve(
         self,
         lane: list[tuple[str, Case]],
-        progress: Callable[[Case, int], None],
-        ended: Callable[[Case, str], None],
     ) -> None:
         began = time.perf_counter()
         first = lane[0][1]
@@ -179,7 +190,7 @@ class Sweep:
             for key, case in lane:
                 if self.stopping.is_set():
                     return
-                self._ask(worker, key, case, claimed, progress, ended)
+                self._ask(worker, key, case, claimed)
         finally:
             worker.stop()
             claimed["imports"] = worker.imports
@@ -195,62 +206,48 @@ class Sweep:
         key: str,
         case: Case,
         claimed: dict[str, float],
-        progress: Callable[[Case, int], None],
-        ended: Callable[[Case, str], None],
     ) -> None:
         """Have one case run and pass on what came of it."""
         started = _now()
         try:
             answer = worker.ask(
                 {"do": "run", "case": case.to_json()},
-                lambda steps: self.events.put(lambda: progress(case, steps)),
+                lambda steps: self.events.put(lambda: self.listener.progress(case, steps)),
             )
         except (CaseFailedError, StartError) as error:
             if not self.stopping.is_set():
                 reason = str(error)
-                self.events.put(lambda: self._fail(case, reason, ended))
+                self.events.put(lambda: self._fail(case, reason))
             return
         outcome = answer["outcome"]
         for kind, seconds in outcome["seconds"].items():
             claimed[kind] += seconds
         facts = worker.facts | {"started": started}
-        self.events.put(lambda: self._keep(key, case, outcome, facts, ended))
+        self.events.put(lambda: self._keep(key, case, outcome, facts))
 
-    def _keep(
-        self,
-        key: str,
-        case: Case,
-        outcome: dict[str, Any],
-        facts: dict[str, str],
-        ended: Callable[[Case, str], None],
-    ) -> None:
+    def _keep(self, key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
-        record = to_record(
-            key,
-            case,
-            outcome,
-            facts | self.environment | {"suite": self.suite, "command": self.command, "jobs": self.jobs},
-        )
+        record = to_record(key, case, outcome, self.facts | facts)
         self.store.write(record, pd.DataFrame(outcome["curves"]), pd.DataFrame(outcome["evaluations"]))
         self.finished += 1
         skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
-        ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
+        self.listener.ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
 
-    def _fail(self, case: Case, reason: str, ended: Callable[[Case, str], None]) -> None:
+    def _fail(self, case: Case, reason: str) -> None:
         self.failed.append(Failure(case, reason))
-        ended(case, f"failed: {reason}")
+        self.listener.ended(case, f"failed: {reason}")
 
     def _log(self, started: str, wall: float) -> None:
         self.store.log(
             {
                 "started": started,
-                "command": self.command,
+                "command": self.facts["command"],
                 "planned": len(self.plan.cases),
                 "done_before": len(self.plan.done),
                 "finished": self.finished,
                 "failed": [{"case": failure.case.label(), "reason": failure.reason} for failure in self.failed],
                 "wall_seconds": wall,
-                "jobs": self.jobs,
+                "jobs": self.facts["jobs"],
                 "seconds": self.seconds,
             }
         )

@@ -101,7 +101,7 @@ def clip(
         clipped = (before > threshold).to(flat.dtype)
         flat = flat * scale
         after = before * scale
-    parts = flat.split([gradient.numel() for gradient in gradients])
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
     return [part.view_as(like) for part, like in zip(parts, gradients, strict=True)], before, after, clipped
 
 
@@ -110,23 +110,60 @@ def update(
     weights: list[torch.Tensor],
     gradients: list[torch.Tensor],
     slots: list[list[torch.Tensor]],
+    *,
     steps: list[torch.Tensor],
     learning_rate: float,
 ) -> None:
-    """Update weights and slots in place by PyTorch's own functional optimizers."""
-    plain = {"weight_decay": 0.0, "maximize": False}
+    """Update weights, slots and step counts in place, by PyTorch's own functional optimizers."""
+    rate, decay = learning_rate, 0.0
     if optimizer in {"sgd", "momentum"}:
-        buffers = list(slots[0]) if optimizer == "momentum" else [None] * len(weights)
-        decay = base.MOMENTUM if optimizer == "momentum" else 0.0
-        # A zero buffer at the start makes the first step v = g, as the algebra has it.
-        sgd(weights, gradients, buffers, lr=learning_rate, momentum=decay, dampening=0.0, nesterov=False, **plain)
+        nothing: list[torch.Tensor | None] = [None] * len(weights)
+        # A momentum that starts at zero makes the first step v = g, as the algebra has it.
+        kept: list[torch.Tensor | None] = [*slots[0]] if optimizer == "momentum" else nothing
+        momentum = base.MOMENTUM if optimizer == "momentum" else 0.0
+        sgd(
+            weights,
+            gradients,
+            kept,
+            lr=rate,
+            momentum=momentum,
+            weight_decay=decay,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
     elif optimizer == "rmsprop":
-        constants = {"alpha": base.RMSPROP_DECAY, "eps": base.RMSPROP_EPSILON, "momentum": 0.0, "centered": False}
-        rmsprop(weights, gradients, slots[0], [], [], steps, lr=learning_rate, **constants, **plain)
+        rmsprop(
+            weights,
+            gradients,
+            slots[0],
+            [],
+            [],
+            steps,
+            lr=rate,
+            alpha=base.RMSPROP_DECAY,
+            eps=base.RMSPROP_EPSILON,
+            weight_decay=decay,
+            momentum=0.0,
+            centered=False,
+        )
     else:
-        first, second = base.ADAM_DECAYS
-        constants = {"beta1": first, "beta2": second, "eps": base.ADAM_EPSILON, "amsgrad": False}
-        adam(weights, gradients, *slots, [], steps, fused=True, lr=learning_rate, **constants, **plain)
+        adam(
+            weights,
+            gradients,
+            slots[0],
+            slots[1],
+            [],
+            steps,
+            fused=True,
+            lr=rate,
+            beta1=base.ADAM_DECAYS[0],
+            beta2=base.ADAM_DECAYS[1],
+            eps=base.ADAM_EPSILON,
+            weight_decay=decay,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 class Framework:
@@ -151,7 +188,9 @@ class Framework:
         with torch.no_grad():
             for name, value in to_native(model, weights).items():
                 self.network.get_parameter(name).copy_(torch.from_numpy(value))
-        self.trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        self.trained: list[torch.Tensor] = [
+            parameter for parameter in self.network.parameters() if parameter.requires_grad
+        ]
         self.slots = [[torch.zeros_like(w) for w in self.trained] for _ in range(SLOTS[training.optimizer])]
         self.steps = [torch.zeros((), device=self.device) for _ in self.trained]
 
@@ -168,22 +207,17 @@ class Framework:
         start = time.perf_counter()
         limit: Clip | None = self.training.clip
         kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
+        optimizer, rate = self.training.optimizer, self.training.learning_rate
         rows = []
         for inputs, targets, mask in zip(*self._stacked(batches), strict=True):
             loss, gradients = self._gradients(inputs, targets, mask)
             with torch.no_grad():
                 gradients, before, after, clipped = clip(kind, gradients, threshold)
-                update(
-                    self.training.optimizer,
-                    self.trained,
-                    gradients,
-                    self.slots,
-                    self.steps,
-                    self.training.learning_rate,
-                )
+                update(optimizer, self.trained, gradients, self.slots, steps=self.steps, learning_rate=rate)
             rows.append(torch.stack([loss, before, after, clipped]))
         figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
-        return base.Trace(*figures.T, seconds=time.perf_counter() - start)
+        loss, before, after, clipped = figures.T
+        return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""

@@ -115,6 +115,7 @@ def update(
     weights: Tensors,
     gradients: Tensors,
     slots: list[Tensors],
+    *,
     steps: Any,
     learning_rate: Any,
 ) -> tuple[Tensors, list[Tensors]]:
@@ -144,15 +145,17 @@ def update(
 
 @functools.cache
 def program(
-    model: Model, optimizer: Optimizer, kind: str, dtype: str, path: str
+    model: Model, optimizer: Optimizer, *, kind: str, dtype: str, path: str
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the compiled chunk and the compiled prediction, shared by every case of this kind.
 
-    Weights, slots, threshold and learning rate are run-time inputs: a ladder compiles once.
+    State is weights, slots and the steps done. State, threshold and learning rate are run-time
+    inputs, so that a ladder of thresholds, rates or seeds compiles once.
     """
     network = Network(model, dtype, path)
 
-    def step(weights: Tensors, slots: Any, steps: Any, batch: tuple[Any, Any, Any], threshold: Any, rate: Any) -> Any:
+    def step(state: Any, batch: Any, threshold: Any, rate: Any) -> Any:
+        weights, slots, steps = state
         inputs, targets, mask = batch
         with tf.GradientTape() as tape:
             tape.watch(weights)
@@ -160,22 +163,22 @@ def program(
         # An embedding's gradient comes as slices, in which a token that occurs twice has two rows.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
         gradients, before, after, clipped = clip(kind, gradients, threshold)
-        weights, slots = update(optimizer, weights, gradients, slots, steps, rate)
-        return weights, slots, tf.stack([loss, before, after, clipped])
+        steps += 1
+        weights, slots = update(optimizer, weights, gradients, slots, steps=steps, learning_rate=rate)
+        return (weights, slots, steps), tf.stack([loss, before, after, clipped])
 
-    @tf.function(jit_compile=path == "xla", reduce_retracing=False)
-    def chunk(weights: Tensors, slots: Any, steps: Any, chunk: Any, threshold: Any, rate: Any, count: Any) -> Any:
-        inputs, targets, mask = chunk
+    @tf.function(jit_compile=path == "xla", reduce_retracing=False)  # type: ignore[untyped-decorator]
+    def chunk(state: Any, batches: Any, limits: Any, count: Any) -> Any:
+        inputs, targets, mask = batches
 
-        def body(at: Any, weights: Tensors, slots: Any, figures: Any) -> Any:
-            batch = inputs[at], targets[at], mask[at]
-            weights, slots, row = step(weights, slots, steps + at + 1, batch, threshold, rate)
-            return at + 1, weights, slots, figures.write(at, row)
+        def body(at: Any, state: Any, figures: Any) -> Any:
+            state, row = step(state, (inputs[at], targets[at], mask[at]), *limits)
+            return at + 1, state, figures.write(at, row)
 
         figures = tf.TensorArray(dtype, inputs.shape[0], element_shape=[4])
-        start = (tf.constant(0), weights, slots, figures)
-        _, weights, slots, figures = tf.while_loop(lambda at, *_: at < count, body, start, parallel_iterations=1)
-        return weights, slots, figures.stack()
+        start = (tf.constant(0), state, figures)
+        _, state, figures = tf.while_loop(lambda at, *_: at < count, body, start, parallel_iterations=1)
+        return state, figures.stack()
 
     # Prediction is rare and forward only: compiling it with XLA would cost more than it saves.
     return chunk, tf.function(network, reduce_retracing=False)
@@ -201,21 +204,20 @@ class Framework:
         limit: Clip | None = training.clip
         # No clip is a norm clip whose threshold is infinite, so that both share one program.
         kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
-        self.chunk, self.scores = program(model, training.optimizer, kind, dtype, path)
+        self.chunk, self.scores = program(model, training.optimizer, kind=kind, dtype=dtype, path=path)
         native = to_native(model, weights)
         self.names = list(native)
         with tf.device(self.device):
-            self.trained = [self._tensor(value) for value in native.values()]
-            self.slots = [[tf.zeros_like(w) for w in self.trained] for _ in range(SLOTS[training.optimizer])]
-            self.steps = tf.constant(0)
-            self.threshold = tf.constant(threshold, dtype)
-            self.rate = tf.constant(training.learning_rate, dtype)
+            trained = [self._tensor(value) for value in native.values()]
+            slots = [[tf.zeros_like(w) for w in trained] for _ in range(SLOTS[training.optimizer])]
+            self.state = trained, slots, tf.constant(0)
+            self.limits = tf.constant(threshold, dtype), tf.constant(training.learning_rate, dtype)
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Trace and compile both programs with a chunk of no steps and a prediction thrown away."""
         start = time.perf_counter()
         with tf.device(self.device):
-            self._run(self._stacked(batches), 0)[2].numpy()
+            self.chunk(self.state, self._stacked(batches), self.limits, tf.constant(0))[1].numpy()
         self.predict(inputs)
         return time.perf_counter() - start
 
@@ -223,19 +225,20 @@ class Framework:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
         start = time.perf_counter()
         with tf.device(self.device):
-            self.trained, self.slots, figures = self._run(self._stacked(batches), len(batches))
-            self.steps += len(batches)
+            count = tf.constant(len(batches))
+            self.state, figures = self.chunk(self.state, self._stacked(batches), self.limits, count)
         rows = figures.numpy().astype(np.float64)  # the chunk's only sync point
-        return base.Trace(*rows.T, seconds=time.perf_counter() - start)
+        loss, before, after, clipped = rows.T
+        return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
         with tf.device(self.device):
-            return np.asarray(self.scores(self.trained, self._tensor(inputs)).numpy())
+            return np.asarray(self.scores(self.state[0], self._tensor(inputs)).numpy())
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
-        values = (weight.numpy() for weight in self.trained)
+        values = (weight.numpy() for weight in self.state[0])
         return to_shared(self.model, dict(zip(self.names, values, strict=True)))
 
     @property
@@ -251,9 +254,6 @@ class Framework:
             gpu = tf.config.list_physical_devices("GPU")[0]
             name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
         return {"framework_version": tf.__version__, "device_name": name, "precision": "float32, TF32 off"}
-
-    def _run(self, stacked: tuple[Any, Any, Any], count: int) -> Any:
-        return self.chunk(self.trained, self.slots, self.steps, stacked, self.threshold, self.rate, tf.constant(count))
 
     def _stacked(self, batches: Sequence[Batch]) -> tuple[Any, Any, Any]:
         """Copy a chunk to the device at once, batch-major: [steps, batch, time, ...]."""

@@ -194,7 +194,9 @@ def test_renumbered_hidden_units_compute_the_same(module: ModuleType, cell: str)
 
 def test_the_relu_rnn_is_a_cell_of_its_own(module: ModuleType) -> None:
     inputs = some_batches(a_model("rnn"), 1)[0].inputs
-    tanh, relu = (build(module, a_model("rnn", activation=name), Training()).predict(inputs) for name in ("tanh", "relu"))
+    tanh, relu = (
+        build(module, a_model("rnn", activation=name), Training()).predict(inputs) for name in ("tanh", "relu")
+    )
     assert np.abs(tanh - relu).max() > 1e-3
 
 

@@ -74,7 +74,7 @@ def test_listing_and_help_load_nothing_heavy(command: list[str]) -> None:
         f"loaded = set(sys.modules) & {HEAVY!r}\n"
         "assert not loaded, loaded\n"
     )
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", program], cwd=plugins.ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr

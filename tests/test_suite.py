@@ -155,7 +155,11 @@ def test_a_threshold_with_clip_none_is_a_contradiction(tmp_path: Path) -> None:
         ("T = [10, 20]", "T = 1", "T is 1; it must be a whole number from 2"),
         ("T = [10, 20]", "delay = 1", "unknown parameter of task adding 'delay'; allowed: T"),
         ("T = [10, 20]", "T = []", "block.0.parameters.T: an axis needs at least one value"),
-        ("steps = 200", 'steps = 200\npath = { pytorch = "warp" }', "unknown path 'warp' for pytorch rnn on cpu; allowed"),
+        (
+            "steps = 200",
+            'steps = 200\npath = { pytorch = "warp" }',
+            "unknown path 'warp' for pytorch rnn on cpu; allowed",
+        ),
         ("steps = 200", 'steps = 200\nactivation = "relu"', "activation relu is for cell rnn"),
         ("steps = 200", "steps = ", "suite mine.toml is no TOML"),
     ],
@@ -176,7 +180,7 @@ def test_an_empty_matrix_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_suite_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(plugins.UsageError, match="unknown suite 'quik'; allowed: .*quick"):
+    with pytest.raises(plugins.UsageError, match=r"unknown suite 'quik'; allowed: .*quick"):
         suite.load("quik")
     with pytest.raises(plugins.UsageError, match="cannot read suite"):
         suite.load(str(tmp_path / "none.toml"))

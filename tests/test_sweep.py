@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -43,7 +44,7 @@ def tiny(tmp_path: Path) -> str:
 
 
 def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return subprocess.run(  # noqa: S603
         [sys.executable, "-m", "benchmarks", *arguments],
         cwd=plugins.ROOT,
         env=os.environ | environ,
@@ -53,11 +54,26 @@ def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def run_here(cases: list[Case], store: Store, progress: object = None, jobs: int = 2) -> sweep.Report:
+class Quiet:
+    """A listener that says nothing, and can be told to do something at the first progress of a case."""
+
+    def __init__(self, act: Callable[[sweep.Sweep, Case], None] = lambda _sweep, _case: None) -> None:
+        self.act = act
+        self.sweep: sweep.Sweep | None = None
+
+    def progress(self, case: Case, _steps: int) -> None:
+        self.act(self.sweep, case)
+
+    def ended(self, _case: Case, _said: str) -> None:
+        pass
+
+
+def run_here(cases: list[Case], store: Store, listener: Quiet | None = None, jobs: int = 2) -> sweep.Report:
     store.create()
-    plan = sweep.plan(cases, store)
-    running = sweep.Sweep(plan, store, suite="tiny", command="a test", jobs=jobs)
-    return running.run(lambda case, steps: progress and progress(running, case, steps), lambda _case, _said: None)
+    listener = listener or Quiet()
+    facts = {"suite": "tiny", "command": "a test", "jobs": jobs}
+    listener.sweep = sweep.Sweep(sweep.plan(cases, store), store, listener=listener, facts=facts)
+    return listener.sweep.run()
 
 
 def test_a_run_writes_rows_curves_tables_figures_and_a_report_and_resumes(tiny: str, tmp_path: Path) -> None:
@@ -112,13 +128,13 @@ def test_a_killed_worker_costs_its_case_only(tiny: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     killed: list[Case] = []
 
-    def kill_once(running: sweep.Sweep, case: Case, _steps: int) -> None:
+    def kill_once(running: sweep.Sweep, case: Case) -> None:
         if case.threshold == 0.1 and not killed:
             killed.append(case)
             running.workers[0].process.kill()
 
     cases = [Case.from_json(case.to_json() | {"steps": 1_000}) for case in suite.load(tiny).cases()]
-    ended = run_here(cases, store, kill_once)
+    ended = run_here(cases, store, Quiet(kill_once))
     assert [failure.case for failure in ended.failed] == killed
     assert "killed by SIGKILL" in ended.failed[0].reason
     assert ended.finished == 2
@@ -144,7 +160,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
     out = tmp_path / "out"
     path = Path(tiny)
     path.write_text(TINY.replace("steps = 200", "steps = 1_500"))
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "benchmarks", "run", tiny, "--out", str(out)],
         cwd=plugins.ROOT,
         stdout=subprocess.PIPE,
