@@ -21,6 +21,10 @@ EVALUATION_BATCH = 250
 """Every evaluation call has this many rows, so that one compiled shape serves them all."""
 
 
+LONGEST = 10_000
+"""No task goes beyond this many steps: its evaluation set would no longer fit in memory."""
+
+
 class TaskError(ValueError):
     """A parameter that a task cannot have; the message is one line that says what is allowed."""
 
@@ -111,6 +115,20 @@ class Task(abc.ABC):
         """Say whether these metrics meet the task's criterion; None where the task has none."""
 
 
+def require_whole(name: str, value: object, least: int, most: int) -> None:
+    """Raise `TaskError` unless the parameter is an int (a bool is none) from `least` to `most`."""
+    if type(value) is not int or not least <= value <= most:
+        message = f"{name} is {value!r}; it must be a whole number from {least} to {most}"
+        raise TaskError(message)
+
+
+def require_flag(name: str, value: object) -> None:
+    """Raise `TaskError` unless the parameter is True or False."""
+    if type(value) is not bool:
+        message = f"{name} is {value!r}; it must be true or false"
+        raise TaskError(message)
+
+
 def generator(purpose: Literal["training", "evaluation", "permutation"], seed: int = 0) -> np.random.Generator:
     """Return the random stream of one purpose; streams of different purposes never meet.
 
@@ -121,21 +139,47 @@ def generator(purpose: Literal["training", "evaluation", "permutation"], seed: i
     return np.random.default_rng(np.random.SeedSequence(entropy=20_260_101, spawn_key=(word, seed)))
 
 
-def in_batches(predict: Predict, inputs: Array) -> Array:
-    """Predict a whole set in calls of `EVALUATION_BATCH` rows, the last one padded with row 0."""
-    total = len(inputs)
-    missing = -total % EVALUATION_BATCH
-    padded = np.concatenate([inputs, np.repeat(inputs[:1], missing, axis=0)]) if missing else inputs
-    parts = [predict(padded[at : at + EVALUATION_BATCH]) for at in range(0, len(padded), EVALUATION_BATCH)]
-    return np.concatenate(parts)[:total]
+def endless_rows(seed: int, size: int, total: int) -> Iterator[Array]:
+    """Yield `size` row numbers below `total`, without end, shuffled anew for every epoch.
+
+    A batch may span two epochs, so that none is short and every row is seen equally often.
+    """
+    random = generator("training", seed)
+    waiting = np.empty(0, np.int64)
+    while True:
+        while len(waiting) < size:
+            waiting = np.concatenate([waiting, random.permutation(total)])
+        rows, waiting = waiting[:size], waiting[size:]
+        yield rows
+
+
+def in_batches(predict: Predict, inputs: Array, reduce: Callable[[Array, slice], Array] | None = None) -> Array:
+    """Predict a whole set in calls of `EVALUATION_BATCH` rows, the last one padded with row 0.
+
+    `reduce` turns the scores of some rows, and the slice of the set that they answer, into what is
+    kept of them; without it the scores themselves are kept, which a large vocabulary does not allow.
+    """
+    total, parts = len(inputs), []
+    for at in range(0, total, EVALUATION_BATCH):
+        rows = slice(at, min(at + EVALUATION_BATCH, total))
+        part = inputs[rows]
+        missing = EVALUATION_BATCH - len(part)
+        padded = np.concatenate([part, np.repeat(inputs[:1], missing, axis=0)]) if missing else part
+        scores = predict(padded)[: len(part)]
+        parts.append(scores if reduce is None else reduce(scores, rows))
+    return np.concatenate(parts)
 
 
 def cross_entropy(scores: Array, targets: Array) -> Array:
     """Return the negative log-likelihood in nats, [batch, scored], of logits [batch, scored, classes]."""
-    logits = scores.astype(np.float64)
-    logits -= logits.max(axis=-1, keepdims=True)
-    chosen = np.take_along_axis(logits, targets[..., None].astype(np.int64), axis=-1)[..., 0]
-    return np.asarray(np.log(np.exp(logits).sum(axis=-1)) - chosen)
+    losses = np.empty(targets.shape, np.float64)
+    for row in range(len(targets)):  # one at a time: a large vocabulary in float64 is large
+        logits = scores[row].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a diverged model gives inf - inf: NaN is the right answer
+            logits -= logits.max(axis=-1, keepdims=True)
+        chosen = np.take_along_axis(logits, targets[row][..., None].astype(np.int64), axis=-1)[..., 0]
+        losses[row] = np.log(np.exp(logits).sum(axis=-1)) - chosen
+    return losses
 
 
 def masked_mean(values: Array, mask: Array) -> float:
