@@ -125,16 +125,18 @@ def _about(kind: str, name: str) -> str:
 
 def _report(folder: Path) -> None:
     """Write the report and print its findings, its compact table and the paths."""
-    from results import findings, report, speed, terminal
-    from results.store import Store
+    from results import findings, report, terminal
+    from results.store import StoreError
 
-    store = Store(folder)
-    written = report.write(folder)
-    rows = store.rows()
+    try:
+        written = report.write(folder)
+        results = report.read(folder)
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
     console.print()
-    for sentence in findings.sentences(rows, store.runs(), speed.read(folder)):
+    for sentence in [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]:
         console.print(f"- {sentence}", markup=False)
-    console.print(terminal.summary(rows))
+    console.print(terminal.summary(results.rows))
     for parent in dict.fromkeys(path.parent for path in written):
         names = [path.name for path in written if path.parent == parent]
         console.print(f"wrote {parent}/: {names[0] if len(names) == 1 else f'{len(names)} files'}")

@@ -171,6 +171,7 @@ def result(task: Task, case: Case, traces: list[Trace], evaluations: list[dict[s
         "diverged_at": diverged,
         "loss": last.get("loss"),
         "floor": task.floor,
+        "unit": task.unit,
         "metric": task.metric,
         "score": last.get(task.metric),
         "solved": (solved_at is not None and diverged is None) if has_criterion else None,

@@ -57,6 +57,7 @@ class Record:
     diverged_at: int | None  # first step (from 1) with a non-finite loss or gradient norm
     loss: float | None  # on the evaluation set, at the end
     floor: float
+    unit: str = ""  # of loss and floor, as the task names it
     metric: str  # the headline metric's name
     score: float | None  # and its value at the end
     solved: bool | None  # None where the task has no criterion

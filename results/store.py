@@ -78,18 +78,26 @@ class Store:
     def runs(self) -> list[dict[str, Any]]:
         """Return the runs' lines, oldest first; an empty list where none was logged."""
         path = self.folder / "runs.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [run for run in map(_parsed, lines) if run is not None]
 
 
 def _parquet(frame: pd.DataFrame, path: Path) -> None:
     frame.to_parquet(path, compression="zstd", index=False)
 
 
+def _parsed(line: str) -> dict[str, Any] | None:
+    """Return one run's line, or None for one that was cut off while it was written."""
+    try:
+        run: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return run
+
+
 def _atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place and move it there, so that no reader sees half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part")  # not mkstemp, whose files only their owner may read
     try:
         write(part)
         part.replace(path)

@@ -1,0 +1,228 @@
+"""The report: reads one result folder and writes its tables, its figures and report.md into it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from results import agreement, cases, figures, findings, panels, speed, tables, times
+from results.markdown import code, escape, table
+from results.store import Store, StoreError
+
+MADE = {"tables": (".csv", ".md"), "figures": (".png",)}
+"""What the report writes besides report.md; files of an earlier report are removed first."""
+
+NO_TIMINGS = "Step times inside the training runs (no speed.json): median and range over cases, not a comparison"
+TIMINGS = "Step times by pytest-benchmark: median over rounds, 95 % bootstrap interval"
+
+CAPTIONS = {
+    "skill": (
+        "Skill by cell and threshold",
+        (
+            "Skill at the end of training: 0 is the floor, 1 is perfect. Small points are seeds, an open mark is "
+            "their mean with its standard error, a cross at the bottom is a run that diverged; skill below -0.3 is "
+            "drawn there."
+        ),
+    ),
+    "learning": (
+        "Learning curves",
+        (
+            "Loss on the evaluation set over training, mean over seeds, with the task's floor. The first framework's "
+            "lines are the widest, so that lines that coincide all show."
+        ),
+    ),
+    "gradient-norm": (
+        "Gradient norm before the clip",
+        (
+            "Global gradient norm before the clip: the median over each stretch of steps and over seeds. Horizontal "
+            "lines are the thresholds of clip norm, in the line style of the runs that they clip."
+        ),
+    ),
+    "clip-fraction": ("Clip fraction", "Share of the training steps on which the clip changed the gradient."),
+    "step-time": ("Step time", ""),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Everything that a result folder holds.
+
+    Attributes:
+        store: the folder.
+        rows: its rows, none where no case has finished.
+        runs: the lines of runs.jsonl.
+        timings: what speed.json holds, None where there is none.
+        trouble: one sentence for each part that could not be read.
+
+    """
+
+    store: Store
+    rows: pd.DataFrame
+    runs: list[dict[str, Any]]
+    timings: pd.DataFrame | None
+    trouble: list[str]
+
+
+def write(folder: Path) -> list[Path]:
+    """Write tables, figures and report.md into a result folder and return their paths, report.md first.
+
+    Raises `StoreError` where there is no such folder, or where it cannot be written.
+    """
+    results = read(folder)
+    try:
+        for part, suffixes in MADE.items():
+            (folder / part).mkdir(exist_ok=True)
+            for old in (folder / part).iterdir():
+                if old.suffix in suffixes:
+                    old.unlink()
+        shown = [*_write_tables(results)]
+        drawn = [*_write_figures(results)]
+        path = folder / "report.md"
+        path.write_text(text(results, tables_text=shown, figure_paths=drawn), encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    made = [one for part in MADE for one in sorted((folder / part).iterdir()) if one.suffix in MADE[part]]
+    return [path, *made]
+
+
+def read(folder: Path) -> Results:
+    """Read what a result folder holds, whichever parts of it are there."""
+    if not folder.is_dir():
+        message = f"no such folder: {folder}"
+        raise StoreError(message)
+    store = Store(folder)
+    rows = cases.labelled(store.rows() if store.finished() else cases.empty())
+    timings, trouble = None, []
+    try:
+        timings = speed.load(folder / speed.FILE) if (folder / speed.FILE).exists() else None
+    except speed.SpeedError as error:
+        trouble.append(f"{error}.")
+    return Results(store, rows, store.runs(), timings, trouble)
+
+
+def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: list[tuple[str, Path]]) -> str:
+    """Return report.md: the findings first, then tables, figures, failures, times, machines, commands.
+
+    Args:
+        results: what the folder holds.
+        tables_text: heading and Markdown of each table.
+        figure_paths: name (a key of `CAPTIONS`) and path of each figure.
+
+    """
+    rows, runs = results.rows, results.runs
+    said = [*findings.sentences(rows, runs, results.timings), *results.trouble]
+    suites = sorted({str(suite) for suite in rows["suite"]})
+    title = f"Results of {cases.joined(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
+    parts = [f"# {escape(title)}\n", "".join(f"- {escape(one)}\n" for one in said)]
+    parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
+    parts.append("## Figures\n")
+    for name, (heading, caption) in CAPTIONS.items():
+        paths = [path for one, path in figure_paths if one == name]
+        if name == "step-time":
+            caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
+        links = "".join(f"![{heading}, {path.stem}](figures/{path.name})\n" for path in paths)
+        parts.append(f"### {heading}\n\n{caption}\n\n{links}" if paths else f"### {heading}\n\nNothing to draw.\n")
+    parts += ["## Failures\n", table(times.failures(runs), empty="No case failed.")]
+    parts += ["## Where the wall time went\n", _shares(runs)]
+    parts += ["## Versions and machines\n", table(tables.machines(rows), empty="No rows, so no machine is known.")]
+    if len(rows[["commit", "numerics"]].drop_duplicates()) > 1:
+        parts.append("The rows come from different commits or numerical versions: compare them with care.\n")
+    parts += ["## The commands\n", _commands(results)]
+    return "\n".join(parts)
+
+
+def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
+    """Write each table as CSV and as Markdown; yield the heading and Markdown of those with lines."""
+    rows = results.rows
+    short = ["setting", "cell", "clip", "framework"]
+
+    def brief(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[[*short, *(name for name in frame if name not in tables.HEAD)]]
+
+    def sections(parts: Iterator[tuple[str, pd.DataFrame]]) -> str:
+        return "\n".join(f"**{escape(heading)}**\n\n{table(frame)}" for heading, frame in parts)
+
+    reached, norms, times_seen = tables.accuracy(rows), tables.gradients(rows), tables.step_times(rows)
+    metrics = tables.task_metrics(rows)
+    torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), times.shares(results.runs)
+    by_task = (
+        (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
+    )
+    compact = tables.summary(rows)
+    made: list[tuple[str, str, pd.DataFrame, str]] = [
+        ("summary", "In short: skill, seeds that solved it, share of steps clipped", compact, table(compact)),
+        ("accuracy", "Accuracy (mean and range over seeds)", reached, sections(tables.wide(rows))),
+        ("metrics", "Every metric of the tasks (mean over seeds)", metrics, sections(by_task)),
+        ("gradients", "Gradients and clipping", norms, table(brief(norms))),
+        ("divergence", "Divergence", torn, table(torn)),
+        ("agreement", "Agreement of the frameworks, beside copies of one", gaps, table(gaps)),
+        ("step-times", "Step times inside the training runs (not a comparison)", times_seen, table(times_seen)),
+        ("time-shares", "Wall time by kind", shares, _shares(results.runs)),
+    ]
+    if results.timings is not None:
+        ratios, steps = speed.ratios(results.timings), speed.steps(results.timings)
+        made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
+        made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
+    for name, heading, frame, body in made:
+        path = results.store.folder / "tables" / name
+        frame.to_csv(path.with_suffix(".csv"), index=False)
+        shown = body if len(frame) else "Nothing to show.\n"
+        path.with_suffix(".md").write_text(f"# {heading}\n\n{shown}", encoding="utf-8")
+        if len(frame) and name != "time-shares":
+            yield heading, shown
+
+
+def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
+    """Draw and save every figure that has something to show; yield its name and path."""
+    rows, store = results.rows, results.store
+    makers: dict[str, Callable[[], dict[str, Figure]]] = {
+        "skill": lambda: figures.skill(rows),
+        "learning": lambda: figures.learning(rows, store.evaluations),
+        "gradient-norm": lambda: figures.gradient_norm(rows, store.curves),
+        "clip-fraction": lambda: figures.clip_fraction(rows),
+        "step-time": lambda: _step_time(results),
+    }
+    for name, make in makers.items():
+        for which, figure in make().items():
+            path = store.folder / "figures" / (f"{name}-{which}.png" if which else f"{name}.png")
+            with panels.style():
+                figure.savefig(path, dpi=panels.DPI)
+            yield name, path
+
+
+def _step_time(results: Results) -> dict[str, Figure]:
+    if results.timings is not None:
+        table_of = speed.timed(results.timings)
+        return {"": figures.step_time(table_of, source=TIMINGS)} if len(table_of) else {}
+    seen = tables.step_times(results.rows).rename(columns={"framework": "learner"})
+    return {"": figures.step_time(seen, source=NO_TIMINGS)} if len(seen) else {}
+
+
+def _shares(runs: list[dict[str, Any]]) -> str:
+    """Return the wall time by kind as Markdown, with the shares in percent."""
+    frame = times.shares(runs)
+    for name in map(str, frame):
+        if name.endswith("share"):
+            frame[name] = frame[name].map(cases.percent)
+        elif name.endswith(" s"):
+            frame[name] = frame[name].map(lambda seconds: f"{seconds:.1f}")
+    return table(frame, empty="No run that finished cases was logged.")
+
+
+def _commands(results: Results) -> str:
+    """Return the commands that made the rows, and the one that makes this report again."""
+    made = sorted({str(command) for command in results.rows["command"]})
+    folder = results.store.folder
+    try:
+        place = folder.resolve().relative_to(Path.cwd())
+    except ValueError:
+        place = Path(folder.resolve().name)  # a report names no folder of the machine that made it
+    again = f"This report, its tables and its figures: {code(f'python -m benchmarks report {place}')}\n"
+    rows = "".join(f"- {code(command)}\n" for command in made)
+    return f"{again}\nThe rows:\n\n{rows}" if rows else again

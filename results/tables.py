@@ -1,0 +1,242 @@
+"""Rows in, tables out: every function takes the rows of a result set and returns a DataFrame.
+
+Tables for a spreadsheet hold numbers, one line for a setting, cell, clip and framework; `wide`
+and `summary` hold text, the frameworks side by side. Means and ranges are over seeds. No table
+depends on the order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from results.cases import (
+    CELL,
+    CLIP,
+    DASH,
+    GROUP,
+    LEARNER,
+    SETTING,
+    clipped,
+    drawn,
+    labelled,
+    metrics,
+    parameters,
+    words,
+)
+from results.record import METRIC
+
+HEAD = ["setting", "task", "parameters", "cell", "clip", "optimizer", "learning rate", "framework"]
+"""The columns that open every table of numbers."""
+
+
+def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what each framework reached, with the clip fraction beside every threshold.
+
+    Columns beyond `HEAD`: seeds; diverged (how many of them); loss, skill and score (mean over the
+    seeds that did not diverge), skill low and high (range over seeds), metric (what the score is),
+    score low and high (the task's own interval, where it gives one); solved and judged (how many
+    seeds solved it, of how many that have a criterion); steps to solve (median over the seeds that
+    solved it); clip fraction (mean, 0 to 1) and clipped (the same in words).
+    """
+    return _lines(rows, _accuracy)
+
+
+def gradients(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the gradient norms before the clip, and what the clip did.
+
+    Columns beyond `HEAD`: norm median (median over seeds of the median over steps), norm max, clip
+    fraction (mean share of steps), clipped (in words), clipped elements (mean share of elements),
+    diverged and seeds (counts), diverged at (first step of the first seed to diverge).
+    """
+    return _lines(rows, _gradients)
+
+
+def divergence(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `gradients` beside skill, for each setting and cell in which some seed diverged.
+
+    The clips that kept the same case from diverging stand beside the one that did not.
+    """
+    lines = gradients(rows).merge(accuracy(rows)[["setting", "cell", "clip", "framework", "skill"]])
+    torn = lines.groupby(["setting", "cell"], observed=True)["diverged"].transform("sum") > 0
+    kept = ["setting", "cell", "clip", "framework", "diverged", "seeds", "diverged at", "skill", "clipped"]
+    return lines.loc[torn, [*kept, "norm median", "norm max"]].reset_index(drop=True)
+
+
+def task_metrics(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return every metric that the tasks report at the end of training, mean over seeds."""
+    names = metrics(rows)
+
+    def line(group: pd.DataFrame) -> dict[str, Any]:
+        means = group[names].mean()
+        return {"clipped": _clipped(group)} | {
+            words(str(name).removeprefix(METRIC)): mean for name, mean in means.items()
+        }
+
+    return _lines(rows, line)
+
+
+def step_times(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the step times in ms that the training runs themselves saw: median and range over cases.
+
+    They say how long the sweep took, not which framework is faster: several workers may have run
+    beside each other, and a renumbered copy counts like any other case.
+    """
+    frame = labelled(rows)
+    groups = frame.groupby([SETTING, CELL, LEARNER], observed=True)
+    lines = [
+        {
+            "setting": setting,
+            "cell": cell,
+            "framework": learner,
+            "path": ", ".join(sorted(group["path"].unique())),
+            "step ms": group["step_seconds"].median() * 1e3,
+            "low ms": group["step_seconds"].min() * 1e3,
+            "high ms": group["step_seconds"].max() * 1e3,
+            "compile s": pd.to_numeric(group["seconds_compile"]).max(),
+            "cases": len(group),
+            "jobs": ", ".join(str(jobs) for jobs in sorted(group["jobs"].unique())),
+        }
+        for (setting, cell, learner), group in groups
+    ]
+    names = ["setting", "cell", "framework", "path", "step ms", "low ms", "high ms", "compile s", "cases", "jobs"]
+    return pd.DataFrame(lines, columns=names)
+
+
+def machines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the distinct environments of the rows: versions, paths, processor, threads, commit."""
+    names = [
+        *("framework", "framework_version", "path", "kernel", "precision", "dtype", "device", "device_name", "threads"),
+        *("jobs", "processor", "cores", "platform", "python", "numpy", "numerics", "schema", "commit"),
+    ]
+    groups = rows.fillna({name: DASH for name in names if name in rows}).groupby(names, observed=True)
+    lines = [dict(zip(names, values, strict=True)) | {"cases": len(group)} for values, group in groups]
+    return pd.DataFrame(lines, columns=[*names, "cases"])
+
+
+def wide(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield for each setting its `accuracy` as text, the frameworks side by side: cell, clip, then theirs."""
+    table = accuracy(rows)
+    for setting, part in table.groupby("setting", observed=True):
+        lines = []
+        for (cell, clip), group in part.groupby(["cell", "clip"], observed=True):
+            line = {"cell": cell, "clip": clip}
+            for _, row in group.iterrows():
+                line |= {f"{row['framework']} {name}": text for name, text in _texts(row).items()}
+            lines.append(line)
+        frame = pd.DataFrame(lines).fillna(DASH)
+        ranked = [name for one in part["framework"].unique() for name in map(str, frame) if name.startswith(f"{one} ")]
+        yield str(setting), frame[["cell", "clip", *ranked]]
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the one compact table for a terminal: skill and solved seeds of each framework, and what was clipped."""
+    lines = []
+    table = accuracy(rows)
+    for (setting, cell, clip), group in table.groupby(["setting", "cell", "clip"], observed=True):
+        line = {"case": str(setting), "cell": cell, "clip": clip}
+        for _, row in group.iterrows():
+            solved = "" if row["judged"] == 0 else f", {row['solved']}/{row['judged']}"
+            line[row["framework"]] = _skill(row, spread=False) + solved
+        fractions = group["clip fraction"]
+        low, high = (clipped(str(clip), value) for value in (fractions.min(), fractions.max()))
+        lines.append(line | {"clipped": low if low == high else f"{low} to {high}"})
+    learners = list(table["framework"].unique())
+    return pd.DataFrame(lines, columns=["case", "cell", "clip", *learners, "clipped"]).fillna(DASH)
+
+
+def _lines(rows: pd.DataFrame, line: Any) -> pd.DataFrame:
+    """Return one line a group of `drawn` rows, in the groups' order; `line` maps a group to columns."""
+    frame = drawn(rows)
+    lines = [
+        dict(zip(HEAD, _head(group), strict=True)) | line(group) for _, group in frame.groupby(GROUP, observed=True)
+    ]
+    if not lines:
+        return pd.DataFrame(columns=[*HEAD, *line(frame)])
+    table = pd.DataFrame(lines)
+    for name, column in (("setting", SETTING), ("cell", CELL), ("clip", CLIP), ("framework", LEARNER)):
+        present = [value for value in frame[column].cat.categories if value in set(table[name])]
+        table[name] = pd.Categorical(table[name], categories=present, ordered=True)
+    return table
+
+
+def _head(group: pd.DataFrame) -> list[Any]:
+    row = group.iloc[0]
+    given = parameters(row["parameters"])
+    return [
+        *(row[SETTING], row["task"], given, row[CELL], row[CLIP]),
+        *(row["optimizer"], row["learning_rate"], row[LEARNER]),
+    ]
+
+
+def _accuracy(group: pd.DataFrame) -> dict[str, Any]:
+    low, high = _interval(group)
+    return {
+        "seeds": len(group),
+        "diverged": int((group["status"] == "diverged").sum()),
+        "loss": group["loss"].mean(),
+        "skill": group["skill"].mean(),
+        "skill low": group["skill"].min(),
+        "skill high": group["skill"].max(),
+        "metric": group["metric"].iloc[0] if len(group) else None,
+        "score": group["score"].mean(),
+        "score low": low,
+        "score high": high,
+        "solved": int(group["solved"].sum()),
+        "judged": int(group["solved"].notna().sum()),
+        "steps to solve": group["steps_to_solve"].median(),
+        "clip fraction": group["clip_fraction"].mean(),
+        "clipped": _clipped(group),
+    }
+
+
+def _gradients(group: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "norm median": group["norm_before_median"].median(),
+        "norm max": group["norm_before_max"].max(),
+        "clip fraction": group["clip_fraction"].mean(),
+        "clipped": _clipped(group),
+        "clipped elements": group["clipped_elements"].mean(),
+        "diverged": int((group["status"] == "diverged").sum()),
+        "seeds": len(group),
+        "diverged at": group["diverged_at"].min(),
+    }
+
+
+def _interval(group: pd.DataFrame) -> tuple[float, float]:
+    """Return the mean ends of the headline metric's own interval; NaN where the task gives none."""
+    if group.empty:
+        return float("nan"), float("nan")
+    name = METRIC + group["metric"].iloc[0]
+    low, high = (group[end].mean() if end in group else float("nan") for end in (f"{name}_low", f"{name}_high"))
+    return float(low), float(high)
+
+
+def _clipped(group: pd.DataFrame) -> str:
+    return clipped(str(group[CLIP].iloc[0]), group["clip_fraction"].mean()) if len(group) else DASH
+
+
+def _texts(row: pd.Series[Any]) -> dict[str, str]:
+    score = DASH if pd.isna(row["score"]) else f"{row['score']:.3g}"
+    if pd.notna(row["score low"]):
+        score += f" ({row['score low']:.3g} to {row['score high']:.3g})"
+    return {
+        "loss": DASH if pd.isna(row["loss"]) else f"{row['loss']:.3g}",
+        "skill": _skill(row, spread=True),
+        words(row["metric"]): score,
+        "solved": DASH if row["judged"] == 0 else f"{row['solved']}/{row['judged']}",
+        "steps to solve": DASH if pd.isna(row["steps to solve"]) else f"{row['steps to solve']:.0f}",
+        "clipped": row["clipped"],
+    }
+
+
+def _skill(row: pd.Series[Any], *, spread: bool) -> str:
+    """Return the mean skill, with the range over seeds on demand, and how many seeds diverged."""
+    if row["diverged"] == row["seeds"]:
+        return "diverged"
+    text = f"{row['skill']:.2f}"
+    if spread and row["seeds"] - row["diverged"] > 1:
+        text += f" ({row['skill low']:.2f} to {row['skill high']:.2f})"
+    return text + (f", {row['diverged']} diverged" if row["diverged"] else "")

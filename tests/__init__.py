@@ -1,0 +1,1 @@
+"""Tests: contracts for every task and framework, then the rest."""

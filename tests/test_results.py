@@ -1,0 +1,243 @@
+"""Records come back as they were written, and the tables say what was planted in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from results import agreement, cases, findings, markdown, tables, times
+from results.record import Record
+from results.store import Store, StoreError
+from tests import synthetic
+from tests.synthetic import rows
+
+
+def seeds(solved: int, of: int, **changes: Any) -> list[Record]:
+    """Return `of` seeds of a case, the first `solved` of them at skill .97, the others on the floor."""
+    return [
+        synthetic.record(
+            seed=seed,
+            solved=seed < solved,
+            loss=0.005 if seed < solved else 1 / 6,
+            steps_to_solve=100 * (seed + 1) if seed < solved else None,
+            **changes,
+        )
+        for seed in range(of)
+    ]
+
+
+def norm(threshold: float, fraction: float = 0.5) -> dict[str, Any]:
+    return {"clip": "norm", "threshold": threshold, "clip_fraction": fraction}
+
+
+def line(frame: pd.DataFrame, **wanted: str) -> pd.Series[Any]:
+    """Return the one line of a table that has these values."""
+    found = frame
+    for name, value in wanted.items():
+        found = found[found[name] == value]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+# The store
+
+
+def test_a_record_and_its_curves_are_read_back_equal(tmp_path: Path) -> None:
+    one = synthetic.record(metrics={"mse": 0.005, "share": None})
+    steps, evaluations = synthetic.curves(one)
+    store = synthetic.write(tmp_path, [one])
+    back = store.rows().iloc[0].to_dict()
+    for name, value in one.row().items():
+        assert back[name] == value or (value is None and back[name] is None), name
+    pd.testing.assert_frame_equal(store.curves(one.key), steps.reset_index(drop=True))
+    pd.testing.assert_frame_equal(store.evaluations(one.key), evaluations.reset_index(drop=True))
+
+
+def test_a_case_is_finished_only_when_its_row_is_there(tmp_path: Path) -> None:
+    store = synthetic.write(tmp_path, [synthetic.record(key="a"), synthetic.record(key="b", seed=1)])
+    assert store.finished() == {"a", "b"}
+    (tmp_path / "rows" / "a.json").unlink()
+    assert store.finished() == {"b"}
+
+
+@pytest.mark.parametrize("part", ["curves", "evaluations", "rows"])
+def test_a_write_that_fails_in_the_middle_leaves_nothing_half_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    one = synthetic.record()
+    store = synthetic.write(tmp_path, [])
+
+    def half(*_: object) -> None:
+        (next(iter(tmp_path.glob(f"{part}/.*.part")), tmp_path / part / ".lost.part")).write_text("hal")
+        message = "disk full"
+        raise OSError(message)
+
+    def replace(path: Path, target: Path) -> Path:
+        if target.parent.name == part:
+            half()
+        return Path(path.rename(target))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(OSError, match="disk full"):
+        store.write(one, *synthetic.curves(one))
+    assert store.finished() == set()
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
+
+
+def test_an_older_row_survives_a_failed_rewrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = synthetic.record(key="a", loss=0.1)
+    store = synthetic.write(tmp_path, [one])
+
+    def fail(*_: object, **__: object) -> None:
+        message = "killed"
+        raise KeyboardInterrupt(message)
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(dataclasses.replace(one, loss=0.2), *synthetic.curves(one))
+    assert store.rows()["loss"].tolist() == [0.1]
+
+
+def test_a_non_finite_figure_never_reaches_a_row(tmp_path: Path) -> None:
+    store = synthetic.write(tmp_path, [])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.write(synthetic.record(loss=math.nan), pd.DataFrame({"step": [1]}), pd.DataFrame({"step": [1]}))
+    assert store.finished() == set()
+
+
+def test_a_folder_without_rows_is_one_line_of_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no results in"):
+        Store(tmp_path).rows()
+
+
+def test_a_run_line_cut_off_by_a_kill_does_not_hide_the_others(tmp_path: Path) -> None:
+    store = synthetic.write(tmp_path, [], runs=[synthetic.run_line()])
+    with (tmp_path / "runs.jsonl").open("a") as file:
+        file.write('{"started": "2026-')
+    assert [run["finished"] for run in store.runs()] == [49]
+
+
+# Tables
+
+
+def test_the_accuracy_table_gives_the_planted_shares_and_steps() -> None:
+    table = tables.accuracy(rows(*seeds(2, 3, **norm(0.1)), *seeds(0, 3)))
+    clipped, free = line(table, clip="norm 0.1"), line(table, clip="none")
+    assert (clipped["solved"], clipped["judged"], clipped["steps to solve"]) == (2, 3, 150)
+    assert (free["solved"], free["judged"]) == (0, 3)
+    assert math.isnan(free["steps to solve"])
+    assert clipped["skill"] == pytest.approx((2 * 0.97 + 0) / 3)
+    assert (clipped["skill low"], clipped["skill high"]) == pytest.approx((0, 0.97))
+    assert (clipped["clipped"], free["clipped"]) == ("50 %", cases.DASH)
+
+
+def test_no_table_depends_on_the_order_of_the_rows() -> None:
+    frame = rows(*[one for one in synthetic.quick() if one.task == "adding"])
+    shuffled = frame.sample(frac=1, random_state=3)
+    for make in (tables.accuracy, tables.gradients, tables.divergence, tables.summary, agreement.agreement):
+        pd.testing.assert_frame_equal(make(frame), make(shuffled))
+
+
+def test_copies_and_native_runs_do_not_count_as_solved() -> None:
+    frame = rows(*seeds(0, 2), *seeds(2, 2, renumbering=1), *seeds(2, 2, mode="native"))
+    assert len(cases.counted(frame)) == 2
+    matched = line(tables.accuracy(frame), setting="adding T=50 (adam 0.003)")
+    assert (matched["solved"], matched["judged"]) == (0, 2)
+    assert "No task was solved by any case." in findings.sentences(frame, [], None)
+
+
+def test_a_threshold_that_never_clipped_is_marked_in_every_table_of_cases() -> None:
+    frame = rows(
+        *seeds(1, 1, **norm(10, 0.0)),
+        *seeds(1, 1, framework="tensorflow", **norm(10, 0.0)),
+        *seeds(1, 1, renumbering=1, **norm(10, 0.0)),
+        synthetic.diverged(seed=0),
+    )
+    for make in (tables.accuracy, tables.gradients, tables.divergence, tables.task_metrics, tables.summary):
+        table = make(frame)
+        assert set(table.loc[table["clip"] == "norm 10", "clipped"]) == {cases.NEVER}, make.__name__
+    assert set(agreement.agreement(frame)["clipped"]) == {cases.NEVER}
+    _, wide = next(tables.wide(frame))
+    assert line(wide, clip="norm 10")["pytorch clipped"] == cases.NEVER
+
+
+def test_a_rare_clip_is_not_rounded_to_never() -> None:
+    assert cases.clipped("norm 10", 0.0004) == "<1 %"
+    assert cases.clipped("norm 10", 0.9996) == ">99 %"
+
+
+def test_settings_are_named_apart_by_whatever_differs() -> None:
+    frame = rows(
+        synthetic.record(),
+        synthetic.record(hidden=128),
+        synthetic.record(parameters='{"T": 200}'),
+        synthetic.record(optimizer="sgd", learning_rate=0.1),
+        synthetic.record(mode="native"),
+    )
+    assert list(cases.labelled(frame)["setting"].cat.categories) == [
+        "adding T=50 (adam 0.003, hidden 64)",
+        "adding T=50 (adam 0.003, hidden 128)",
+        "adding T=50 (adam 0.003, native)",
+        "adding T=50 (sgd 0.1)",
+        "adding T=200 (adam 0.003)",
+    ]
+
+
+def test_clips_are_ordered_none_then_ascending() -> None:
+    ladder = [synthetic.record(clip="norm", threshold=at) for at in (10.0, 0.01, 1.0, 0.1)]
+    frame = rows(*ladder, synthetic.record(), synthetic.record(clip="value", threshold=0.001))
+    assert list(tables.accuracy(frame)["clip"]) == [
+        *("none", "norm 0.01", "norm 0.1", "norm 1", "norm 10"),
+        "value 0.001",
+    ]
+
+
+def test_two_paths_of_one_framework_are_two_learners() -> None:
+    frame = rows(synthetic.record(), synthetic.record(path="compiled"), synthetic.record(framework="jax", path="scan"))
+    assert list(tables.accuracy(frame)["framework"]) == ["pytorch (compiled)", "pytorch (eager)", "jax"]
+
+
+# Wall time and failures
+
+
+def test_time_shares_are_those_of_the_newest_run_that_finished_cases() -> None:
+    old = synthetic.run_line(seconds={"training": 50, "imports": 50})
+    new = synthetic.run_line(started="2026-01-02T10:00:00+00:00")
+    idle = synthetic.run_line(started="2026-01-03T10:00:00+00:00", finished=0, seconds={"imports": 9})
+    table = times.shares([new, old, idle])
+    assert times.useful(table, "newest") == pytest.approx(840 / 960)
+    assert times.useful(table, "all") == pytest.approx(890 / 1060)
+    assert table["newest share"].sum() == pytest.approx(1)
+
+
+def test_a_failure_that_the_same_command_got_over_is_not_reported() -> None:
+    failed = [{"case": "a", "reason": "killed"}]
+    old = synthetic.run_line(failed=failed)
+    again = synthetic.run_line(started="2026-01-02T10:00:00+00:00")
+    other = synthetic.run_line(started="2026-01-02T10:00:00+00:00", command="python -m benchmarks run quick --only x=y")
+    assert times.failures([old, again]).empty
+    assert times.failures([old, other])["case"].tolist() == ["a"]
+
+
+# Markdown
+
+
+def test_markup_in_a_table_is_escaped() -> None:
+    frame = pd.DataFrame({"a|b": ["x | y", "<b>*c*_d_`e`", "two\nlines"], "n": [0.123456, None, 1234.5]})
+    assert markdown.table(frame) == (
+        "| a\\|b | n |\n| --- | ---: |\n| x \\| y | 0.123 |\n| &lt;b&gt;\\*c\\*\\_d\\_\\`e\\` | – |\n"  # noqa: RUF001
+        "| two lines | 1234 |\n"
+    )
+
+
+def test_a_metric_s_name_is_written_in_words() -> None:
+    assert [cases.words(name) for name in ("source_gain", "within_0_04")] == ["source gain", "within 0.04"]
+
+
+def test_code_keeps_its_backticks() -> None:
+    assert markdown.code("a `b` c") == "`` a `b` c ``"
