@@ -1,0 +1,82 @@
+"""What the README shows works, and is what was published."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import plugins, suite
+from tasks import base
+
+README = (plugins.ROOT / "README.md").read_text()
+PUBLISHED = plugins.ROOT / "results" / "published" / "quick"
+
+
+def test_the_example_task_keeps_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert code
+    module = types.ModuleType("tasks.parity")
+    monkeypatch.setitem(sys.modules, "tasks.parity", module)
+    exec(compile(code[1], "README.md", "exec"), module.__dict__)  # noqa: S102 - our own README
+    task: base.Task = module.Task(T=6)
+    batch = next(task.batches(0, 4))
+    assert batch.inputs.shape == (4, task.length, task.features)
+    assert batch.targets.shape == batch.mask.shape == (4, task.scored)
+    even = task.evaluate(lambda inputs: np.zeros((len(inputs), 1, 2)))
+    assert even["loss"] == pytest.approx(task.floor)
+    odd = task.evaluate(lambda inputs: np.eye(2)[inputs.sum(axis=1).astype(int) % 2] * 100)
+    assert odd == {"loss": pytest.approx(0), "accuracy": 1}
+    assert task.solved(odd)
+    with pytest.raises(base.TaskError):
+        module.Task(T=1)
+
+
+def test_the_commands_name_environments_that_exist() -> None:
+    tox = configparser.ConfigParser()
+    tox.read(plugins.ROOT / "tox.ini")
+    named = set(re.findall(r"tox -e ([a-z,-]+)", README))
+    assert {"bench", "tests", "bench-pytorch", "bench-tensorflow"} <= named
+    for name in named:
+        assert f"testenv:{name}" in tox
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    ci = (plugins.ROOT / ".ci" / "run").read_text()
+    command = next(line for line in README.splitlines() if line.strip().endswith("tox -e tests"))
+    for part in command.strip().split(" && "):
+        assert part in ci
+
+
+def test_suites_and_tasks_that_the_readme_names_are_there() -> None:
+    for name in plugins.suites():
+        assert f"`{name}`" in README
+        assert suite.load(name).description
+    for name in plugins.tasks():
+        assert f"| `{name}` |" in README
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "tasks/data/README.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    path = plugins.ROOT / document
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), target
+
+
+def test_the_table_in_the_readme_is_the_published_one() -> None:
+    table = (PUBLISHED / "tables" / "summary.md").read_text().strip()
+    assert table in README
+
+
+def test_no_file_names_an_index_or_a_machine() -> None:
+    for path in [*plugins.ROOT.glob("*.*"), *plugins.ROOT.glob("*/*.py"), plugins.ROOT / ".ci" / "run"]:
+        if path.is_file() and path != Path(__file__):
+            text = path.read_text()
+            assert "index-url" not in text, path
+            assert "pypi.org" not in text, path
