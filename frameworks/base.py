@@ -16,7 +16,7 @@ Weights = dict[str, Array]
 """Named arrays in the shared layout that `frameworks.weights` documents."""
 
 Cell = Literal["rnn", "lstm", "gru"]
-Activation = Literal["tanh", "relu"]
+Activation = Literal["tanh", "relu", "sigmoid"]
 Loss = Literal["cross_entropy", "mse"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
 Device = Literal["cpu", "cuda"]
@@ -87,8 +87,26 @@ class Clip:
 
 
 @dataclasses.dataclass(frozen=True)
+class Regulariser:
+    """A penalty on the weights, added to the loss that is differentiated, not to the recorded one.
+
+    ``l1``: strength * sum |w|, with slope 0 at w = 0. ``l2``: strength * sum w². The sum runs over recurrent,
+    input and output kernels; biases and embeddings are free. Its gradient is part of what is clipped.
+    """
+
+    kind: Literal["l1", "l2"]
+    strength: float
+
+    def __post_init__(self) -> None:
+        """Refuse a strength that is not a positive finite number."""
+        if not (math.isfinite(self.strength) and self.strength > 0):
+            message = f"strength must be a positive finite number, not {self.strength}"
+            raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True)
 class Training:
-    """How the weights are updated: the optimizer, its learning rate, the clip.
+    """How the weights are updated: the optimizer, its learning rate, the clip, the regulariser.
 
     The algebra is the same in every framework; decays and epsilons are this module's constants.
     ``sgd``: w - lr g. ``momentum``: v = 0.9 v + g, w - lr v. ``rmsprop``: s = .99 s + .01 g²,
@@ -98,6 +116,7 @@ class Training:
     optimizer: Optimizer = "adam"
     learning_rate: float = 3e-3
     clip: Clip | None = None
+    regulariser: Regulariser | None = None
 
     def __post_init__(self) -> None:
         """Refuse a learning rate that is not a positive finite number."""
@@ -124,6 +143,23 @@ class Trace:
     norm_after: Array
     clipped: Array
     seconds: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class State:
+    """Everything that an update changes, in the shared layout.
+
+    Attributes:
+        weights: the trained weights.
+        slots: the optimizer's memory, each like the weights: none for sgd; v for momentum; s for rmsprop;
+            m and v for adam.
+        steps: updates done.
+
+    """
+
+    weights: Weights
+    slots: tuple[Weights, ...]
+    steps: int
 
 
 class Framework(Protocol):
@@ -163,6 +199,14 @@ class Framework(Protocol):
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
+        ...
+
+    def state(self) -> State:
+        """Return weights, slots and the number of updates."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Go on from this state instead of the current one; compiled programs stay."""
         ...
 
     @property
