@@ -27,6 +27,7 @@ class Progress:
             progress.TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
+            speed_estimate_period=600,
         )
         self.line = self.bar.add_task("starting", total=sum(self.work.values()), count=f"0/{len(cases)}")
 

@@ -223,7 +223,7 @@ def _curves(
             for ax, (title, curves) in zip(axes, facets, strict=True):
                 entries |= draw(ax, curves, used | {name: look.colour for name, look in seen.items()})
                 panels.step_axis(ax)
-                panels.title(ax, title, width=34)
+                panels.title(ax, title, width=28)
             panels.legend(figure, entries)
         figures[str(task)] = figure
     return figures

@@ -304,6 +304,8 @@ def test_text_does_not_overlap_in_any_figure(figures: dict[str, Figure]) -> None
             assert axes.yaxis.label.get_window_extent().height <= height, (name, axes.get_title())
         titles = [axes.title.get_window_extent() for axes in figure.axes]
         assert not any(a.overlaps(b) for at, a in enumerate(titles) for b in titles[at + 1 :]), name
+        inside = figure.bbox
+        assert all(inside.x0 <= title.x0 and title.x1 <= inside.x1 for title in titles), name
         legend = figure.legends[0].get_window_extent()
         assert not any(legend.overlaps(title) for title in titles), name
 

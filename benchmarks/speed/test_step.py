@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from frameworks.base import Cell
 
-ROUNDS, WARMUP_ROUNDS, STEPS_A_ROUND = 30, 2, 5
+ROUNDS, WARMUP_ROUNDS, STEPS_A_ROUND = 20, 2, 5
 
 
 class WorkerClock:
