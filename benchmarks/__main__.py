@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks list | run | report``.
+"""The command line: ``python -m benchmarks list | run | report | certify | semantics``.
 
 What is imported here is imported by ``--help`` too, so pandas, pydantic and the rest wait for
 the command that needs them.
@@ -58,7 +58,9 @@ def run(
     from benchmarks.progress import Progress
     from results.store import Store, StoreError
 
-    cases = suites.load(suite).cases(device=device, threads=threads)
+    installed = [name for name in plugins.compared() if plugins.version(name)]
+    frameworks = suites.named(only or []) or installed
+    cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
     cases = suites.narrow(cases, only or [], suite)
     sweep.check(cases)
     folder = out or plugins.ROOT / "results" / "runs" / Path(suite).stem
@@ -96,6 +98,62 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result 
         message = f"no results in {folder}"
         raise plugins.UsageError(message)
     _report(folder)
+
+
+@app.command()
+def certify(
+    *,
+    only: Only = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/published/certificates.")] = None,
+) -> None:
+    """Hold the frameworks against the NumPy reference, step by step; exit 1 beyond the bound."""
+    from rich.progress import Progress
+
+    from benchmarks import certificate as certification
+    from results import certificates, terminal
+
+    chosen = certification.chosen(only or [])
+    failed = False
+    logs = plugins.ROOT / "results" / "runs" / "certify"
+    for framework, checks in chosen.items():
+        with Progress(console=console, disable=not console.is_terminal, speed_estimate_period=600) as bar:
+            certificate = certification.judge(framework, bar.track(checks, description=framework), logs)
+        console.print(terminal.certificate(certificate))
+        failed = failed or not certificate["passed"]
+        if certificate["complete"] or out:
+            console.print(f"wrote {certificates.write(out or certificates.PUBLISHED, certificate)}")
+        else:
+            console.print("a part proves a part: nothing was written")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def semantics(
+    out: Annotated[Path | None, typer.Option(help="Default: results/published/semantics.md.")] = None,
+) -> None:
+    """Ask the frameworks' own clip functions what they do, and write the table."""
+    import pandas as pd
+
+    from benchmarks.live import Live
+    from results import markdown
+
+    rows = []
+    for framework in plugins.compared():
+        if plugins.version(framework):
+            worker = Live(framework, "cpu", 1, plugins.ROOT / "results" / "runs" / "semantics" / f"{framework}.log")
+            rows += worker.ask({"do": "semantics", "framework": framework})["result"]
+            worker.stop()
+    versions = ", ".join(f"{name} {plugins.version(name)}" for name in dict.fromkeys(row["framework"] for row in rows))
+    text = (
+        "# What a clip at threshold 1 does in the frameworks' own functions\n\n"
+        f"Made by `python -m benchmarks semantics` from live calls, float32, CPU: {versions}. "
+        "*excess* is the norm after the clip of a gradient of norm 2, minus 1: an epsilon shows there.\n\n"
+        + markdown.table(pd.DataFrame(rows))
+    )
+    path = out or plugins.ROOT / "results" / "published" / "semantics.md"
+    path.write_text(text)
+    console.print(text, markup=False)
+    console.print(f"wrote {path}")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from benchmarks import plugins
-from frameworks.base import Activation, Cell, Clip, Device, Model, Optimizer, Precision, Training
+from frameworks.base import Activation, Cell, Clip, Device, Model, Optimizer, Precision, Regulariser, Training
 from results.record import SCHEMA
 from tasks.base import Task
 
@@ -28,6 +28,7 @@ class Case:
         task: a file in ``tasks/``; `parameters` are its own, as (name, value) pairs sorted by name.
         framework: a file in ``frameworks/``; `path` is one of those that it offers.
         clip: ``none``, ``norm`` or ``value``; `threshold` is None for ``none`` and only then.
+        regulariser: ``none``, ``l1`` or ``l2``; `strength` is None for ``none`` and only then.
         steps: training steps, a multiple of `evaluate_every`, the steps between two evaluations.
         seed: of the initial weights and of the training data.
         renumbering: 0, or the number of the permutation that renumbers the hidden units.
@@ -43,6 +44,8 @@ class Case:
     hidden: int = 64
     clip: str = "none"
     threshold: float | None = None
+    regulariser: str = "none"
+    strength: float | None = None
     optimizer: Optimizer = "adam"
     learning_rate: float = 3e-3
     batch: int = 32
@@ -60,6 +63,11 @@ class Case:
         """Refuse what is no case, with one line that says why."""
         if (self.clip == "none") != (self.threshold is None):
             message = "clip none takes no threshold" if self.clip == "none" else f"clip {self.clip} needs a threshold"
+            raise plugins.UsageError(message)
+        plugins.known("regulariser", self.regulariser, ["none", "l1", "l2"])
+        if (self.regulariser == "none") != (self.strength is None):
+            which = f"regulariser {self.regulariser}"
+            message = f"{which} takes no strength" if self.regulariser == "none" else f"{which} needs a strength"
             raise plugins.UsageError(message)
         if self.steps % self.evaluate_every:
             message = f"steps must be a multiple of evaluate_every ({self.evaluate_every}), not {self.steps}"
@@ -95,11 +103,14 @@ class Case:
         )
 
     def training(self) -> Training:
-        """Return the recipe: optimizer, learning rate and clip."""
+        """Return the recipe: optimizer, learning rate, clip and regulariser."""
         limit = None
         if self.threshold is not None:
             limit = Clip("value" if self.clip == "value" else "norm", self.threshold)
-        return Training(self.optimizer, self.learning_rate, limit)
+        penalty = None
+        if self.strength is not None:
+            penalty = Regulariser("l1" if self.regulariser == "l1" else "l2", self.strength)
+        return Training(self.optimizer, self.learning_rate, limit, penalty)
 
     def key(self) -> str:
         """Return the name of the record: a hash of everything that can change the result."""
@@ -115,7 +126,8 @@ class Case:
         """Return a line for people: what tells this case from its neighbours."""
         parameters = " ".join(f"{name}={value}" for name, value in self.parameters)
         clip = self.clip if self.threshold is None else f"{self.clip} {self.threshold:g}"
-        parts = [self.task, parameters, self.framework, self.cell, f"clip {clip}", self.optimizer]
+        penalty = "" if self.strength is None else f"{self.regulariser} {self.strength:g}"
+        parts = [self.task, parameters, self.framework, self.cell, f"clip {clip}", penalty, self.optimizer]
         copy = f" renumbering {self.renumbering}" if self.renumbering else ""
         return " ".join(part for part in parts if part) + f" {self.learning_rate:g} seed {self.seed}{copy}"
 

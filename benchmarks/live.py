@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plugins import ROOT
+
+
+NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
 
 
 class CaseFailedError(Exception):
@@ -43,6 +48,7 @@ class Live:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "benchmarks.worker", *self.arguments],
                 cwd=ROOT,
+                env=os.environ | dict.fromkeys(NUMPY_THREADS, self.arguments[2]),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -11,6 +11,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = Path(__file__).resolve().parent / "suites"
 
+JUDGE = "reference"
+"""The framework that the others are held against; it runs where it is asked for by name."""
+
 TASK, FRAMEWORK = "Task", "Framework"
 
 
@@ -27,6 +30,11 @@ def frameworks() -> list[str]:
     """Return the names of the frameworks: the files in ``frameworks/`` that define a class ``Framework``."""
     paths = sorted((ROOT / "frameworks").glob("*.py"))
     return [path.stem for path in paths if path.stem != "base" and _defines(path, FRAMEWORK)]
+
+
+def compared() -> list[str]:
+    """Return the frameworks that are compared: all but the judge."""
+    return [name for name in frameworks() if name != JUDGE]
 
 
 def suites() -> list[str]:
@@ -55,7 +63,11 @@ def version(framework: str) -> str | None:
 
 def paths(framework: str, device: str, cell: str) -> tuple[str, ...]:
     """Return the paths that a framework offers for a cell on a device, its default first."""
-    return tuple(_literal(framework, "PATHS")[device][cell])
+    devices = _literal(framework, "PATHS")
+    if device not in devices:
+        message = f"{framework} does not run on {device}; it runs on: {', '.join(devices)}"
+        raise UsageError(message)
+    return tuple(devices[device][cell])
 
 
 def known(kind: str, name: str, names: list[str]) -> str:

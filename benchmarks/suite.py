@@ -59,18 +59,41 @@ class ClipAxis(BaseModel):
         return [(self.kind, None if rung is None else float(rung)) for rung in self.threshold or [None]]
 
 
+class RegulariserAxis(BaseModel):
+    """One kind of penalty on the weights and its ladder of strengths."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    kind: Literal["none", "l1", "l2"]
+    strength: _many(Positive) | None = None  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RegulariserAxis:
+        if self.kind == "none" and self.strength is not None:
+            message = "regulariser none takes no strength"
+            raise ValueError(message)
+        if self.kind != "none" and self.strength is None:
+            message = f"regulariser {self.kind} needs a strength"
+            raise ValueError(message)
+        return self
+
+    def points(self) -> list[tuple[str, float | None]]:
+        """Return (kind, strength) for each rung of the ladder."""
+        return [(self.kind, None if rung is None else float(rung)) for rung in self.strength or [None]]
+
+
 class Block(BaseModel):
     """A product of axes; the axes of the matrix and nothing else."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     task: _many(str)  # type: ignore[valid-type]
     parameters: dict[str, _many(Scalar)] = {}  # type: ignore[valid-type]
-    framework: _many(str)  # type: ignore[valid-type]
+    framework: _many(str) | None = None  # type: ignore[valid-type]
     cell: _many(Cell)  # type: ignore[valid-type]
     activation: _many(Activation) = ["tanh"]  # type: ignore[valid-type]
     layers: _many(PositiveInt) = [1]  # type: ignore[valid-type]
     hidden: _many(PositiveInt) = [64]  # type: ignore[valid-type]
     clip: _many(ClipAxis) = [ClipAxis(kind="none")]  # type: ignore[valid-type]
+    regulariser: _many(RegulariserAxis) = [RegulariserAxis(kind="none")]  # type: ignore[valid-type]
     optimizer: _many(Optimizer) = ["adam"]  # type: ignore[valid-type]
     learning_rate: _many(Positive) = [3e-3]  # type: ignore[valid-type]
     batch: _many(PositiveInt) = [32]  # type: ignore[valid-type]
@@ -82,15 +105,16 @@ class Block(BaseModel):
     mode: Literal["matched"] = "matched"
     path: dict[str, str] = {}
 
-    def cases(self, *, device: Device, threads: int) -> Iterator[Case]:
-        """Yield the block's cases; frameworks and cells change slowest, seeds fastest."""
+    def cases(self, frameworks: list[str], *, device: Device, threads: int) -> Iterator[Case]:
+        """Yield the block's cases, for `frameworks` where it names none; seeds change fastest."""
         parameters = [
             tuple(sorted(zip(self.parameters, values, strict=True)))
             for values in itertools.product(*self.parameters.values())
         ]
         clips = [point for axis in self.clip for point in axis.points()]
+        penalties = [point for axis in self.regulariser for point in axis.points()]
         axes = (
-            self.framework,
+            self.framework or frameworks,
             self.task,
             parameters,
             self.cell,
@@ -101,6 +125,7 @@ class Block(BaseModel):
             self.batch,
             self.steps,
             self.dtype,
+            penalties,
             clips,
             self.learning_rate,
             self.renumbering,
@@ -108,7 +133,7 @@ class Block(BaseModel):
         )
         for point in itertools.product(*axes):
             (framework, task, chosen, cell, activation, layers, hidden, optimizer, batch, steps, dtype) = point[:11]
-            (clip, threshold), learning_rate, renumbering, seed = point[11:]
+            (regulariser, strength), (clip, threshold), learning_rate, renumbering, seed = point[11:]
             plugins.known("task", task, plugins.tasks())
             plugins.known("framework", framework, plugins.frameworks())
             yield Case(
@@ -121,6 +146,8 @@ class Block(BaseModel):
                 hidden=hidden,
                 clip=clip,
                 threshold=threshold,
+                regulariser=regulariser,
+                strength=strength,
                 optimizer=optimizer,
                 learning_rate=learning_rate,
                 batch=batch,
@@ -152,10 +179,14 @@ class Suite(BaseModel):
             return data | {"block": filled}
         return data
 
-    def cases(self, *, device: Device = "cpu", threads: int = 1) -> list[Case]:
-        """Return every case once, in order; raise `UsageError` where one cannot be."""
+    def cases(self, frameworks: list[str] | None = None, *, device: Device = "cpu", threads: int = 1) -> list[Case]:
+        """Return every case once, in order; raise `UsageError` where one cannot be.
+
+        A block that names no framework is for `frameworks`, by default all but the judge.
+        """
+        chosen = frameworks or plugins.compared()
         try:
-            cases = [case for block in self.block for case in block.cases(device=device, threads=threads)]
+            cases = [case for block in self.block for case in block.cases(chosen, device=device, threads=threads)]
         except TaskError as error:
             raise plugins.UsageError(str(error)) from error
         return list(dict.fromkeys(cases))
@@ -179,6 +210,12 @@ def load(name: str) -> Suite:
         raise plugins.UsageError(message) from error
 
 
+def named(only: list[str]) -> list[str]:
+    """Return the frameworks that --only names."""
+    pairs = (text.partition("=") for text in only)
+    return [plugins.known(key, value, plugins.frameworks()) for key, _, value in pairs if key == "framework"]
+
+
 def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:
     """Keep the cases that meet every KEY=VALUE; values of the same key are alternatives."""
     wanted: dict[str, list[str]] = {}
@@ -188,7 +225,8 @@ def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:
             message = f"--only takes KEY=VALUE, not {text!r}"
             raise plugins.UsageError(message)
         wanted.setdefault(key, []).append(value)
-    _check_threshold(wanted)
+    _check_rungs(wanted, "threshold", "clip")
+    _check_rungs(wanted, "strength", "regulariser")
     described = [(case, _facts(case)) for case in cases]
     keys = sorted({key for _, facts in described for key in facts})
     for key, values in wanted.items():
@@ -211,17 +249,18 @@ def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:
     return chosen
 
 
-def _check_threshold(wanted: dict[str, list[str]]) -> None:
-    for value in wanted.get("threshold", []):
+def _check_rungs(wanted: dict[str, list[str]], rung: str, axis: str) -> None:
+    """Refuse a rung of a ladder (the threshold of a clip, say) that is no positive number or has no ladder."""
+    for value in wanted.get(rung, []):
         try:
-            threshold = float(value)
+            number = float(value)
         except ValueError:
-            threshold = math.nan
-        if not (math.isfinite(threshold) and threshold > 0):
-            message = f"threshold must be a positive finite number, not {value}"
+            number = math.nan
+        if not (math.isfinite(number) and number > 0):
+            message = f"{rung} must be a positive finite number, not {value}"
             raise plugins.UsageError(message)
-        if wanted.get("clip") == ["none"]:
-            message = f"clip none takes no threshold, so clip=none and threshold={value} contradict each other"
+        if wanted.get(axis) == ["none"]:
+            message = f"{axis} none takes no {rung}, so {axis}=none and {rung}={value} contradict each other"
             raise plugins.UsageError(message)
 
 

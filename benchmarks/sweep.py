@@ -17,6 +17,7 @@ import pandas as pd
 from benchmarks import environment, plugins
 from benchmarks.case import NUMERICS, Case
 from benchmarks.live import CaseFailedError, Live, StartError
+from results import certificates
 from results.record import TIMES, Record, number
 from results.store import Store
 
@@ -261,6 +262,8 @@ def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, An
         result[name] = None if result[name] is None else number(result[name])
     result["metrics"] = {name: number(value) for name, value in result["metrics"].items()}
     seconds = {f"seconds_{kind}": value for kind, value in outcome["seconds"].items()}
+    identity = certificates.name(case.framework, facts["framework_version"], NUMERICS, case.device)
+    facts = facts | {"certificate": certificates.find(identity, {case.path})}
     return Record(key=key, numerics=NUMERICS, **(asked | result | seconds | facts))
 
 

@@ -6,7 +6,10 @@ it keeps to itself: whatever a library prints goes to standard error.
 
     {"do": "run", "case": ...}      -> {"progress": steps} ..., {"outcome": ...}
     {"do": "load", "case": ...}     -> {"loaded": seconds to compile}
-    {"do": "steps", "count": n}     -> {"seconds": per step}
+    {"do": "steps"}                 -> {"seconds": per step}
+    {"do": "certify", "check": ...} -> {"result": differences}
+    {"do": "horizon", "cell": ...}  -> {"result": steps}
+    {"do": "semantics", ...}        -> {"result": rows}
     any of them                     -> {"failed": reason}, and the process lives on
 """
 
@@ -19,176 +22,15 @@ import json
 import os
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from benchmarks import certify, semantics
 from benchmarks.case import Case
-from frameworks import weights
-from frameworks.base import Framework, Trace, UnsupportedError
-from tasks.base import EVALUATION_BATCH, Array, Batch, Task
-
-CONFIRMATIONS = 3
-"""A case is solved when its criterion is met at this many consecutive evaluations."""
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What training one case gave; JSON carries it to the process that keeps the records."""
-
-    result: dict[str, Any]
-    curves: dict[str, list[float]]
-    evaluations: list[dict[str, float]]
-    seconds: dict[str, float]
-
-
-class Clock:
-    """Wall time by kind; what no kind claims is `other`."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.seconds = dict.fromkeys(("compile", "data", "training", "evaluation"), 0.0)
-
-    @contextmanager
-    def measuring(self, kind: str) -> Iterator[None]:
-        """Add the block's wall time to a kind."""
-        start = time.perf_counter()
-        yield
-        self.seconds[kind] += time.perf_counter() - start
-
-    def split(self) -> dict[str, float]:
-        """Return the seconds by kind, `other` included."""
-        total = time.perf_counter() - self.start
-        return self.seconds | {"other": total - sum(self.seconds.values())}
-
-
-def build(case: Case) -> Framework:
-    """Return the case's model in its framework, with the weights that every framework starts from."""
-    module = importlib.import_module(f"frameworks.{case.framework}")
-    model = case.model()
-    initial = weights.renumber(model, weights.draw(model, case.seed), case.renumbering)
-    return module.Framework(  # type: ignore[no-any-return]
-        model,
-        case.training(),
-        initial,
-        device=case.device,
-        dtype=case.dtype,
-        threads=case.threads,
-        path=case.path,
-    )
-
-
-def chunks(task: Task, case: Case) -> Iterator[list[Batch]]:
-    """Yield the training batches, `evaluate_every` at a time."""
-    stream = task.batches(case.seed, case.batch)
-    for _ in range(case.steps // case.evaluate_every):
-        yield list(itertools.islice(stream, case.evaluate_every))
-
-
-def train(case: Case, progress: Callable[[int], None]) -> Outcome:
-    """Train one case from its first weights to its last evaluation, or to its divergence."""
-    clock = Clock()
-    with clock.measuring("data"):
-        task = case.load()
-        probe = _evaluation_shape(task.evaluation())
-        stream = chunks(task, case)
-        chunk = next(stream)
-    framework = build(case)
-    with clock.measuring("compile"):
-        framework.prepare(chunk, probe)
-    traces: list[Trace] = []
-    evaluations: list[dict[str, float]] = []
-    cpu = 0.0
-    done = 0
-    while True:
-        before = time.process_time()
-        with clock.measuring("training"):
-            traces.append(framework.train(chunk))
-        cpu += time.process_time() - before
-        done += len(chunk)
-        if diverged_at(traces) is not None:
-            break
-        with clock.measuring("evaluation"):
-            evaluations.append({"step": done} | task.evaluate(framework.predict, thorough=done == case.steps))
-        progress(done)
-        if done == case.steps:
-            break
-        with clock.measuring("data"):
-            chunk = next(stream)
-    final = framework.weights()
-    return Outcome(
-        result=result(task, case, traces, evaluations)
-        | {
-            "weights_sha256": weights.digest(final),
-            "kernel": framework.kernel,
-            "cpu_to_wall": cpu / clock.seconds["training"],
-        },
-        curves=curves(traces),
-        evaluations=evaluations,
-        seconds=clock.split(),
-    )
-
-
-def curves(traces: list[Trace]) -> dict[str, list[float]]:
-    """Return the per-step curves: step (from 1), loss, norms before and after, share clipped."""
-    names = ("loss", "norm_before", "norm_after", "clipped")
-    joined = {name: np.concatenate([getattr(trace, name) for trace in traces]).tolist() for name in names}
-    return {"step": list(range(1, len(joined["loss"]) + 1))} | joined
-
-
-def diverged_at(traces: list[Trace]) -> int | None:
-    """Return the first step (from 1) whose loss or gradient norm is not finite, or None."""
-    finite = np.concatenate([np.isfinite(trace.loss) & np.isfinite(trace.norm_before) for trace in traces])
-    return None if finite.all() else int(np.argmin(finite)) + 1
-
-
-def steps_to_solve(task: Task, evaluations: list[dict[str, float]]) -> int | None:
-    """Return the step of the first of three consecutive evaluations that meet the criterion."""
-    met = [bool(task.solved(metrics)) for metrics in evaluations]
-    for at in range(len(met) - CONFIRMATIONS + 1):
-        if all(met[at : at + CONFIRMATIONS]):
-            return int(evaluations[at]["step"])
-    return None
-
-
-def result(task: Task, case: Case, traces: list[Trace], evaluations: list[dict[str, float]]) -> dict[str, Any]:
-    """Return the record's figures, from the traces and the evaluations alone."""
-    diverged = diverged_at(traces)
-    # The diverging step and all after it have no gradient, so nothing that the clip could change.
-    lived = slice(None, None if diverged is None else diverged - 1)
-    norms = np.concatenate([trace.norm_before for trace in traces])[lived]
-    clipped = np.concatenate([trace.clipped for trace in traces])[lived]
-    last = {} if diverged or not evaluations else evaluations[-1]
-    has_criterion = task.solved({"loss": np.inf, task.metric: -np.inf}) is not None
-    solved_at = steps_to_solve(task, evaluations)
-    return {
-        "task_version": type(task).version,
-        "status": "finished" if diverged is None else "diverged",
-        "diverged_at": diverged,
-        "loss": last.get("loss"),
-        "floor": task.floor,
-        "unit": task.unit,
-        "metric": task.metric,
-        "score": last.get(task.metric),
-        "solved": (solved_at is not None and diverged is None) if has_criterion else None,
-        "steps_to_solve": solved_at if diverged is None else None,
-        "clip_fraction": float((clipped > 0).mean()) if case.clip != "none" and len(clipped) else 0.0,
-        "clipped_elements": float(clipped.mean()) if case.clip != "none" and len(clipped) else 0.0,
-        "norm_before_median": float(np.median(norms)) if len(norms) else None,
-        "norm_before_max": float(norms.max()) if len(norms) else None,
-        "steps_done": sum(len(trace.loss) for trace in traces),
-        "metrics": {name: value for name, value in last.items() if name not in {"step", "loss"}},
-        "step_seconds": float(np.median([trace.seconds / len(trace.loss) for trace in traces])),
-    }
-
-
-def _evaluation_shape(batch: Batch) -> Array:
-    """Return inputs of the shape that every evaluation call has: `EVALUATION_BATCH` rows."""
-    return np.resize(batch.inputs, (EVALUATION_BATCH, *batch.inputs.shape[1:]))
+from benchmarks.training import build, evaluation_shape, train
+from frameworks.base import Framework, UnsupportedError
+from tasks.base import Batch
 
 
 class Session:
@@ -210,7 +52,7 @@ class Session:
         task = case.load()
         self.framework = build(case)
         self.chunk = list(itertools.islice(task.batches(case.seed, case.batch), request["count"]))
-        self.send({"loaded": self.framework.prepare(self.chunk, _evaluation_shape(self.chunk[0]))})
+        self.send({"loaded": self.framework.prepare(self.chunk, evaluation_shape(self.chunk[0]))})
 
     def steps(self, request: dict[str, Any]) -> None:
         """Time one chunk of the loaded case, from idle device to idle device."""
@@ -220,6 +62,18 @@ class Session:
             raise RuntimeError(message)
         trace = self.framework.train(self.chunk)
         self.send({"seconds": trace.seconds / len(self.chunk)})
+
+    def certify(self, request: dict[str, Any]) -> None:
+        """Hold the framework against the judge in one check."""
+        self.send({"result": certify.measure(certify.Check(**request["check"]), request["steps"])})
+
+    def semantics(self, request: dict[str, Any]) -> None:
+        """Probe the framework's own clip functions."""
+        self.send({"result": semantics.probe(request["framework"])})
+
+    def horizon(self, request: dict[str, Any]) -> None:
+        """Find the step at which float32 curves part."""
+        self.send({"result": certify.horizon(request["framework"], request["cell"])})
 
 
 def main(framework: str, device: str, threads: str) -> None:
@@ -239,7 +93,14 @@ def main(framework: str, device: str, threads: str) -> None:
         send({"failed": str(error)})
         return
     session = Session(send)
-    requests = {"run": session.run, "load": session.load, "steps": session.steps}
+    requests = {
+        "run": session.run,
+        "load": session.load,
+        "steps": session.steps,
+        "certify": session.certify,
+        "horizon": session.horizon,
+        "semantics": session.semantics,
+    }
     for line in sys.stdin:
         request = json.loads(line)
         try:

@@ -1,4 +1,4 @@
-"""PyTorch: its native recurrent layers, run step by step (eager).
+"""PyTorch: its native recurrent layers, run step by step (eager); the sigmoid rnn, which it lacks, by hand.
 
 Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.optim.rmsprop import rmsprop
 from torch.optim.sgd import sgd
 
 from frameworks import base
-from frameworks.base import Array, Clip, Model, Optimizer, Training, Weights
+from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
 from tasks.base import Batch
 
 PACKAGE = "torch"
@@ -54,8 +54,9 @@ class Network(torch.nn.Module):
         self.model = model
         self.embedding = torch.nn.Embedding(model.features, model.hidden) if model.tokens else None
         width = model.hidden if model.tokens else model.features
-        activation = {"nonlinearity": model.activation} if model.cell == "rnn" else {}
-        self.recurrent = LAYERS[model.cell](width, model.hidden, model.layers, **activation)
+        activation = {"nonlinearity": model.activation} if model.activation == "relu" else {}
+        kind = SigmoidRNN if model.activation == "sigmoid" else LAYERS[model.cell]
+        self.recurrent = kind(width, model.hidden, model.layers, **activation)
         self.output = torch.nn.Linear(model.hidden, model.outputs)
         if model.cell != "gru":
             # The layer has two bias vectors where one is enough: the second stays zero, untrained.
@@ -73,6 +74,25 @@ class Network(torch.nn.Module):
         return self.output(states[-self.model.scored :])  # type: ignore[no-any-return]
 
 
+class SigmoidRNN(torch.nn.RNN):
+    """The sigmoid rnn, which PyTorch does not offer: parameters and results of `torch.nn.RNN`, the step by hand."""
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        """Map inputs [time, batch, ...] to the last layer's states and the final state of every layer."""
+        final = []
+        for layer in range(self.num_layers):
+            kernel, recurrent, bias = (
+                self.get_parameter(f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih")
+            )
+            transposed = recurrent.T
+            states = [torch.zeros(inputs.shape[1], self.hidden_size, dtype=inputs.dtype, device=inputs.device)]
+            for below in functional.linear(inputs, kernel, bias):
+                states.append(torch.addmm(below, states[-1], transposed).sigmoid())
+            inputs = torch.stack(states[1:])
+            final.append(states[-1])
+        return inputs, torch.stack(final)
+
+
 def loss_of(model: Model, scores: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Average the loss over the positions that count; scores [S, batch, outputs], mask [S, batch]."""
     if model.loss == "cross_entropy":
@@ -80,6 +100,24 @@ def loss_of(model: Model, scores: torch.Tensor, targets: torch.Tensor, mask: tor
     else:
         each = (scores - targets).square().mean(dim=-1)
     return (each * mask).sum() / mask.sum()
+
+
+def penalise(
+    kind: str,
+    weights: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor],
+    *,
+    names: Sequence[str],
+    strength: float,
+) -> Sequence[torch.Tensor]:
+    """Add the penalty's slope to the gradients of the kernels; biases and embeddings are free."""
+    if kind == "none":
+        return gradients
+    penalised = [name.startswith(("recurrent.weight", "output.weight")) for name in names]
+    pairs = zip(weights, gradients, penalised, strict=True)
+    if kind == "l1":
+        return [g + strength * w.sign() if is_kernel else g for w, g, is_kernel in pairs]
+    return [g + 2 * strength * w if is_kernel else g for w, g, is_kernel in pairs]
 
 
 def clip(
@@ -185,14 +223,10 @@ class Framework:
         self.model, self.training, self.path = model, training, path
         self.device, self.dtype = torch.device(device), type_of[dtype]
         self.network = Network(model).to(self.device, self.dtype)
-        with torch.no_grad():
-            for name, value in to_native(model, weights).items():
-                self.network.get_parameter(name).copy_(torch.from_numpy(value))
-        self.trained: list[torch.Tensor] = [
-            parameter for parameter in self.network.parameters() if parameter.requires_grad
-        ]
-        self.slots = [[torch.zeros_like(w) for w in self.trained] for _ in range(SLOTS[training.optimizer])]
-        self.steps = [torch.zeros((), device=self.device) for _ in self.trained]
+        trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
+        self.names, self.trained = list(trained), list[torch.Tensor](trained.values())
+        nothing = {name: np.zeros_like(value) for name, value in weights.items()}
+        self.restore(base.State(weights, (nothing,) * SLOTS[training.optimizer], steps=0))
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
@@ -207,14 +241,18 @@ class Framework:
         start = time.perf_counter()
         limit: Clip | None = self.training.clip
         kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
+        penalty: Regulariser | None = self.training.regulariser
+        penalty_kind, strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
         optimizer, rate = self.training.optimizer, self.training.learning_rate
         rows = []
         for inputs, targets, mask in zip(*self._stacked(batches), strict=True):
             loss, gradients = self._gradients(inputs, targets, mask)
             with torch.no_grad():
+                gradients = penalise(penalty_kind, self.trained, gradients, names=self.names, strength=strength)
                 gradients, before, after, clipped = clip(kind, gradients, threshold)
                 update(optimizer, self.trained, gradients, self.slots, steps=self.steps, learning_rate=rate)
             rows.append(torch.stack([loss, before, after, clipped]))
+        self.updates += len(rows)
         figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
         loss, before, after, clipped = figures.T
         return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
@@ -227,12 +265,30 @@ class Framework:
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
-        native = {name: value.detach().cpu().numpy() for name, value in self.network.named_parameters()}
-        return to_shared(self.model, native)
+        return self._shared(self.trained)
+
+    def state(self) -> base.State:
+        """Return weights, slots and the number of updates."""
+        return base.State(self.weights(), tuple(self._shared(slot) for slot in self.slots), self.updates)
+
+    def restore(self, state: base.State) -> None:
+        """Go on from this state instead of the current one."""
+        self.slots = [[torch.zeros_like(w) for w in self.trained] for _ in state.slots]
+        with torch.no_grad():
+            for name, value in to_native(self.model, state.weights).items():
+                self.network.get_parameter(name).copy_(torch.from_numpy(value))
+            for slot, values in zip(self.slots, state.slots, strict=True):
+                native = to_native(self.model, values)
+                for name, tensor in zip(self.names, slot, strict=True):
+                    tensor.copy_(torch.from_numpy(native[name]))
+        self.updates = state.steps
+        self.steps = [torch.full((), float(state.steps), device=self.device) for _ in self.trained]
 
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
+        if self.model.activation == "sigmoid":
+            return "hand-written loop"  # on every path: cuDNN has no sigmoid either
         return "cuDNN" if self.path == "cudnn" else "ATen"
 
     @staticmethod
@@ -246,6 +302,10 @@ class Framework:
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         loss = loss_of(self.model, self.network(inputs), targets, mask)
         return loss.detach(), torch.autograd.grad(loss, self.trained)
+
+    def _shared(self, tensors: Iterable[torch.Tensor]) -> Weights:
+        native = {name: value.detach().cpu().numpy() for name, value in zip(self.names, tensors, strict=True)}
+        return to_shared(self.model, native)
 
     def _stacked(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Copy a chunk to the device at once, time-major: [steps, time, batch, ...]."""
@@ -280,6 +340,6 @@ def to_shared(model: Model, native: Weights) -> Weights:
     for layer in range(model.layers):
         weights[f"layer{layer}.input"] = native[f"recurrent.weight_ih_l{layer}"].T
         weights[f"layer{layer}.recurrent"] = native[f"recurrent.weight_hh_l{layer}"].T
-        first, second = native[f"recurrent.bias_ih_l{layer}"], native[f"recurrent.bias_hh_l{layer}"]
-        weights[f"layer{layer}.bias"] = np.stack([first, second]) if model.cell == "gru" else first
+        rows = [native[f"recurrent.bias_{side}_l{layer}"] for side in ("ih", "hh")[: 1 + (model.cell == "gru")]]
+        weights[f"layer{layer}.bias"] = np.stack(rows) if model.cell == "gru" else rows[0]
     return {name: np.array(value) for name, value in weights.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from frameworks import base
-from frameworks.base import Array, Clip, Model, Optimizer, Training, Weights
+from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
 from tasks.base import Batch
 
 PACKAGE = "tensorflow"
@@ -87,6 +87,17 @@ def loss_of(model: Model, scores: Any, targets: Any, mask: Any) -> Any:
     return tf.reduce_sum(each * mask) / tf.reduce_sum(mask)
 
 
+def penalise(kind: str, weights: Tensors, gradients: Tensors, *, names: Sequence[str], strength: Any) -> Tensors:
+    """Add the penalty's slope to the gradients of the kernels; biases and embeddings are free."""
+    if kind == "none":
+        return gradients
+    penalised = [name.endswith((".input", ".recurrent", ".kernel")) for name in names]
+    pairs = zip(weights, gradients, penalised, strict=True)
+    if kind == "l1":
+        return [g + strength * tf.sign(w) if is_kernel else g for w, g, is_kernel in pairs]
+    return [g + 2 * strength * w if is_kernel else g for w, g, is_kernel in pairs]
+
+
 def clip(kind: str, gradients: Tensors, threshold: Any) -> tuple[Tensors, Any, Any, Any]:
     """Clip the gradient; return it with the norm before, the norm after and the share clipped.
 
@@ -145,23 +156,25 @@ def update(
 
 @functools.cache
 def program(
-    model: Model, optimizer: Optimizer, *, kind: str, dtype: str, path: str
+    model: Model, optimizer: Optimizer, *, kind: str, penalty: str, dtype: str, path: str
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the compiled chunk and the compiled prediction, shared by every case of this kind.
 
-    State is weights, slots and the steps done. State, threshold and learning rate are run-time
-    inputs, so that a ladder of thresholds, rates or seeds compiles once.
+    State is weights, slots and the steps done. State, threshold, learning rate and the penalty's strength
+    are run-time inputs, so that a ladder of thresholds, rates, strengths or seeds compiles once.
     """
-    network = Network(model, dtype, path)
+    network, names = Network(model, dtype, path), names_of(model)
 
-    def step(state: Any, batch: Any, threshold: Any, rate: Any) -> Any:
+    def step(state: Any, batch: Any, limits: Any) -> Any:
         weights, slots, steps = state
+        threshold, rate, strength = limits
         inputs, targets, mask = batch
         with tf.GradientTape() as tape:
             tape.watch(weights)
             loss = loss_of(model, network(weights, inputs), targets, mask)
         # An embedding's gradient comes as slices, in which a token that occurs twice has two rows.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+        gradients = penalise(penalty, weights, gradients, names=names, strength=strength)
         gradients, before, after, clipped = clip(kind, gradients, threshold)
         steps += 1
         weights, slots = update(optimizer, weights, gradients, slots, steps=steps, learning_rate=rate)
@@ -172,7 +185,7 @@ def program(
         inputs, targets, mask = batches
 
         def body(at: Any, state: Any, figures: Any) -> Any:
-            state, row = step(state, (inputs[at], targets[at], mask[at]), *limits)
+            state, row = step(state, (inputs[at], targets[at], mask[at]), limits)
             return at + 1, state, figures.write(at, row)
 
         figures = tf.TensorArray(dtype, inputs.shape[0], element_shape=[4])
@@ -186,6 +199,8 @@ def program(
 
 class Framework:
     """One model in training, in TensorFlow; see `frameworks.base.Framework`."""
+
+    carried: tuple[Tensors, list[Tensors], Any]  # weights, slots, updates done
 
     def __init__(
         self,
@@ -204,20 +219,22 @@ class Framework:
         limit: Clip | None = training.clip
         # No clip is a norm clip whose threshold is infinite, so that both share one program.
         kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
-        self.chunk, self.scores = program(model, training.optimizer, kind=kind, dtype=dtype, path=path)
-        native = to_native(model, weights)
-        self.names = list(native)
+        penalty: Regulariser | None = training.regulariser
+        penalty_kind, strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
+        self.chunk, self.scores = program(
+            model, training.optimizer, kind=kind, penalty=penalty_kind, dtype=dtype, path=path
+        )
+        self.names = names_of(model)
         with tf.device(self.device):
-            trained = [self._tensor(value) for value in native.values()]
-            slots = [[tf.zeros_like(w) for w in trained] for _ in range(SLOTS[training.optimizer])]
-            self.state = trained, slots, tf.constant(0)
-            self.limits = tf.constant(threshold, dtype), tf.constant(training.learning_rate, dtype)
+            self.limits = tuple(tf.constant(limit, dtype) for limit in (threshold, training.learning_rate, strength))
+        nothing = {name: np.zeros_like(value) for name, value in weights.items()}
+        self.restore(base.State(weights, (nothing,) * SLOTS[training.optimizer], steps=0))
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Trace and compile both programs with a chunk of no steps and a prediction thrown away."""
         start = time.perf_counter()
         with tf.device(self.device):
-            self.chunk(self.state, self._stacked(batches), self.limits, tf.constant(0))[1].numpy()
+            self.chunk(self.carried, self._stacked(batches), self.limits, tf.constant(0))[1].numpy()
         self.predict(inputs)
         return time.perf_counter() - start
 
@@ -226,7 +243,7 @@ class Framework:
         start = time.perf_counter()
         with tf.device(self.device):
             count = tf.constant(len(batches))
-            self.state, figures = self.chunk(self.state, self._stacked(batches), self.limits, count)
+            self.carried, figures = self.chunk(self.carried, self._stacked(batches), self.limits, count)
         rows = figures.numpy().astype(np.float64)  # the chunk's only sync point
         loss, before, after, clipped = rows.T
         return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
@@ -234,12 +251,25 @@ class Framework:
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
         with tf.device(self.device):
-            return np.asarray(self.scores(self.state[0], self._tensor(inputs)).numpy())
+            return np.asarray(self.scores(self.carried[0], self._tensor(inputs)).numpy())
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
-        values = (weight.numpy() for weight in self.state[0])
-        return to_shared(self.model, dict(zip(self.names, values, strict=True)))
+        return self._shared(self.carried[0])
+
+    def state(self) -> base.State:
+        """Return weights, slots and the number of updates."""
+        _, slots, steps = self.carried
+        return base.State(self.weights(), tuple(self._shared(slot) for slot in slots), int(steps))
+
+    def restore(self, state: base.State) -> None:
+        """Go on from this state instead of the current one; compiled programs stay."""
+        with tf.device(self.device):
+            trained, *slots = (
+                [self._tensor(value) for value in to_native(self.model, values).values()]
+                for values in (state.weights, *state.slots)
+            )
+            self.carried = trained, slots, tf.constant(state.steps)
 
     @property
     def kernel(self) -> str:
@@ -255,6 +285,10 @@ class Framework:
             name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
         return {"framework_version": tf.__version__, "device_name": name, "precision": "float32, TF32 off"}
 
+    def _shared(self, tensors: Iterable[Any]) -> Weights:
+        native = {name: value.numpy() for name, value in zip(self.names, tensors, strict=True)}
+        return to_shared(self.model, native)
+
     def _stacked(self, batches: Sequence[Batch]) -> tuple[Any, Any, Any]:
         """Copy a chunk to the device at once, batch-major: [steps, batch, time, ...]."""
         stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
@@ -267,16 +301,20 @@ class Framework:
 
 def to_native(model: Model, weights: Weights) -> Weights:
     """Name and order shared weights as Keras does: the gru's gates are z r n."""
-    native = {"embedding": weights["embedding"]} if model.tokens else {}
-    for layer in range(model.layers):
-        for part in ("input", "recurrent", "bias"):
-            native[f"layer{layer}.{part}"] = _swapped(model, weights[f"layer{layer}.{part}"])
-    return native | {"output.kernel": weights["output.kernel"], "output.bias": weights["output.bias"]}
+    return {
+        name: _swapped(model, weights[name]) if name.startswith("layer") else weights[name] for name in names_of(model)
+    }
 
 
 def to_shared(model: Model, native: Weights) -> Weights:
     """Bring Keras' weights back to the shared layout."""
     return {name: _swapped(model, value) if name.startswith("layer") else value for name, value in native.items()}
+
+
+def names_of(model: Model) -> list[str]:
+    """Return the names of the weights, in the order of `to_native`."""
+    layers = [f"layer{layer}.{part}" for layer in range(model.layers) for part in ("input", "recurrent", "bias")]
+    return [*(["embedding"] if model.tokens else []), *layers, "output.kernel", "output.bias"]
 
 
 def _swapped(model: Model, value: Array) -> Array:

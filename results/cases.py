@@ -148,7 +148,9 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
     for _, group in names.groupby("label"):
         differing = group[[column for column in rest if len(group[column].unique()) > 1]]
         for column in differing:
-            extra = differing[column].map(lambda value, name=column: f", {name} {_plain(value)}")
+            extra = differing[column].map(
+                lambda value, name=column: "" if pd.isna(value) else f", {name} {_plain(value)}"
+            )
             names.loc[group.index, "label"] = names.loc[group.index, "label"].str[:-1] + extra + ")"
     return names["label"].astype(str)
 

@@ -40,6 +40,8 @@ class Record:
     hidden: int
     clip: str  # none, norm, value
     threshold: float | None
+    regulariser: str = "none"  # none, l1, l2: a penalty on the weights
+    strength: float | None = None
     optimizer: str
     learning_rate: float
     batch: int
@@ -82,6 +84,7 @@ class Record:
     kernel: str  # the recurrent kernel that ran
     precision: str  # what float32 products really use (TF32 or not)
     numerics: int  # version of our own numerical code
+    certificate: str | None = None  # the certificate under which the row is comparable, if there is one
     device_name: str
     processor: str
     cores: int

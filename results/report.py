@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from results import agreement, cases, figures, findings, panels, speed, tables, times
+from results import agreement, cases, certificates, figures, findings, panels, speed, tables, times
 from results.markdown import code, escape, table
 from results.store import Store, StoreError
 
@@ -149,7 +149,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         return "\n".join(f"**{escape(heading)}**\n\n{table(frame)}" for heading, frame in parts)
 
     reached, norms, times_seen = tables.accuracy(rows), tables.gradients(rows), tables.step_times(rows)
-    metrics = tables.task_metrics(rows)
+    metrics, held = tables.task_metrics(rows), certificates.standing(rows)
     torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), times.shares(results.runs)
     by_task = (
         (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
@@ -162,6 +162,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ("gradients", "Gradients and clipping", norms, table(brief(norms))),
         ("divergence", "Divergence", torn, table(torn)),
         ("agreement", "Agreement of the frameworks, beside copies of one", gaps, table(gaps)),
+        ("certificates", "Certificates", held, table(held)),
         ("step-times", "Step times inside the training runs (not a comparison)", times_seen, table(times_seen)),
         ("time-shares", "Wall time by kind", shares, _shares(results.runs)),
     ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from results import tables
+from results import certificates, tables
 
 
 def summary(rows: pd.DataFrame) -> Table:
@@ -23,3 +25,38 @@ def summary(rows: pd.DataFrame) -> Table:
         table.add_row("" if case == before else escape(case), *(escape(cell) for cell in rest))
         before = case
     return table
+
+
+SHOWN = 20
+"""Checks that the terminal shows, the worst first; the certificate has them all."""
+
+
+def certificate(whole: dict[str, Any]) -> Table:
+    """Return a certificate's checks as a table of rich, the worst first."""
+    frame = certificates.table(whole["checks"])
+    good = int(frame["passed"].sum())
+    said = f"{good} of {len(frame)} checks within {whole['bound']:g}, relative, at each of {whole['steps']} steps"
+    table = Table(
+        title=f"{whole['name']}: {said}",
+        caption="".join(_horizon(one) for one in whole["horizons"]) or None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("check", "worst", "drift", "copy's drift", "passed"):
+        table.add_column(name, no_wrap=name != "check")
+    for row in frame.head(SHOWN).to_dict("records"):
+        model = f"{row['layers']} {row['cell']} {row['activation']} {row['inputs']}"
+        update = f"{row['optimizer']} {row['clip']} {row['regulariser']}".removesuffix(" none")
+        figures = [f"{row[name]:.1e}" for name in (certificates.WORST, "drift", "copy_drift")]
+        table.add_row(f"{model} {update}", *figures, "yes" if row["passed"] else "[red]NO[/red]")
+    return table
+
+
+def _horizon(one: dict[str, Any]) -> str:
+    def step(value: int | None) -> str:
+        return "never" if value is None else f"at step {value}"
+
+    return (
+        f"{one['cell']}, float32, adding T=50: parts by 1 % from the float64 reference {step(one['judge'])}, "
+        f"its renumbered copy from it {step(one['copy'])}\n"
+    )

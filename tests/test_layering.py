@@ -61,7 +61,7 @@ def test_each_framework_file_imports_its_own_framework_alone() -> None:
     for name in plugins.frameworks():
         roots = {module.split(".")[0] for module in imported(plugins.ROOT / "frameworks" / f"{name}.py")}
         others = {plugins.package(other) for other in plugins.frameworks() if other != name}
-        assert not roots & others
+        assert not roots & others - {"numpy"}  # the reference's, in which every framework takes and gives its arrays
 
 
 @pytest.mark.parametrize("command", [["list"], ["--help"], ["run", "--help"]])

@@ -122,7 +122,9 @@ def test_the_report_opens_with_the_findings_and_embeds_every_figure(folder: Path
 def test_every_table_is_written_as_csv_and_markdown(folder: Path) -> None:
     made = {path.name for path in (folder / "tables").iterdir()}
     names = {"summary", "accuracy", "metrics", "gradients", "divergence", "agreement", "speed", "speed-ratios"}
-    assert made == {f"{name}.{kind}" for name in names | {"step-times", "time-shares"} for kind in ("csv", "md")}
+    assert made == {
+        f"{name}.{kind}" for name in names | {"step-times", "time-shares", "certificates"} for kind in ("csv", "md")
+    }
     back = pd.read_csv(folder / "tables" / "accuracy.csv")
     ladder = back[(back["cell"] == "lstm") & (back["parameters"] == "T=50") & (back["framework"] == "pytorch")]
     assert dict(zip(ladder["clip"], ladder["solved"], strict=True)) == {

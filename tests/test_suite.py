@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import plugins, suite
 from benchmarks.case import Case
+from frameworks.base import Regulariser
 
 GOOD = """
 description = "a suite"
@@ -108,7 +110,7 @@ def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
     ("only", "said"),
     [
         ("task=foo", "unknown task 'foo'; allowed: adding, copy, speech, translation"),
-        ("framework=caffe", "unknown framework 'caffe'; allowed: pytorch, tensorflow"),
+        ("framework=caffe", f"unknown framework 'caffe'; allowed: {', '.join(plugins.frameworks())}"),
         ("cell=foo", "suite mine has no case with cell=foo; it has: lstm, rnn"),
         ("task=copy", "suite mine has no case with task=copy; it has: adding"),
         ("seeds=1", "unknown key 'seeds'; allowed: "),
@@ -119,6 +121,12 @@ def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
         ("threshold=inf", "threshold must be a positive finite number, not inf"),
         ("threshold=big", "threshold must be a positive finite number, not big"),
         ("threshold=3", "suite mine has no case with threshold=3; it has: 0.1, 1"),
+        ("strength=0", "strength must be a positive finite number, not 0"),
+        ("strength=-1e-4", "strength must be a positive finite number, not -1e-4"),
+        ("strength=nan", "strength must be a positive finite number, not nan"),
+        ("strength=inf", "strength must be a positive finite number, not inf"),
+        ("strength=weak", "strength must be a positive finite number, not weak"),
+        ("regulariser=l3", "suite mine has no case with regulariser=l3; it has: none"),
     ],
 )
 def test_what_only_cannot_mean_is_refused(tmp_path: Path, only: str, said: str) -> None:
@@ -131,6 +139,51 @@ def test_what_only_cannot_mean_is_refused(tmp_path: Path, only: str, said: str) 
 def test_a_threshold_with_clip_none_is_a_contradiction(tmp_path: Path) -> None:
     with pytest.raises(plugins.UsageError, match="clip none takes no threshold"):
         suite.narrow(expanded(tmp_path), ["clip=none", "threshold=1"], "mine")
+
+
+def test_a_strength_with_regulariser_none_is_a_contradiction(tmp_path: Path) -> None:
+    with pytest.raises(plugins.UsageError, match="regulariser none takes no strength"):
+        suite.narrow(expanded(tmp_path), ["regulariser=none", "strength=1"], "mine")
+
+
+PENALISED = (
+    GOOD + 'regulariser = [{ kind = "none" }, { kind = "l1", strength = 1e-5 }, { kind = "l2", strength = [1e-4, 1] }]'
+)
+
+
+def test_regularisers_are_an_axis_with_ladders_of_their_own(tmp_path: Path) -> None:
+    cases = expanded(tmp_path, PENALISED)
+    rungs = {("none", None), ("l1", 1e-5), ("l2", 1e-4), ("l2", 1.0)}
+    assert {(case.regulariser, case.strength) for case in cases} == rungs
+    assert len(cases) == len(rungs) * len(expanded(tmp_path))
+    assert len({case.key() for case in cases}) == len({case.label() for case in cases}) == len(cases)
+    assert all(Case.from_json(case.to_json()) == case for case in cases)
+    assert len(suite.narrow(cases, ["regulariser=l2", "strength=0.0001"], "mine")) == len(expanded(tmp_path))
+
+
+def test_the_penalty_reaches_the_recipe_and_the_label(tmp_path: Path) -> None:
+    plain, *_, strong = sorted(expanded(tmp_path, PENALISED), key=lambda case: case.strength or 0)
+    assert plain.training().regulariser is None
+    assert strong.training().regulariser == Regulariser("l2", 1.0)
+    assert "l2 1 adam" in strong.label()
+    assert "l2" not in plain.label()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"regulariser": "none", "strength": 1.0}, "regulariser none takes no strength"),
+        ({"regulariser": "l2"}, "regulariser l2 needs a strength"),
+        ({"regulariser": "l1", "strength": -1.0}, "strength must be a positive finite number, not -1.0"),
+        ({"regulariser": "l1", "strength": float("nan")}, "strength must be a positive finite number, not nan"),
+        ({"regulariser": "lasso", "strength": 1.0}, "unknown regulariser 'lasso'; allowed: none, l1, l2"),
+        ({"framework": "reference", "path": "numpy", "device": "cuda"}, "reference does not run on cuda"),
+    ],
+)
+def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+    good = expanded(tmp_path)[0].to_json()
+    with pytest.raises(plugins.UsageError, match=said):
+        Case.from_json(good | fields)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +205,14 @@ def test_a_threshold_with_clip_none_is_a_contradiction(tmp_path: Path) -> None:
         ("[0.1, 1]", "inf", "block.0.clip.1.threshold.0: Input should be"),
         ('{ kind = "none" }', '{ kind = "none", threshold = 1 }', "block.0.clip.0: clip none takes no threshold"),
         (", threshold = [0.1, 1]", "", "block.0.clip.1: clip norm needs a threshold"),
+        ("steps = 200", 'regulariser = { kind = "l3", strength = 1 }', "block.0.regulariser.0.kind: Input should be"),
+        ("steps = 200", 'regulariser = { kind = "l2", strength = 0 }', "strength.0: Input should be greater than 0"),
+        ("steps = 200", 'regulariser = { kind = "l2", strength = -1 }', "strength.0: Input should be greater than 0"),
+        ("steps = 200", 'regulariser = { kind = "l2", strength = nan }', "block.0.regulariser.0.strength.0: Input"),
+        ("steps = 200", 'regulariser = { kind = "l1", strength = [] }', "an axis needs at least one value"),
+        ("steps = 200", 'regulariser = { kind = "l2" }', "block.0.regulariser.0: regulariser l2 needs a strength"),
+        ("steps = 200", 'regulariser = { kind = "none", strength = 1 }', "regulariser none takes no strength"),
+        ("steps = 200", 'regulariser = "l2"', "block.0.regulariser.0: Input should be"),
         ("T = [10, 20]", "T = 1", "T is 1; it must be a whole number from 2"),
         ("T = [10, 20]", "delay = 1", "unknown parameter of task adding 'delay'; allowed: T"),
         ("T = [10, 20]", "T = []", "block.0.parameters.T: an axis needs at least one value"),

@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.benchmark_json = path
 
 
-@pytest.fixture(scope="module", params=plugins.frameworks())
+@pytest.fixture(scope="module", params=plugins.compared())
 def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """Yield a live process of one framework; it is the only one while it is timed."""
     framework: str = request.param

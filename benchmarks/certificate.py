@@ -1,0 +1,84 @@
+"""All checks of `benchmarks.certify` in live workers, and the certificate that comes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import certify, environment, plugins
+from benchmarks.case import NUMERICS
+from benchmarks.certify import Check
+from benchmarks.live import CaseFailedError, Live, StartError
+from results import certificates
+
+
+def chosen(only: list[str]) -> dict[str, list[Check]]:
+    """Return the checks by framework that meet every KEY=VALUE; raise `UsageError` where that is none."""
+    everything = [check for framework in plugins.compared() for check in certify.checks(framework)]
+    every = everything
+    for text in only:
+        key, _, value = text.partition("=")
+        fields = [field.name for field in dataclasses.fields(Check)]
+        plugins.known("key", key, fields)
+        there = sorted({str(getattr(check, key)) for check in everything})
+        plugins.known(key, value, there)
+        every = [check for check in every if str(getattr(check, key)) == value]
+    if not every:
+        message = f"no check has {' and '.join(only)}"
+        raise plugins.UsageError(message)
+    named = any(text.startswith("framework=") for text in only)
+    by_framework: dict[str, list[Check]] = {}
+    for check in every:
+        if named or plugins.version(check.framework):
+            by_framework.setdefault(check.framework, []).append(check)
+    for framework in by_framework:
+        if not plugins.version(framework):
+            message = f"framework {framework} is not installed: it needs the package {plugins.package(framework)}"
+            raise plugins.UsageError(message)
+    return by_framework
+
+
+def judge(framework: str, checks: Iterable[Check], log: Path) -> dict[str, Any]:
+    """Hold one framework against the judge in these checks and return the certificate.
+
+    It is complete, and has the float32 horizons, where no check is left out.
+    """
+    started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    worker = Live(framework, "cpu", 1, log / f"{framework}.log")
+    results = []
+    try:
+        for check in checks:
+            request = {"do": "certify", "check": certify.to_json(check), "steps": certify.STEPS}
+            try:
+                result = worker.ask(request)["result"]
+                fault = None
+            except CaseFailedError as error:
+                result = dict.fromkeys((*certify.COMPARED, "drift", "copy_drift"), float("inf"))
+                fault = str(error)
+            results.append(certify.to_json(check) | result | {"passed": certify.passed(result), "fault": fault})
+        complete = len(results) == len(certify.checks(framework))
+        cells = ("rnn", "lstm", "gru") if complete else ()
+        ask = {"do": "horizon", "framework": framework}
+        horizons = [worker.ask(ask | {"cell": cell})["result"] for cell in cells]
+    except StartError as error:
+        raise plugins.UsageError(str(error)) from error
+    finally:
+        worker.stop()
+    version = worker.facts["framework_version"]
+    return {
+        "name": certificates.name(framework, version, NUMERICS, "cpu"),
+        "framework": framework,
+        "framework_version": version,
+        "numerics": NUMERICS,
+        "device": "cpu",
+        "bound": certify.BOUND,
+        "steps": certify.STEPS,
+        "complete": complete,
+        "passed": all(result["passed"] for result in results),
+        "horizons": horizons,
+        "started": started,
+        "checks": results,
+    } | environment.facts()

@@ -1,0 +1,168 @@
+"""The certificate: it passes what is right, catches what is subtly wrong, and records name it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+import types
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks import certify, plugins
+from benchmarks.certificate import chosen
+from benchmarks.certify import Check
+from results import certificates
+from tests import synthetic
+
+INSTALLED = [name for name in plugins.compared() if plugins.version(name)]
+STEPS = 5
+
+CLIPPED = "gradients, before, after, clipped = clip(kind, gradients, threshold)"
+SPARSE = {
+    "gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]": (
+        "gradients = list(tape.gradient(loss, weights)); sparse = gradients[0]; gradients[0] = sparse.values"
+    ),
+    CLIPPED: CLIPPED
+    + "; gradients[0] = tf.convert_to_tensor(tf.IndexedSlices(gradients[0], sparse.indices, sparse.dense_shape))",
+}
+
+FAULTS = {
+    "an embedding's gradient left sparse": ("tensorflow", {"inputs": "tokens"}, SPARSE),
+    "an epsilon inside the root": (
+        "tensorflow",
+        {"optimizer": "rmsprop"},
+        {"(tf.sqrt(s) + epsilon)": "tf.sqrt(s + epsilon)"},
+    ),
+    "a swapped gate": ("tensorflow", {"cell": "gru"}, {"[second, first, third]": "[first, second, third]"}),
+    "a clip per variable": (
+        "tensorflow",
+        {"clip": "norm"},
+        {"[gradient * scale for": "[gradient * tf.minimum(tf.ones_like(before), threshold / norm_of([gradient])) for"},
+    ),
+    "a bias trained twice": (
+        "pytorch",
+        {"cell": "lstm"},
+        {"requires_grad_(requires_grad=False)": "requires_grad_(requires_grad=True)"},
+    ),
+    "float32 constants": (
+        "tensorflow",
+        {"optimizer": "momentum"},
+        {"base.MOMENTUM * v + g": "float(np.float32(base.MOMENTUM)) * v + g"},
+    ),
+    "an epsilon in the clip": (
+        "pytorch",
+        {"clip": "norm"},
+        {"(threshold / before)": "(threshold / (before + 1e-6))"},
+    ),
+}
+
+
+def plain(framework: str, **changes: str) -> Check:
+    """The lstm under SGD with the norm clip, on vectors, on the path that compiles fastest."""
+    cell = changes.get("cell", "lstm")
+    return Check(
+        framework=framework,
+        path=plugins.paths(framework, "cpu", cell)[-1],
+        cell=cell,
+        activation="tanh",
+        layers=1,
+        inputs=changes.get("inputs", "vectors"),
+        optimizer=changes.get("optimizer", "sgd"),
+        clip=changes.get("clip", "norm"),
+        regulariser="none",
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught_and_nothing_but_the_fault(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    framework, changes, mutations = FAULTS[fault]
+    if framework not in INSTALLED:
+        pytest.skip(f"{framework} is not installed")
+    check = plain(framework, **changes)
+    assert certify.passed(certify.measure(check, STEPS))
+    source = (plugins.ROOT / "frameworks" / f"{framework}.py").read_text()
+    for right, wrong in mutations.items():
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
+    configure = importlib.import_module(f"frameworks.{framework}").configure  # once a process
+    module = types.ModuleType(f"frameworks.{framework}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(source, f"{framework}.py", "exec"), module.__dict__)  # noqa: S102 - our own source with a fault
+    module.configure = configure
+    result = certify.measure(check, STEPS)
+    assert not certify.passed(result), result
+
+
+@pytest.mark.parametrize("framework", INSTALLED)
+@pytest.mark.parametrize("regulariser", ["l1", "l2"])
+def test_penalties_are_the_judges(framework: str, regulariser: str) -> None:
+    check = dataclasses.replace(plain(framework, cell="rnn"), regulariser=regulariser)
+    result = certify.measure(check, STEPS)
+    assert certify.passed(result), result
+
+
+def test_the_matrix_is_every_cell_optimizer_clip_and_depth() -> None:
+    for framework in INSTALLED:
+        checks = certify.checks(framework)
+        assert len(set(checks)) == len(checks) == 150
+        product = {(c.cell, c.activation, c.layers, c.optimizer, c.clip) for c in checks if c.inputs == "vectors"}
+        assert len(product) == 5 * 2 * 4 * 3
+        assert {(c.cell, c.optimizer) for c in checks if c.inputs == "tokens"} == {
+            (cell, optimizer) for cell in ("rnn", "lstm", "gru") for optimizer in certify.RATES
+        }
+
+
+def test_a_difference_beyond_the_bound_or_a_nan_fails() -> None:
+    good = dict.fromkeys((*certify.COMPARED, "drift", "copy_drift"), 1e-15)
+    assert certify.passed(good)
+    for part in certify.COMPARED:
+        for bad in (2e-10, float("nan"), float("inf")):
+            assert not certify.passed(good | {part: bad})
+    assert not certify.passed(good | {"drift": 1e-9})
+    assert certify.passed(good | {"drift": 1e-9, "copy_drift": 1e-11})  # the judge's own copy drifts too
+
+
+def test_tokens_repeat_within_every_batch() -> None:
+    check = dataclasses.replace(plain(INSTALLED[0]), inputs="tokens")
+    for batch in certify.draw(check.model(), 10):
+        assert len(set(batch.inputs.ravel().tolist())) < batch.inputs.size
+
+
+def test_only_narrows_and_faults_are_told() -> None:
+    narrowed = chosen([f"framework={INSTALLED[0]}", "cell=gru", "clip=value"])
+    assert {check.clip for checks in narrowed.values() for check in checks} == {"value"}
+    for text, said in {
+        "cell=elman": "unknown cell 'elman'; allowed: gru, lstm, rnn",
+        "colour=red": "unknown key 'colour'; allowed: framework, ",
+        "framework=caffe": "unknown framework 'caffe'",
+    }.items():
+        with pytest.raises(plugins.UsageError) as fault:
+            chosen([text])
+        assert str(fault.value).startswith(said)
+
+
+def test_a_certificate_is_found_for_what_it_covers_alone(tmp_path: Path) -> None:
+    whole = {"name": certificates.name("pytorch", "1.0", 1, "cpu"), "passed": True, "checks": [{"path": "eager"}]}
+    certificates.write(tmp_path, whole)
+    assert certificates.find(whole["name"], {"eager"}, tmp_path) == whole["name"]
+    assert certificates.find(whole["name"], {"graph"}, tmp_path) is None
+    assert certificates.find(certificates.name("pytorch", "1.1", 1, "cpu"), {"eager"}, tmp_path) is None
+    certificates.write(tmp_path, whole | {"passed": False})
+    assert certificates.find(whole["name"], {"eager"}, tmp_path) is None
+
+
+def test_rows_without_a_certificate_are_marked() -> None:
+    rows = pd.DataFrame(
+        [
+            synthetic.record(framework="pytorch", certificate="pytorch-1").row(),
+            synthetic.record(framework="tensorflow").row(),
+        ]
+    )
+    said = certificates.sentences(rows)
+    assert said[0].startswith("Held against the NumPy reference step by step, and passed: pytorch-1; 1 of 2 cases")
+    assert said[1].startswith("NO CERTIFICATE: tensorflow")
+    assert len(said) == 2
+    assert certificates.sentences(rows.drop(columns="certificate"))[0].startswith("NO CERTIFICATE")
