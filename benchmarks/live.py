@@ -14,7 +14,6 @@ from typing import Any
 
 from benchmarks.plugins import ROOT
 
-
 NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
 

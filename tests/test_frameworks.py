@@ -449,10 +449,14 @@ def test_frameworks_are_mirror_images() -> None:
         public = [node for node in (*tree.body, *contract.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         return [_signature(node) for node in public if not node.name.startswith("_") and node.name not in own[name]]
 
-    # What one side alone needs: PyTorch keeps a module's state and lacks a cell, TensorFlow compiles a program.
-    own = {"pytorch": {"SigmoidRNN"}, "tensorflow": {"norm_of", "program", "names_of"}}
-    first, second = (outline(name) for name in ("pytorch", "tensorflow"))
-    assert first == second
+    # What one side alone needs: PyTorch keeps a module's state and lacks a cell, the others compile a program.
+    own = {
+        "pytorch": {"SigmoidRNN"},
+        "tensorflow": {"norm_of", "program", "names_of"},
+        "jax": {"norm_of", "program"},
+    }
+    first, second, third = (outline(name) for name in own)
+    assert first == second == third
 
 
 def _signature(node: ast.FunctionDef | ast.ClassDef) -> str:
