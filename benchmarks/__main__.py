@@ -113,6 +113,11 @@ def certify(
     from results import certificates, terminal
 
     chosen = certification.chosen(only or [])
+    try:
+        (out or certificates.PUBLISHED).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot write to {out}: {error.strerror}"
+        raise plugins.UsageError(message) from error
     failed = False
     logs = plugins.ROOT / "results" / "runs" / "certify"
     for framework, checks in chosen.items():
@@ -151,7 +156,12 @@ def semantics(
         + markdown.table(pd.DataFrame(rows))
     )
     path = out or plugins.ROOT / "results" / "published" / "semantics.md"
-    path.write_text(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        message = f"cannot write to {path}: {error.strerror}"
+        raise plugins.UsageError(message) from error
     console.print(text, markup=False)
     console.print(f"wrote {path}")
 

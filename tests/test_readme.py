@@ -41,7 +41,7 @@ def test_the_commands_name_environments_that_exist() -> None:
     tox = configparser.ConfigParser()
     tox.read(plugins.ROOT / "tox.ini")
     named = set(re.findall(r"tox -e ([a-z,-]+)", README))
-    assert {"bench", "tests", "bench-pytorch", "bench-tensorflow"} <= named
+    assert {"bench", "tests", "bench-pytorch", "bench-tensorflow", "bench-jax"} <= named
     for name in named:
         assert f"testenv:{name}" in tox
 
