@@ -32,13 +32,14 @@ def write(folder: Path, certificate: dict[str, Any]) -> Path:
 
 
 def find(identity: str, paths: set[str], folder: Path = PUBLISHED) -> str | None:
-    """Return `identity` if a certificate of that name was passed and covers these paths, else None."""
+    """Return `identity` if a whole certificate of that name was passed and covers these paths, else None."""
     try:
         certificate = json.loads((folder / f"{identity}.json").read_text())
     except (OSError, ValueError):
         return None
     covered = {check["path"] for check in certificate["checks"]}
-    return identity if certificate["passed"] and paths <= covered else None
+    whole = certificate["complete"] and certificate["passed"]
+    return identity if whole and paths <= covered else None
 
 
 def table(checks: list[dict[str, Any]]) -> pd.DataFrame:

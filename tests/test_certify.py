@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import sys
 import types
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks import __main__ as command_line
 from benchmarks import certify, plugins
 from benchmarks.certificate import chosen
 from benchmarks.certify import Check
@@ -145,7 +147,8 @@ def test_only_narrows_and_faults_are_told() -> None:
 
 
 def test_a_certificate_is_found_for_what_it_covers_alone(tmp_path: Path) -> None:
-    whole = {"name": certificates.name("pytorch", "1.0", 1, "cpu"), "passed": True, "checks": [{"path": "eager"}]}
+    whole = {"name": certificates.name("pytorch", "1.0", 1, "cpu"), "passed": True, "complete": True}
+    whole["checks"] = [{"path": "eager"}]
     certificates.write(tmp_path, whole)
     assert certificates.find(whole["name"], {"eager"}, tmp_path) == whole["name"]
     assert certificates.find(whole["name"], {"graph"}, tmp_path) is None
@@ -166,3 +169,23 @@ def test_rows_without_a_certificate_are_marked() -> None:
     assert said[1].startswith("NO CERTIFICATE: tensorflow")
     assert len(said) == 2
     assert certificates.sentences(rows.drop(columns="certificate"))[0].startswith("NO CERTIFICATE")
+
+
+@pytest.mark.parametrize(("bound", "status"), [(certify.BOUND, 0), (1e-30, 1)])
+def test_certify_exits_1_beyond_the_bound(
+    bound: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(certify, "BOUND", bound)
+    monkeypatch.setattr(certify, "STEPS", STEPS)
+    only = [f"framework={INSTALLED[-1]}", "cell=rnn", "activation=tanh", "inputs=tokens", "optimizer=adam"]
+    words = [word for text in only for word in ("--only", text)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "certify", *words, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == status
+    assert f"{1 - status} of 1 checks within" in " ".join(capsys.readouterr().out.split())
+    (written,) = tmp_path.glob("*.json")
+    certificate = json.loads(written.read_text())
+    assert certificate["passed"] is (status == 0)
+    assert certificate["complete"] is False
+    assert certificates.find(certificate["name"], {certificate["checks"][0]["path"]}, tmp_path) is None
