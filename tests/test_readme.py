@@ -70,8 +70,8 @@ def test_links_lead_somewhere(document: str) -> None:
 
 
 def test_the_table_in_the_readme_is_the_published_one() -> None:
-    table = (PUBLISHED / "tables" / "summary.md").read_text().strip()
-    assert table in README
+    table = (PUBLISHED / "tables" / "summary.md").read_text()
+    assert table[table.index("|") :].strip() in README
 
 
 def test_no_file_names_an_index_or_a_machine() -> None:
