@@ -113,11 +113,7 @@ def certify(
     from results import certificates, terminal
 
     chosen = certification.chosen(only or [])
-    try:
-        (out or certificates.PUBLISHED).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"cannot write to {out}: {error.strerror}"
-        raise plugins.UsageError(message) from error
+    _writable(out or certificates.PUBLISHED)
     failed = False
     logs = plugins.ROOT / "results" / "runs" / "certify"
     for framework, checks in chosen.items():
@@ -139,15 +135,26 @@ def semantics(
     """Ask the frameworks' own clip functions what they do, and write the table."""
     import pandas as pd
 
-    from benchmarks.live import Live
+    from benchmarks.live import CaseFailedError, Live, StartError
     from results import markdown
 
+    path = out or plugins.ROOT / "results" / "published" / "semantics.md"
+    _writable(path.parent)
     rows = []
     for framework in plugins.compared():
-        if plugins.version(framework):
+        has_probe = (plugins.ROOT / "frameworks" / "clips" / f"{framework}.py").exists()
+        if has_probe and plugins.version(framework):
             worker = Live(framework, "cpu", 1, plugins.ROOT / "results" / "runs" / "semantics" / f"{framework}.log")
-            rows += worker.ask({"do": "semantics", "framework": framework})["result"]
-            worker.stop()
+            try:
+                rows += worker.ask({"do": "semantics", "framework": framework})["result"]
+            except (CaseFailedError, StartError) as error:
+                message = f"{framework} cannot be asked: {error}"
+                raise plugins.UsageError(message) from error
+            finally:
+                worker.stop()
+    if not rows:
+        message = f"none of the frameworks is installed: {', '.join(plugins.compared())}"
+        raise plugins.UsageError(message)
     versions = ", ".join(f"{name} {plugins.version(name)}" for name in dict.fromkeys(row["framework"] for row in rows))
     text = (
         "# What a clip at threshold 1 does in the frameworks' own functions\n\n"
@@ -155,13 +162,7 @@ def semantics(
         "*excess* is the norm after the clip of a gradient of norm 2, minus 1: an epsilon shows there.\n\n"
         + markdown.table(pd.DataFrame(rows))
     )
-    path = out or plugins.ROOT / "results" / "published" / "semantics.md"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    except OSError as error:
-        message = f"cannot write to {path}: {error.strerror}"
-        raise plugins.UsageError(message) from error
+    path.write_text(text)
     console.print(text, markup=False)
     console.print(f"wrote {path}")
 
@@ -175,6 +176,16 @@ def main() -> None:
         sys.stderr.write(f"error: {' '.join(text.split())}\n")
         sys.exit(2)
     sys.exit(status)
+
+
+def _writable(folder: Path) -> None:
+    """Make a folder that results go to, before anything is run for it."""
+    from results.store import StoreError, writable
+
+    try:
+        writable(folder)
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
 
 
 def _about(kind: str, name: str) -> str:

@@ -175,8 +175,10 @@ class Suite(BaseModel):
     @classmethod
     def _fill(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("block"), list):
-            filled = [data.get("defaults", {}) | block if isinstance(block, dict) else block for block in data["block"]]
-            return data | {"block": filled}
+            given = data.get("defaults", {})
+            if isinstance(given, dict):
+                filled = [given | block if isinstance(block, dict) else block for block in data["block"]]
+                return data | {"block": filled}
         return data
 
     def cases(self, frameworks: list[str] | None = None, *, device: Device = "cpu", threads: int = 1) -> list[Case]:

@@ -58,6 +58,8 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     """
     frame = labelled(rows)
     frame = frame[frame["mode"] == "matched"]
+    # A clip that never clipped is the case without clipping once more, and no evidence of its own.
+    frame = frame[(frame["clip"] == "none") | (frame["clip_fraction"] > 0)]
     same = [name for name in CASE if name not in {"framework", "path", "renumbering"} and name in frame]
     lines = []
     for _, case in frame.groupby(same, dropna=False, sort=False):

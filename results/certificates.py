@@ -19,8 +19,8 @@ DIFFERENCES = ("loss", "norm_before", "norm_after", "weights")
 
 
 def name(framework: str, version: str, numerics: int, device: str) -> str:
-    """Return a certificate's name: everything that it holds for."""
-    return f"{framework}-{version}-{device}-n{numerics}"
+    """Return a certificate's name: everything that it holds for, but for the build behind the version's ``+``."""
+    return f"{framework}-{version.partition('+')[0]}-{device}-n{numerics}"
 
 
 def write(folder: Path, certificate: dict[str, Any]) -> Path:

@@ -23,7 +23,7 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
     Args:
         rows: the rows of the store, as they are.
         runs: the lines of runs.jsonl.
-        timings: what `speed.read` returned, or None where nothing was timed.
+        timings: what `speed.load` returned, or None where nothing was timed.
 
     """
     frame = labelled(rows)
@@ -215,7 +215,7 @@ def agreed(frame: pd.DataFrame) -> list[str]:
         most = f"largest {_gap(one.max_frameworks)} against {_gap(one.max_copies)}"
         apart = {
             True: "are further apart than",
-            False: "are no further apart than",
+            False: "are not shown to be further apart than",
             None: f"have too few differing cases for a test ({agreement.FEWEST} are needed) against",
         }[one.apart]
         p = "" if one.p is None else f"; one-sided Wilcoxon signed-rank test p = {one.p:.2g}"
@@ -238,8 +238,8 @@ def wall_time(runs: list[dict[str, Any]]) -> list[str]:
     )
     lanes = _count(int(last.get("jobs", 1)), "worker")
     text = (
-        f"Training and evaluation took {percent(times.useful(table, 'newest'))} of the newest run's "
-        f"{last.get('wall_seconds', 0):.0f} s with {lanes} ({parts})"
+        f"Training and evaluation took {percent(times.useful(table, 'newest'))} of the workers' time in the newest run "
+        f"({parts}), which took {last.get('wall_seconds', 0):.0f} s with {lanes}"
     )
     if "all share" in table:
         text += f", and {percent(times.useful(table, 'all'))} over all runs together"

@@ -157,7 +157,12 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     compact = tables.summary(rows)
     made: list[tuple[str, str, pd.DataFrame, str]] = [
         ("summary", "In short: skill, seeds that solved it, share of steps clipped", compact, table(compact)),
-        ("accuracy", "Accuracy (mean and range over seeds)", reached, sections(tables.wide(rows))),
+        (
+            "accuracy",
+            "Accuracy (mean over seeds; in brackets their range, or the 95 % interval of a source gain)",
+            reached,
+            sections(tables.wide(rows)),
+        ),
         ("metrics", "Every metric of the tasks (mean over seeds)", metrics, sections(by_task)),
         ("gradients", "Gradients and clipping", norms, table(brief(norms))),
         ("divergence", "Divergence", torn, table(torn)),
@@ -223,7 +228,7 @@ def _commands(results: Results) -> str:
     try:
         place = folder.resolve().relative_to(Path.cwd())
     except ValueError:
-        place = Path(folder.resolve().name)  # a report names no folder of the machine that made it
+        place = Path("DIR")  # a report names no folder of the machine that made it
     again = f"This report, its tables and its figures: {code(f'python -m benchmarks report {place}')}\n"
     rows = "".join(f"- {code(command)}\n" for command in made)
     return f"{again}\nThe rows:\n\n{rows}" if rows else again

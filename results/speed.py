@@ -38,15 +38,6 @@ class SpeedError(Exception):
     """A file that is not pytest-benchmark's JSON of our speed rows; the message is one line."""
 
 
-def read(folder: Path) -> pd.DataFrame | None:
-    """Return what `load` finds in a result folder's speed.json, or None where no such file can be read."""
-    path = folder / FILE
-    try:
-        return load(path) if path.exists() else None
-    except SpeedError:
-        return None
-
-
 def load(path: Path) -> pd.DataFrame:
     """Return one line a benchmark: what was timed, and ``seconds``, the array of seconds a step, one a round."""
     try:

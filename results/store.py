@@ -10,6 +10,7 @@ The row is written last: a case is finished when its row is there, and not befor
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -34,14 +35,9 @@ class Store:
 
     def create(self) -> None:
         """Make the folder and its parts; raise `StoreError` where they cannot be written."""
-        try:
-            for part in ("rows", "curves", "evaluations"):
-                (self.folder / part).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.folder):
-                pass
-        except OSError as error:
-            message = f"cannot write to {self.folder}: {error.strerror}"
-            raise StoreError(message) from error
+        for part in ("rows", "curves", "evaluations"):
+            writable(self.folder / part)
+        writable(self.folder)
 
     def finished(self) -> set[str]:
         """Return the keys of the cases that are done."""
@@ -60,7 +56,7 @@ class Store:
         if not paths:
             message = f"no results in {self.folder}"
             raise StoreError(message)
-        return pd.DataFrame([json.loads(path.read_text()) for path in paths])
+        return pd.DataFrame([_row(path) for path in paths])
 
     def curves(self, key: str) -> pd.DataFrame:
         """Return the per-step curves of one case."""
@@ -80,6 +76,35 @@ class Store:
         path = self.folder / "runs.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [run for run in map(_parsed, lines) if run is not None]
+
+
+def writable(folder: Path) -> None:
+    """Make a folder and try it; raise `StoreError` where nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror}"
+        raise StoreError(message) from error
+
+
+COLUMNS = {field.name for field in dataclasses.fields(Record) if field.default is dataclasses.MISSING} - {"metrics"}
+"""What every row has, of whichever version of the schema."""
+
+
+def _row(path: Path) -> dict[str, Any]:
+    """Read one row; raise `StoreError`, which names the file, where it is none."""
+    try:
+        row = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        message = f"{path.name} in {path.parent} is no row: {str(error).splitlines()[0]}"
+        raise StoreError(message) from error
+    missing = sorted(COLUMNS - set(row)) if isinstance(row, dict) else sorted(COLUMNS)
+    if missing:
+        message = f"{path.name} in {path.parent} is no row: it lacks {', '.join(missing[:3])}"
+        raise StoreError(message)
+    return dict(row)
 
 
 def _parquet(frame: pd.DataFrame, path: Path) -> None:

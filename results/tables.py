@@ -136,7 +136,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     table = accuracy(rows)
     for (setting, cell, clip), group in table.groupby(["setting", "cell", "clip"], observed=True):
-        line = {"case": str(setting), "cell": cell, "clip": clip}
+        line = {"setting": str(setting), "cell": cell, "clip": clip}
         for _, row in group.iterrows():
             solved = "" if row["judged"] == 0 else f", {row['solved']}/{row['judged']}"
             line[row["framework"]] = _skill(row, spread=False) + solved
@@ -144,7 +144,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         low, high = (clipped(str(clip), value) for value in (fractions.min(), fractions.max()))
         lines.append(line | {"clipped": low if low == high else f"{low} to {high}"})
     learners = list(table["framework"].unique())
-    return pd.DataFrame(lines, columns=["case", "cell", "clip", *learners, "clipped"]).fillna(DASH)
+    return pd.DataFrame(lines, columns=["setting", "cell", "clip", *learners, "clipped"]).fillna(DASH)
 
 
 def _lines(rows: pd.DataFrame, line: Any) -> pd.DataFrame:

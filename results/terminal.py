@@ -53,6 +53,9 @@ def certificate(whole: dict[str, Any]) -> Table:
 
 
 def _horizon(one: dict[str, Any]) -> str:
+    if one.get("fault"):
+        return f"{one['cell']}, float32: failed, {one['fault']}\n"
+
     def step(value: int | None) -> str:
         return "never" if value is None else f"at step {value}"
 

@@ -136,6 +136,8 @@ def test_tokens_repeat_within_every_batch() -> None:
 def test_only_narrows_and_faults_are_told() -> None:
     narrowed = chosen([f"framework={INSTALLED[0]}", "cell=gru", "clip=value"])
     assert {check.clip for checks in narrowed.values() for check in checks} == {"value"}
+    both = chosen([f"framework={INSTALLED[0]}", "cell=gru", "cell=lstm"])
+    assert {check.cell for checks in both.values() for check in checks} == {"gru", "lstm"}
     for text, said in {
         "cell=elman": "unknown cell 'elman'; allowed: gru, lstm, rnn",
         "colour=red": "unknown key 'colour'; allowed: framework, ",

@@ -223,6 +223,7 @@ def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields
         ),
         ("steps = 200", 'steps = 200\nactivation = "relu"', "activation relu is for cell rnn"),
         ("steps = 200", "steps = ", "suite mine.toml is no TOML"),
+        ("[defaults]\n", "defaults = 3\n", "defaults: Input should be a valid dictionary, not 3"),
     ],
 )
 def test_a_faulty_suite_file_is_refused_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
