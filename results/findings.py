@@ -74,7 +74,7 @@ def _solved_at(cell: str, group: pd.DataFrame) -> str:
         reached = "every run diverged"
         if best is not None:
             score = "" if pd.isna(best["score"]) else f"{words(best['metric'])} {best['score']:.3g}, "
-            reached = f"best: {score}skill {best['skill']:.2f}, {best['framework']}, {_clip(best)}"
+            reached = f"best: {score}skill {tables.rounded(best['skill'])}, {best['framework']}, {_clip(best)}"
         return f"{cell} never solved it ({reached})"
     full = (group["solved"] == group["judged"]).all()
     clips = list(group["clip"].unique())
@@ -173,7 +173,7 @@ def diverged(lines: pd.DataFrame) -> list[str]:
             for trained, verb in ((True, "trained"), (False, "did not diverge, but stayed on the floor")):
                 those = fine[(fine["skill"] > 0) == trained]
                 if len(those):
-                    skills = _each(those, lambda row: f"skill {row['skill']:.2f}{_clipping(row)}")
+                    skills = _each(those, lambda row: f"skill {tables.rounded(row['skill'])}{_clipping(row)}")
                     clauses.append(f"{_with(str(clip))} {verb}: {skills}")
         alone = "" if len(part["clip"].unique()) > 1 else "; no other clip ran beside it"
         found.append(f"Divergence in {setting}, {cell}: {'; '.join(clauses)}{alone}.")

@@ -232,11 +232,16 @@ def _texts(row: pd.Series[Any]) -> dict[str, str]:
     }
 
 
+def rounded(value: float) -> str:
+    """Return a figure with two decimals, without the sign of a zero."""
+    return f"{value:.2f}".replace("-0.00", "0.00")
+
+
 def _skill(row: pd.Series[Any], *, spread: bool) -> str:
     """Return the mean skill, with the range over seeds on demand, and how many seeds diverged."""
     if row["diverged"] == row["seeds"]:
         return "diverged"
-    text = f"{row['skill']:.2f}"
+    text = rounded(row["skill"])
     if spread and row["seeds"] - row["diverged"] > 1:
-        text += f" ({row['skill low']:.2f} to {row['skill high']:.2f})"
+        text += f" ({rounded(row['skill low'])} to {rounded(row['skill high'])})"
     return text + (f", {row['diverged']} diverged" if row["diverged"] else "")

@@ -247,3 +247,7 @@ def test_a_metric_s_name_is_written_in_words() -> None:
 
 def test_code_keeps_its_backticks() -> None:
     assert markdown.code("a `b` c") == "`` a `b` c ``"
+
+
+def test_a_zero_has_no_sign() -> None:
+    assert [tables.rounded(value) for value in (-0.001, 0.0, -0.01, 1.0)] == ["0.00", "0.00", "-0.01", "1.00"]
