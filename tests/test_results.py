@@ -161,7 +161,7 @@ def test_a_threshold_that_never_clipped_is_marked_in_every_table_of_cases() -> N
     for make in (tables.accuracy, tables.gradients, tables.divergence, tables.task_metrics, tables.summary):
         table = make(frame)
         assert set(table.loc[table["clip"] == "norm 10", "clipped"]) == {cases.NEVER}, make.__name__
-    assert set(agreement.agreement(frame)["clipped"]) == {cases.NEVER}
+    assert agreement.agreement(frame).empty  # it is the case without clipping once more, no evidence of its own
     _, wide = next(tables.wide(frame))
     assert line(wide, clip="norm 10")["pytorch clipped"] == cases.NEVER
 
