@@ -18,9 +18,8 @@ from benchmarks import environment, plugins, suite, sweep
 from benchmarks.case import Case
 from results.store import Store
 
-INSTALLED = [name for name in plugins.frameworks() if plugins.version(name)]
+INSTALLED = [name for name in ("pytorch", *plugins.compared()) if plugins.version(name)]
 FRAMEWORK = INSTALLED[0]
-PACKAGES = {"pytorch": "torch", "tensorflow": "tensorflow"}
 
 TINY = f"""
 description = "seconds"
@@ -34,6 +33,11 @@ task = "adding"
 parameters = {{ T = 10 }}
 clip = [{{ kind = "none" }}, {{ kind = "norm", threshold = [0.1, 1.0] }}]
 """
+
+
+def slowly(text: str) -> str:
+    """The same suite on the reference, seconds a case: time to interrupt it in the middle of one."""
+    return text.replace(f'framework = "{FRAMEWORK}"', 'framework = "reference"').replace("steps = 200", "steps = 3_000")
 
 
 @pytest.fixture
@@ -133,7 +137,8 @@ def test_a_killed_worker_costs_its_case_only(tiny: str, tmp_path: Path) -> None:
             killed.append(case)
             running.workers[0].process.kill()
 
-    cases = [Case.from_json(case.to_json() | {"steps": 1_000}) for case in suite.load(tiny).cases()]
+    Path(tiny).write_text(slowly(TINY))
+    cases = suite.load(tiny).cases()
     ended = run_here(cases, store, Quiet(kill_once))
     assert [failure.case for failure in ended.failed] == killed
     assert "killed by SIGKILL" in ended.failed[0].reason
@@ -158,8 +163,7 @@ def test_a_case_that_fails_is_named_and_the_run_exits_1(tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    path = Path(tiny)
-    path.write_text(TINY.replace("steps = 200", "steps = 1_500"))
+    Path(tiny).write_text(slowly(TINY))
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "benchmarks", "run", tiny, "--out", str(out)],
         cwd=plugins.ROOT,
