@@ -46,6 +46,7 @@ def judge(framework: str, checks: Iterable[Check], log: Path) -> dict[str, Any]:
 
     It is complete, and has the float32 horizons, where no check is left out.
     """
+    facts = environment.facts()  # of the start: the checkout may move on while this runs
     started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     worker = Live(framework, "cpu", 1, log / f"{framework}.log")
     results = []
@@ -80,7 +81,7 @@ def judge(framework: str, checks: Iterable[Check], log: Path) -> dict[str, Any]:
         "horizons": horizons,
         "started": started,
         "checks": results,
-    } | environment.facts()
+    } | facts
 
 
 def _horizon(worker: Live, framework: str, cell: str) -> dict[str, Any]:
