@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -35,9 +34,7 @@ def chosen(only: list[str]) -> dict[str, list[Check]]:
         if named or plugins.version(check.framework):
             by_framework.setdefault(check.framework, []).append(check)
     for framework in by_framework:
-        if not plugins.version(framework):
-            message = f"framework {framework} is not installed: it needs the package {plugins.package(framework)}"
-            raise plugins.UsageError(message)
+        plugins.require(framework)
     return by_framework
 
 
@@ -47,19 +44,19 @@ def judge(framework: str, checks: Iterable[Check], log: Path) -> dict[str, Any]:
     It is complete, and has the float32 horizons, where no check is left out.
     """
     facts = environment.facts()  # of the start: the checkout may move on while this runs
-    started = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    started = environment.now()
     worker = Live(framework, "cpu", 1, log / f"{framework}.log")
     results = []
     try:
         for check in checks:
-            request = {"do": "certify", "check": certify.to_json(check), "steps": certify.STEPS}
+            request = {"do": "certify", "check": dataclasses.asdict(check), "steps": certify.STEPS}
             try:
                 result = worker.ask(request)["result"]
                 fault = None
             except CaseFailedError as error:
                 result = dict.fromkeys((*certify.COMPARED, "drift", "copy_drift"), float("inf"))
                 fault = str(error)
-            results.append(certify.to_json(check) | result | {"passed": certify.passed(result), "fault": fault})
+            results.append(dataclasses.asdict(check) | result | {"passed": certify.passed(result), "fault": fault})
         complete = len(results) == len(certify.checks(framework))
         cells = ("rnn", "lstm", "gru") if complete else ()
         horizons = [_horizon(worker, framework, cell) for cell in cells]

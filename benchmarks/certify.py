@@ -184,11 +184,6 @@ def _drift(losses: Array, judged: Array) -> float:
     return max(_apart(one, other) for one, other in zip(losses, judged, strict=True))
 
 
-def to_json(check: Check) -> dict[str, Any]:
-    """Return a check as JSON has it; ``Check(**fields)`` reads it back."""
-    return dataclasses.asdict(check)
-
-
 HORIZON_STEPS = 1_000
 HORIZON = 0.01
 """Two curves have parted at the first step at which they differ by more than 1 %."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import platform
 import subprocess
@@ -22,6 +23,11 @@ def facts() -> dict[str, str | int]:
         "platform": platform.platform(),
         "commit": commit(),
     }
+
+
+def now() -> str:
+    """Return the time, ISO 8601, UTC, to the second."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def processor() -> str:

@@ -53,12 +53,20 @@ def package(framework: str) -> str:
     return str(_literal(framework, "PACKAGE"))
 
 
+@functools.cache
 def version(framework: str) -> str | None:
     """Return the installed version of a framework's distribution, or None."""
     try:
         return importlib.metadata.version(package(framework))
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def require(framework: str) -> None:
+    """Raise `UsageError` where a framework's distribution is not installed."""
+    if version(framework) is None:
+        message = f"framework {framework} is not installed: it needs the package {package(framework)}"
+        raise UsageError(message)
 
 
 def paths(framework: str, device: str, cell: str) -> tuple[str, ...]:
@@ -87,6 +95,7 @@ def _defines(path: Path, name: str) -> bool:
     return any(isinstance(node, ast.ClassDef) and node.name == name for node in _parsed(path).body)
 
 
+@functools.cache
 def _literal(framework: str, name: str) -> Any:
     for node in _parsed(ROOT / "frameworks" / f"{framework}.py").body:
         if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets):

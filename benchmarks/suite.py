@@ -107,6 +107,10 @@ class Block(BaseModel):
 
     def cases(self, frameworks: list[str], *, device: Device, threads: int) -> Iterator[Case]:
         """Yield the block's cases, for `frameworks` where it names none; seeds change fastest."""
+        for task in self.task:
+            plugins.known("task", task, plugins.tasks())
+        for framework in self.framework or frameworks:
+            plugins.known("framework", framework, plugins.frameworks())
         parameters = [
             tuple(sorted(zip(self.parameters, values, strict=True)))
             for values in itertools.product(*self.parameters.values())
@@ -134,8 +138,6 @@ class Block(BaseModel):
         for point in itertools.product(*axes):
             (framework, task, chosen, cell, activation, layers, hidden, optimizer, batch, steps, dtype) = point[:11]
             (regulariser, strength), (clip, threshold), learning_rate, renumbering, seed = point[11:]
-            plugins.known("task", task, plugins.tasks())
-            plugins.known("framework", framework, plugins.frameworks())
             yield Case(
                 task=task,
                 parameters=chosen,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import json
 import queue
 import threading
@@ -77,11 +76,9 @@ def plan(cases: list[Case], store: Store) -> Plan:
 
 
 def check(cases: list[Case]) -> None:
-    """Refuse what cannot run here: a framework that is not installed, a device that is not there."""
+    """Refuse what cannot run here: a framework that is not installed."""
     for framework in dict.fromkeys(case.framework for case in cases):
-        if plugins.version(framework) is None:
-            message = f"framework {framework} is not installed: it needs the package {plugins.package(framework)}"
-            raise plugins.UsageError(message)
+        plugins.require(framework)
 
 
 def preflight(cases: list[Case], log: Path) -> None:
@@ -119,7 +116,7 @@ class Sweep:
     def run(self) -> Report:
         """Run what is missing, lane beside lane; Ctrl-C ends it with everything finished kept."""
         began = time.perf_counter()
-        started = _now()
+        started = environment.now()
         lanes = self._lanes()
         waiting: queue.Queue[list[tuple[str, Case]]] = queue.Queue()
         for lane in lanes:
@@ -209,7 +206,7 @@ class Sweep:
         claimed: dict[str, float],
     ) -> None:
         """Have one case run and pass on what came of it."""
-        started = _now()
+        started = environment.now()
         try:
             answer = worker.ask(
                 {"do": "run", "case": case.to_json()},
@@ -265,7 +262,3 @@ def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, An
     identity = certificates.name(case.framework, facts["framework_version"], NUMERICS, case.device)
     facts = facts | {"certificate": certificates.find(identity, {case.path})}
     return Record(key=key, numerics=NUMERICS, **(asked | result | seconds | facts))
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
