@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib
 import json
+import math
 from typing import Any
 
 from benchmarks import plugins
@@ -16,6 +17,9 @@ from tasks.base import Task
 
 NUMERICS = 1
 """Version of our own numerical code; raised when a change moves numbers. Part of every key."""
+
+LATER = {("radius", 1.0)}
+"""Fields that joined later, and the value that every case before them had: with it a key stays what it was."""
 
 Scalar = int | float | str | bool | None
 
@@ -30,6 +34,7 @@ class Case:
         clip: ``none``, ``norm`` or ``value``; `threshold` is None for ``none`` and only then.
         regulariser: ``none``, ``l1`` or ``l2``; `strength` is None for ``none`` and only then.
         steps: training steps, a multiple of `evaluate_every`, the steps between two evaluations.
+        radius: the spectral radius that the initial recurrent blocks are scaled to; orthogonal ones have 1.
         seed: of the initial weights and of the training data.
         renumbering: 0, or the number of the permutation that renumbers the hidden units.
 
@@ -41,6 +46,7 @@ class Case:
     cell: Cell
     activation: Activation = "tanh"
     layers: int = 1
+    radius: float = 1.0
     hidden: int = 64
     clip: str = "none"
     threshold: float | None = None
@@ -76,6 +82,9 @@ class Case:
         if self.path not in offered:
             where = f"{self.framework} {self.cell} on {self.device}"
             message = f"unknown path {self.path!r} for {where}; allowed: {', '.join(offered)}"
+            raise plugins.UsageError(message)
+        if not (math.isfinite(self.radius) and self.radius > 0):
+            message = f"radius must be a positive finite number, not {self.radius}"
             raise plugins.UsageError(message)
         try:
             self.training()
@@ -114,7 +123,8 @@ class Case:
 
     def key(self) -> str:
         """Return the name of the record: a hash of everything that can change the result."""
-        facts = dataclasses.asdict(self) | {
+        fields = dataclasses.asdict(self)
+        facts = {name: value for name, value in fields.items() if (name, value) not in LATER} | {
             "task_version": type(self.load()).version,
             "framework_version": plugins.version(self.framework),
             "numerics": NUMERICS,
@@ -127,7 +137,8 @@ class Case:
         parameters = " ".join(f"{name}={value}" for name, value in self.parameters)
         clip = self.clip if self.threshold is None else f"{self.clip} {self.threshold:g}"
         penalty = "" if self.strength is None else f"{self.regulariser} {self.strength:g}"
-        parts = [self.task, parameters, self.framework, self.cell, f"clip {clip}", penalty, self.optimizer]
+        scaled = "" if self.radius == 1 else f"radius {self.radius:g}"
+        parts = [self.task, parameters, self.framework, self.cell, scaled, f"clip {clip}", penalty, self.optimizer]
         copy = f" renumbering {self.renumbering}" if self.renumbering else ""
         return " ".join(part for part in parts if part) + f" {self.learning_rate:g} seed {self.seed}{copy}"
 

@@ -91,6 +91,7 @@ class Block(BaseModel):
     cell: _many(Cell)  # type: ignore[valid-type]
     activation: _many(Activation) = ["tanh"]  # type: ignore[valid-type]
     layers: _many(PositiveInt) = [1]  # type: ignore[valid-type]
+    radius: _many(Positive) = [1.0]  # type: ignore[valid-type]
     hidden: _many(PositiveInt) = [64]  # type: ignore[valid-type]
     clip: _many(ClipAxis) = [ClipAxis(kind="none")]  # type: ignore[valid-type]
     regulariser: _many(RegulariserAxis) = [RegulariserAxis(kind="none")]  # type: ignore[valid-type]
@@ -124,6 +125,7 @@ class Block(BaseModel):
             self.cell,
             self.activation,
             self.layers,
+            self.radius,
             self.hidden,
             self.optimizer,
             self.batch,
@@ -136,8 +138,10 @@ class Block(BaseModel):
             self.seed,
         )
         for point in itertools.product(*axes):
-            (framework, task, chosen, cell, activation, layers, hidden, optimizer, batch, steps, dtype) = point[:11]
-            (regulariser, strength), (clip, threshold), learning_rate, renumbering, seed = point[11:]
+            (framework, task, chosen, cell, activation, layers, radius, hidden, optimizer, batch, steps, dtype) = point[
+                :12
+            ]
+            (regulariser, strength), (clip, threshold), learning_rate, renumbering, seed = point[12:]
             yield Case(
                 task=task,
                 parameters=chosen,
@@ -145,6 +149,7 @@ class Block(BaseModel):
                 cell=cell,
                 activation=activation,
                 layers=layers,
+                radius=float(radius),
                 hidden=hidden,
                 clip=clip,
                 threshold=threshold,

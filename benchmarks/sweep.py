@@ -16,9 +16,9 @@ import pandas as pd
 from benchmarks import environment, plugins
 from benchmarks.case import NUMERICS, Case
 from benchmarks.live import CaseFailedError, Live, StartError
-from results import certificates
+from results import certificates, flow
 from results.record import TIMES, Record, number
-from results.store import Store
+from results.store import PARTS, Store
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Sweep:
     def _keep(self, key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
         record = to_record(key, case, outcome, self.facts | facts)
-        self.store.write(record, pd.DataFrame(outcome["curves"]), pd.DataFrame(outcome["evaluations"]))
+        self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS})
         self.finished += 1
         skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
         self.listener.ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
@@ -255,7 +255,8 @@ def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, An
     """Join what was asked, what came out and where it ran into one record."""
     asked = case.to_json() | {"parameters": json.dumps(dict(case.parameters), sort_keys=True)}
     result = dict(outcome["result"])
-    for name in ("loss", "score", "norm_before_median", "norm_before_max"):
+    result |= flow.figures(pd.DataFrame(outcome["flow"]), result["steps_before"])
+    for name in ("loss", "score", "norm_before_median", "norm_before_max", "moved", "gain_late"):
         result[name] = None if result[name] is None else number(result[name])
     result["metrics"] = {name: number(value) for name, value in result["metrics"].items()}
     seconds = {f"seconds_{kind}": value for kind, value in outcome["seconds"].items()}

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.case import Case
+from benchmarks.probes import Observer, due, steps_before
 from frameworks import weights
-from frameworks.base import Framework, Trace
+from frameworks.base import Framework, Trace, Weights
 from tasks.base import EVALUATION_BATCH, Array, Batch, Task
 
 CONFIRMATIONS = 3
@@ -28,6 +29,8 @@ class Outcome:
     result: dict[str, Any]
     curves: dict[str, list[float]]
     evaluations: list[dict[str, float]]
+    flow: dict[str, list[Any]]
+    spectra: dict[str, list[Any]]
     seconds: dict[str, float]
 
 
@@ -36,7 +39,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.start = time.perf_counter()
-        self.seconds = dict.fromkeys(("compile", "data", "training", "evaluation"), 0.0)
+        self.seconds = dict.fromkeys(("compile", "data", "training", "evaluation", "probes"), 0.0)
 
     @contextmanager
     def measuring(self, kind: str) -> Iterator[None]:
@@ -55,7 +58,7 @@ def build(case: Case) -> Framework:
     """Return the case's model in its framework, with the weights that every framework starts from."""
     module = importlib.import_module(f"frameworks.{case.framework}")
     model = case.model()
-    initial = weights.renumber(model, weights.draw(model, case.seed), case.renumbering)
+    initial = weights.renumber(model, weights.draw(model, case.seed, case.radius), case.renumbering)
     return module.Framework(  # type: ignore[no-any-return]
         model,
         case.training(),
@@ -79,16 +82,21 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
     clock = Clock()
     with clock.measuring("data"):
         task = case.load()
-        probe = evaluation_shape(task.evaluation())
+        shape = evaluation_shape(task.evaluation())
+        observer = Observer(case.framework, task, case.model())
         stream = chunks(task, case)
         chunk = next(stream)
     framework = build(case)
     with clock.measuring("compile"):
-        framework.prepare(chunk, probe)
+        framework.prepare(chunk, shape)
+        observer.prepare(framework)
     traces: list[Trace] = []
     evaluations: list[dict[str, float]] = []
     cpu = 0.0
     done = 0
+    first = framework.weights()
+    with clock.measuring("probes"):
+        observer.look(framework, done)
     while True:
         before = time.process_time()
         with clock.measuring("training"):
@@ -99,6 +107,9 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
             break
         with clock.measuring("evaluation"):
             evaluations.append({"step": done} | task.evaluate(framework.predict, thorough=done == case.steps))
+        if due(done, case.steps):
+            with clock.measuring("probes"):
+                observer.look(framework, done)
         progress(done)
         if done == case.steps:
             break
@@ -108,12 +119,16 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
     return Outcome(
         result=result(task, case, traces, evaluations)
         | {
+            "steps_before": steps_before(task),
+            "moved": moved(first, final),
             "weights_sha256": weights.digest(final),
             "kernel": framework.kernel,
             "cpu_to_wall": cpu / clock.seconds["training"],
         },
         curves=curves(traces),
         evaluations=evaluations,
+        flow=observer.flow,
+        spectra=observer.spectra,
         seconds=clock.split(),
     )
 
@@ -138,6 +153,27 @@ def steps_to_solve(task: Task, evaluations: list[dict[str, float]]) -> int | Non
         if all(met[at : at + CONFIRMATIONS]):
             return int(evaluations[at]["step"])
     return None
+
+
+def moved(first: Weights, last: Weights) -> float:
+    """Return how far the weights went: the L2 norm of last - first over that of first, over all of them."""
+    way = sum(np.square(last[name] - start, dtype=np.float64).sum() for name, start in first.items())
+    return float(np.sqrt(way / sum(np.square(start, dtype=np.float64).sum() for start in first.values())))
+
+
+def scale_median(traces: list[Trace]) -> float | None:
+    """Return the median over steps of the norm after the clip over the norm before it; None without a gradient."""
+    before, after = (
+        np.concatenate([getattr(trace, f"norm_{when}") for trace in traces]) for when in ("before", "after")
+    )
+    there = np.isfinite(before) & (before > 0)
+    return float(np.median(after[there] / before[there])) if there.any() else None
+
+
+def gain_late(losses: Array) -> float | None:
+    """Return by how much the mean training loss of the last third lies below that of the middle third."""
+    third = len(losses) // 3
+    return float(losses[third : 2 * third].mean() - losses[2 * third :].mean()) if third else None
 
 
 def result(task: Task, case: Case, traces: list[Trace], evaluations: list[dict[str, float]]) -> dict[str, Any]:
@@ -165,6 +201,8 @@ def result(task: Task, case: Case, traces: list[Trace], evaluations: list[dict[s
         "clipped_elements": float(clipped.mean()) if case.clip != "none" and len(clipped) else 0.0,
         "norm_before_median": float(np.median(norms)) if len(norms) else None,
         "norm_before_max": float(norms.max()) if len(norms) else None,
+        "scale_median": scale_median(traces) if case.clip != "none" else None,
+        "gain_late": gain_late(np.concatenate([trace.loss for trace in traces])[lived]),
         "steps_done": sum(len(trace.loss) for trace in traces),
         "metrics": {name: value for name, value in last.items() if name not in {"step", "loss"}},
         "step_seconds": float(np.median([trace.seconds / len(trace.loss) for trace in traces])),

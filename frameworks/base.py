@@ -162,6 +162,20 @@ class State:
     steps: int
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Flow:
+    """The gradient through time: norms over batch and units of the total slope along the states, float64.
+
+    Attributes:
+        h: norm of dL/dh_t, [layers, time].
+        c: norm of dL/dc_t, [layers, time], of an lstm; None for other cells.
+
+    """
+
+    h: Array
+    c: Array | None
+
+
 class Framework(Protocol):
     """One model in training. Every module in this folder has one class with this name.
 

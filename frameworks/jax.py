@@ -74,10 +74,10 @@ class Network:
         for layer in range(self.model.layers):
             every_step = layer < self.model.layers - 1 or self.model.scored > 1
             parts = (weights[f"layer{layer}.{part}"] for part in ("input", "recurrent", "bias"))
-            states = self._scan(states, *parts, every_step=every_step)
+            states = self.scan(states, *parts, every_step=every_step)
         return states[-self.model.scored :] @ weights["output.kernel"] + weights["output.bias"]
 
-    def _scan(
+    def scan(
         self, inputs: jax.Array, kernel: jax.Array, recurrent: jax.Array, bias: jax.Array, *, every_step: bool
     ) -> jax.Array:
         """Run one layer; return its states [time, batch, H], or the last alone [1, batch, H]."""
@@ -241,7 +241,7 @@ class Framework:
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Trace and compile both programs with a chunk of no steps and a prediction thrown away."""
         start = time.perf_counter()
-        self.chunk(self.carried, self._stacked(batches), self.limits, jnp.int32(0))[1].block_until_ready()
+        self.chunk(self.carried, self.stacked(batches), self.limits, jnp.int32(0))[1].block_until_ready()
         self.predict(inputs)
         return time.perf_counter() - start
 
@@ -249,14 +249,14 @@ class Framework:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
         start = time.perf_counter()
         count = jnp.int32(len(batches))
-        self.carried, figures = self.chunk(self.carried, self._stacked(batches), self.limits, count)
+        self.carried, figures = self.chunk(self.carried, self.stacked(batches), self.limits, count)
         rows = np.asarray(figures, np.float64)  # the chunk's only sync point
         loss, before, after, clipped = rows.T
         return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
-        return np.array(self.scores(self.carried[0], self._tensor(inputs.swapaxes(0, 1)))).swapaxes(0, 1)
+        return np.array(self.scores(self.carried[0], self.tensor(inputs.swapaxes(0, 1)))).swapaxes(0, 1)
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
@@ -283,17 +283,18 @@ class Framework:
         name = jax.devices()[0].device_kind if device == "cuda" else "cpu"
         return {"framework_version": jax.__version__, "device_name": name, "precision": "float32, TF32 off"}
 
-    def _stacked(self, batches: Sequence[Batch]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def stacked(self, batches: Sequence[Batch]) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Copy a chunk to the device at once, time-major: [steps, time, batch, ...]."""
         stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
-        inputs, targets, mask = (self._tensor(stack.swapaxes(1, 2)) for stack in stacks)
+        inputs, targets, mask = (self.tensor(stack.swapaxes(1, 2)) for stack in stacks)
         return inputs, targets, mask
 
-    def _tensor(self, array: Array) -> jax.Array:
+    def tensor(self, array: Array) -> jax.Array:
+        """Copy an array to the device: floats in the precision of the case, anything else as integers."""
         return jnp.array(array, self.dtype if np.issubdtype(array.dtype, np.floating) else np.int32)
 
     def _native(self, weights: Weights) -> Tensors:
-        return {name: self._tensor(value) for name, value in to_native(self.model, weights).items()}
+        return {name: self.tensor(value) for name, value in to_native(self.model, weights).items()}
 
     def _shared(self, native: Tensors) -> Weights:
         return to_shared(self.model, {name: np.array(value) for name, value in native.items()})

@@ -231,7 +231,7 @@ class Framework:
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
         start = time.perf_counter()
-        stacked = self._stacked(batches[:1])
+        stacked = self.stacked(batches[:1])
         self._gradients(*(part[0] for part in stacked))
         self.predict(inputs)
         return time.perf_counter() - start
@@ -245,7 +245,7 @@ class Framework:
         penalty_kind, strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
         optimizer, rate = self.training.optimizer, self.training.learning_rate
         rows = []
-        for inputs, targets, mask in zip(*self._stacked(batches), strict=True):
+        for inputs, targets, mask in zip(*self.stacked(batches), strict=True):
             loss, gradients = self._gradients(inputs, targets, mask)
             with torch.no_grad():
                 gradients = penalise(penalty_kind, self.trained, gradients, names=self.names, strength=strength)
@@ -260,7 +260,7 @@ class Framework:
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
         with torch.inference_mode():
-            scores = self.network(self._tensor(inputs).transpose(0, 1).contiguous())
+            scores = self.network(self.tensor(inputs).transpose(0, 1).contiguous())
         return np.asarray(scores.transpose(0, 1).cpu().numpy())
 
     def weights(self) -> Weights:
@@ -307,13 +307,14 @@ class Framework:
         native = {name: value.detach().cpu().numpy() for name, value in zip(self.names, tensors, strict=True)}
         return to_shared(self.model, native)
 
-    def _stacked(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def stacked(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Copy a chunk to the device at once, time-major: [steps, time, batch, ...]."""
         stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
-        inputs, targets, mask = (self._tensor(stack).transpose(1, 2).contiguous() for stack in stacks)
+        inputs, targets, mask = (self.tensor(stack).transpose(1, 2).contiguous() for stack in stacks)
         return inputs, targets, mask
 
-    def _tensor(self, array: Array) -> torch.Tensor:
+    def tensor(self, array: Array) -> torch.Tensor:
+        """Copy an array to the device: floats in the precision of the case, anything else as integers."""
         tensor = torch.from_numpy(array)
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else torch.int64)
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
 from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
+from frameworks.cells import Carry, Gru, Lstm, Rnn, Step
 from frameworks.weights import GATES
 from tasks.base import Batch
 
@@ -26,9 +26,6 @@ PATHS = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
 PENALISED = (".input", ".recurrent", ".kernel")
 
-Carry = tuple[Array, ...]
-"""What a cell hands to its next step, each [batch, H]: the state h, and the lstm's cell state c."""
-
 
 def configure(device: str, threads: int) -> None:
     """Refuse any device but the CPU. NumPy's threads were fixed when it was imported; `threads` changes nothing."""
@@ -36,111 +33,6 @@ def configure(device: str, threads: int) -> None:
     if device != "cpu":
         message = f"the reference runs on the CPU, not on {device}"
         raise base.UnsupportedError(message)
-
-
-class Step(Protocol):
-    """One step of a cell, from the two sides of its pre-activation, each [batch, G·H].
-
-    ``below`` comes from the layer's input, x W + b; ``before`` from the last state, h U (gru: h U + b_1).
-    """
-
-    carries: int
-
-    def forward(self, below: Array, before: Array, carry: Carry) -> tuple[Carry, Carry]:
-        """Return the next carry, and what `backward` needs to know of this step."""
-        ...
-
-    def backward(self, known: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
-        """Return d_below, d_before, and the slope along the last carry that does not go through ``before``."""
-        ...
-
-
-class Rnn:
-    """h' = f(below + before)."""
-
-    carries = 1
-
-    def __init__(self, activation: base.Activation) -> None:
-        self.activation = activation
-
-    def forward(self, below: Array, before: Array, carry: Carry) -> tuple[Carry, Carry]:
-        """Step on, see `Step.forward`."""
-        del carry
-        total = below + before
-        if self.activation == "relu":
-            h = np.maximum(total, 0)
-        else:
-            h = np.tanh(total) if self.activation == "tanh" else sigmoid(total)
-        return (h,), (h,)
-
-    def backward(self, known: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
-        """Step back, see `Step.backward`."""
-        (h,), (d_h,) = known, d_carry
-        slope = {"tanh": 1 - h * h, "relu": h > 0, "sigmoid": h * (1 - h)}[self.activation]
-        d_total = d_h * slope
-        return d_total, d_total, (np.zeros_like(h),)
-
-
-class Lstm:
-    """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
-
-    i, f, o = sigmoid, g = tanh of below + before; c' = f c + i g; h' = o tanh(c').
-    """
-
-    carries = 2
-
-    def forward(self, below: Array, before: Array, carry: Carry) -> tuple[Carry, Carry]:
-        """Step on, see `Step.forward`."""
-        _, c = carry
-        i, f, g, o = np.split(below + before, 4, axis=-1)
-        i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
-        c_next = f * c + i * g
-        shown = np.tanh(c_next)
-        return (o * shown, c_next), (i, f, g, o, c, shown)
-
-    def backward(self, known: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
-        """Step back, see `Step.backward`."""
-        i, f, g, o, c, shown = known
-        d_h, d_c = d_carry
-        d_c = d_c + d_h * o * (1 - shown * shown)
-        d_i, d_f, d_g, d_o = d_c * g, d_c * c, d_c * i, d_h * shown
-        d_gates = d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g * g), d_o * o * (1 - o)
-        d_total = np.concatenate(d_gates, axis=-1)
-        return d_total, d_total, (np.zeros_like(d_h), d_c * f)
-
-
-class Gru:
-    """Gated recurrent unit (Cho et al. 2014), the reset gate after the product.
-
-    r, z = sigmoid of below + before; n = tanh(below + r before); h' = (1 - z) n + z h.
-    """
-
-    carries = 1
-
-    def forward(self, below: Array, before: Array, carry: Carry) -> tuple[Carry, Carry]:
-        """Step on, see `Step.forward`."""
-        (h,) = carry
-        below_r, below_z, below_n = np.split(below, 3, axis=-1)
-        before_r, before_z, before_n = np.split(before, 3, axis=-1)
-        r, z = sigmoid(below_r + before_r), sigmoid(below_z + before_z)
-        n = np.tanh(below_n + r * before_n)
-        return ((1 - z) * n + z * h,), (r, z, n, h, before_n)
-
-    def backward(self, known: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
-        """Step back, see `Step.backward`."""
-        r, z, n, h, before_n = known
-        (d_h,) = d_carry
-        d_n = d_h * (1 - z) * (1 - n * n)
-        d_z = d_h * (h - n) * z * (1 - z)
-        d_r = d_n * before_n * r * (1 - r)
-        d_below, d_before = (np.concatenate([d_r, d_z, last], axis=-1) for last in (d_n, d_n * r))
-        return d_below, d_before, (d_h * z,)
-
-
-def sigmoid(total: Array) -> Array:
-    """1 / (1 + e^-a); where e^-a overflows the quotient is 0, as it should be."""
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-total)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -172,8 +64,8 @@ class Network:
 
     def backward(
         self, weights: Weights, inputs: Array, passed: list[Passed], d_scores: Array
-    ) -> tuple[Weights, list[Array]]:
-        """Return the gradient of every weight, and for each layer dL/dh_t, [time, batch, H]."""
+    ) -> tuple[Weights, list[Carry]]:
+        """Return the gradient of every weight, and for each layer dL/dh_t (lstm: and dL/dc_t), [time, batch, H]."""
         scored, kernel = self.model.scored, weights["output.kernel"]
         gradients = {
             "output.kernel": summed_outer(passed[-1].states[-scored:], d_scores),
@@ -181,11 +73,11 @@ class Network:
         }
         d_above = np.zeros_like(passed[-1].states)  # what reaches the states from above, not from later steps
         d_above[-scored:] = d_scores @ kernel.T
-        flows: list[Array] = []
+        flows: list[Carry] = []
         for layer in reversed(range(self.model.layers)):
-            found, d_states, d_above = self._backward(weights, layer, passed[layer], d_above)
+            found, d_carries, d_above = self._backward(weights, layer, passed[layer], d_above)
             gradients |= found
-            flows.insert(0, d_states)
+            flows.insert(0, d_carries)
         if self.model.tokens:
             gradients["embedding"] = np.zeros_like(weights["embedding"])
             np.add.at(gradients["embedding"], inputs, d_above)  # a token that occurs twice collects twice
@@ -202,16 +94,18 @@ class Network:
             known.append(step)
         return Passed(inputs, np.stack(states[:-1]), np.stack(states[1:]), known)
 
-    def _backward(self, weights: Weights, layer: int, passed: Passed, d_above: Array) -> tuple[Weights, Array, Array]:
-        """Go back through time; return the layer's gradients, dL/dh_t, and the slope along the layer's inputs."""
+    def _backward(self, weights: Weights, layer: int, passed: Passed, d_above: Array) -> tuple[Weights, Carry, Array]:
+        """Go back through time; return the layer's gradients, dL/dh_t (and dL/dc_t), and the slope along its inputs."""
         name, recurrent = f"layer{layer}", weights[f"layer{layer}.recurrent"]
-        d_states = np.empty_like(d_above)
+        d_carries = tuple(np.empty_like(d_above) for _ in range(self.step.carries))
         d_below = np.empty((*d_above.shape[:2], GATES[self.model.cell] * self.model.hidden))
         d_before = np.empty_like(d_below)
         d_carry = tuple(np.zeros(d_above.shape[1:]) for _ in range(self.step.carries))
         for t in reversed(range(len(d_above))):
-            d_states[t] = d_above[t] + d_carry[0]
-            d_below[t], d_before[t], d_last = self.step.backward(passed.known[t], (d_states[t], *d_carry[1:]))
+            d_total = self.step.total(passed.known[t], (d_above[t] + d_carry[0], *d_carry[1:]))
+            for slopes, slope in zip(d_carries, d_total, strict=True):
+                slopes[t] = slope
+            d_below[t], d_before[t], d_last = self.step.backward(passed.known[t], d_total)
             d_carry = (d_last[0] + d_before[t] @ recurrent.T, *d_last[1:])
         d_biases = [side.sum(axis=(0, 1)) for side in (d_below, d_before)]
         gradients = {
@@ -219,7 +113,7 @@ class Network:
             f"{name}.recurrent": summed_outer(passed.before, d_before),
             f"{name}.bias": np.stack(d_biases) if self.model.cell == "gru" else d_biases[0],
         }
-        return gradients, d_states, d_below @ weights[f"{name}.input"].T
+        return gradients, d_carries, d_below @ weights[f"{name}.input"].T
 
     def _biases(self, weights: Weights, layer: int) -> tuple[Array, Array]:
         """Return the bias beside x W and the bias beside h U, which the gru alone has."""
@@ -252,10 +146,11 @@ def loss_of(model: Model, scores: Array, targets: Array, mask: Array) -> tuple[f
     return float((each * mask).sum() / counted), d_each * (mask / counted)[..., np.newaxis]
 
 
-def gradients_of(model: Model, weights: Weights, batch: Batch) -> tuple[float, Weights, list[Array]]:
+def gradients_of(model: Model, weights: Weights, batch: Batch) -> tuple[float, Weights, list[Carry]]:
     """Return the loss of a batch, the gradient of every weight, and for each layer dL/dh_t, [time, batch, H].
 
     dL/dh_t counts every way from the state after step t to the loss: the output, the layer above, later steps.
+    Beside it stands dL/dc_t for the lstm, whose ways lead through h_t as well.
     """
     network = Network(model)
     inputs, targets, mask = (part.swapaxes(0, 1) for part in (batch.inputs, batch.targets, batch.mask))

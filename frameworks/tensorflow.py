@@ -234,7 +234,7 @@ class Framework:
         """Trace and compile both programs with a chunk of no steps and a prediction thrown away."""
         start = time.perf_counter()
         with tf.device(self.device):
-            self.chunk(self.carried, self._stacked(batches), self.limits, tf.constant(0))[1].numpy()
+            self.chunk(self.carried, self.stacked(batches), self.limits, tf.constant(0))[1].numpy()
         self.predict(inputs)
         return time.perf_counter() - start
 
@@ -243,7 +243,7 @@ class Framework:
         start = time.perf_counter()
         with tf.device(self.device):
             count = tf.constant(len(batches))
-            self.carried, figures = self.chunk(self.carried, self._stacked(batches), self.limits, count)
+            self.carried, figures = self.chunk(self.carried, self.stacked(batches), self.limits, count)
         rows = figures.numpy().astype(np.float64)  # the chunk's only sync point
         loss, before, after, clipped = rows.T
         return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
@@ -251,7 +251,7 @@ class Framework:
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
         with tf.device(self.device):
-            return np.asarray(self.scores(self.carried[0], self._tensor(inputs)).numpy())
+            return np.asarray(self.scores(self.carried[0], self.tensor(inputs)).numpy())
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
@@ -266,7 +266,7 @@ class Framework:
         """Go on from this state instead of the current one; compiled programs stay."""
         with tf.device(self.device):
             trained, *slots = (
-                [self._tensor(value) for value in to_native(self.model, values).values()]
+                [self.tensor(value) for value in to_native(self.model, values).values()]
                 for values in (state.weights, *state.slots)
             )
             self.carried = trained, slots, tf.constant(state.steps)
@@ -289,13 +289,14 @@ class Framework:
         native = {name: value.numpy() for name, value in zip(self.names, tensors, strict=True)}
         return to_shared(self.model, native)
 
-    def _stacked(self, batches: Sequence[Batch]) -> tuple[Any, Any, Any]:
+    def stacked(self, batches: Sequence[Batch]) -> tuple[Any, Any, Any]:
         """Copy a chunk to the device at once, batch-major: [steps, batch, time, ...]."""
         stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
-        inputs, targets, mask = (self._tensor(stack) for stack in stacks)
+        inputs, targets, mask = (self.tensor(stack) for stack in stacks)
         return inputs, targets, mask
 
-    def _tensor(self, array: Array) -> Any:
+    def tensor(self, array: Array) -> Any:
+        """Copy an array to the device: floats in the precision of the case, anything else as integers."""
         return tf.constant(array, self.dtype if np.issubdtype(array.dtype, np.floating) else tf.int32)
 
 

@@ -31,8 +31,8 @@ FORGET_BIAS = 1.0
 _PURPOSE = {"weights": 0, "renumbering": 1}
 
 
-def draw(model: Model, seed: int) -> Weights:
-    """Draw the initial weights of `model`, float64.
+def draw(model: Model, seed: int, radius: float = 1.0) -> Weights:
+    """Draw the initial weights of `model`, float64; `radius` is the spectral radius of every recurrent block.
 
     Recurrent blocks are orthogonal gate by gate (Saxe et al. 2014), input and output kernels
     Glorot uniform gate by gate (Glorot & Bengio 2010), embeddings normal(0, 1), biases zero but
@@ -46,7 +46,7 @@ def draw(model: Model, seed: int) -> Weights:
     for layer in range(model.layers):
         width = hidden if layer or model.tokens else model.features
         weights[f"layer{layer}.input"] = np.hstack([_glorot(random, width, hidden) for _ in range(gates)])
-        weights[f"layer{layer}.recurrent"] = np.hstack([_orthogonal(random, hidden) for _ in range(gates)])
+        weights[f"layer{layer}.recurrent"] = radius * np.hstack([_orthogonal(random, hidden) for _ in range(gates)])
         bias = np.zeros((2, gates * hidden) if model.cell == "gru" else gates * hidden)
         if model.cell == "lstm":
             bias[FORGET_GATE * hidden : (FORGET_GATE + 1) * hidden] = FORGET_BIAS

@@ -12,8 +12,17 @@ SCHEMA = 1
 METRIC = "metric."
 """Prefix of the columns that hold a task's own metrics at the end of training."""
 
-TIMES = ("imports", "compile", "data", "training", "evaluation", "other")
+TIMES = ("imports", "compile", "data", "training", "evaluation", "probes", "other")
 """The kinds of wall time that a run is divided into; useful are training and evaluation."""
+
+POINTS = ("start", "middle", "end")
+"""The points of training at which a record says how far the gradient reached."""
+
+FLOW = ("step", "layer", "time", "h", "c")
+"""Columns of a flow: training step (updates done), layer and time step from 0, norms of dL/dh_t and dL/dc_t (lstm)."""
+
+SPECTRA = ("step", "layer", "gate", "radius", "sigma")
+"""Columns of the spectra: spectral radius and largest singular value of each gate's recurrent matrix."""
 
 Status = Literal["finished", "diverged"]
 
@@ -37,6 +46,7 @@ class Record:
     cell: str
     activation: str
     layers: int
+    radius: float = 1.0  # spectral radius of the initial recurrent blocks
     hidden: int
     clip: str  # none, norm, value
     threshold: float | None
@@ -71,12 +81,34 @@ class Record:
     steps_done: int  # less than steps where the case diverged
     metrics: dict[str, float | None]
     weights_sha256: str
+    # How far the gradient reached on the probe; see results/flow.py. None where it was not looked at.
+    steps_before: int | None = None  # steps before the last scored group
+    reach_start: float | None = None  # share of them that dL/dh_t of the first layer reaches, 0 to 1
+    reach_middle: float | None = None
+    reach_end: float | None = None
+    cell_reach_start: float | None = None  # the same of the lstm's dL/dc_t
+    cell_reach_middle: float | None = None
+    cell_reach_end: float | None = None
+    growth_start: float | None = None  # change of ln norm a step back in time, with its 95 % interval
+    growth_start_low: float | None = None
+    growth_start_high: float | None = None
+    growth_middle: float | None = None
+    growth_middle_low: float | None = None
+    growth_middle_high: float | None = None
+    growth_end: float | None = None
+    growth_end_low: float | None = None
+    growth_end_high: float | None = None
+    # What a diagnosis rests on beside that; see results/diagnosis.py.
+    scale_median: float | None = None  # norm after the clip over norm before it, median over steps
+    moved: float | None = None  # |weights at the end - at the start| / |weights at the start|, L2 over all
+    gain_late: float | None = None  # mean training loss of the middle third minus that of the last third
     # Times.
     step_seconds: float  # median over chunks of a chunk's wall time divided by its steps
     seconds_compile: float
     seconds_data: float
     seconds_training: float
     seconds_evaluation: float
+    seconds_probes: float | None = None
     seconds_other: float
     cpu_to_wall: float  # processor time over wall time while training
     # The environment.

@@ -3,6 +3,8 @@
     rows/KEY.json             the record, flat
     curves/KEY.parquet        per training step: step, loss, norm_before, norm_after, clipped
     evaluations/KEY.parquet   per evaluation: step, loss and the task's metrics
+    flow/KEY.parquet          per training step probed, layer and time step: norms of dL/dh_t and dL/dc_t
+    spectra/KEY.parquet       per training step probed, layer and gate: spectral radius, largest singular value
     runs.jsonl                one line a run: its plan, failures and wall time by kind
 
 The row is written last: a case is finished when its row is there, and not before.
@@ -11,16 +13,20 @@ The row is written last: a case is finished when its row is there, and not befor
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from results.record import Record
+from results.record import FLOW, SPECTRA, Record
+
+PARTS = ("curves", "evaluations", "flow", "spectra")
+"""What lies beside the row of a case, one Parquet file each."""
 
 
 class StoreError(Exception):
@@ -35,7 +41,7 @@ class Store:
 
     def create(self) -> None:
         """Make the folder and its parts; raise `StoreError` where they cannot be written."""
-        for part in ("rows", "curves", "evaluations"):
+        for part in ("rows", *PARTS):
             writable(self.folder / part)
         writable(self.folder)
 
@@ -43,10 +49,10 @@ class Store:
         """Return the keys of the cases that are done."""
         return {path.stem for path in (self.folder / "rows").glob("*.json")}
 
-    def write(self, record: Record, curves: pd.DataFrame, evaluations: pd.DataFrame) -> None:
-        """Keep one finished case: its curves first, its row last, each file whole or not at all."""
-        _atomically(self.folder / "curves" / f"{record.key}.parquet", lambda path: _parquet(curves, path))
-        _atomically(self.folder / "evaluations" / f"{record.key}.parquet", lambda path: _parquet(evaluations, path))
+    def write(self, record: Record, parts: Mapping[str, pd.DataFrame]) -> None:
+        """Keep one finished case: the `PARTS` first, its row last, each file whole or not at all."""
+        for part in PARTS:
+            _atomically(self.folder / part / f"{record.key}.parquet", functools.partial(_parquet, parts[part]))
         text = json.dumps(record.row(), indent=1, allow_nan=False) + "\n"
         _atomically(self.folder / "rows" / f"{record.key}.json", lambda path: path.write_text(text))
 
@@ -65,6 +71,18 @@ class Store:
     def evaluations(self, key: str) -> pd.DataFrame:
         """Return the evaluations of one case."""
         return pd.read_parquet(self.folder / "evaluations" / f"{key}.parquet")
+
+    def flow(self, key: str) -> pd.DataFrame:
+        """Return the gradient through time of one case, empty where it was not looked at."""
+        return self._looked(key, "flow", FLOW)
+
+    def spectra(self, key: str) -> pd.DataFrame:
+        """Return the spectra of the recurrent matrices of one case, empty where they were not looked at."""
+        return self._looked(key, "spectra", SPECTRA)
+
+    def _looked(self, key: str, part: str, columns: tuple[str, ...]) -> pd.DataFrame:
+        path = self.folder / part / f"{key}.parquet"
+        return pd.read_parquet(path) if path.exists() else pd.DataFrame(columns=list(columns))
 
     def log(self, run: dict[str, Any]) -> None:
         """Add one run's line: what it planned, what failed, and where its wall time went."""

@@ -90,6 +90,11 @@ class Task(abc.ABC):
         """S: the last S steps are scored, and the output layer runs on those alone."""
 
     @property
+    def recalled(self) -> int:
+        """The last scored steps that answer from memory; what comes before them must be remembered until then."""
+        return self.scored
+
+    @property
     @abc.abstractmethod
     def floor(self) -> float:
         """Loss of the best predictor that ignores the input's long dependency."""

@@ -73,6 +73,11 @@ class Task(base.Task):
         return self.length
 
     @property
+    def recalled(self) -> int:
+        """The ten symbols; the blanks before them need no memory."""
+        return REMEMBERED
+
+    @property
     def floor(self) -> float:
         """Return 10 ln 8 / (T + 20), in nats a step."""
         return REMEMBERED * math.log(SYMBOLS) / self.length

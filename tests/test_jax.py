@@ -72,7 +72,7 @@ def avals(jaxpr: Any) -> Iterator[Any]:
 
 def traced(framework: jax.Framework, batches: list[Batch]) -> list[Any]:
     """The values of a whole chunk: loss, gradients, clip and update."""
-    stacked = framework._stacked(batches)  # noqa: SLF001 - as `train` makes them
+    stacked = framework.stacked(batches)  # as `train` makes them
     program = installed.make_jaxpr(framework.chunk)
     return list(avals(program(framework.carried, stacked, framework.limits, jnp.int32(len(batches))).jaxpr))
 

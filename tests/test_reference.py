@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from frameworks import reference, weights
+from frameworks import cells, reference, weights
 from frameworks.base import Array, Clip, Model, Regulariser, Training, UnsupportedError, Weights
 from tasks.base import Batch
 
@@ -110,7 +110,7 @@ def test_an_l1_penalty_has_no_slope_at_zero() -> None:
 class Nudged:
     """A step whose state is moved by `by` after one of its calls: calls count through layers, then time."""
 
-    def __init__(self, step: reference.Step, call: int, by: Array) -> None:
+    def __init__(self, step: cells.Step, call: int, by: Array) -> None:
         self.step, self.call, self.by, self.calls = step, call, by, 0
         self.carries = step.carries
 
@@ -127,7 +127,7 @@ def test_state_gradients_are_the_slopes_along_the_states(cell: str, activation: 
     model = a_model(cell, activation, layers=2, tokens=tokens)
     at, batch = some_weights(model), a_batch(model)
     _, _, flows = reference.gradients_of(model, at, batch)
-    assert [flow.shape for flow in flows] == [(TIME, ROWS, model.hidden)] * model.layers
+    assert [flow[0].shape for flow in flows] == [(TIME, ROWS, model.hidden)] * model.layers
     inputs, targets, mask = (part.swapaxes(0, 1) for part in (batch.inputs, batch.targets, batch.mask))
     for call in range(model.layers * TIME):
         by = np.zeros((ROWS, model.hidden))
@@ -138,7 +138,7 @@ def test_state_gradients_are_the_slopes_along_the_states(cell: str, activation: 
             return reference.loss_of(model, network(at, inputs)[0], targets, mask)[0]
 
         expected = slopes(moved, by)
-        np.testing.assert_allclose(flows[call // TIME][call % TIME], expected, rtol=1e-7, atol=1e-10)
+        np.testing.assert_allclose(flows[call // TIME][0][call % TIME], expected, rtol=1e-7, atol=1e-10)
 
 
 def test_the_loss_is_the_mean_over_counted_positions() -> None:

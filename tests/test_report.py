@@ -231,7 +231,8 @@ def test_a_set_without_curves_or_with_a_broken_speed_file_still_gets_its_report(
 def test_an_evaluation_free_diverged_case_is_drawn_without_learning_curves(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, [])
     one = synthetic.diverged()
-    store.write(one, synthetic.curves(one)[0], pd.DataFrame([]))
+    one, parts = synthetic.looked_at(one)
+    store.write(one, parts | {"evaluations": pd.DataFrame([])})
     assert not any("learning" in path.name for path in report.write(tmp_path))
 
 

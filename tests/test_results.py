@@ -12,7 +12,7 @@ import pytest
 
 from results import agreement, cases, findings, markdown, tables, times
 from results.record import Record
-from results.store import Store, StoreError
+from results.store import PARTS, Store, StoreError
 from tests import synthetic
 from tests.synthetic import rows
 
@@ -48,14 +48,13 @@ def line(frame: pd.DataFrame, **wanted: str) -> pd.Series[Any]:
 
 
 def test_a_record_and_its_curves_are_read_back_equal(tmp_path: Path) -> None:
-    one = synthetic.record(metrics={"mse": 0.005, "share": None})
-    steps, evaluations = synthetic.curves(one)
+    one, parts = synthetic.looked_at(synthetic.record(metrics={"mse": 0.005, "share": None}))
     store = synthetic.write(tmp_path, [one])
     back = store.rows().iloc[0].to_dict()
     for name, value in one.row().items():
         assert back[name] == value or (value is None and back[name] is None), name
-    pd.testing.assert_frame_equal(store.curves(one.key), steps.reset_index(drop=True))
-    pd.testing.assert_frame_equal(store.evaluations(one.key), evaluations.reset_index(drop=True))
+    for part, frame in parts.items():
+        pd.testing.assert_frame_equal(getattr(store, part)(one.key), frame.reset_index(drop=True))
 
 
 def test_a_case_is_finished_only_when_its_row_is_there(tmp_path: Path) -> None:
@@ -65,7 +64,7 @@ def test_a_case_is_finished_only_when_its_row_is_there(tmp_path: Path) -> None:
     assert store.finished() == {"b"}
 
 
-@pytest.mark.parametrize("part", ["curves", "evaluations", "rows"])
+@pytest.mark.parametrize("part", [*PARTS, "rows"])
 def test_a_write_that_fails_in_the_middle_leaves_nothing_half_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
@@ -84,7 +83,7 @@ def test_a_write_that_fails_in_the_middle_leaves_nothing_half_done(
 
     monkeypatch.setattr(Path, "replace", replace)
     with pytest.raises(OSError, match="disk full"):
-        store.write(one, *synthetic.curves(one))
+        store.write(*synthetic.looked_at(one))
     assert store.finished() == set()
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
 
@@ -99,7 +98,7 @@ def test_an_older_row_survives_a_failed_rewrite(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(Path, "write_text", fail)
     with pytest.raises(KeyboardInterrupt):
-        store.write(dataclasses.replace(one, loss=0.2), *synthetic.curves(one))
+        store.write(*synthetic.looked_at(dataclasses.replace(one, loss=0.2)))
     assert store.rows()["loss"].tolist() == [0.1]
 
 
