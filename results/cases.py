@@ -19,6 +19,9 @@ SETTING, CELL, CLIP, LEARNER = "setting", "cell_label", "clip_label", "learner"
 GROUP = [SETTING, CELL, CLIP, LEARNER]
 """What makes one line of a table; the rows within it differ in the seed alone."""
 
+OWN = "own"
+"""The mode of a run of the user's own, which `farreach` wrote: no floor, no skill, no criterion, nothing to match."""
+
 NONE = "none"
 NEVER = "never clipped"
 DASH = "\N{EN DASH}"
@@ -26,7 +29,7 @@ DASH = "\N{EN DASH}"
 TASKS = ("adding", "copy", "speech", "translation")
 CELLS = ("rnn", "lstm", "gru")
 FRAMEWORKS = ("pytorch", "tensorflow", "jax", "reference")
-CLIPS = (NONE, "norm", "value")
+CLIPS = (NONE, "norm", "value", "variable")
 
 _NUMBERS = [
     *("threshold", "learning_rate", "loss", "floor", "score", "skill", "steps_to_solve", "diverged_at"),
@@ -74,6 +77,18 @@ def drawn(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of every mode whose hidden units are as drawn: what tables and figures show."""
     frame = labelled(rows)
     return frame[frame["renumbering"] == 0]
+
+
+def own(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the user's own runs."""
+    frame = labelled(rows)
+    return frame[frame["mode"] == OWN]
+
+
+def ours(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a suite: all but the user's own runs."""
+    frame = labelled(rows)
+    return frame[frame["mode"] != OWN]
 
 
 def metrics(rows: pd.DataFrame) -> list[str]:
@@ -142,8 +157,9 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
         values = json.loads(str(row["parameters"]))
         named = [f"{name}={_plain(values[name])}" for name in shown[row["task"]] if name in values]
         native = [] if row["mode"] == "matched" else [str(row["mode"])]
-        recipe = ", ".join([f"{row['optimizer']} {row['learning_rate']:g}", *native])
-        labels.append(" ".join([str(row["task"]), *named, f"({recipe})"]))
+        recipe = [row["optimizer"], row["learning_rate"]]  # which a run of one's own need not say
+        said = " ".join(_plain(value) for value in recipe if pd.notna(value))
+        labels.append(" ".join([str(row["task"]), *named, f"({', '.join([said, *native] if said else native)})"]))
     names = frame.assign(label=labels)
     for _, group in names.groupby("label"):
         differing = group[[column for column in rest if len(group[column].unique()) > 1]]
@@ -156,14 +172,14 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
 
 
 def _shown(texts: Iterable[str]) -> list[str]:
-    """Return the parameters that a setting's name shows: the numbers, and whatever differs."""
+    """Return the parameters that a setting's name shows: the numbers, a run's name, and whatever differs."""
     several = [json.loads(text) for text in texts]
     names = dict.fromkeys(name for values in several for name in values)
 
     def shows(name: str) -> bool:
         seen = [values.get(name) for values in several]
         number = any(isinstance(value, int | float) and not isinstance(value, bool) for value in seen)
-        return number or len({json.dumps(value) for value in seen}) > 1
+        return number or name == "name" or len({json.dumps(value) for value in seen}) > 1
 
     return [name for name in names if shows(name)]
 

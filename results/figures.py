@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from results import panels
-from results.cases import CELL, CELLS, CLIP, LEARNER, NONE, SETTING, drawn, ordered
+from results.cases import CELL, CELLS, CLIP, LEARNER, NONE, SETTING, drawn, ordered, ours, own
 
 mpl.use("Agg")  # files only: no window, and none needed
 
@@ -39,12 +39,17 @@ def skill(rows: pd.DataFrame) -> dict[str, Figure]:
 
     Small points are seeds; a large one with a bar is their mean and its standard error.
     """
-    return {str(task): _skill(part) for task, part in drawn(rows).groupby("task", sort=False)}
+    return {str(task): _skill(part) for task, part in ours(drawn(rows)).groupby("task", sort=False)}
 
 
 def learning(rows: pd.DataFrame, evaluations: Load) -> dict[str, Figure]:
     """Return for each task the evaluation loss against the step, mean over seeds, with the floor."""
     return _curves(rows, evaluations, _learning)
+
+
+def training_loss(rows: pd.DataFrame, curves: Load) -> dict[str, Figure]:
+    """Return for each task of the user's own runs the loss of the training batches."""
+    return _curves(own(rows), curves, _training_loss)
 
 
 def gradient_norm(rows: pd.DataFrame, curves: Load) -> dict[str, Figure]:
@@ -237,7 +242,7 @@ def _loaded(group: pd.DataFrame, load: Load) -> pd.DataFrame:
             curves = load(row["key"])
         except OSError:
             continue
-        facts = {"clip": str(row[CLIP]), "learner": str(row[LEARNER]), "floor": row["floor"], "seed": row["seed"]}
+        facts = {"clip": str(row[CLIP]), "learner": str(row[LEARNER]), "floor": row["floor"], "run": row["key"]}
         facts["unit"] = row.get("unit") or ""
         parts.append(curves.assign(**facts, threshold=row["threshold"], torn=row["status"] == "diverged"))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -269,15 +274,28 @@ def _lines(ax: Axes, frame: pd.DataFrame, styles: dict[str, Any], *, x: str, y: 
         sns.lineplot(frame, **names, **looks, sizes=widths, dashes=patterns, estimator=None, legend=False, ax=ax)
 
 
+def _binned(curves: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the median of a column over each stretch of a run's steps, and over the runs of a learner and clip."""
+    ends = curves.groupby("run", sort=False)["step"].transform("max")
+    width = np.maximum(1, ends // BINS)  # a run that diverged early keeps its few steps apart
+    binned = curves.assign(bin=(curves["step"] - 1) // width * width + (width + 1) / 2)
+    return binned.groupby(["learner", "clip", "bin"], sort=False)[column].median().reset_index()
+
+
+def _training_loss(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
+    finite = curves[np.isfinite(curves["loss"])]
+    _lines(ax, _binned(finite, "loss"), styles, x="bin", y="loss")
+    if len(finite) and finite["loss"].min() > 0:
+        panels.log_axis(ax)
+    ax.set_ylabel("loss of the training batches")
+    return {}
+
+
 def _gradient_norm(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
     finite = curves[np.isfinite(curves["norm_before"]) & (curves["norm_before"] > 0)]
-    ends = finite.groupby(["learner", "clip", "seed"], sort=False)["step"].transform("max")
-    width = np.maximum(1, ends // BINS)  # a run that diverged early keeps its few steps apart
-    finite = finite.assign(bin=(finite["step"] - 1) // width * width + (width + 1) / 2)
-    medians = finite.groupby(["learner", "clip", "bin"], sort=False)["norm_before"].median().reset_index()
-    _lines(ax, medians, styles, x="bin", y="norm_before")
+    _lines(ax, _binned(finite, "norm_before"), styles, x="bin", y="norm_before")
     entries = {}
-    lasts = finite[finite["torn"]].groupby(["learner", "clip", "seed"], sort=False).last().reset_index()
+    lasts = finite[finite["torn"]].groupby(["learner", "clip", "run"], sort=False).last().reset_index()
     for at, (learner, last) in enumerate(lasts.groupby("learner", sort=False)):
         size = 90 / 2**at  # two frameworks that diverge at the same place both show
         ax.scatter(last["step"], last["norm_before"], color=styles[str(learner)], marker="x", s=size, zorder=4)

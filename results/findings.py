@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from results import agreement, certificates, speed, tables, times
-from results.cases import CELL, CLIP, LEARNER, NEVER, NONE, counted, joined, labelled, percent, words
+from results.cases import CELL, CLIP, LEARNER, NEVER, NONE, counted, joined, labelled, ours, own, percent, words
 
 CAVEAT = (
     "The steps were timed one after the other, not interleaved; between launches identical code has been seen "
@@ -31,12 +31,12 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
     if len(counted(frame)):
         lines = tables.accuracy(counted(frame))
         found += [*solved(lines), *gains(lines), *decided(lines), *unclipped(lines), *diverged(lines)]
-    elif len(frame):
+    elif len(ours(frame)):
         found.append(
             "No case ran in mode matched with its hidden units as drawn, so nothing is said about what was solved."
         )
-    found += fastest(timings)
-    found += [*agreed(frame), *certificates.sentences(frame)] if len(frame) else []
+    found += [*owned(frame), *fastest(timings)]
+    found += [*agreed(ours(frame)), *certificates.sentences(ours(frame))] if len(ours(frame)) else []
     return found + wall_time(runs)
 
 
@@ -178,6 +178,32 @@ def diverged(lines: pd.DataFrame) -> list[str]:
         alone = "" if len(part["clip"].unique()) > 1 else "; no other clip ran beside it"
         found.append(f"Divergence in {setting}, {cell}: {'; '.join(clauses)}{alone}.")
     return found or ["No case diverged."]
+
+
+def owned(frame: pd.DataFrame) -> list[str]:
+    """Say of each of the user's own runs what the clip met and did, and what such runs cannot say."""
+    found = []
+    lines = tables.accuracy(own(frame)).merge(tables.gradients(own(frame)))
+    for (setting, cell), part in lines.groupby(["setting", "cell"], observed=True):
+        clauses = []
+        for _, row in part.iterrows():
+            name = _with(str(row["clip"]))
+            if pd.isna(row["norm median"]):
+                clauses.append(f"{row['framework']} {name} diverged at step {row['diverged at']:.0f}")
+                continue
+            done = f" ({row['clipped']} of steps clipped)" if row["clip"] != NONE else ""
+            done = done.replace(f"{NEVER} of steps clipped", NEVER)
+            end = "" if pd.isna(row["score"]) else f", training loss at the end {row['score']:.3g}"
+            torn = f", {row['diverged']} of {_count(row['seeds'], 'run')} diverged" if row["diverged"] else ""
+            norms = f"gradient norm before the clip {row['norm median']:.3g}, at most {row['norm max']:.3g}"
+            clauses.append(f"{row['framework']} {name}{done}: {norms}{end}{torn}")
+        found.append(f"{setting}, {cell}: {'; '.join(clauses)}.")
+    if found:
+        found.append(
+            "Runs marked 'own' were recorded in a loop of the user's: they have no floor and no skill, stand under no "
+            "certificate by their nature, and enter no comparison of frameworks."
+        )
+    return found
 
 
 def fastest(timings: pd.DataFrame | None) -> list[str]:

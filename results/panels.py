@@ -168,7 +168,7 @@ def ladder(frame: pd.DataFrame) -> Ladder:
         at += 1.0 if before in {group, ("", "")} else 1.5
         positions[cell, clip] = at
         before = group
-    kinds = [kind for kind in ("norm", "value") if any(clip.startswith(kind) for _, clip in positions)]
+    kinds = [kind for kind in ("norm", "value", "variable") if any(clip.startswith(kind) for _, clip in positions)]
     return Ladder(positions, kinds)
 
 

@@ -36,6 +36,10 @@ CAPTIONS = {
             "lines are the widest, so that lines that coincide all show."
         ),
     ),
+    "training-loss": (
+        "Training loss of your own runs",
+        "Loss of each training batch before its update: the median over each stretch of steps and over runs.",
+    ),
     "gradient-norm": (
         "Gradient norm before the clip",
         (
@@ -124,6 +128,8 @@ def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: 
     parts.append("## Figures\n")
     for name, (heading, caption) in CAPTIONS.items():
         paths = [path for one, path in figure_paths if one == name]
+        if name == "training-loss" and not paths:
+            continue
         if name == "step-time":
             caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
         links = "".join(f"![{heading}, {path.stem}](figures/{path.name})\n" for path in paths)
@@ -131,7 +137,7 @@ def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: 
     parts += ["## Failures\n", table(times.failures(runs), empty="No case failed.")]
     parts += ["## Where the wall time went\n", _shares(runs)]
     parts += ["## Versions and machines\n", table(tables.machines(rows), empty="No rows, so no machine is known.")]
-    if len(rows[["commit", "numerics"]].drop_duplicates()) > 1:
+    if len(cases.ours(rows)[["commit", "numerics"]].drop_duplicates()) > 1:
         parts.append("The rows come from different commits or numerical versions: compare them with care.\n")
     parts += ["## The commands\n", _commands(results)]
     return "\n".join(parts)
@@ -190,6 +196,7 @@ def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
         "skill": lambda: figures.skill(rows),
         "learning": lambda: figures.learning(rows, store.evaluations),
+        "training-loss": lambda: figures.training_loss(rows, store.curves),
         "gradient-norm": lambda: figures.gradient_norm(rows, store.curves),
         "clip-fraction": lambda: figures.clip_fraction(rows),
         "step-time": lambda: _step_time(results),

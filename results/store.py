@@ -1,7 +1,7 @@
 """Where records are kept: one folder, one row a case, written once and atomically.
 
     rows/KEY.json             the record, flat
-    curves/KEY.parquet        per training step: step, loss, norm_before, norm_after, clipped
+    curves/KEY.parquet        per training step: step, loss, norm_before, norm_after, clipped; or .csv, by `farreach`
     evaluations/KEY.parquet   per evaluation: step, loss and the task's metrics
     flow/KEY.parquet          per training step probed, layer and time step: norms of dL/dh_t and dL/dc_t
     spectra/KEY.parquet       per training step probed, layer and gate: spectral radius, largest singular value
@@ -65,8 +65,12 @@ class Store:
         return pd.DataFrame([_row(path) for path in paths])
 
     def curves(self, key: str) -> pd.DataFrame:
-        """Return the per-step curves of one case."""
-        return pd.read_parquet(self.folder / "curves" / f"{key}.parquet")
+        """Return the per-step curves of one case, or of a run of the user's own, which are text."""
+        path = self.folder / "curves" / f"{key}.parquet"
+        text = path.with_suffix(".csv")
+        if text.exists() and not path.exists():
+            return pd.read_csv(text)
+        return pd.read_parquet(path)
 
     def evaluations(self, key: str) -> pd.DataFrame:
         """Return the evaluations of one case."""

@@ -97,7 +97,7 @@ def step_times(rows: pd.DataFrame) -> pd.DataFrame:
             "high ms": group["step_seconds"].max() * 1e3,
             "compile s": pd.to_numeric(group["seconds_compile"]).max(),
             "cases": len(group),
-            "jobs": ", ".join(str(jobs) for jobs in sorted(group["jobs"].unique())),
+            "jobs": ", ".join(f"{jobs:.0f}" for jobs in sorted(group["jobs"].dropna().unique())) or DASH,
         }
         for (setting, cell, learner), group in groups
     ]
@@ -111,7 +111,8 @@ def machines(rows: pd.DataFrame) -> pd.DataFrame:
         *("framework", "framework_version", "path", "kernel", "precision", "dtype", "device", "device_name", "threads"),
         *("jobs", "processor", "cores", "platform", "python", "numpy", "numerics", "schema", "commit"),
     ]
-    groups = rows.fillna({name: DASH for name in names if name in rows}).groupby(names, observed=True)
+    known = rows.reindex(columns=names).astype(object)
+    groups = known.where(known.notna(), DASH).groupby(names, observed=True)
     lines = [dict(zip(names, values, strict=True)) | {"cases": len(group)} for values, group in groups]
     return pd.DataFrame(lines, columns=[*names, "cases"])
 
@@ -233,8 +234,8 @@ def _texts(row: pd.Series[Any]) -> dict[str, str]:
 
 
 def rounded(value: float) -> str:
-    """Return a figure with two decimals, without the sign of a zero."""
-    return f"{value:.2f}".replace("-0.00", "0.00")
+    """Return a figure with two decimals, without the sign of a zero; a dash where there is none."""
+    return DASH if pd.isna(value) else f"{value:.2f}".replace("-0.00", "0.00")
 
 
 def _skill(row: pd.Series[Any], *, spread: bool) -> str:
@@ -242,6 +243,6 @@ def _skill(row: pd.Series[Any], *, spread: bool) -> str:
     if row["diverged"] == row["seeds"]:
         return "diverged"
     text = rounded(row["skill"])
-    if spread and row["seeds"] - row["diverged"] > 1:
+    if spread and row["seeds"] - row["diverged"] > 1 and pd.notna(row["skill"]):
         text += f" ({rounded(row['skill low'])} to {rounded(row['skill high'])})"
     return text + (f", {row['diverged']} diverged" if row["diverged"] else "")

@@ -11,12 +11,13 @@ import pytest
 
 from benchmarks import plugins
 
-ROOMS = ("tasks", "frameworks", "benchmarks", "results")
+ROOMS = ("tasks", "frameworks", "benchmarks", "results", "farreach")
 ALLOWED = {
     "tasks": {"tasks"},
     "frameworks": {"frameworks", "tasks.base"},
     "benchmarks": {"benchmarks", "frameworks", "tasks", "results"},
     "results": {"results"},
+    "farreach": {"farreach"},
 }
 PACKAGES = {"torch", "tensorflow", "keras", "jax", "flax", "optax"}
 HEAVY = PACKAGES | {"pandas", "datasets", "seaborn", "scipy"}
@@ -62,6 +63,20 @@ def test_each_framework_file_imports_its_own_framework_alone() -> None:
         roots = {module.split(".")[0] for module in imported(plugins.ROOT / "frameworks" / f"{name}.py")}
         others = {plugins.package(other) for other in plugins.frameworks() if other != name}
         assert not roots & others - {"numpy"}  # the reference's, in which every framework takes and gives its arrays
+
+
+def test_the_installable_package_needs_its_framework_alone() -> None:
+    needs = {"pytorch.py": {"torch"}, "keras.py": {"keras", "tensorflow"}}  # and no NumPy, pandas or pyarrow
+    for path in files("farreach"):
+        roots = {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names) - {"farreach"}
+        assert roots == needs.get(path.name, set()), path
+
+
+def test_an_example_uses_the_installed_package_and_nothing_else_of_ours() -> None:
+    assert files("examples")
+    for path in files("examples"):
+        assert {name.split(".")[0] for name in imported(path)} & set(ROOMS) == {"farreach"}
+        assert len(path.read_text().splitlines()) < 80
 
 
 @pytest.mark.parametrize("command", [["list"], ["--help"], ["run", "--help"]])
