@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from results import agreement, certificates, speed, tables, times
+from results import agreement, certificates, observed, speed, tables, times
 from results.cases import CELL, CLIP, LEARNER, NEVER, NONE, counted, joined, labelled, ours, own, percent, words
 
 CAVEAT = (
@@ -31,6 +31,7 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
     if len(counted(frame)):
         lines = tables.accuracy(counted(frame))
         found += [*solved(lines), *gains(lines), *decided(lines), *unclipped(lines), *diverged(lines)]
+        found += observed.sentences(counted(frame))
     elif len(ours(frame)):
         found.append(
             "No case ran in mode matched with its hidden units as drawn, so nothing is said about what was solved."

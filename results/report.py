@@ -10,7 +10,19 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from results import agreement, cases, certificates, figures, findings, panels, speed, tables, times
+from results import (
+    agreement,
+    cases,
+    certificates,
+    figures,
+    findings,
+    flow_figures,
+    observed,
+    panels,
+    speed,
+    tables,
+    times,
+)
 from results.markdown import code, escape, table
 from results.store import Store, StoreError
 
@@ -48,6 +60,18 @@ CAPTIONS = {
         ),
     ),
     "clip-fraction": ("Clip fraction", "Share of the training steps on which the clip changed the gradient."),
+    "gradient-flow": (
+        "The gradient through time",
+        (
+            "Norm of the slope of the loss along the first layer's state at each step, relative to the first scored "
+            "step, on a fixed batch: geometric mean over seeds, with their range. Without clipping where that was run; "
+            "the first framework's."
+        ),
+    ),
+    "gradient-heat": (
+        "The gradient through time, over training",
+        "The same norm, not relative, over training (across) and time (up); scored steps lie above the white line.",
+    ),
     "step-time": ("Step time", ""),
 }
 
@@ -157,6 +181,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     reached, norms, times_seen = tables.accuracy(rows), tables.gradients(rows), tables.step_times(rows)
     metrics, held = tables.task_metrics(rows), certificates.standing(rows)
     torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), times.shares(results.runs)
+    far, found = observed.reach(rows), observed.diagnosed(rows)
     by_task = (
         (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
     )
@@ -171,6 +196,8 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ),
         ("metrics", "Every metric of the tasks (mean over seeds)", metrics, sections(by_task)),
         ("gradients", "Gradients and clipping", norms, table(brief(norms))),
+        ("reach", "Reach: how far back the gradient keeps 1 % of its norm", far, table(observed.reach_text(far))),
+        ("diagnoses", "Diagnoses", found, table(observed.counts(rows))),
         ("divergence", "Divergence", torn, table(torn)),
         ("agreement", "Agreement of the frameworks, beside copies of one", gaps, table(gaps)),
         ("certificates", "Certificates", held, table(held)),
@@ -199,6 +226,8 @@ def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
         "training-loss": lambda: figures.training_loss(rows, store.curves),
         "gradient-norm": lambda: figures.gradient_norm(rows, store.curves),
         "clip-fraction": lambda: figures.clip_fraction(rows),
+        "gradient-flow": lambda: flow_figures.profiles(rows, store.flow),
+        "gradient-heat": lambda: flow_figures.heat_maps(rows, store.flow),
         "step-time": lambda: _step_time(results),
     }
     for name, make in makers.items():
