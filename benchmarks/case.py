@@ -21,6 +21,8 @@ NUMERICS = 1
 LATER = {("radius", 1.0)}
 """Fields that joined later, and the value that every case before them had: with it a key stays what it was."""
 
+REGULARISERS = ("l1", "l2", "omega")
+
 Scalar = int | float | str | bool | None
 
 
@@ -32,7 +34,7 @@ class Case:
         task: a file in ``tasks/``; `parameters` are its own, as (name, value) pairs sorted by name.
         framework: a file in ``frameworks/``; `path` is one of those that it offers.
         clip: ``none``, ``norm`` or ``value``; `threshold` is None for ``none`` and only then.
-        regulariser: ``none``, ``l1`` or ``l2``; `strength` is None for ``none`` and only then.
+        regulariser: ``none``, ``l1``, ``l2`` or ``omega`` (rnn alone); `strength` is None for ``none`` and only then.
         steps: training steps, a multiple of `evaluate_every`, the steps between two evaluations.
         radius: the spectral radius that the initial recurrent blocks are scaled to; orthogonal ones have 1.
         seed: of the initial weights and of the training data.
@@ -70,10 +72,13 @@ class Case:
         if (self.clip == "none") != (self.threshold is None):
             message = "clip none takes no threshold" if self.clip == "none" else f"clip {self.clip} needs a threshold"
             raise plugins.UsageError(message)
-        plugins.known("regulariser", self.regulariser, ["none", "l1", "l2"])
+        plugins.known("regulariser", self.regulariser, ["none", *REGULARISERS])
         if (self.regulariser == "none") != (self.strength is None):
             which = f"regulariser {self.regulariser}"
             message = f"{which} takes no strength" if self.regulariser == "none" else f"{which} needs a strength"
+            raise plugins.UsageError(message)
+        if self.regulariser == "omega" and self.cell != "rnn":
+            message = f"regulariser omega is defined for cell rnn, not for {self.cell}"
             raise plugins.UsageError(message)
         if self.steps % self.evaluate_every:
             message = f"steps must be a multiple of evaluate_every ({self.evaluate_every}), not {self.steps}"
@@ -118,7 +123,7 @@ class Case:
             limit = Clip("value" if self.clip == "value" else "norm", self.threshold)
         penalty = None
         if self.strength is not None:
-            penalty = Regulariser("l1" if self.regulariser == "l1" else "l2", self.strength)
+            penalty = Regulariser(self.regulariser, self.strength)  # type: ignore[arg-type]
         return Training(self.optimizer, self.learning_rate, limit, penalty)
 
     def key(self) -> str:

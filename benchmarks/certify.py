@@ -31,7 +31,12 @@ TAME = 1e-12
 ROWS, TIME, HIDDEN = 4, 10, 8
 RATES: dict[Optimizer, float] = {"sgd": 0.05, "momentum": 0.01, "rmsprop": 1e-3, "adam": 3e-3}
 CLIPS = {"none": None, "norm": Clip("norm", 0.2), "value": Clip("value", 0.02)}
-PENALTIES = {"none": None, "l1": Regulariser("l1", 1e-3), "l2": Regulariser("l2", 1e-3)}
+PENALTIES = {
+    "none": None,
+    "l1": Regulariser("l1", 1e-3),
+    "l2": Regulariser("l2", 1e-3),
+    "omega": Regulariser("omega", 0.1),
+}
 CELLS: tuple[tuple[Cell, Activation], ...] = (
     ("rnn", "tanh"),
     ("rnn", "relu"),
@@ -81,11 +86,13 @@ def checks(framework: str) -> list[Check]:
     """Return every check of a framework on its default paths.
 
     Every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, under the
-    norm clip; and every cell under each penalty.
+    norm clip; every cell under each penalty; and the rnn under Omega.
     """
     plain = itertools.product(CELLS, (1, 2), ("vectors",), RATES, CLIPS, ("none",))
     tokens = itertools.product(CELLS, (1,), ("tokens",), RATES, ("norm",), ("none",))
     penalised = itertools.product(CELLS, (1,), ("vectors",), ("adam",), ("norm",), ("l1", "l2"))
+    rnns = [kind for kind in CELLS if kind[0] == "rnn"]
+    omega = itertools.product(rnns, (1, 2), ("vectors",), ("sgd",), ("norm",), ("omega",))
     return [
         Check(
             framework=framework,
@@ -98,7 +105,7 @@ def checks(framework: str) -> list[Check]:
             clip=clip,
             regulariser=regulariser,
         )
-        for (cell, activation), layers, inputs, optimizer, clip, regulariser in (*plain, *tokens, *penalised)
+        for (cell, activation), layers, inputs, optimizer, clip, regulariser in (*plain, *tokens, *penalised, *omega)
     ]
 
 

@@ -60,10 +60,10 @@ class ClipAxis(BaseModel):
 
 
 class RegulariserAxis(BaseModel):
-    """One kind of penalty on the weights and its ladder of strengths."""
+    """One kind of penalty and its ladder of strengths."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    kind: Literal["none", "l1", "l2"]
+    kind: Literal["none", "l1", "l2", "omega"]
     strength: _many(Positive) | None = None  # type: ignore[valid-type]
 
     @model_validator(mode="after")

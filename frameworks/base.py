@@ -88,13 +88,21 @@ class Clip:
 
 @dataclasses.dataclass(frozen=True)
 class Regulariser:
-    """A penalty on the weights, added to the loss that is differentiated, not to the recorded one.
+    """A penalty added to the loss that is differentiated, not to the recorded one; its gradient is clipped too.
 
     ``l1``: strength * sum |w|, with slope 0 at w = 0. ``l2``: strength * sum w². The sum runs over recurrent,
-    input and output kernels; biases and embeddings are free. Its gradient is part of what is clipped.
+    input and output kernels; biases and embeddings are free.
+
+    ``omega``: strength * the penalty of Pascanu, Mikolov and Bengio (ICML 2013, equations 9 and 10), of an `rnn`
+    with states h_k, pre-activations a_k and d_k = dL/da_k, which counts every later step::
+
+        Omega = mean over the batch of sum over k of (|(d_{k+1} U^T) * f'(a_k)| / |d_{k+1}| - 1)²
+
+    It is 0 where the gradient keeps its norm from step to step. As in the paper its slope is the immediate one
+    along the recurrent kernel U alone: d_k and f'(a_k) are held. Steps without a gradient do not count.
     """
 
-    kind: Literal["l1", "l2"]
+    kind: Literal["l1", "l2", "omega"]
     strength: float
 
     def __post_init__(self) -> None:

@@ -66,8 +66,7 @@ class Rnn:
     def backward(self, known: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
         """Step back, see `Step.backward`."""
         (h,), (d_h,) = known, d_carry
-        slope = {"tanh": 1 - h * h, "relu": h > 0, "sigmoid": h * (1 - h)}[self.activation]
-        d_total = d_h * slope
+        d_total = d_h * slope_of(self.activation, h)
         return d_total, d_total, (np.zeros_like(h),)
 
 
@@ -135,6 +134,11 @@ class Gru:
         d_r = d_n * before_n * r * (1 - r)
         d_below, d_before = (np.concatenate([d_r, d_z, last], axis=-1) for last in (d_n, d_n * r))
         return d_below, d_before, (d_h * z,)
+
+
+def slope_of(activation: Activation, h: Array) -> Array:
+    """Return f'(a) from h = f(a)."""
+    return np.asarray({"tanh": 1 - h * h, "relu": h > 0, "sigmoid": h * (1 - h)}[activation])
 
 
 def sigmoid(total: Array) -> Array:

@@ -70,20 +70,34 @@ class Network:
 
     def __call__(self, weights: Tensors, inputs: jax.Array) -> jax.Array:
         """Map inputs [time, batch, ...] to scores [S, batch, outputs]."""
+        return self.moved(weights, None, inputs)[0]
+
+    def moved(self, weights: Tensors, by: list[jax.Array] | None, inputs: jax.Array) -> tuple[jax.Array, Any]:
+        """Add `by` to each layer's pre-activations [time, batch, G·H], where given; return scores and states."""
+        kept = []
         states = jnp.take(weights["embedding"], inputs, axis=0) if self.model.tokens else inputs
         for layer in range(self.model.layers):
-            every_step = layer < self.model.layers - 1 or self.model.scored > 1
+            every_step = layer < self.model.layers - 1 or self.model.scored > 1 or by is not None
             parts = (weights[f"layer{layer}.{part}"] for part in ("input", "recurrent", "bias"))
-            states = self.scan(states, *parts, every_step=every_step)
-        return states[-self.model.scored :] @ weights["output.kernel"] + weights["output.bias"]
+            states = self.scan(states, *parts, every_step=every_step, by=None if by is None else by[layer])
+            kept.append(states)
+        return states[-self.model.scored :] @ weights["output.kernel"] + weights["output.bias"], kept
 
     def scan(
-        self, inputs: jax.Array, kernel: jax.Array, recurrent: jax.Array, bias: jax.Array, *, every_step: bool
+        self,
+        inputs: jax.Array,
+        kernel: jax.Array,
+        recurrent: jax.Array,
+        bias: jax.Array,
+        *,
+        every_step: bool,
+        by: jax.Array | None = None,
     ) -> jax.Array:
         """Run one layer; return its states [time, batch, H], or the last alone [1, batch, H]."""
         cell, activation = self.model.cell, ACTIVATIONS[self.model.activation]
         # The inputs of all steps are projected in one product, outside the loop.
         projected = inputs @ kernel + (bias[0] if cell == "gru" else bias)
+        projected = projected if by is None else projected + by
 
         def step(carry: Any, x: jax.Array) -> Any:
             h, *memory = carry
@@ -115,11 +129,26 @@ def loss_of(model: Model, scores: jax.Array, targets: jax.Array, mask: jax.Array
 
 def penalise(kind: str, weights: Tensors, gradients: Tensors, *, names: Sequence[str], strength: jax.Array) -> Tensors:
     """Add the penalty's slope to the gradients of the kernels; biases and embeddings are free."""
-    if kind == "none":
+    if kind in {"none", "omega"}:
         return gradients
     kernels = {name: weights[name] for name in names if name.endswith((".input", ".recurrent", ".kernel"))}
     slopes = {name: jnp.sign(w) if kind == "l1" else 2 * w for name, w in kernels.items()}
     return gradients | {name: gradients[name] + strength * slope for name, slope in slopes.items()}
+
+
+def omega(activation: base.Activation, states: jax.Array, slopes: jax.Array, recurrent: jax.Array) -> jax.Array:
+    """Return the immediate slope of Omega along U [H, H], see `base.Regulariser`.
+
+    States h_k and slopes d_k along the pre-activations are [time, batch, H].
+    """
+    h, following = states[:-1], slopes[1:]
+    flat = {"tanh": 1 - h * h, "relu": (h > 0).astype(h.dtype), "sigmoid": h * (1 - h)}[activation]
+    back = following @ recurrent.T * flat
+    norms, whole = (jnp.sqrt(jnp.square(one).sum(axis=-1)) for one in (back, following))
+    there = (norms > 0) & (whole > 0)
+    norms, whole = jnp.where(there, norms, 1), jnp.where(there, whole, 1)
+    factor = jnp.where(there, 2 * (norms / whole - 1) / (norms * whole), 0) / states.shape[1]
+    return jnp.einsum("tbi,tbj->ij", back * flat * factor[..., jnp.newaxis], following)
 
 
 def clip(kind: str, gradients: Tensors, threshold: jax.Array) -> tuple[Tensors, jax.Array, jax.Array, jax.Array]:
@@ -186,11 +215,27 @@ def program(
     def slope(weights: Any, inputs: Any, targets: Any, mask: Any) -> Any:
         return loss_of(model, network(weights, inputs), targets, mask)
 
+    def omegas(weights: Any, inputs: Any, targets: Any, mask: Any) -> Any:
+        """Return Omega's slope along every recurrent kernel; XLA sees that `slope` runs the same loops."""
+
+        def lost(by: Any) -> Any:
+            scores, states = network.moved(weights, by, inputs)
+            return loss_of(model, scores, targets, mask), states
+
+        nothing = jnp.zeros((*inputs.shape[:2], model.hidden), weights["output.kernel"].dtype)
+        totals, states = jax.grad(lost, has_aux=True)([nothing] * model.layers)
+        names = [f"layer{layer}.recurrent" for layer in range(model.layers)]
+        layers = zip(names, states, totals, strict=True)
+        return {name: omega(model.activation, h, d, weights[name]) for name, h, d in layers}
+
     def step(state: Any, batch: Any, limits: Any) -> Any:
         weights, slots, steps = state
         threshold, rate, strength = limits
         inputs, targets, mask = batch
         loss, gradients = slope(weights, inputs, targets, mask)
+        if penalty == "omega":
+            slopes = omegas(weights, inputs, targets, mask)
+            gradients = gradients | {name: gradients[name] + strength * slope for name, slope in slopes.items()}
         gradients = penalise(penalty, weights, gradients, names=list(weights), strength=strength)
         gradients, before, after, clipped = clip(kind, gradients, threshold)
         steps += 1

@@ -49,14 +49,15 @@ def configure(device: str, threads: int) -> None:
 class Network(torch.nn.Module):
     """An embedding for tokens, the native recurrent layers, a linear output on the last S steps."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, by_hand: bool = False) -> None:
         super().__init__()
         self.model = model
         self.embedding = torch.nn.Embedding(model.features, model.hidden) if model.tokens else None
         width = model.hidden if model.tokens else model.features
         activation = {"nonlinearity": model.activation} if model.activation == "relu" else {}
-        kind = SigmoidRNN if model.activation == "sigmoid" else LAYERS[model.cell]
-        self.recurrent = kind(width, model.hidden, model.layers, **activation)
+        self.recurrent = LAYERS[model.cell](width, model.hidden, model.layers, **activation)
+        if by_hand or model.activation == "sigmoid":
+            self.recurrent = LoopedRNN(width, model.hidden, model.layers, activation=model.activation)
         self.output = torch.nn.Linear(model.hidden, model.outputs)
         if model.cell != "gru":
             # The layer has two bias vectors where one is enough: the second stays zero, untrained.
@@ -74,23 +75,34 @@ class Network(torch.nn.Module):
         return self.output(states[-self.model.scored :])  # type: ignore[no-any-return]
 
 
-class SigmoidRNN(torch.nn.RNN):
-    """The sigmoid rnn, which PyTorch does not offer: parameters and results of `torch.nn.RNN`, the step by hand."""
+class LoopedRNN(torch.nn.RNN):
+    """An rnn whose step is written out: parameters and results of `torch.nn.RNN`, which has no sigmoid.
+
+    ``totals`` and ``states`` keep, of the last call and for each layer, the pre-activations (a list over time) and
+    the states [time, batch, H], which Omega needs.
+    """
+
+    def __init__(self, width: int, hidden: int, layers: int, *, activation: base.Activation) -> None:
+        super().__init__(width, hidden, layers)
+        self.activation = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}[activation]
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
         """Map inputs [time, batch, ...] to the last layer's states and the final state of every layer."""
-        final = []
+        self.totals: list[list[torch.Tensor]] = []
+        self.states: list[torch.Tensor] = []
         for layer in range(self.num_layers):
             kernel, recurrent, bias = (
                 self.get_parameter(f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih")
             )
-            transposed = recurrent.T
+            transposed, totals = recurrent.T, []
             states = [torch.zeros(inputs.shape[1], self.hidden_size, dtype=inputs.dtype, device=inputs.device)]
             for below in functional.linear(inputs, kernel, bias):
-                states.append(torch.addmm(below, states[-1], transposed).sigmoid())
+                totals.append(torch.addmm(below, states[-1], transposed))
+                states.append(self.activation(totals[-1]))
             inputs = torch.stack(states[1:])
-            final.append(states[-1])
-        return inputs, torch.stack(final)
+            self.totals.append(totals)
+            self.states.append(inputs)
+        return inputs, torch.stack([states[-1] for states in self.states])
 
 
 def loss_of(model: Model, scores: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -111,13 +123,30 @@ def penalise(
     strength: float,
 ) -> Sequence[torch.Tensor]:
     """Add the penalty's slope to the gradients of the kernels; biases and embeddings are free."""
-    if kind == "none":
+    if kind in {"none", "omega"}:
         return gradients
     penalised = [name.startswith(("recurrent.weight", "output.weight")) for name in names]
     pairs = zip(weights, gradients, penalised, strict=True)
     if kind == "l1":
         return [g + strength * w.sign() if is_kernel else g for w, g, is_kernel in pairs]
     return [g + 2 * strength * w if is_kernel else g for w, g, is_kernel in pairs]
+
+
+def omega(
+    activation: base.Activation, states: torch.Tensor, slopes: torch.Tensor, recurrent: torch.Tensor
+) -> torch.Tensor:
+    """Return the immediate slope of Omega along U [H, H], see `base.Regulariser`.
+
+    States h_k and slopes d_k along the pre-activations are [time, batch, H].
+    """
+    h, following = states[:-1], slopes[1:]
+    flat = {"tanh": 1 - h * h, "relu": (h > 0).to(h.dtype), "sigmoid": h * (1 - h)}[activation]
+    back = following @ recurrent.T * flat
+    norms, whole = (one.square().sum(dim=-1).sqrt() for one in (back, following))
+    there = (norms > 0) & (whole > 0)
+    norms, whole = torch.where(there, norms, 1.0), torch.where(there, whole, 1.0)
+    factor = torch.where(there, 2 * (norms / whole - 1) / (norms * whole), 0.0) / states.shape[1]
+    return torch.einsum("tbi,tbj->ij", back * flat * factor.unsqueeze(-1), following)
 
 
 def clip(
@@ -222,7 +251,8 @@ class Framework:
         torch.backends.cudnn.enabled = path == "cudnn"
         self.model, self.training, self.path = model, training, path
         self.device, self.dtype = torch.device(device), type_of[dtype]
-        self.network = Network(model).to(self.device, self.dtype)
+        self.omega = training.regulariser is not None and training.regulariser.kind == "omega"
+        self.network = Network(model, by_hand=self.omega).to(self.device, self.dtype)
         trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
         self.names, self.trained = list(trained), list[torch.Tensor](trained.values())
         nothing = {name: np.zeros_like(value) for name, value in weights.items()}
@@ -287,8 +317,8 @@ class Framework:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        if self.model.activation == "sigmoid":
-            return "hand-written loop"  # on every path: cuDNN has no sigmoid either
+        if self.omega or self.model.activation == "sigmoid":
+            return "hand-written loop"  # on every path: cuDNN has no sigmoid, and keeps what Omega needs to itself
         return "cuDNN" if self.path == "cudnn" else "ATen"
 
     @staticmethod
@@ -301,7 +331,23 @@ class Framework:
         self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         loss = loss_of(self.model, self.network(inputs), targets, mask)
-        return loss.detach(), torch.autograd.grad(loss, self.trained)
+        if not self.omega:
+            return loss.detach(), torch.autograd.grad(loss, self.trained)
+        looped, count = self.network.recurrent, len(self.trained)
+        totals = [total for layer in looped.totals for total in layer]
+        gradients = torch.autograd.grad(loss, [*self.trained, *totals])
+        return loss.detach(), self._with_omega(list(gradients[:count]), torch.stack(gradients[count:]))
+
+    def _with_omega(self, gradients: list[torch.Tensor], slopes: torch.Tensor) -> list[torch.Tensor]:
+        """Add Omega's slope to the gradients, from the slopes along all pre-activations [layers * time, batch, H]."""
+        strength = self.training.regulariser.strength if self.training.regulariser else 0.0
+        with torch.no_grad():
+            layers = zip(self.network.recurrent.states, slopes.chunk(self.model.layers), strict=True)
+            for layer, (states, part) in enumerate(layers):
+                at = self.names.index(f"recurrent.weight_hh_l{layer}")
+                slope = omega(self.model.activation, states, part, self.trained[at].T)  # PyTorch keeps U transposed
+                gradients[at] = gradients[at] + strength * slope.T
+        return gradients
 
     def _shared(self, tensors: Iterable[torch.Tensor]) -> Weights:
         native = {name: value.detach().cpu().numpy() for name, value in zip(self.names, tensors, strict=True)}

@@ -16,7 +16,7 @@ import numpy as np
 
 from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
-from frameworks.cells import Carry, Gru, Lstm, Rnn, Step
+from frameworks.cells import Carry, Gru, Lstm, Rnn, Step, slope_of
 from frameworks.weights import GATES
 from tasks.base import Batch
 
@@ -166,6 +166,36 @@ def penalise(regulariser: Regulariser, weights: Weights, gradients: Weights) -> 
     return gradients | {name: gradients[name] + regulariser.strength * slope for name, slope in slopes.items()}
 
 
+def omega(activation: base.Activation, states: Array, d_totals: Array, recurrent: Array) -> tuple[float, Array]:
+    """Return the penalty of one layer, as `base.Regulariser` has it, and its immediate slope along U, [H, H].
+
+    States h_k and slopes d_k along the pre-activations are [time, batch, H].
+    """
+    slopes, following = slope_of(activation, states[:-1]), d_totals[1:]
+    back = following @ recurrent.T * slopes
+    norms, whole = (np.sqrt(np.square(one).sum(axis=-1)) for one in (back, following))
+    there = (norms > 0) & (whole > 0)
+    norms, whole = np.where(there, norms, 1), np.where(there, whole, 1)
+    # d|b| / dU_ij = b_i f'_i d_j / |b|, for b = (d U^T) * f'
+    factor = np.where(there, 2 * (norms / whole - 1) / (norms * whole), 0) / states.shape[1]
+    value = np.where(there, np.square(norms / whole - 1), 0).sum() / states.shape[1]
+    return float(value), summed_outer(back * slopes * factor[..., np.newaxis], following)
+
+
+def omegas(model: Model, weights: Weights, batch: Batch) -> Weights:
+    """Return the immediate slope of Omega along every recurrent kernel of an rnn."""
+    network = Network(model)
+    inputs, targets, mask = (part.swapaxes(0, 1) for part in (batch.inputs, batch.targets, batch.mask))
+    scores, passed = network(weights, inputs)
+    _, d_scores = loss_of(model, scores, targets, mask.astype(np.float64))
+    _, flows = network.backward(weights, inputs, passed, d_scores)
+    slopes = {}
+    for layer, (part, (d_states,)) in enumerate(zip(passed, flows, strict=True)):
+        name, d_totals = f"layer{layer}.recurrent", d_states * slope_of(model.activation, part.states)
+        _, slopes[name] = omega(model.activation, part.states, d_totals, weights[name])
+    return slopes
+
+
 def clip(kind: str, gradients: Weights, threshold: float) -> tuple[Weights, float, float, float]:
     """Clip the gradient; return it with the norm before, the norm after and the share clipped.
 
@@ -257,8 +287,12 @@ class Framework:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for batch in batches:
                 loss, gradients, _ = gradients_of(self.model, self.trained, batch)
-                if self.training.regulariser:
-                    gradients = penalise(self.training.regulariser, self.trained, gradients)
+                penalty: Regulariser | None = self.training.regulariser
+                if penalty and penalty.kind == "omega":
+                    slopes = omegas(self.model, self.trained, batch)
+                    gradients |= {name: gradients[name] + penalty.strength * slope for name, slope in slopes.items()}
+                elif penalty:
+                    gradients = penalise(penalty, self.trained, gradients)
                 gradients, before, after, clipped = clip(kind, gradients, threshold)
                 self.steps += 1
                 self.trained, self.slots = update(

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
+from frameworks.tensorflow_loops import Tensors, follow
 from tasks.base import Batch
 
 PACKAGE = "tensorflow"
@@ -29,9 +30,6 @@ PATHS = {
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
 LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
-
-Tensors = list[Any]
-"""Tensors of one framework, which publishes no types."""
 
 
 @functools.cache
@@ -89,13 +87,28 @@ def loss_of(model: Model, scores: Any, targets: Any, mask: Any) -> Any:
 
 def penalise(kind: str, weights: Tensors, gradients: Tensors, *, names: Sequence[str], strength: Any) -> Tensors:
     """Add the penalty's slope to the gradients of the kernels; biases and embeddings are free."""
-    if kind == "none":
+    if kind in {"none", "omega"}:
         return gradients
     penalised = [name.endswith((".input", ".recurrent", ".kernel")) for name in names]
     pairs = zip(weights, gradients, penalised, strict=True)
     if kind == "l1":
         return [g + strength * tf.sign(w) if is_kernel else g for w, g, is_kernel in pairs]
     return [g + 2 * strength * w if is_kernel else g for w, g, is_kernel in pairs]
+
+
+def omega(activation: base.Activation, states: Any, slopes: Any, recurrent: Any) -> Any:
+    """Return the immediate slope of Omega along U [H, H], see `base.Regulariser`.
+
+    States h_k and slopes d_k along the pre-activations are [time, batch, H].
+    """
+    h, following = states[:-1], slopes[1:]
+    flat = {"tanh": 1 - h * h, "relu": tf.cast(h > 0, h.dtype), "sigmoid": h * (1 - h)}[activation]
+    back = tf.matmul(following, recurrent, transpose_b=True) * flat
+    norms, whole = (tf.sqrt(tf.reduce_sum(tf.square(one), axis=-1)) for one in (back, following))
+    there = (norms > 0) & (whole > 0)
+    norms, whole = (tf.where(there, one, tf.ones_like(one)) for one in (norms, whole))
+    factor = tf.where(there, 2 * (norms / whole - 1) / (norms * whole), tf.zeros_like(norms)) / states.shape[1]
+    return tf.einsum("tbi,tbj->ij", back * flat * factor[..., tf.newaxis], following)
 
 
 def clip(kind: str, gradients: Tensors, threshold: Any) -> tuple[Tensors, Any, Any, Any]:
@@ -175,6 +188,10 @@ def program(
         # An embedding's gradient comes as slices, in which a token that occurs twice has two rows.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
         gradients = penalise(penalty, weights, gradients, names=names, strength=strength)
+        if penalty == "omega":
+            for layer, found in enumerate(follow(model, loss_of, weights, batch)):
+                at = names.index(f"layer{layer}.recurrent")
+                gradients[at] += strength * omega(model.activation, found.states[0], found.totals, weights[at])
         gradients, before, after, clipped = clip(kind, gradients, threshold)
         steps += 1
         weights, slots = update(optimizer, weights, gradients, slots, steps=steps, learning_rate=rate)

@@ -125,8 +125,8 @@ def _reached(table: pd.DataFrame) -> Iterator[str]:
         said = [f"{row['cell']} {_end(row)}" for _, row in lines.iterrows()]
         with_ = "without clipping" if clip == "none" else f"with clip {clip}"
         yield (
-            f"{setting}: at the end of training, {with_} ({learner}), the gradient keeps 1 % of its norm over this share "
-            f"of the {lines['steps before'].iloc[0]:.0f} steps before the scored ones: {'; '.join(said)}."
+            f"{setting}: at the end of training, {with_} ({learner}), the gradient keeps 1 % of its norm over this "
+            f"share of the {lines['steps before'].iloc[0]:.0f} steps before the scored ones: {'; '.join(said)}."
         )
 
 
@@ -150,8 +150,8 @@ def _held(table: pd.DataFrame) -> Iterator[str]:
         for _, row in short.iterrows()
     ]
     why = (
-        f" These do not: {'; '.join(missing)}. Reach is a ratio of the probe's own gradients: once a task is solved its "
-        "errors, and with them the gradient, are small, and a small gradient need not point far back."
+        f" These do not: {'; '.join(missing)}. Reach is a ratio of the probe's own gradients: once a task is solved "
+        "its errors, and with them the gradient, are small, and a small gradient need not point far back."
         if missing
         else ""
     )

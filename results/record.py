@@ -50,7 +50,7 @@ class Record:
     hidden: int
     clip: str  # none, norm, value
     threshold: float | None
-    regulariser: str = "none"  # none, l1, l2: a penalty on the weights
+    regulariser: str = "none"  # none, l1, l2, omega: a penalty in what is differentiated
     strength: float | None = None
     optimizer: str
     learning_rate: float

@@ -453,7 +453,7 @@ def test_frameworks_are_mirror_images() -> None:
 
     # What one side alone needs: PyTorch keeps a module's state and lacks a cell, the others compile a program.
     own = {
-        "pytorch": {"SigmoidRNN"},
+        "pytorch": {"LoopedRNN"},
         "tensorflow": {"norm_of", "program", "names_of"},
         "jax": {"norm_of", "program"},
     }

@@ -294,3 +294,53 @@ def test_what_it_hands_out_is_a_copy() -> None:
     assert np.isfinite(flat(framework.weights())).all()
     np.testing.assert_array_equal(flat(state.weights), flat(kept.weights))
     np.testing.assert_array_equal(flat(state.slots[0]), flat(kept.slots[0]))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
+def test_omegas_slope_is_the_immediate_one_along_the_recurrent_kernel(activation: str) -> None:
+    """Finite differences of Omega along U, while the slopes and the derivatives of the states are held."""
+    random = np.random.default_rng(3)
+    states, slopes_ = (random.uniform(0.1, 0.9, (6, 4, 3)) * random.choice([-1, 1], (6, 4, 3)) for _ in range(2))
+    recurrent = random.standard_normal((3, 3))
+    states = np.abs(states) if activation != "tanh" else states
+
+    def value() -> float:
+        return reference.omega(activation, states, slopes_, recurrent)[0]  # type: ignore[arg-type]
+
+    _, found = reference.omega(activation, states, slopes_, recurrent)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, slopes(value, recurrent), rtol=1e-7)
+
+
+def test_omega_is_zero_where_the_gradient_keeps_its_norm() -> None:
+    """An orthogonal U whose units are all on their linear part passes every slope on at its length."""
+    random = np.random.default_rng(4)
+    orthogonal, _ = np.linalg.qr(random.standard_normal((3, 3)))
+    states, along = np.ones((5, 2, 3)), random.standard_normal((5, 2, 3))
+    value, slope = reference.omega("relu", states, along, orthogonal)
+    assert value == pytest.approx(0, abs=1e-28)
+    assert np.abs(slope).max() < 1e-13
+    twice, _ = reference.omega("relu", states, along, 2 * orthogonal)
+    assert twice == pytest.approx(4)  # four pairs of steps, each (2 - 1)²
+
+
+def test_omega_counts_no_step_without_a_gradient() -> None:
+    states, along = np.ones((5, 2, 3)), np.zeros((5, 2, 3))
+    value, slope = reference.omega("relu", states, along, 2 * np.eye(3))
+    assert value == 0
+    assert not slope.any()
+
+
+def test_omega_holds_the_norm_of_the_gradient_on_its_way_back() -> None:
+    """Trained by Omega alone, an rnn whose gradient vanishes brings it nearer to the first step."""
+    model = a_model("rnn", "tanh")
+    at, batch = some_weights(model), a_batch(model)
+    at["layer0.recurrent"] *= 0.3
+    before, after = ([], [])
+    for found, strength in ((before, 1e-12), (after, 3.0)):
+        training = Training("sgd", 0.05, None, Regulariser("omega", strength))
+        framework = reference.Framework(model, training, at, device="cpu", dtype="float64", threads=1, path="numpy")
+        framework.train([batch] * 30)
+        _, _, flows = reference.gradients_of(model, framework.weights(), batch)
+        norms = np.sqrt(np.square(flows[0][0]).sum(axis=(1, 2)))
+        found.append(norms[0] / norms[-1])
+    assert after[0] > 10 * before[0]
