@@ -116,7 +116,7 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     layers: Annotated[int, typer.Option(min=1, help="Recurrent layers.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 32,
     steps: Annotated[int, typer.Option(min=100, help="Training steps, a multiple of 100.")] = 2_000,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of every point.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of every point.")] = 3,
     clip: Annotated[Literal["norm", "value"], typer.Option(help="The kind of clip.")] = "norm",
     thresholds: Annotated[
         str | None, typer.Option(metavar="0.01,0.1,...", help="Default: from the observed norms.")
