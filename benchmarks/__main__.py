@@ -10,13 +10,16 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import plugins
+
+if TYPE_CHECKING:
+    from benchmarks.advise import Advisor
 
 app = typer.Typer(
     help="Train the long-dependency tasks in several frameworks and publish what they did.",
@@ -161,10 +164,12 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     }
     advisor = advising.Advisor(asked, store, console, facts)
     try:
-        advisor.tries(advisor.pilot())
+        ladder = advisor.pilot()
+        advisor.tries(ladder)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
         raise typer.Exit(130) from None
+    _advice(advisor, ladder)
     for failure in advisor.failed:
         console.print(f"[red]failed[/red] {escape(failure.case.label())}: {escape(failure.reason)}")
     raise typer.Exit(1 if advisor.failed else 0)
@@ -270,6 +275,24 @@ def _about(kind: str, name: str) -> str:
     version = plugins.version(name)
     state = f"{plugins.package(name)} {version}" if version else "not installed"
     return f"[{state}] {text}"
+
+
+def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
+    """Write the advice that the finished cases give, and print it with the paths."""
+    from results import advice_report, terminal
+    from results.store import StoreError
+
+    try:
+        found = advisor.advice(ladder)
+        written = advice_report.write(advisor.store.folder, found) if found else []
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    if found:
+        console.print()
+        console.print(terminal.advice(found))
+        for sentence in advice_report.sentences(found):
+            console.print(f"- {sentence}", markup=False)
+        console.print(f"wrote {advisor.store.folder}/: {', '.join(path.name for path in written)}")
 
 
 def _report(folder: Path) -> None:

@@ -17,7 +17,8 @@ from benchmarks import plugins, sweep
 from benchmarks.case import Case, Scalar
 from benchmarks.progress import Progress
 from frameworks import weights
-from results import norms
+from results import advice_report, norms
+from results.advice_report import Advice
 from results.store import Store
 
 FACTORS = (1 / 3, 1.0, 3.0)
@@ -180,10 +181,26 @@ class Advisor:
         return norms.ladder(seen, scale=1 / math.sqrt(count), head=HEAD)
 
     def tries(self, ladder: Sequence[float]) -> None:
-        """Train at every threshold, from small to large."""
+        """Train at every threshold, from small to large; not where no case without a clip gave a record."""
+        pilot = {case.key() for case in self.asked.pilot()} & self.store.finished()
+        if not pilot:
+            return
+        if not ladder:
+            self.console.print("the norms hold nothing that a ladder could span: name one with --thresholds")
+            return
         cases = self.asked.tries(ladder)
         rungs = ", ".join(f"{rung:g}" for rung in ladder)
-        self._sweep(f"{self.asked.clip} {rungs}", cases, seconds=self._seconds_a_case())
+        self._sweep(f"{self.asked.clip} {rungs}", cases, seconds=self._seconds_a_case(pilot))
+
+    def advice(self, ladder: Sequence[float]) -> Advice | None:
+        """Judge the finished cases of this question alone; None where there are none."""
+        wanted = {case.key() for case in [*self.asked.pilot(), *self.asked.tries(ladder)]} & self.store.finished()
+        if not wanted:
+            return None
+        rows = self.store.rows()
+        rows = rows[rows["key"].isin(wanted)].reset_index(drop=True)
+        named = self.asked.case.learning_rate
+        return advice_report.gather(rows, self.store.evaluations, self.store.curves, named=named, clip=self.asked.clip)
 
     def _sweep(self, name: str, cases: list[Case], seconds: float | None = None) -> None:
         """Run what the store lacks of some cases; Ctrl-C goes through, with everything finished kept."""
@@ -196,13 +213,12 @@ class Advisor:
             running = sweep.Sweep(plan, self.store, listener=shown, facts=self.facts, workers=self.facts["jobs"])
             self.failed += running.run().failed
 
-    def _seconds_a_case(self) -> float | None:
-        """Return what a case of the pilot took, from its first batch to its last evaluation, in the median."""
-        keys = {case.key() for case in self.asked.pilot()}
+    def _seconds_a_case(self, keys: set[str]) -> float:
+        """Return what one of these finished cases took, from its first batch to its last evaluation, in the median."""
         rows = self.store.rows()
         rows = rows[rows["key"].isin(keys)]
         parts = [name for name in rows if str(name).startswith("seconds_")]
-        return float(np.median(rows[parts].sum(axis="columns"))) if len(rows) else None
+        return float(np.median(rows[parts].sum(axis="columns")))
 
 
 def _duration(seconds: float) -> str:
