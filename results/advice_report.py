@@ -228,8 +228,9 @@ def _verdict(found: Advice, one: Verdict) -> str:
         "harmless": f"no clipping is as good as any; the recommended threshold is {interval}",
         "indifferent": f"clipping makes no difference, from {ladder} to none; the middle is {interval}",
     }[one.outcome]
-    there = _point(one.line(threshold))
-    return f"{head} {opening}. At {threshold:g}, {there}.{beside}{_stability(one)}"
+    line = one.line(threshold)
+    short = " No tried threshold had every seed solve it." if line["solved"] < line["judged"] else ""
+    return f"{head} {opening}. At {threshold:g}, {_point(line)}.{short}{beside}{_stability(one)}"
 
 
 def _thumb(found: Advice, one: Verdict) -> str:
@@ -252,7 +253,9 @@ def _thumb(found: Advice, one: Verdict) -> str:
     else:
         said = f"By the score it held: {within} {'are' if len(held.within) > 1 else 'is'} as good as the best."
     if held.inside is not None:
-        said += f" The recommended threshold is {'inside' if held.inside else 'outside'} that range."
+        said += (
+            f" The recommended threshold, {one.recommended:g}, is {'inside' if held.inside else 'outside'} that range."
+        )
     return f"{head} {said}"
 
 
@@ -263,8 +266,7 @@ def _point(line: pd.Series[Any]) -> str:
         parts.append(f"{line['solved']} of {line['judged']} seeds solved it")
         if pd.notna(line["steps to solve"]):
             parts[-1] += f", in {line['steps to solve']:.0f} steps in the median"
-    if not line["solved"]:
-        parts.append(f"the score was {line['score']:.2f}")
+    parts.append(f"the score was {line['score']:.2f}")
     if line["diverged"]:
         parts.append(f"{line['diverged']} of {line['seeds']} diverged")
     if pd.notna(line["threshold"]):
@@ -288,7 +290,8 @@ def _stability(one: Verdict) -> str:
     said = f" With each seed left out in turn the same is recommended {same} of {len(one.left_out)} times"
     others = list(dict.fromkeys(other for other in one.left_out if other != one.recommended))
     names = ["none" if other is None else f"{other:g}" for other in others]
-    return f"{said}{f', otherwise {joined(names)}' if names else ''}."
+    weak = " It hangs on single seeds: take more." if 2 * same <= len(one.left_out) else ""
+    return f"{said}{f', otherwise {joined(names)}' if names else ''}.{weak}"
 
 
 def _span(values: Iterator[float] | tuple[float, ...] | list[float]) -> str:

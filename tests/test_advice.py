@@ -272,8 +272,8 @@ def test_the_advice_names_the_planted_threshold_at_each_learning_rate(tmp_path: 
     assert [one.recommended for one in found.verdicts] == [0.1] * 3
     said = advice_report.sentences(found)
     assert said[0].startswith("At adam 0.003 the recommended threshold is norm 0.1, with an interval of 0.1 alone.")
-    assert "3 of 3 seeds solved it, in 600 steps in the median and 50 % of the steps were clipped" in said[0]
-    assert "Without clipping, 0 of 3 seeds solved it" in said[0]
+    assert "3 of 3 seeds solved it, in 600 steps in the median, the score was 0." in said[0]
+    assert "and 50 % of the steps were clipped. Without clipping, 0 of 3 seeds solved it" in said[0]
     assert "the same is recommended 3 of 3 times" in said[0]
     assert [text[:13] for text in said[1:3]] == ["At adam 0.001", "At adam 0.009"]
     assert "In the plateaus of all the learning rates, 0.001, 0.003 and 0.009: 0.1." in said

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from benchmarks import advise, plugins
+from benchmarks import advise, plugins, sweep
+from benchmarks.case import Case
 from results import report
 from results.store import Store
 
@@ -55,6 +56,23 @@ def test_thresholds_are_tried_from_small_to_large() -> None:
     cases = asked.tries(asked.thresholds)
     assert [case.threshold for case in cases] == [0.1] * 6 + [1.0] * 6 + [10.0] * 6
     assert {case.clip for case in cases} == {"value"}
+
+
+def test_the_cases_of_one_framework_are_dealt_among_workers_each_once(tmp_path: Path) -> None:
+    class Deaf:
+        def progress(self, case: Case, steps: int) -> None:
+            del case, steps
+
+        def ended(self, case: Case, said: str) -> None:
+            del case, said
+
+    store = Store(tmp_path)
+    store.create()
+    plan = sweep.plan(question().pilot(), store)
+    facts = {"suite": "advise", "command": "a test", "jobs": 2}
+    running = sweep.Sweep(plan, store, listener=Deaf(), facts=facts, workers=2)
+    assert running.run().finished == len(store.rows()) == 6
+    assert len(running.workers) == 2
 
 
 def test_parameters_are_read_as_what_they_are() -> None:
