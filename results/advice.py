@@ -126,7 +126,7 @@ def tried(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame]) -> pd.
             "seed": row["seed"],
             "solved": row["solved"],
             "steps_to_solve": row["steps_to_solve"],
-            "score": score(evaluations(row["key"])["loss"], row["floor"], row["steps"] // row["evaluate_every"]),
+            "score": score(_losses(evaluations(row["key"])), row["floor"], row["steps"] // row["evaluate_every"]),
             "skill": row["skill"],
             "clip_fraction": row["clip_fraction"],
             "diverged_at": row["diverged_at"],
@@ -137,6 +137,11 @@ def tried(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame]) -> pd.
     for name in COLUMNS:
         frame[name] = frame[name].astype("boolean") if name == "solved" else pd.to_numeric(frame[name])
     return frame.sort_values(["learning_rate", "threshold", "seed"], ignore_index=True)
+
+
+def _losses(evaluations: pd.DataFrame) -> pd.Series[float]:
+    """Return the losses of the evaluations; none, and no such column, where a run diverged before the first."""
+    return evaluations["loss"] if "loss" in evaluations else pd.Series(dtype=float)
 
 
 def judge(cases: pd.DataFrame) -> list[Verdict]:

@@ -55,7 +55,7 @@ def draw(
             for ax in axes[2:]:
                 _box(ax, norms[norms["learning_rate"] == one.learning_rate], look.colour, -place)
             if one.learning_rate == named:
-                marks = _marks(axes, one, thumbs.get(named), factor)
+                marks = _marks(axes, one, _within(thumbs.get(named), rungs), factor)
         for ax in axes[:-1]:
             ax.tick_params(axis="x", labelbottom=False)
         _axis(axes[-1], rungs, clip)
@@ -112,6 +112,13 @@ def _marks(axes: list[Axes], one: Verdict, thumb: Thumb | None, factor: float) -
             [], [], color="0.35", linestyle="--", linewidth=1
         )
     return entries
+
+
+def _within(thumb: Thumb | None, rungs: list[float]) -> Thumb | None:
+    """Return the rule of thumb where an end of it lies on the axis: after an explosion it may be far beyond."""
+    if thumb is None or not rungs:
+        return None
+    return thumb if any(rungs[0] / 2 < end < 2 * _free(rungs) for end in thumb.ends) else None
 
 
 def _box(ax: Axes, found: pd.DataFrame, colour: str, height: float) -> None:

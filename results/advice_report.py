@@ -240,6 +240,9 @@ def _thumb(found: Advice, one: Verdict) -> str:
         f"{THUMB} gives {low:.3g} to {high:.3g} at {found.optimizer} {one.learning_rate:g}, where the average "
         f"norm without a clip is {held.average:.3g}."
     )
+    torn = one.line(None)["diverged"]
+    if torn:
+        head += f" That average holds the explosions of {torn} runs that diverged, so it is little to go by."
     if not held.within:
         return f"{head} No tried threshold lies there."
     within, worse = _numbers(held.within), _numbers(held.worse)

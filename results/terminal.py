@@ -32,10 +32,12 @@ def summary(rows: pd.DataFrame) -> Table:
 
 def advice(found: Advice) -> Table:
     """Return what an advice tried as a table of rich, a rule below each learning rate."""
-    frame = shown(found).drop(columns="skill").replace({NEVER: "never"})  # 80 columns
+    frame = shown(found).drop(columns="skill").replace({NEVER: "never"})  # 80 columns, so only what is needed
+    frame["clip"] = frame["clip"].str.removeprefix(f"{found.clip} ")
+    frame = frame.rename(columns={"learning rate": "rate", "clip": found.clip})
     table = Table(title=escape(found.setting), title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     for name in frame.columns:
-        table.add_column(escape(str(name).replace("learning rate", "rate")), no_wrap=True)
+        table.add_column(escape(str(name)), no_wrap=True)
     before = None
     for row in frame.astype(str).itertuples(index=False):
         rate, *rest = row

@@ -171,6 +171,12 @@ def test_the_score_rises_with_speed_and_counts_what_a_diverged_run_never_reached
     assert advice.score(pd.Series([], dtype=float), floor, 4) == 0
 
 
+def test_a_run_that_diverged_before_its_first_evaluation_has_no_score_and_no_column_of_losses() -> None:
+    torn = synthetic.diverged(learning_rate=0.003)
+    frame = advice.tried(synthetic.rows(torn, synthetic.record(seed=1)), lambda _: pd.DataFrame())
+    assert frame["score"].tolist() == [0, 0]
+
+
 # The rule of thumb
 
 
@@ -324,6 +330,20 @@ def test_an_advice_that_is_none_says_what_it_is(
     assert said in advice_report.text(found)
     assert terminal.advice(found).row_count == 3 * len(points)
     advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip="norm", named=0.003).draw_without_rendering()
+
+
+def test_an_average_of_exploded_norms_is_called_that_and_not_drawn(tmp_path: Path) -> None:
+    torn = [
+        synthetic.diverged(learning_rate=0.003, seed=seed, diverged_at=20, steps_done=20, metrics={}) for seed in (0, 1)
+    ]
+    kept = [one for one in records(PLANTED) if one.clip == "norm" and one.learning_rate == 0.003]
+    found = gathered(tmp_path, [*torn, *kept])
+    said = advice_report.sentences(found)[-1]
+    assert "That average holds the explosions of 2 runs that diverged" in said
+    assert said.endswith("No tried threshold lies there.")
+    figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip="norm", named=0.003)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["learning rate 0.003 (named)", "plateau at the named rate", "recommended"]
 
 
 def test_the_rule_of_thumb_is_not_asked_about_a_clip_by_value(tmp_path: Path) -> None:
