@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks list | run | report | certify | semantics``.
+"""The command line: ``python -m benchmarks list | run | report | advise | certify | semantics``.
 
 What is imported here is imported by ``--help`` too, so pandas, pydantic and the rest wait for
 the command that needs them.
@@ -10,13 +10,16 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import plugins
+
+if TYPE_CHECKING:
+    from benchmarks.advise import Advisor
 
 app = typer.Typer(
     help="Train the long-dependency tasks in several frameworks and publish what they did.",
@@ -98,6 +101,78 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result 
         message = f"no results in {folder}"
         raise plugins.UsageError(message)
     _report(folder)
+
+
+@app.command()
+def advise(  # noqa: PLR0913 - typer reads the options from the arguments
+    *,
+    task: Annotated[str, typer.Option(help="What is learned.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the task, T=50 say; repeatable.")
+    ] = None,
+    cell: Annotated[Literal["rnn", "lstm", "gru"], typer.Option(help="The recurrent cell.")] = "lstm",
+    activation: Annotated[Literal["tanh", "relu", "sigmoid"], typer.Option(help="Of cell rnn.")] = "tanh",
+    framework: Annotated[str | None, typer.Option(help="Default: pytorch where it is installed.")] = None,
+    optimizer: Annotated[Literal["sgd", "momentum", "rmsprop", "adam"], typer.Option(help="The optimizer.")] = "adam",
+    learning_rate: Annotated[float, typer.Option(help="Tried at a third, once and three times this.")] = 3e-3,
+    hidden: Annotated[int, typer.Option(min=1, help="Hidden units a layer.")] = 64,
+    layers: Annotated[int, typer.Option(min=1, help="Recurrent layers.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 32,
+    steps: Annotated[int, typer.Option(min=100, help="Training steps, a multiple of 100.")] = 2_000,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of every point.")] = 3,
+    clip: Annotated[Literal["norm", "value"], typer.Option(help="The kind of clip.")] = "norm",
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="0.01,0.1,...", help="Default: from the observed norms.")
+    ] = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a worker.")] = 1,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Workers at a time. Default: cores/threads.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/advise-TASK-CELL.")] = None,
+) -> None:
+    """Recommend a clip threshold: tries a ladder from small to large at three learning rates."""
+    from benchmarks import advise as advising
+    from benchmarks import sweep
+    from results.store import Store, StoreError
+
+    fields = {
+        "task": task,
+        "parameters": advising.parameters(parameter or []),
+        "framework": advising.framework(framework),
+        "cell": cell,
+        "activation": activation,
+        "layers": layers,
+        "hidden": hidden,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "batch": batch,
+        "steps": steps,
+        "device": device,
+        "threads": threads,
+    }
+    asked = advising.question(fields, clip=clip, seeds=seeds, ladder=advising.thresholds(thresholds))
+    store = Store(out or advising.folder(asked))
+    try:
+        store.create()
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    if device == "cuda":
+        sweep.preflight(asked.pilot(), store.folder / "logs")
+    facts = {
+        "suite": "advise",
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
+    }
+    advisor = advising.Advisor(asked, store, console, facts)
+    try:
+        ladder = advisor.pilot()
+        advisor.tries(ladder)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
+        raise typer.Exit(130) from None
+    _advice(advisor, ladder)
+    for failure in advisor.failed:
+        console.print(f"[red]failed[/red] {escape(failure.case.label())}: {escape(failure.reason)}")
+    raise typer.Exit(1 if advisor.failed else 0)
 
 
 @app.command()
@@ -200,6 +275,24 @@ def _about(kind: str, name: str) -> str:
     version = plugins.version(name)
     state = f"{plugins.package(name)} {version}" if version else "not installed"
     return f"[{state}] {text}"
+
+
+def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
+    """Write the advice that the finished cases give, and print it with the paths."""
+    from results import advice_report, terminal
+    from results.store import StoreError
+
+    try:
+        found = advisor.advice(ladder)
+        written = advice_report.write(advisor.store.folder, found) if found else []
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    if found:
+        console.print()
+        console.print(terminal.advice(found))
+        for sentence in advice_report.sentences(found):
+            console.print(f"- {sentence}", markup=False)
+        console.print(f"wrote {advisor.store.folder}/: {', '.join(path.name for path in written)}")
 
 
 def _report(folder: Path) -> None:

@@ -99,11 +99,14 @@ class Sweep:
 
     Attributes:
         facts: what every record says of this run: `suite`, `command`, `jobs`, and the environment.
+        workers: processes among which the cases of one lane are dealt; 1 where frameworks are compared.
 
     """
 
-    def __init__(self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any]) -> None:
-        self.plan, self.store, self.listener = chosen, store, listener
+    def __init__(
+        self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any], workers: int = 1
+    ) -> None:
+        self.plan, self.store, self.listener, self.workers_each = chosen, store, listener, workers
         self.facts = environment.facts() | facts
         self.events: queue.Queue[Callable[[], None] | BaseException] = queue.Queue()
         self.workers: list[Live] = []
@@ -144,7 +147,8 @@ class Sweep:
         lanes: dict[Lane, list[tuple[str, Case]]] = {}
         for key, case in self.plan.missing.items():
             lanes.setdefault((case.framework, case.device, case.threads, case.dtype), []).append((key, case))
-        return list(lanes.values())
+        dealt = [lane[at :: self.workers_each] for lane in lanes.values() for at in range(self.workers_each)]
+        return [lane for lane in dealt if lane]
 
     def _hear(self, threads: list[threading.Thread]) -> None:
         """Handle what the lanes report, until all have ended; Ctrl-C reaches this thread alone."""

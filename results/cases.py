@@ -26,7 +26,7 @@ NONE = "none"
 NEVER = "never clipped"
 DASH = "\N{EN DASH}"
 
-TASKS = ("adding", "copy", "speech", "translation")
+TASKS = ("adding", "copy", "order", "speech", "translation")
 CELLS = ("rnn", "lstm", "gru")
 FRAMEWORKS = ("pytorch", "tensorflow", "jax", "reference")
 CLIPS = (NONE, "norm", "value", "variable")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from results import certificates, tables
+from results.advice_report import Advice, shown
+from results.cases import NEVER
 
 
 def summary(rows: pd.DataFrame) -> Table:
@@ -24,6 +27,25 @@ def summary(rows: pd.DataFrame) -> Table:
             table.add_section()
         table.add_row("" if case == before else escape(case), *(escape(cell) for cell in rest))
         before = case
+    return table
+
+
+def advice(found: Advice) -> Table:
+    """Return what an advice tried as a table of rich, a rule below each learning rate."""
+    frame = shown(found).drop(columns="skill").replace({NEVER: "never"})  # 80 columns, so only what is needed
+    frame["clip"] = frame["clip"].str.removeprefix(f"{found.clip} ")
+    frame = frame.rename(columns={"learning rate": "rate", "clip": found.clip})
+    table = Table(title=escape(found.setting), title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
+    for name in frame.columns:
+        table.add_column(escape(str(name)), no_wrap=True)
+    before = None
+    for row in frame.astype(str).itertuples(index=False):
+        rate, *rest = row
+        if before not in {None, rate}:
+            table.add_section()
+        bold = "bold" if rest[-1].startswith("recommended") else None
+        table.add_row("" if rate == before else escape(rate), *(escape(cell) for cell in rest), style=bold)
+        before = rate
     return table
 
 

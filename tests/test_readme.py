@@ -11,9 +11,11 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import plugins, suite
+from results import advice
 from results.store import Store
 from tasks import base
 
@@ -94,6 +96,26 @@ def test_every_published_row_is_certified_and_from_a_commit() -> None:
     assert not rows["commit"].str.contains("changes").any()
     suite_cases = {case.label() for case in suite.load("quick").cases(["pytorch", "tensorflow"])}
     assert len(rows) == len(suite_cases)
+
+
+def test_the_published_advice_follows_from_its_cases_and_is_what_the_readme_says() -> None:
+    folder = PUBLISHED.parent / "advice" / "adding-lstm"
+    rows = Store(folder).rows()
+    cases, points = (pd.read_csv(folder / name) for name in ("cases.csv", "points.csv"))
+    assert len(rows) == len(cases) == 81
+    assert rows["certificate"].notna().all()
+    assert not rows["commit"].str.contains("changes").any()
+    cases["solved"] = cases["solved"].astype("boolean")
+    judged = {one.learning_rate: one for one in advice.judge(cases)}
+    for rate, one in judged.items():
+        marked = points.loc[(points["learning_rate"] == rate) & points["recommended"], "threshold"]
+        assert marked.tolist() == [one.recommended]
+    named = judged[0.003]
+    there = named.line(named.recommended)
+    assert there["solved"] == there["judged"] == 3
+    said = f"At adam 0.003 the recommended threshold is norm {named.recommended:g}"
+    assert said in README
+    assert said in (folder / "advice.md").read_text()
 
 
 def test_the_example_task_keeps_the_rules_of_style(tmp_path: Path) -> None:

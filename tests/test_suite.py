@@ -11,6 +11,9 @@ from benchmarks import plugins, suite
 from benchmarks.case import Case
 from frameworks.base import Regulariser
 
+QUICK = {"adding", "copy", "speech", "translation"}
+"""The tasks of the quick suite, whose rows are published; `order` is for the longer ones."""
+
 GOOD = """
 description = "a suite"
 [defaults]
@@ -71,14 +74,14 @@ def test_the_key_changes_with_everything_that_can_change_the_result(
 @pytest.mark.parametrize("name", plugins.suites())
 def test_every_shipped_suite_expands(name: str) -> None:
     cases = suite.load(name).cases()
-    assert {case.task for case in cases} == set(plugins.tasks())
+    assert {case.task for case in cases} == (QUICK if name == "quick" else set(plugins.tasks()))
     assert {case.cell for case in cases} == {"rnn", "lstm", "gru"}
 
 
 def test_quick_holds_what_it_promises() -> None:
     cases = suite.load("quick").cases()
     plain = [case for case in cases if not case.renumbering]
-    for task in plugins.tasks():
+    for task in QUICK:
         for framework in ("pytorch", "tensorflow"):
             for cell in ("rnn", "lstm", "gru"):
                 matching = [c for c in plain if (c.task, c.framework, c.cell) == (task, framework, cell)]
@@ -109,7 +112,7 @@ def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
 @pytest.mark.parametrize(
     ("only", "said"),
     [
-        ("task=foo", "unknown task 'foo'; allowed: adding, copy, speech, translation"),
+        ("task=foo", "unknown task 'foo'; allowed: adding, copy, order, speech, translation"),
         ("framework=caffe", f"unknown framework 'caffe'; allowed: {', '.join(plugins.frameworks())}"),
         ("cell=foo", "suite mine has no case with cell=foo; it has: lstm, rnn"),
         ("task=copy", "suite mine has no case with task=copy; it has: adding"),

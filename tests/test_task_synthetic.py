@@ -1,4 +1,4 @@
-"""The copying memory and the adding problem, against their definitions."""
+"""The copying memory, the adding problem and the temporal order, against their definitions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import adding, base, copy
+from tasks import adding, base, copy, order
 
 
 @given(delay=st.integers(1, 60), seed=st.integers(0, 1000))
@@ -82,6 +82,60 @@ def test_adding_counts_sums_missed_by_less_than_four_hundredths() -> None:
     assert task.solved(task.evaluate(off_by(0.11))) is False
 
 
+@given(steps=st.integers(10, 120), seed=st.integers(0, 1000))
+def test_order_asks_for_two_symbols_in_two_windows(steps: int, seed: int) -> None:
+    batch = next(order.Task(T=steps).batches(seed, 5))
+    np.testing.assert_array_equal(batch.inputs.sum(axis=-1), 1)
+    symbols = batch.inputs.argmax(axis=-1)
+    for row, target in zip(symbols, batch.targets[:, 0], strict=True):
+        first, second = np.flatnonzero(row < 2)  # 0 is A, 1 is B, the others are distractors
+        assert steps / 10 <= first <= 2 * steps / 10
+        assert 4 * steps / 10 <= second <= 5 * steps / 10
+        assert ["AA", "AB", "BA", "BB"][target] == "".join("AB"[row[at]] for at in (first, second))
+
+
+def test_order_every_place_symbol_and_class_occurs() -> None:
+    batch = next(order.Task(T=20).batches(0, 4_000))
+    symbols = batch.inputs.argmax(axis=-1)
+    np.testing.assert_array_equal(np.flatnonzero((symbols < 2).any(axis=0)), [2, 3, 4, 8, 9, 10])
+    assert np.bincount(batch.targets[:, 0]).tolist() == pytest.approx([1000] * 4, rel=0.1)
+    distractors = np.bincount(symbols.ravel())[2:]
+    assert distractors.tolist() == pytest.approx([distractors.mean()] * 4, rel=0.05)
+
+
+@pytest.mark.parametrize("steps", range(10, 1000, 7))
+def test_order_windows_hold_a_place_and_lie_apart_before_the_end(steps: int) -> None:
+    first, second = order.places(steps)
+    assert len(first) >= 1
+    assert len(second) >= 1
+    assert first[-1] < second[0] <= second[-1] < steps - 1
+
+
+def test_order_draws_again_what_the_evaluation_set_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out = order.Task(T=10).evaluation().inputs.argmax(axis=-1).astype(np.int8)
+    fresh = np.tile(np.int8([2, 0, 2, 2, 0, 2, 2, 2, 2, 2]), (2, 1))
+    draws = iter([np.concatenate([held_out[:2], fresh]), held_out[7:9], fresh])
+    monkeypatch.setattr(order, "_draw", lambda *_: next(draws).copy())
+    batch = next(order.Task(T=10).batches(0, 4))
+    np.testing.assert_array_equal(batch.inputs.argmax(axis=-1), np.tile(fresh[0], (4, 1)))
+
+
+def test_order_training_never_meets_the_evaluation_set_even_where_sequences_are_few() -> None:
+    task = order.Task(T=10)
+    held_out = {row.tobytes() for row in task.evaluation().inputs}
+    batches = itertools.islice(task.batches(0, 500), 40)  # about 19 would meet it by chance
+    assert held_out.isdisjoint(row.tobytes() for batch in batches for row in batch.inputs)
+
+
+def test_order_floor_is_the_loss_of_a_coin_for_each_symbol() -> None:
+    task = order.Task()
+    metrics = task.evaluate(lambda inputs: np.zeros((len(inputs), 1, 4)))
+    assert metrics["loss"] == pytest.approx(task.floor)
+    assert metrics["accuracy"] == pytest.approx(1 / 4, abs=0.05)
+    assert task.solved({"accuracy": 0.99}) is True
+    assert task.solved({"accuracy": 0.989}) is False
+
+
 def _examples(batch: base.Batch) -> list[base.Batch]:
     return [base.Batch(*row) for row in zip(batch.inputs, batch.targets, batch.mask, strict=True)]
 
@@ -89,7 +143,8 @@ def _examples(batch: base.Batch) -> list[base.Batch]:
 def test_the_shortest_tasks_are_possible_and_shorter_ones_are_not() -> None:
     assert copy.Task(T=1).length == 21
     assert adding.Task(T=2).length == 2
-    for too_short in (lambda: copy.Task(T=0), lambda: adding.Task(T=1)):
+    assert order.Task(T=10).length == 10
+    for too_short in (lambda: copy.Task(T=0), lambda: adding.Task(T=1), lambda: order.Task(T=9)):
         with pytest.raises(base.TaskError, match="T is"):
             too_short()
 

@@ -72,8 +72,8 @@ def habitual(task: base.Task) -> base.Predict:
     return lambda inputs: np.broadcast_to(usual, (len(inputs), *usual.shape))
 
 
-def test_the_four_tasks_are_found() -> None:
-    assert {"adding", "copy", "speech", "translation"} <= set(TASKS)
+def test_the_five_tasks_are_found() -> None:
+    assert {"adding", "copy", "order", "speech", "translation"} <= set(TASKS)
 
 
 def test_importing_the_tasks_imports_nothing_heavy() -> None:
