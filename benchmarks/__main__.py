@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks list | run | report | advise | certify | semantics``.
+"""The command line: ``python -m benchmarks list | run | report | advise | certify | semantics | calibrate``.
 
 What is imported here is imported by ``--help`` too, so pandas, pydantic and the rest wait for
 the command that needs them.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,7 +21,9 @@ from rich.markup import escape
 from benchmarks import plugins
 
 if TYPE_CHECKING:
+    from benchmarks import sweep
     from benchmarks.advise import Advisor
+    from results.store import Store
 
 app = typer.Typer(
     help="Train the long-dependency tasks in several frameworks and publish what they did.",
@@ -58,8 +62,6 @@ def run(
     """Run a suite: what is missing in its folder is trained, then the report is written."""
     from benchmarks import suite as suites
     from benchmarks import sweep
-    from benchmarks.progress import Progress
-    from results.store import Store, StoreError
 
     installed = [name for name in plugins.compared() if plugins.version(name)]
     frameworks = suites.named(only or []) or installed
@@ -67,31 +69,14 @@ def run(
     cases = suites.narrow(cases, only or [], suite)
     sweep.check(cases)
     folder = out or plugins.ROOT / "results" / "runs" / Path(suite).stem
-    store = Store(folder)
-    try:
-        store.create()
-    except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+    store = _opened(folder)
     if device == "cuda":
         sweep.preflight(cases, folder / "logs")
     plan = sweep.plan(cases, store)
-    console.print(f"{suite}: {len(plan.cases)} cases, {len(plan.done)} already done, {len(plan.missing)} to run")
-    facts = {
-        "suite": Path(suite).stem,
-        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
-        "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
-    }
-    try:
-        with Progress(list(plan.missing.values()), console) as shown:
-            ended = sweep.Sweep(plan, store, listener=shown, facts=facts).run()
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
-        raise typer.Exit(130) from None
+    ended = _swept(plan, store, _facts(Path(suite).stem, jobs, threads))
     if store.finished():
         _report(folder)
-    for failure in ended.failed:
-        console.print(f"[red]failed[/red] {escape(failure.case.label())}: {escape(failure.reason)}")
-    raise typer.Exit(1 if ended.failed else 0)
+    _end(ended.failed)
 
 
 @app.command()
@@ -132,7 +117,6 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     """Recommend a clip threshold: tries a ladder from small to large at three learning rates."""
     from benchmarks import advise as advising
     from benchmarks import sweep
-    from results.store import Store, StoreError
 
     fields = {
         "task": task,
@@ -150,29 +134,45 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
         "threads": threads,
     }
     asked = advising.question(fields, clip=clip, seeds=seeds, ladder=advising.thresholds(thresholds))
-    store = Store(out or advising.folder(asked))
-    try:
-        store.create()
-    except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+    store = _opened(out or advising.folder(asked))
     if device == "cuda":
         sweep.preflight(asked.pilot(), store.folder / "logs")
-    facts = {
-        "suite": "advise",
-        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
-        "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
-    }
-    advisor = advising.Advisor(asked, store, console, facts)
-    try:
+    advisor = advising.Advisor(asked, store, console, _facts("advise", jobs, threads))
+    with _interruptible():
         ladder = advisor.pilot()
         advisor.tries(ladder)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
-        raise typer.Exit(130) from None
     _advice(advisor, ladder)
-    for failure in advisor.failed:
-        console.print(f"[red]failed[/red] {escape(failure.case.label())}: {escape(failure.reason)}")
-    raise typer.Exit(1 if advisor.failed else 0)
+    _end(advisor.failed)
+
+
+@app.command()
+def calibrate(
+    *,
+    framework: Annotated[str, typer.Option(help="Which framework trains the planted cases.")] = "pytorch",
+    first_seed: Annotated[int, typer.Option(min=0, help="Five seeds from this one.")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Workers at a time. Default: cores.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/calibration.")] = None,
+) -> None:
+    """Run planted cases whose diagnosis is known, and write how often the rules are right."""
+    import json
+
+    from benchmarks import calibration, sweep
+    from results import calibration as calibrated
+    from results import terminal
+
+    plugins.require(plugins.known("framework", framework, plugins.frameworks()))
+    planted = {case.key(): (label, case) for label, case in calibration.planted(framework, first_seed)}
+    store = _opened(out or plugins.ROOT / "results" / "runs" / "calibration")
+    truth = {key: label for key, (label, _) in planted.items()}
+    (store.folder / calibrated.PLANTED).write_text(json.dumps(truth, indent=1) + "\n")
+    plan = sweep.plan([case for _, case in planted.values()], store)
+    facts = _facts("calibration", jobs, 1)
+    ended = _swept(plan, store, facts, workers=facts["jobs"])
+    if store.finished():
+        found, page = calibrated.write(store, facts["command"])
+        console.print(terminal.confusion(found))
+        console.print(f"{found.sentence()}\nwrote {page}", markup=False)
+    _end(ended.failed)
 
 
 @app.command()
@@ -251,6 +251,55 @@ def main() -> None:
         sys.stderr.write(f"error: {' '.join(text.split())}\n")
         sys.exit(2)
     sys.exit(status)
+
+
+def _opened(folder: Path) -> Store:
+    """Return the store of a folder, made if need be, before anything is run for it."""
+    from results.store import Store, StoreError
+
+    store = Store(folder)
+    try:
+        store.create()
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    return store
+
+
+def _facts(suite: str, jobs: int | None, threads: int) -> dict[str, Any]:
+    """Return what every record says of this run."""
+    return {
+        "suite": suite,
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
+    }
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the command with one line and status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
+        raise typer.Exit(130) from None
+
+
+def _swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1) -> sweep.Report:
+    """Say how much there is to do and run what is missing, with a progress bar."""
+    from benchmarks.progress import Progress
+    from benchmarks.sweep import Sweep
+
+    done, missing = len(plan.done), len(plan.missing)
+    console.print(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
+    with _interruptible(), Progress(list(plan.missing.values()), console) as shown:
+        return Sweep(plan, store, listener=shown, facts=facts, workers=workers).run()
+
+
+def _end(failed: list[sweep.Failure]) -> NoReturn:
+    """Name the cases that failed and end the command: status 1 where there are any."""
+    for failure in failed:
+        console.print(f"[red]failed[/red] {escape(failure.case.label())}: {escape(failure.reason)}")
+    raise typer.Exit(1 if failed else 0)
 
 
 def _writable(folder: Path) -> None:

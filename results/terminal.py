@@ -11,6 +11,7 @@ from rich.table import Table
 
 from results import certificates, tables
 from results.advice_report import Advice, shown
+from results.calibration import Calibration
 from results.cases import NEVER
 
 
@@ -46,6 +47,16 @@ def advice(found: Advice) -> Table:
         bold = "bold" if rest[-1].startswith("recommended") else None
         table.add_row("" if rate == before else escape(rate), *(escape(cell) for cell in rest), style=bold)
         before = rate
+    return table
+
+
+def confusion(found: Calibration) -> Table:
+    """Return the confusion table of planted cases as a table of rich."""
+    table = Table(title="planted (rows) and diagnosed (columns)", title_justify="left")
+    for name in found.confusion.columns:
+        table.add_column(str(name))
+    for row in found.confusion.astype(str).itertuples(index=False):
+        table.add_row(*row)
     return table
 
 
