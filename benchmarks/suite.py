@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from benchmarks import plugins
 from benchmarks.case import Case, Scalar
-from frameworks.base import Activation, Cell, Device, Optimizer, Precision
+from frameworks.base import Activation, Cell, Device, Mode, Optimizer, Precision
 from tasks.base import TaskError
 
 
@@ -102,7 +102,7 @@ class Block(BaseModel):
     seed: _many(Count) = [0]  # type: ignore[valid-type]
     renumbering: _many(Count) = [0]  # type: ignore[valid-type]
     dtype: _many(Precision) = ["float32"]  # type: ignore[valid-type]
-    mode: Literal["matched"] = "matched"
+    mode: _many(Mode) = ["matched"]  # type: ignore[valid-type]
     path: dict[str, str] = {}
 
     def cases(self, frameworks: list[str], *, device: Device, threads: int) -> Iterator[Case]:
@@ -129,6 +129,7 @@ class Block(BaseModel):
             self.batch,
             self.steps,
             self.dtype,
+            self.mode,
             penalties,
             clips,
             self.learning_rate,
@@ -136,8 +137,10 @@ class Block(BaseModel):
             self.seed,
         )
         for point in itertools.product(*axes):
-            (framework, task, chosen, cell, activation, layers, hidden, optimizer, batch, steps, dtype) = point[:11]
-            (regulariser, strength), (clip, threshold), learning_rate, renumbering, seed = point[11:]
+            (framework, task, chosen, cell, activation, layers, hidden, optimizer, batch, steps, dtype, mode) = point[
+                :12
+            ]
+            (regulariser, strength), (clip, threshold), learning_rate, renumbering, seed = point[12:]
             yield Case(
                 task=task,
                 parameters=chosen,
@@ -159,7 +162,7 @@ class Block(BaseModel):
                 renumbering=renumbering,
                 device=device,
                 dtype=dtype,
-                mode=self.mode,
+                mode=mode,
                 path=self.path.get(framework) or plugins.paths(framework, device, cell)[0],
                 threads=threads,
             )

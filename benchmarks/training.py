@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import plugins
 from benchmarks.case import Case
 from frameworks import weights
-from frameworks.base import Framework, Trace
+from frameworks.base import Learner, Trace
 from tasks.base import EVALUATION_BATCH, Array, Batch, Task
 
 CONFIRMATIONS = 3
@@ -51,20 +52,16 @@ class Clock:
         return self.seconds | {"other": total - sum(self.seconds.values())}
 
 
-def build(case: Case) -> Framework:
-    """Return the case's model in its framework, with the weights that every framework starts from."""
-    module = importlib.import_module(f"frameworks.{case.framework}")
+def build(case: Case) -> Learner:
+    """Return the case's model in its framework: with the weights that every framework starts from, or its own."""
     model = case.model()
+    facts = {"device": case.device, "dtype": case.dtype, "threads": case.threads, "path": case.path}
+    if case.mode == plugins.NATIVE:
+        module = importlib.import_module(f"frameworks.native.{case.framework}")
+        return module.Native(model, case.training(), case.seed, **facts)  # type: ignore[no-any-return]
+    module = importlib.import_module(f"frameworks.{case.framework}")
     initial = weights.renumber(model, weights.draw(model, case.seed), case.renumbering)
-    return module.Framework(  # type: ignore[no-any-return]
-        model,
-        case.training(),
-        initial,
-        device=case.device,
-        dtype=case.dtype,
-        threads=case.threads,
-        path=case.path,
-    )
+    return module.Framework(model, case.training(), initial, **facts)  # type: ignore[no-any-return]
 
 
 def chunks(task: Task, case: Case) -> Iterator[list[Batch]]:

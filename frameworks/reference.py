@@ -20,7 +20,7 @@ from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training
 from frameworks.weights import GATES
 from tasks.base import Batch
 
-PACKAGE = "numpy"
+NEEDS = ("numpy",)
 PATHS = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}

@@ -21,7 +21,7 @@ from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
 from tasks.base import Batch
 
-PACKAGE = "tensorflow"
+NEEDS = ("tensorflow",)
 PATHS = {
     "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
     "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},
