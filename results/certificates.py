@@ -76,7 +76,7 @@ def sentences(rows: pd.DataFrame) -> list[str]:
     own = int(stands.loc[stands["mode"] != MATCHED, "cases"].sum())
     if own:
         found.append(
-            f"{own} cases ran in mode native, each framework with its own defaults: they stand under no certificate, "
-            "by design, since they are not meant to compute the same."
+            f"{own} case{'s' if own > 1 else ''} ran in mode native, with the frameworks' own defaults, and so under "
+            "no certificate, by design: they are not meant to compute the same."
         )
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from results import agreement, certificates, speed, tables, times
+from results import agreement, certificates, defaults, speed, tables, times
 from results.cases import CELL, CLIP, LEARNER, NEVER, NONE, counted, joined, labelled, percent, words
 
 CAVEAT = (
@@ -36,7 +36,7 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
             "No case ran in mode matched with its hidden units as drawn, so nothing is said about what was solved."
         )
     found += fastest(timings)
-    found += [*agreed(frame), *certificates.sentences(frame)] if len(frame) else []
+    found += [*agreed(frame), *defaults.sentences(frame), *certificates.sentences(frame)] if len(frame) else []
     return found + wall_time(runs)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from results import agreement, cases, certificates, figures, findings, panels, speed, tables, times
+from results import agreement, cases, certificates, defaults, figures, findings, panels, speed, tables, times
 from results.markdown import code, escape, table
 from results.store import Store, StoreError
 
@@ -44,6 +44,14 @@ CAPTIONS = {
         ),
     ),
     "clip-fraction": ("Clip fraction", "Share of the training steps on which the clip changed the gradient."),
+    "matched-native": (
+        "Matched and native",
+        (
+            "Skill at the end of training, mean over seeds: an open mark in mode matched, a filled one with the "
+            "framework's own defaults, joined by a line. A mode in which every seed diverged has no mark; skill below "
+            "-0.3 is drawn there."
+        ),
+    ),
     "step-time": ("Step time", ""),
 }
 
@@ -124,6 +132,8 @@ def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: 
     parts.append("## Figures\n")
     for name, (heading, caption) in CAPTIONS.items():
         paths = [path for one, path in figure_paths if one == name]
+        if name == "matched-native" and not paths:
+            continue  # most sets run in one mode alone
         if name == "step-time":
             caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
         links = "".join(f"![{heading}, {path.stem}](figures/{path.name})\n" for path in paths)
@@ -175,6 +185,10 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ratios, steps = speed.ratios(results.timings), speed.steps(results.timings)
         made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
         made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
+    own, apart = defaults.by_framework(rows), defaults.by_pair(rows)
+    if len(own):
+        made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
+        made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
     for name, heading, frame, body in made:
         path = results.store.folder / "tables" / name
         frame.to_csv(path.with_suffix(".csv"), index=False)
@@ -192,6 +206,7 @@ def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
         "learning": lambda: figures.learning(rows, store.evaluations),
         "gradient-norm": lambda: figures.gradient_norm(rows, store.curves),
         "clip-fraction": lambda: figures.clip_fraction(rows),
+        "matched-native": lambda: figures.modes(rows),
         "step-time": lambda: _step_time(results),
     }
     for name, make in makers.items():
