@@ -5,6 +5,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -58,8 +61,9 @@ def update(module: ModuleType, training: Training, steps: int = 1) -> tuple[Weig
 # The contract
 
 
-def test_there_is_a_native_file_for_every_framework_that_is_compared() -> None:
-    assert plugins.compared() == NATIVE
+def test_every_native_file_belongs_to_a_framework_that_is_compared() -> None:
+    assert set(NAMES) <= set(NATIVE) <= set(plugins.compared())
+    assert NATIVE
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -266,6 +270,45 @@ def test_a_combination_that_native_cannot_do_is_refused_in_one_line(fields: dict
         Case(**(good | fields))
     assert str(fault.value).startswith(said)
     assert "\n" not in str(fault.value)
+
+
+SUITE = """
+description = "a suite"
+[[block]]
+task = "adding"
+framework = ["tensorflow", "pytorch"]
+cell = "rnn"
+mode = ["matched", "native"]
+"""
+
+
+def test_mode_is_an_axis_of_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(SUITE)
+    cases = suite.load(str(tmp_path / "mine.toml")).cases()
+    assert [(case.framework, case.mode) for case in cases] == [
+        *(("tensorflow", "matched"), ("tensorflow", "native"), ("pytorch", "matched"), ("pytorch", "native"))
+    ]
+    assert len({case.key() for case in cases}) == len({case.label() for case in cases}) == 4
+    assert suite.narrow(cases, ["mode=native"], "mine") == [case for case in cases if case.mode == "native"]
+    assert all(Case.from_json(case.to_json()) == case for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ('activation = ["tanh", "sigmoid"]', "mode native has no sigmoid in pytorch, whose own rnn takes: tanh, relu"),
+        ('regulariser = { kind = "l1", strength = 0.1 }', "mode native takes no regulariser l1"),
+        ("renumbering = [0, 1]", "mode native takes no renumbering 1"),
+    ],
+)
+def test_a_suite_that_asks_for_it_ends_with_one_line_and_status_2(tmp_path: Path, extra: str, said: str) -> None:
+    (tmp_path / "mine.toml").write_text(SUITE + extra + "\n")
+    arguments = [sys.executable, "-m", "benchmarks", "run", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(arguments, cwd=plugins.ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {said}")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_other_frameworks_have_a_sigmoid_rnn_of_their_own() -> None:
