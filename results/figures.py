@@ -152,8 +152,8 @@ def _modes(frame: pd.DataFrame) -> Figure:
                 look = seen[str(learner)]
                 drawn_as: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": "", "zorder": 3}
                 ax.vlines(group["x"], group["y"], group["native"], color=look.colour, linewidth=1.5, zorder=2)
-                ax.plot(group["x"], group["y"], **drawn_as, markersize=7, markerfacecolor="white", markeredgewidth=1.5)
-                ax.plot(group["x"], group["native"], **drawn_as, markersize=5)
+                ax.plot(group["x"], group["y"], **drawn_as, markersize=9, markerfacecolor="white", markeredgewidth=1.5)
+                ax.plot(group["x"], group["native"], **drawn_as, markersize=4.5)
             ladder.label(ax)
             low = means[["y", "native"]].min().min()
             ax.set_ylim(min(-0.08, low - 0.08) if pd.notna(low) else -0.08, 1.05)
@@ -161,8 +161,8 @@ def _modes(frame: pd.DataFrame) -> Figure:
             panels.title(ax, setting, width=int(7.5 * ladder.weight))
         grey: dict[str, Any] = {"color": "0.25", "marker": "o", "linestyle": ""}
         entries = panels.points(seen) | {
-            "matched": Line2D([], [], **grey, markerfacecolor="white", markeredgewidth=1.5, markersize=7),
-            "native": Line2D([], [], **grey, markersize=5),
+            "matched": Line2D([], [], **grey, markerfacecolor="white", markeredgewidth=1.5, markersize=9),
+            "native": Line2D([], [], **grey, markersize=4.5),
             "floor": Line2D([], [], color="0.4", linewidth=1, linestyle="--"),
         }
         panels.legend(figure, entries)

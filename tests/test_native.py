@@ -250,6 +250,16 @@ def test_native_and_matched_start_from_other_weights(module: ModuleType, optimiz
     assert np.abs(scores[0] - scores[1]).max() > 1e-3
 
 
+@pytest.mark.skipif("jax" not in NAMES, reason="JAX is not installed")
+def test_jax_compiles_once_for_all_seeds_of_a_recipe() -> None:
+    module = importlib.import_module("frameworks.native.jax")
+    model = a_model("rnn")
+    before = module.step.jitted_fn._cache_size()  # noqa: SLF001 - no public count
+    for seed in range(3):
+        build(module, model, Training("sgd", 0.123), seed=seed).train(some_batches(model, 2))
+    assert module.step.jitted_fn._cache_size() == before + 1  # noqa: SLF001
+
+
 # What cannot be is refused
 
 
