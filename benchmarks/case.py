@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from benchmarks import plugins
-from frameworks.base import Activation, Cell, Clip, Device, Model, Optimizer, Precision, Regulariser, Training
+from frameworks.base import Activation, Cell, Clip, Device, Mode, Model, Optimizer, Precision, Regulariser, Training
 from results.record import SCHEMA
 from tasks.base import Task
 
@@ -39,6 +39,7 @@ class Case:
         radius: the spectral radius that the initial recurrent blocks are scaled to; orthogonal ones have 1.
         seed: of the initial weights and of the training data.
         renumbering: 0, or the number of the permutation that renumbers the hidden units.
+        mode: ``matched``, or ``native``: the framework's own initialisation, optimizer, clip and defaults.
 
     """
 
@@ -63,7 +64,7 @@ class Case:
     renumbering: int = 0
     device: Device = "cpu"
     dtype: Precision = "float32"
-    mode: str = "matched"
+    mode: Mode = "matched"
     path: str
     threads: int = 1
 
@@ -96,6 +97,25 @@ class Case:
             self.model()
         except ValueError as error:
             raise plugins.UsageError(str(error)) from error
+        plugins.known("mode", self.mode, [plugins.MATCHED, plugins.NATIVE])
+        if self.mode == plugins.NATIVE:
+            self._check_native()
+
+    def _check_native(self) -> None:
+        """Refuse what a framework does not offer itself, and what means another thing in each."""
+        offered = plugins.activations(self.framework)
+        reason = ""
+        if self.activation not in offered:
+            reason = f"has no {self.activation} in {self.framework}, whose own rnn takes: {', '.join(offered)}"
+        elif self.regulariser != "none":
+            reason = f"takes no regulariser {self.regulariser}: the frameworks mean different penalties by that name"
+        elif self.radius != 1:
+            reason = f"takes no radius {self.radius:g}: its first weights are the framework's own"
+        elif self.renumbering:
+            reason = f"takes no renumbering {self.renumbering}: its first weights are the framework's own"
+        if reason:
+            message = f"mode native {reason}"
+            raise plugins.UsageError(message)
 
     def load(self) -> Task:
         """Return the task; raise `TaskError` where its parameters make none."""
@@ -135,6 +155,8 @@ class Case:
             "numerics": NUMERICS,
             "schema": SCHEMA,
         }
+        if self.mode == plugins.NATIVE:  # layers and optimizers may come from packages with versions of their own
+            facts["versions"] = {name: plugins.installed(name) for name in plugins.needs(self.framework, self.mode)}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def label(self) -> str:
@@ -145,7 +167,8 @@ class Case:
         scaled = "" if self.radius == 1 else f"radius {self.radius:g}"
         parts = [self.task, parameters, self.framework, self.cell, scaled, f"clip {clip}", penalty, self.optimizer]
         copy = f" renumbering {self.renumbering}" if self.renumbering else ""
-        return " ".join(part for part in parts if part) + f" {self.learning_rate:g} seed {self.seed}{copy}"
+        native = "" if self.mode == plugins.MATCHED else f" {self.mode}"
+        return " ".join(part for part in parts if part) + f" {self.learning_rate:g}{native} seed {self.seed}{copy}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the case as JSON has it."""

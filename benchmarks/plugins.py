@@ -15,6 +15,8 @@ JUDGE = "reference"
 """The framework that the others are held against; it runs where it is asked for by name."""
 
 TASK, FRAMEWORK = "Task", "Framework"
+MATCHED, NATIVE = "matched", "native"
+"""The modes: every framework made to do the same arithmetic, or each as its own documentation has it."""
 
 
 class UsageError(Exception):
@@ -49,29 +51,51 @@ def summary(folder: str, name: str) -> str:
 
 
 def package(framework: str) -> str:
-    """Return the distribution that a framework needs."""
-    return str(_literal(framework, "PACKAGE"))
+    """Return the distribution that is the framework itself, the first of those that it needs."""
+    return needs(framework)[0]
+
+
+def needs(framework: str, mode: str = MATCHED) -> tuple[str, ...]:
+    """Return the distributions that a framework needs in a mode."""
+    return tuple(_literal(_file(framework, mode), "NEEDS"))
 
 
 @functools.cache
-def version(framework: str) -> str | None:
-    """Return the installed version of a framework's distribution, or None."""
+def installed(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
     try:
-        return importlib.metadata.version(package(framework))
+        return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def require(framework: str) -> None:
-    """Raise `UsageError` where a framework's distribution is not installed."""
+def version(framework: str) -> str | None:
+    """Return the installed version of a framework's distribution, or None."""
+    return installed(package(framework))
+
+
+def require(framework: str, mode: str = MATCHED) -> None:
+    """Raise `UsageError` where a distribution that a framework needs in this mode is not installed."""
     if version(framework) is None:
         message = f"framework {framework} is not installed: it needs the package {package(framework)}"
         raise UsageError(message)
+    missing = [name for name in needs(framework, mode) if installed(name) is None]
+    if missing:
+        message = f"framework {framework} in mode {mode} needs a package that is not installed: {', '.join(missing)}"
+        raise UsageError(message)
+
+
+def activations(framework: str) -> tuple[str, ...]:
+    """Return the activations that a framework's own rnn takes; raise `UsageError` where it has no mode native."""
+    if not _file(framework, NATIVE).exists():
+        message = f"{framework} has no defaults of its own, so no mode {NATIVE}"
+        raise UsageError(message)
+    return tuple(_literal(_file(framework, NATIVE), "ACTIVATIONS"))
 
 
 def paths(framework: str, device: str, cell: str) -> tuple[str, ...]:
     """Return the paths that a framework offers for a cell on a device, its default first."""
-    devices = _literal(framework, "PATHS")
+    devices = _literal(_file(framework, MATCHED), "PATHS")
     if device not in devices:
         message = f"{framework} does not run on {device}; it runs on: {', '.join(devices)}"
         raise UsageError(message)
@@ -96,9 +120,14 @@ def _defines(path: Path, name: str) -> bool:
 
 
 @functools.cache
-def _literal(framework: str, name: str) -> Any:
-    for node in _parsed(ROOT / "frameworks" / f"{framework}.py").body:
+def _file(framework: str, mode: str) -> Path:
+    return ROOT / "frameworks" / ("" if mode == MATCHED else mode) / f"{framework}.py"
+
+
+@functools.cache
+def _literal(path: Path, name: str) -> Any:
+    for node in _parsed(path).body:
         if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets):
             return ast.literal_eval(node.value)
-    message = f"frameworks/{framework}.py declares no {name}"
+    message = f"{path.relative_to(ROOT)} declares no {name}"
     raise AttributeError(message)

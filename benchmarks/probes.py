@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from frameworks.base import Framework, Model, Weights
+from frameworks.base import Learner, Model, Weights
 from results.record import FLOW, SPECTRA
 from tasks.base import Batch, Task
 
@@ -23,7 +23,10 @@ GATES = {"rnn": ("h",), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
 
 
 class Observer:
-    """Who looks at a case while it is trained; a framework without a file in ``frameworks/flows/`` is not looked at.
+    """Who looks at a case while it is trained.
+
+    No framework, or one without a file in ``frameworks/flows/``, is not looked at: in mode native, say, whose
+    weights are not in the shared layout.
 
     Attributes:
         flow: columns `results.record.FLOW`, one row a training step probed, layer and time step.
@@ -31,19 +34,19 @@ class Observer:
 
     """
 
-    def __init__(self, framework: str, task: Task, model: Model) -> None:
-        found = importlib.util.find_spec(f"frameworks.flows.{framework}")
+    def __init__(self, framework: str | None, task: Task, model: Model) -> None:
+        found = framework and importlib.util.find_spec(f"frameworks.flows.{framework}")
         self.probe = importlib.import_module(found.name).probe if found else None
         self.model, self.batch = model, probe_batch(task)
         self.flow: dict[str, list[Any]] = {name: [] for name in FLOW}
         self.spectra: dict[str, list[Any]] = {name: [] for name in SPECTRA}
 
-    def prepare(self, framework: Framework) -> None:
+    def prepare(self, framework: Learner) -> None:
         """Compile the probe: one that is thrown away."""
         if self.probe is not None:
             self.probe(framework, self.batch)
 
-    def look(self, framework: Framework, done: int) -> None:
+    def look(self, framework: Learner, done: int) -> None:
         """Measure the flow and the spectra after `done` updates."""
         if self.probe is None:
             return

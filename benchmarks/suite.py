@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from benchmarks import plugins
 from benchmarks.case import Case, Scalar
-from frameworks.base import Activation, Cell, Device, Optimizer, Precision
+from frameworks.base import Activation, Cell, Device, Mode, Optimizer, Precision
 from tasks.base import TaskError
 
 
@@ -103,7 +103,7 @@ class Block(BaseModel):
     seed: _many(Count) = [0]  # type: ignore[valid-type]
     renumbering: _many(Count) = [0]  # type: ignore[valid-type]
     dtype: _many(Precision) = ["float32"]  # type: ignore[valid-type]
-    mode: Literal["matched"] = "matched"
+    mode: _many(Mode) = ["matched"]  # type: ignore[valid-type]
     path: dict[str, str] = {}
 
     def cases(self, frameworks: list[str], *, device: Device, threads: int) -> Iterator[Case]:
@@ -118,53 +118,38 @@ class Block(BaseModel):
         ]
         clips = [point for axis in self.clip for point in axis.points()]
         penalties = [point for axis in self.regulariser for point in axis.points()]
-        axes = (
-            self.framework or frameworks,
-            self.task,
-            parameters,
-            self.cell,
-            self.activation,
-            self.layers,
-            self.radius,
-            self.hidden,
-            self.optimizer,
-            self.batch,
-            self.steps,
-            self.dtype,
-            penalties,
-            clips,
-            self.learning_rate,
-            self.renumbering,
-            self.seed,
-        )
-        for point in itertools.product(*axes):
-            (framework, task, chosen, cell, activation, layers, radius, hidden, optimizer, batch, steps, dtype) = point[
-                :12
-            ]
-            (regulariser, strength), (clip, threshold), learning_rate, renumbering, seed = point[12:]
+        axes = {
+            "framework": self.framework or frameworks,
+            "task": self.task,
+            "parameters": parameters,
+            "cell": self.cell,
+            "activation": self.activation,
+            "layers": self.layers,
+            "radius": map(float, self.radius),
+            "hidden": self.hidden,
+            "optimizer": self.optimizer,
+            "batch": self.batch,
+            "steps": self.steps,
+            "dtype": self.dtype,
+            "mode": self.mode,
+            "penalty": penalties,
+            "limit": clips,
+            "learning_rate": self.learning_rate,
+            "renumbering": self.renumbering,
+            "seed": self.seed,
+        }
+        for values in itertools.product(*axes.values()):
+            point: dict[str, Any] = dict(zip(axes, values, strict=True))
+            (regulariser, strength), (clip, threshold) = point.pop("penalty"), point.pop("limit")
+            framework, cell = point["framework"], point["cell"]
             yield Case(
-                task=task,
-                parameters=chosen,
-                framework=framework,
-                cell=cell,
-                activation=activation,
-                layers=layers,
-                radius=float(radius),
-                hidden=hidden,
-                clip=clip,
-                threshold=threshold,
+                **point,
                 regulariser=regulariser,
                 strength=strength,
-                optimizer=optimizer,
-                learning_rate=learning_rate,
-                batch=batch,
-                steps=steps,
+                clip=clip,
+                threshold=threshold,
                 evaluate_every=self.evaluate_every,
-                seed=seed,
-                renumbering=renumbering,
                 device=device,
-                dtype=dtype,
-                mode=self.mode,
                 path=self.path.get(framework) or plugins.paths(framework, device, cell)[0],
                 threads=threads,
             )

@@ -77,8 +77,8 @@ def plan(cases: list[Case], store: Store) -> Plan:
 
 def check(cases: list[Case]) -> None:
     """Refuse what cannot run here: a framework that is not installed."""
-    for framework in dict.fromkeys(case.framework for case in cases):
-        plugins.require(framework)
+    for framework, mode in dict.fromkeys((case.framework, case.mode) for case in cases):
+        plugins.require(framework, mode)
 
 
 def preflight(cases: list[Case], log: Path) -> None:
@@ -265,5 +265,7 @@ def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, An
     result["metrics"] = {name: number(value) for name, value in result["metrics"].items()}
     seconds = {f"seconds_{kind}": value for kind, value in outcome["seconds"].items()}
     identity = certificates.name(case.framework, facts["framework_version"], NUMERICS, case.device)
-    facts = facts | {"certificate": certificates.find(identity, {case.path})}
+    # A certificate is about matched arithmetic: a native case stands under none, whatever its version.
+    held = certificates.find(identity, {case.path}) if case.mode == plugins.MATCHED else None
+    facts = facts | {"certificate": held}
     return Record(key=key, numerics=NUMERICS, **(asked | result | seconds | facts))

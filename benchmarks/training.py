@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import plugins
 from benchmarks.case import Case
 from benchmarks.probes import Observer, due, steps_before
 from frameworks import weights
-from frameworks.base import Framework, Trace, Weights
+from frameworks.base import Learner, Trace, Weights
 from tasks.base import EVALUATION_BATCH, Array, Batch, Task
 
 CONFIRMATIONS = 3
@@ -54,20 +55,16 @@ class Clock:
         return self.seconds | {"other": total - sum(self.seconds.values())}
 
 
-def build(case: Case) -> Framework:
-    """Return the case's model in its framework, with the weights that every framework starts from."""
-    module = importlib.import_module(f"frameworks.{case.framework}")
+def build(case: Case) -> Learner:
+    """Return the case's model in its framework: with the weights that every framework starts from, or its own."""
     model = case.model()
+    facts = {"device": case.device, "dtype": case.dtype, "threads": case.threads, "path": case.path}
+    if case.mode == plugins.NATIVE:
+        module = importlib.import_module(f"frameworks.native.{case.framework}")
+        return module.Native(model, case.training(), case.seed, **facts)  # type: ignore[no-any-return]
+    module = importlib.import_module(f"frameworks.{case.framework}")
     initial = weights.renumber(model, weights.draw(model, case.seed, case.radius), case.renumbering)
-    return module.Framework(  # type: ignore[no-any-return]
-        model,
-        case.training(),
-        initial,
-        device=case.device,
-        dtype=case.dtype,
-        threads=case.threads,
-        path=case.path,
-    )
+    return module.Framework(model, case.training(), initial, **facts)  # type: ignore[no-any-return]
 
 
 def chunks(task: Task, case: Case) -> Iterator[list[Batch]]:
@@ -83,7 +80,7 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
     with clock.measuring("data"):
         task = case.load()
         shape = evaluation_shape(task.evaluation())
-        observer = Observer(case.framework, task, case.model())
+        observer = Observer(None if case.mode == plugins.NATIVE else case.framework, task, case.model())
         stream = chunks(task, case)
         chunk = next(stream)
     framework = build(case)

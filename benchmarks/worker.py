@@ -29,7 +29,7 @@ from typing import Any
 from benchmarks import certify, semantics
 from benchmarks.case import Case
 from benchmarks.training import build, evaluation_shape, train
-from frameworks.base import Framework, UnsupportedError
+from frameworks.base import Learner, UnsupportedError
 from tasks.base import Batch
 
 
@@ -38,7 +38,7 @@ class Session:
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self.send = send
-        self.framework: Framework | None = None
+        self.framework: Learner | None = None
         self.chunk: list[Batch] = []
 
     def run(self, request: dict[str, Any]) -> None:

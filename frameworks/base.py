@@ -21,6 +21,7 @@ Loss = Literal["cross_entropy", "mse"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["float32", "float64"]
+Mode = Literal["matched", "native"]
 
 MOMENTUM = 0.9
 RMSPROP_DECAY = 0.99
@@ -184,11 +185,37 @@ class Flow:
     c: Array | None
 
 
-class Framework(Protocol):
+class Learner(Protocol):
+    """One model in training: what `Framework` and the classes of ``frameworks/native/`` have in common."""
+
+    def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
+        """Compile for these shapes without touching the state; return the seconds it took."""
+        ...
+
+    def train(self, batches: Sequence[Batch]) -> Trace:
+        """Do one update per batch, wait for the device once, at the end, and report."""
+        ...
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
+        ...
+
+    def weights(self) -> Weights:
+        """Return the current weights: in the shared layout for a `Framework`, else under names of its own."""
+        ...
+
+    @property
+    def kernel(self) -> str:
+        """The recurrent kernel that runs, in words."""
+        ...
+
+
+class Framework(Learner, Protocol):
     """One model in training. Every module in this folder has one class with this name.
 
     Beside it the module declares, as literals that can be read without importing it:
-    ``PACKAGE``, the distribution that must be installed, and ``PATHS``, which maps device and cell
+    ``NEEDS``, the distributions that must be installed, of which the first is the framework itself,
+    and ``PATHS``, which maps device and cell
     to the paths on offer, the default first; and ``configure(device, threads)``, which sets up the
     process once and raises `UnsupportedError` where the device is not there.
     """
@@ -207,33 +234,12 @@ class Framework(Protocol):
         """Load the weights; raise `UnsupportedError` where the combination cannot run here."""
         ...
 
-    def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
-        """Compile for these shapes without touching the state; return the seconds it took."""
-        ...
-
-    def train(self, batches: Sequence[Batch]) -> Trace:
-        """Do one update per batch, wait for the device once, at the end, and report."""
-        ...
-
-    def predict(self, inputs: Array) -> Array:
-        """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
-        ...
-
-    def weights(self) -> Weights:
-        """Return the current weights in the shared layout."""
-        ...
-
     def state(self) -> State:
         """Return weights, slots and the number of updates."""
         ...
 
     def restore(self, state: State) -> None:
         """Go on from this state instead of the current one; compiled programs stay."""
-        ...
-
-    @property
-    def kernel(self) -> str:
-        """The recurrent kernel that runs, in words."""
         ...
 
     @staticmethod

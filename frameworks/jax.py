@@ -23,7 +23,7 @@ from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
 from tasks.base import Batch
 
-PACKAGE = "jax"
+NEEDS = ("jax", "optax")
 PATHS = {
     "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
     "cuda": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},

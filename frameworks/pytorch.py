@@ -20,7 +20,7 @@ from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
 from tasks.base import Batch
 
-PACKAGE = "torch"
+NEEDS = ("torch",)
 PATHS = {
     "cpu": {"rnn": ("eager",), "lstm": ("eager",), "gru": ("eager",)},
     "cuda": {"rnn": ("cudnn", "eager"), "lstm": ("cudnn", "eager"), "gru": ("cudnn", "eager")},

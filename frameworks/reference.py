@@ -20,7 +20,7 @@ from frameworks.cells import Carry, Gru, Lstm, Rnn, Step, slope_of
 from frameworks.weights import GATES
 from tasks.base import Batch
 
-PACKAGE = "numpy"
+NEEDS = ("numpy",)
 PATHS = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}

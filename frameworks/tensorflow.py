@@ -22,7 +22,7 @@ from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training
 from frameworks.tensorflow_loops import Tensors, follow
 from tasks.base import Batch
 
-PACKAGE = "tensorflow"
+NEEDS = ("tensorflow",)
 PATHS = {
     "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
     "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},

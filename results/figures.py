@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from results import panels
+from results import defaults, panels
 from results.cases import CELL, CELLS, CLIP, LEARNER, NONE, SETTING, drawn, ordered, ours, own
 
 mpl.use("Agg")  # files only: no window, and none needed
@@ -62,6 +62,12 @@ def clip_fraction(rows: pd.DataFrame) -> dict[str, Figure]:
     frame = drawn(rows)
     frame = frame[frame[CLIP] != NONE]
     return {str(task): _clip_fraction(part) for task, part in frame.groupby("task", sort=False)}
+
+
+def modes(rows: pd.DataFrame) -> dict[str, Figure]:
+    """Return for each task the skill matched and native, joined, by cell and threshold; means over seeds."""
+    both = defaults.pairs(rows)
+    return {str(task): _modes(part) for task, part in both.groupby("task", sort=False)}
 
 
 def step_time(table: pd.DataFrame, *, source: str) -> Figure:
@@ -131,6 +137,39 @@ def _skill(frame: pd.DataFrame) -> Figure:
             ax.set_ylabel("skill (1 \N{MINUS SIGN} loss / floor)")
             panels.title(ax, setting, width=int(7.5 * ladder.weight))
         entries["floor"] = Line2D([], [], color="0.4", linewidth=1, linestyle="--")
+        panels.legend(figure, entries)
+    return figure
+
+
+def _modes(frame: pd.DataFrame) -> Figure:
+    with panels.style():
+        seen = panels.looks(frame[LEARNER].unique())
+        aside = panels.offsets(seen)
+        parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
+        ladders = [panels.ladder(part) for _, part in parts]
+        figure, axes = panels.facets([ladder.weight for ladder in ladders], most=ROW)
+        for ax, (setting, part), ladder in zip(axes, parts, ladders, strict=True):
+            points = _placed(part, ladder, aside, part["skill"].clip(lower=LOWEST))
+            points["native"] = part["skill native"].clip(lower=LOWEST)
+            means = points.groupby(["learner", "x"])[["y", "native"]].mean().reset_index()
+            ax.axhline(0, color="0.4", linewidth=1, linestyle="--")
+            for learner, group in means.groupby("learner"):
+                look = seen[str(learner)]
+                drawn_as: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": "", "zorder": 3}
+                ax.vlines(group["x"], group["y"], group["native"], color=look.colour, linewidth=1.5, zorder=2)
+                ax.plot(group["x"], group["y"], **drawn_as, markersize=9, markerfacecolor="white", markeredgewidth=1.5)
+                ax.plot(group["x"], group["native"], **drawn_as, markersize=4.5)
+            ladder.label(ax)
+            low = means[["y", "native"]].min().min()
+            ax.set_ylim(min(-0.08, low - 0.08) if pd.notna(low) else -0.08, 1.05)
+            ax.set_ylabel("skill (1 \N{MINUS SIGN} loss / floor)")
+            panels.title(ax, setting, width=int(7.5 * ladder.weight))
+        grey: dict[str, Any] = {"color": "0.25", "marker": "o", "linestyle": ""}
+        entries = panels.points(seen) | {
+            "matched": Line2D([], [], **grey, markerfacecolor="white", markeredgewidth=1.5, markersize=9),
+            "native": Line2D([], [], **grey, markersize=4.5),
+            "floor": Line2D([], [], color="0.4", linewidth=1, linestyle="--"),
+        }
         panels.legend(figure, entries)
     return figure
 

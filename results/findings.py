@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from results import agreement, certificates, observed, speed, tables, times
+from results import agreement, certificates, defaults, observed, speed, tables, times
 from results.cases import CELL, CLIP, LEARNER, NEVER, NONE, counted, joined, labelled, ours, own, percent, words
 
 CAVEAT = (
@@ -37,7 +37,8 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
             "No case ran in mode matched with its hidden units as drawn, so nothing is said about what was solved."
         )
     found += [*owned(frame), *fastest(timings)]
-    found += [*agreed(ours(frame)), *certificates.sentences(ours(frame))] if len(ours(frame)) else []
+    if len(rest := ours(frame)):
+        found += [*agreed(rest), *defaults.sentences(rest), *certificates.sentences(rest)]
     return found + wall_time(runs)
 
 

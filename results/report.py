@@ -14,6 +14,7 @@ from results import (
     agreement,
     cases,
     certificates,
+    defaults,
     figures,
     findings,
     flow_figures,
@@ -72,8 +73,19 @@ CAPTIONS = {
         "The gradient through time, over training",
         "The same norm, not relative, over training (across) and time (up); scored steps lie above the white line.",
     ),
+    "matched-native": (
+        "Matched and native",
+        (
+            "Skill at the end of training, mean over seeds: an open mark in mode matched, a filled one with the "
+            "framework's own defaults, joined by a line. A mode in which every seed diverged has no mark; skill below "
+            "-0.3 is drawn there."
+        ),
+    ),
     "step-time": ("Step time", ""),
 }
+
+OPTIONAL = {"training-loss", "matched-native"}
+"""Figures that are passed over in silence where there is nothing to draw: most sets have no such runs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +164,7 @@ def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: 
     parts.append("## Figures\n")
     for name, (heading, caption) in CAPTIONS.items():
         paths = [path for one, path in figure_paths if one == name]
-        if name == "training-loss" and not paths:
+        if name in OPTIONAL and not paths:
             continue
         if name == "step-time":
             caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
@@ -208,6 +220,10 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ratios, steps = speed.ratios(results.timings), speed.steps(results.timings)
         made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
         made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
+    own, apart = defaults.by_framework(rows), defaults.by_pair(rows)
+    if len(own):
+        made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
+        made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
     for name, heading, frame, body in made:
         path = results.store.folder / "tables" / name
         frame.to_csv(path.with_suffix(".csv"), index=False)
@@ -228,6 +244,7 @@ def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
         "clip-fraction": lambda: figures.clip_fraction(rows),
         "gradient-flow": lambda: flow_figures.profiles(rows, store.flow),
         "gradient-heat": lambda: flow_figures.heat_maps(rows, store.flow),
+        "matched-native": lambda: figures.modes(rows),
         "step-time": lambda: _step_time(results),
     }
     for name, make in makers.items():

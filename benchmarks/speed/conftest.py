@@ -30,8 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """Yield a live process of one framework; it is the only one while it is timed."""
     framework: str = request.param
-    if plugins.version(framework) is None:
-        pytest.skip(f"{framework} is not installed: it needs {plugins.package(framework)}")
+    try:
+        plugins.require(framework)
+    except plugins.UsageError as missing:
+        pytest.skip(str(missing))
     live = Live(framework, "cpu", request.config.getoption("threads"), tmp_path_factory.mktemp("logs") / "worker.log")
     live.start()
     yield live
