@@ -55,7 +55,7 @@ def run(
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
     threads: Annotated[int, typer.Option(min=1, help="Threads of every framework.")] = 1,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Frameworks at work at a time. Default: cores/threads.")
+        int | None, typer.Option(min=1, help="Processes at work at a time, one a framework. Default: cores/threads.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE.")] = None,
 ) -> None:
@@ -73,7 +73,9 @@ def run(
     if device == "cuda":
         sweep.preflight(cases, folder / "logs")
     plan = sweep.plan(cases, store)
-    ended = _swept(plan, store, _facts(Path(suite).stem, jobs, threads))
+    facts = _facts(Path(suite).stem, jobs, threads)
+    alone = len({case.framework for case in cases}) == 1
+    ended = _swept(plan, store, facts, workers=facts["jobs"] if alone else 1)
     if store.finished():
         _report(folder)
     _end(ended.failed)

@@ -112,7 +112,7 @@ class Curves:
         self.path = self.folder / "curves" / f"{self.key}.csv"
         self.steps = 0
         self.diverged_at: int | None = None
-        self._losses, self._norms, self._clipped = array("d"), array("d"), array("d")
+        self._losses, self._norms, self._clipped, self._scales = (array("d") for _ in range(4))
         self._chunks: list[float] = []  # seconds a step, one figure a flush
         self._seconds, self._clock = 0.0, time.perf_counter()
         for part in ("rows", "curves"):
@@ -141,6 +141,7 @@ class Curves:
                 self._losses.append(loss)
                 self._norms.append(before)
                 self._clipped.append(clipped)
+                self._scales.append(after / before if before else 1.0)
             lines.append(f"{self.steps},{loss!r},{before!r},{after!r},{clipped!r}\n")
         if lines:
             head = "" if self.path.exists() else ",".join(COLUMNS) + "\n"
@@ -186,10 +187,20 @@ class Curves:
         row |= {"clipped_elements": sum(self._clipped) / len(self._norms) if clips else 0.0}
         row |= {"norm_before_median": statistics.median(self._norms) if self._norms else None}
         row |= {"norm_before_max": max(self._norms, default=None)}
+        row |= {"scale_median": statistics.median(self._scales) if clips else None, "gain_late": self._gain_late()}
         row |= {"step_seconds": statistics.median(self._chunks), "seconds_training": self._seconds}
         row |= {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count() or 1}
         row |= {"python": platform.python_version(), "platform": platform.platform()}
         return row | {"command": command()} | self.facts
+
+    def _gain_late(self) -> float | None:
+        """Return by how much the mean loss of the last third lies below that of the middle third."""
+        third = len(self._losses) // 3
+        return (
+            statistics.fmean(self._losses[third : 2 * third]) - statistics.fmean(self._losses[2 * third :])
+            if third
+            else None
+        )
 
 
 class Warner:

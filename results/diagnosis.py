@@ -167,8 +167,9 @@ def farther(row: Mapping[str, Any], point: str) -> float | None:
 
 
 def _falling(row: Mapping[str, Any]) -> bool:
-    gain, floor = _number(row, "gain_late"), _number(row, "floor")
-    return gain is not None and floor is not None and gain > FALLING * floor
+    """Say whether the loss fell by `FALLING` of the floor, or of its own level where there is none (own runs)."""
+    gain, level = _number(row, "gain_late"), _number(row, "floor") or _number(row, "metric.training_loss")
+    return gain is not None and level is not None and gain > FALLING * level
 
 
 def _share(row: Mapping[str, Any]) -> str:

@@ -109,7 +109,7 @@ def test_penalties_are_the_judges(framework: str, regulariser: str) -> None:
 def test_the_matrix_is_every_cell_optimizer_clip_and_depth() -> None:
     for framework in INSTALLED:
         checks = certify.checks(framework)
-        assert len(set(checks)) == len(checks) == 150
+        assert len(set(checks)) == len(checks) == 156
         product = {(c.cell, c.activation, c.layers, c.optimizer, c.clip) for c in checks if c.inputs == "vectors"}
         assert len(product) == 5 * 2 * 4 * 3
         assert {(c.cell, c.optimizer) for c in checks if c.inputs == "tokens"} == {

@@ -119,3 +119,10 @@ def test_the_confusion_table_counts_what_was_planted_and_what_was_given(tmp_path
     assert low < 0.75 < high
     assert "3 of 4 planted cases" in page.read_text()
     assert pd.read_csv(tmp_path / "confusion.csv").shape[0] == 3
+
+
+def test_a_run_of_ones_own_is_judged_by_its_own_loss() -> None:
+    own = {"status": "finished", "clip": "norm", "threshold": 1e-6, "clip_fraction": 1.0, "scale_median": 1e-6}
+    falling = own | {"floor": None, "metric.training_loss": 0.5, "gain_late": 0.1, "norm_before_max": 3.0}
+    assert diagnose(falling).label == "over-clipped"
+    assert diagnose(falling | {"gain_late": 0.0}).label == "healthy"

@@ -48,8 +48,8 @@ def test_growth_is_the_planted_rate(rate: float) -> None:
     noise = np.random.default_rng(0).lognormal(0, 0.1, 50)
     found = flow.growth(planted(rate) * noise, 49)
     assert found is not None
-    assert found.low < math.log(rate) < found.high
-    assert found.high - found.low < 0.02
+    assert found.rate == pytest.approx(math.log(rate), abs=0.005)
+    assert found.low < found.rate < found.high < found.low + 0.02
     expected = math.log(0.5) / math.log(rate) if rate < 1 else math.inf
     assert flow.Growth(math.log(rate), 0, 0).half_life == pytest.approx(expected)
 
