@@ -115,7 +115,14 @@ def _profile(ax: Axes, found: pd.DataFrame, before: int, column: str, **look: An
 
 def _heat_maps(parts: list[Part]) -> Figure:
     with panels.style():
-        figure, axes = panels.grid(len(parts), height=2.6)
+        # One plain grid: a colour bar beside the nested ones of `panels.facets` leaves them no room.
+        columns = 2 if len(parts) in {2, 4} else 3
+        rows = -(-len(parts) // columns)
+        figure = Figure(figsize=(panels.WIDTH, 2.6 * rows + 0.2), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for spare in axes[len(parts) :]:
+            spare.remove()
+        axes = axes[: len(parts)]
         grids = [_grid(found) for *_, found in parts]
         top = max(float(np.nanmax(values)) for *_, values in grids)
         low = max(min(float(np.nanmin(values)) for *_, values in grids), top - 8)

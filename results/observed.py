@@ -53,6 +53,8 @@ def reach(rows: pd.DataFrame) -> pd.DataFrame:
 
 def reach_text(table: pd.DataFrame) -> pd.DataFrame:
     """Return `reach` as people read it: shares in percent, intervals in brackets."""
+    if table.empty:
+        return pd.DataFrame(columns=REACH)
     shown = table[REACH].copy()
     for point in POINTS:
         for name, what in (("h", "dL/dh"), ("c", "dL/dc")):
@@ -125,7 +127,7 @@ def _reached(table: pd.DataFrame) -> Iterator[str]:
         said = [f"{row['cell']} {_end(row)}" for _, row in lines.iterrows()]
         with_ = "without clipping" if clip == "none" else f"with clip {clip}"
         yield (
-            f"{setting}: at the end of training, {with_} ({learner}), the gradient keeps 1 % of its norm over this "
+            f"At the end of training on {setting}, {with_} ({learner}), the gradient keeps 1 % of its norm over this "
             f"share of the {lines['steps before'].iloc[0]:.0f} steps before the scored ones: {'; '.join(said)}."
         )
 

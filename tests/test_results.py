@@ -105,7 +105,7 @@ def test_an_older_row_survives_a_failed_rewrite(tmp_path: Path, monkeypatch: pyt
 def test_a_non_finite_figure_never_reaches_a_row(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, [])
     with pytest.raises(ValueError, match="not JSON compliant"):
-        store.write(synthetic.record(loss=math.nan), pd.DataFrame({"step": [1]}), pd.DataFrame({"step": [1]}))
+        store.write(synthetic.record(loss=math.nan), dict.fromkeys(PARTS, pd.DataFrame({"step": [1]})))
     assert store.finished() == set()
 
 
