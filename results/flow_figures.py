@@ -12,8 +12,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from results import flow, panels
-from results.cases import CELL, CELLS, CLIP, LEARNER, SETTING, drawn, ordered
+from results import flow, observed, panels
+from results.cases import CELLS, ordered
 
 Load = Callable[[str], pd.DataFrame]
 """Maps a case's key to its flow; raises OSError where it cannot be read."""
@@ -42,23 +42,13 @@ Part = tuple[str, str, int, pd.DataFrame]
 
 
 def _by_task(rows: pd.DataFrame, load: Load) -> Iterator[tuple[str, list[Part]]]:
-    """Yield each task's parts: of a setting and cell the first clip (none, where it ran) and framework alone."""
-    frame = drawn(rows)
-    if "steps_before" not in frame:
-        return
-    frame = frame[frame["steps_before"].notna() & frame["reach_start"].notna()]
-    for task, whole in frame.groupby("task", sort=False):
-        parts: list[Part] = []
-        for (setting, cell), group in whole.groupby([SETTING, CELL], observed=True):
-            fine = group[group["status"] == "finished"]
-            shown = fine if len(fine) else group
-            first = shown[(shown[CLIP] == shown[CLIP].min()) & (shown[LEARNER] == shown[LEARNER].min())]
-            seen = [_flow(load, row["key"]) for _, row in first.iterrows()]
-            found = pd.concat(seen, ignore_index=True) if seen else pd.DataFrame()
-            if len(found):
-                parts.append((str(setting), str(cell), int(first["steps_before"].iloc[0]), found))
-        if parts:
-            yield str(task), parts
+    """Yield each task's parts, one a setting and cell."""
+    by_task: dict[str, list[Part]] = {}
+    for task, setting, cell, group in observed.shown(rows):
+        found = pd.concat([_flow(load, key) for key in group["key"]], ignore_index=True)
+        if len(found):
+            by_task.setdefault(task, []).append((setting, cell, int(group["steps_before"].iloc[0]), found))
+    yield from by_task.items()
 
 
 def _flow(load: Load, key: str) -> pd.DataFrame:

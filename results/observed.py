@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from results import flow
-from results.cases import GROUP, drawn, joined, labelled, percent
+from results.cases import CELL, CLIP, GROUP, LEARNER, SETTING, drawn, joined, labelled, percent
 from results.diagnosis import LABELS, diagnoses
 from results.record import POINTS
 
@@ -48,6 +48,40 @@ def reach(rows: pd.DataFrame) -> pd.DataFrame:
         halves = [flow.Growth(rate, rate, rate).half_life for rate in group["growth_end"].dropna()]
         line |= {"half life": float(np.median(halves)) if halves else np.nan}
         lines.append(line | {"solved": len(solved), "held": int((far >= HELD).sum())})
+    return pd.DataFrame(lines)
+
+
+def shown(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Yield task, setting, cell and the rows that a figure of the flow shows: the first clip's (none, where it ran).
+
+    They are those of the first framework, whose gradient was measured, diverged ones only where there are no others.
+    """
+    for (task, setting, cell), group in _probed(rows).groupby(["task", SETTING, CELL], observed=True, sort=False):
+        fine = group[group["status"] == "finished"]
+        part = fine if len(fine) else group
+        first = part[(part[CLIP] == part[CLIP].min()) & (part[LEARNER] == part[LEARNER].min())]
+        yield str(task), str(setting), str(cell), first
+
+
+def spectra(rows: pd.DataFrame, load: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """Return the spectra of the recurrent matrices before and after training, means over the seeds of `shown`.
+
+    Columns: setting, cell, gate, seeds, and of layer 0 radius and sigma (largest singular value) at start and end.
+    """
+    lines = []
+    for _, setting, cell, group in shown(rows):
+        try:
+            found = pd.concat([load(key).assign(run=key) for key in group["key"]], ignore_index=True)
+        except OSError:
+            continue
+        found = found[found["layer"] == 0]
+        ends = found.groupby("run")["step"].transform("max")
+        for gate, part in found.groupby("gate", sort=False):
+            line: dict[str, Any] = {"setting": setting, "cell": cell, "gate": gate, "seeds": part["run"].nunique()}
+            for name in ("radius", "sigma"):
+                line |= {f"{name} start": part.loc[part["step"] == 0, name].mean()}
+                line |= {f"{name} end": part.loc[part["step"] == ends[part.index], name].mean()}
+            lines.append(line)
     return pd.DataFrame(lines)
 
 

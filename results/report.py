@@ -194,6 +194,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     metrics, held = tables.task_metrics(rows), certificates.standing(rows)
     torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), times.shares(results.runs)
     far, found = observed.reach(rows), observed.diagnosed(rows)
+    matrices = observed.spectra(rows, results.store.spectra)
     by_task = (
         (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
     )
@@ -209,6 +210,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ("metrics", "Every metric of the tasks (mean over seeds)", metrics, sections(by_task)),
         ("gradients", "Gradients and clipping", norms, table(brief(norms))),
         ("reach", "Reach: how far back the gradient keeps 1 % of its norm", far, table(observed.reach_text(far))),
+        ("spectra", "Spectral radius and largest singular value of the recurrent matrices", matrices, table(matrices)),
         ("diagnoses", "Diagnoses", found, table(observed.counts(rows))),
         ("divergence", "Divergence", torn, table(torn)),
         ("agreement", "Agreement of the frameworks, beside copies of one", gaps, table(gaps)),

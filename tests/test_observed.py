@@ -146,6 +146,16 @@ def test_the_report_draws_the_flow_and_survives_its_absence(tmp_path: Path) -> N
     assert store.flow("rnn0").empty
 
 
+def test_the_spectra_are_told_before_and_after_training(tmp_path: Path) -> None:
+    store = solved_set(tmp_path)
+    table = observed.spectra(store.rows(), store.spectra).set_index(["cell", "gate"])
+    assert len(table) == 1 + 4 + 3
+    assert (table["seeds"] == 3).all()
+    assert (table["radius start"] == 1).all()
+    steps = synthetic.record().steps_done
+    assert table.loc[("lstm", "f"), "sigma end"] == pytest.approx(1.1 + steps / 1e4)
+
+
 def test_the_figures_take_none_where_it_ran_and_leave_copies_out(tmp_path: Path) -> None:
     records = [synthetic.record(key="a"), synthetic.record(key="b", renumbering=1)]
     store = synthetic.write(tmp_path, records)

@@ -121,7 +121,7 @@ def test_the_report_opens_with_the_findings_and_embeds_every_figure(folder: Path
 def test_every_table_is_written_as_csv_and_markdown(folder: Path) -> None:
     made = {path.name for path in (folder / "tables").iterdir()}
     names = {"summary", "accuracy", "metrics", "gradients", "divergence", "agreement", "speed", "speed-ratios"}
-    more = {"step-times", "time-shares", "certificates", "reach", "diagnoses"}
+    more = {"step-times", "time-shares", "certificates", "reach", "spectra", "diagnoses"}
     assert made == {f"{name}.{kind}" for name in names | more for kind in ("csv", "md")}
     back = pd.read_csv(folder / "tables" / "accuracy.csv")
     ladder = back[(back["cell"] == "lstm") & (back["parameters"] == "T=50") & (back["framework"] == "pytorch")]
