@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plugins
+from benchmarks.speed import handwritten
 
 ROOMS = ("tasks", "frameworks", "benchmarks", "results", "farreach")
 ALLOWED = {
@@ -19,7 +20,9 @@ ALLOWED = {
     "results": {"results"},
     "farreach": {"farreach"},
 }
-PACKAGES = {"torch", "tensorflow", "keras", "jax", "flax", "optax"}
+PACKAGES = {"torch", "lightning", "tensorflow", "keras", "jax", "flax", "optax"}
+FOLDER = plugins.ROOT / "benchmarks" / "speed" / "handwritten"
+HANDWRITTEN = {FOLDER / f"{name}.py": framework for name, framework in handwritten.LOOPS.items()}
 HEAVY = PACKAGES | {"pandas", "datasets", "seaborn", "scipy"}
 
 
@@ -52,8 +55,8 @@ def test_a_room_imports_only_what_flows_into_it(room: str) -> None:
 
 
 @pytest.mark.parametrize("room", ["tasks", "benchmarks", "results"])
-def test_no_file_outside_frameworks_imports_a_framework(room: str) -> None:
-    for path in files(room):
+def test_no_file_outside_frameworks_imports_a_framework_but_the_handwritten_loops(room: str) -> None:
+    for path in set(files(room)) - set(HANDWRITTEN):
         named = {name.split(".")[0] for name in imported(path)} & PACKAGES
         assert not named, f"{path} imports {named}"
 
@@ -63,6 +66,15 @@ def test_each_framework_file_imports_its_own_framework_alone() -> None:
         roots = {module.split(".")[0] for module in imported(plugins.ROOT / "frameworks" / f"{name}.py")}
         others = {plugins.package(other) for other in plugins.frameworks() if other != name}
         assert not roots & others - {"numpy"}  # the reference's, in which every framework takes and gives its arrays
+
+
+def test_a_handwritten_loop_imports_one_framework_and_nothing_of_ours() -> None:
+    assert set(HANDWRITTEN) == set(files("benchmarks/speed/handwritten")) - {FOLDER / "__init__.py"}
+    for path, framework in HANDWRITTEN.items():
+        roots = {name.split(".")[0] for name in imported(path)}
+        others = {plugins.package(other) for other in plugins.compared() if other != framework}
+        assert plugins.package(framework) in roots, path
+        assert not roots & {*ROOMS, "tests", "examples", *others}, path
 
 
 def test_the_installable_package_needs_its_framework_alone() -> None:

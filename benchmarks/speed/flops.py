@@ -1,0 +1,48 @@
+"""Model FLOPs: the floating-point operations that one training step asks for, by formula.
+
+Counted are matrix products alone, 2 m n k for [m, k] @ [k, n], a multiplication and an addition each: the convention
+of model FLOPs utilisation (Chowdhery et al. 2022, "PaLM", appendix B). Left out is all that grows with the number
+of elements rather than with products of widths: biases, activations, gates, the loss, the penalty, the norm, the clip
+and the optimizer. For few hidden units that is a good part of a step's work, so that a share of peak is a lower bound.
+"""
+
+from __future__ import annotations
+
+from frameworks.base import Model
+from frameworks.weights import GATES
+
+
+def step_flops(model: Model, batch: int, length: int) -> int:
+    """Return the floating-point operations of one training step, forward and backward, in matrix products.
+
+    With B sequences of T steps, H hidden units, G gates (rnn 1, lstm 4, gru 3), S scored steps and O outputs, and with
+    D inputs to a layer (H above the first layer and above an embedding, else the task's features):
+
+    ==================  ===================  ==============================  ================================
+    product             forward              slope of the weights            slope of what came in
+    ==================  ===================  ==============================  ================================
+    input, x W          2 B T D G H          2 B T D G H                     2 B T D G H, see below
+    recurrent, h U      2 B T H G H          2 B T H G H                     2 B (T - 1) H G H
+    output, h V         2 B S H O            2 B S H O                       2 B S H O
+    ==================  ===================  ==============================  ================================
+
+    The first two rows are for each layer. The slope along a layer's input is asked for where something trained lies
+    below: another layer, or an embedding, but not the task's numbers. The first recurrent product meets h_0 = 0 and is
+    counted, as every framework does it; the slope along h_0 is wanted by nobody. An embedding is a look-up, and its
+    slope a sum of rows: no products. All three recurrent blocks of a gru are whole products, since its reset gate comes
+    after the product (`frameworks.weights`).
+
+    Args:
+        model: the network.
+        batch: B, sequences a step.
+        length: T, time steps of a sequence.
+
+    """
+    gates = GATES[model.cell] * model.hidden
+    total = 3 * 2 * batch * model.scored * model.hidden * model.outputs
+    for layer in range(model.layers):
+        below_is_trained = layer > 0 or model.tokens
+        width = model.hidden if below_is_trained else model.features
+        total += (2 + below_is_trained) * 2 * batch * length * width * gates
+        total += (3 * length - 1) * 2 * batch * model.hidden * gates
+    return total

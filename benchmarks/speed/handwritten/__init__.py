@@ -1,0 +1,20 @@
+"""The training that ours is timed against: what a good user of each framework writes, with nothing of ours in it.
+
+Each file has a class ``Loop``: one recurrent layer, a linear output on its last state, mean squared error, the
+gradient clipped by its global norm, Adam, float32. ``prepare`` compiles and warms up by a first call of ``train``;
+``train`` takes batches as NumPy arrays [steps, batch, ...], does one update a batch and returns with the device idle.
+Initialisation and every default are the framework's own. Where a tool keeps no norms, or no loss of each step, of
+itself, it is not made to: what it then returns is None, or the mean.
+"""
+
+LOOPS = {
+    "loop_pytorch": "pytorch",
+    "loop_tensorflow": "tensorflow",
+    "loop_jax": "jax",
+    "fit_keras": "tensorflow",
+    "trainer_lightning": "pytorch",
+}
+"""The files, and the framework in whose process each runs."""
+
+NEEDS = {"trainer_lightning": ("lightning",)}
+"""Distributions that a file needs beside those of its framework."""

@@ -1,0 +1,69 @@
+"""Keras on TensorFlow: `model.fit`, the clip given to Adam."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Figures = tuple[Array, Array | None]
+"""The mean of the losses, [1], which is what `fit` keeps of itself; no norms."""
+
+LAYERS: dict[str, Any] = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+
+
+def configure(threads: int) -> None:
+    """Set the threads, before TensorFlow starts, and full float32 products."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
+
+
+class Network(keras.Sequential):  # type: ignore[misc]
+    """One recurrent layer and a linear output on its last state."""
+
+    def __init__(self, cell: str, features: int, hidden: int, outputs: int) -> None:
+        super().__init__([keras.Input((None, features)), LAYERS[cell](hidden), keras.layers.Dense(outputs)])
+
+
+class Loop:
+    """A network in training."""
+
+    def __init__(
+        self,
+        *,
+        cell: str,
+        features: int,
+        hidden: int,
+        outputs: int,
+        learning_rate: float,
+        threshold: float,
+        device: str,
+        threads: int,
+        seed: int = 0,
+    ) -> None:
+        configure(threads)
+        keras.utils.set_random_seed(seed)
+        self.device = {"cpu": "/CPU:0", "cuda": "/GPU:0"}[device]
+        with tf.device(self.device):
+            self.network = Network(cell, features, hidden, outputs)
+            self.optimizer = keras.optimizers.Adam(learning_rate, global_clipnorm=threshold)
+            self.network.compile(optimizer=self.optimizer, loss="mse", jit_compile="auto")
+
+    def prepare(self, inputs: Array, targets: Array) -> float:
+        """Compile and warm up by training on these batches; return the seconds it took."""
+        start = time.perf_counter()
+        self.train(inputs, targets)
+        return time.perf_counter() - start
+
+    def train(self, inputs: Array, targets: Array) -> Figures:
+        """Do one update a batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
+        with tf.device(self.device):
+            batches = tf.data.Dataset.from_tensor_slices((inputs, targets))
+            history = self.network.fit(batches, verbose=0, shuffle=False)
+        return np.array(history.history["loss"], np.float32), None

@@ -1,0 +1,171 @@
+"""What this machine can do at best: products of matrices and copies of arrays, measured; its facts beside them.
+
+``python -m benchmarks.speed.machine`` measures with the threads that NumPy's environment sets, and prints JSON. A run
+calls `measure`, which starts that as a process of its own: OpenBLAS reads its threads once, when it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import environment
+from benchmarks.live import NUMPY_THREADS
+from benchmarks.plugins import ROOT
+
+SQUARES = (500, 1_000, 2_000)
+"""Sides n of the square products [n, n] @ [n, n] whose best rate is the peak."""
+
+STEPS = {"rnn": (32, 64, 64), "lstm": (32, 64, 256), "gru": (32, 64, 192)}
+"""m, k, n of one recurrent product [m, k] @ [k, n] at the default sizes: what products that small reach."""
+
+DTYPES = ("float32", "float64")
+BUDGET = 0.25
+"""Seconds of repeats for each product and for the copy; a slow one is still run `FEWEST` times."""
+
+FEWEST = 3
+WARM_UP = 0.3
+"""Seconds of products before the first measurement, in which the clock of an idle core rises."""
+
+SMALLEST_COPY = 256 * 2**20
+CACHES = 4
+"""A copied array holds this many times the last cache, and `SMALLEST_COPY` bytes at the least."""
+
+MEMORY_SHARE = 8
+"""And at most this part of the memory: there are two of them."""
+
+CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+class MachineError(RuntimeError):
+    """A measurement that gave nothing; the message is one line."""
+
+
+def measure(threads: int, *, device_gflops: dict[str, float] | None = None) -> dict[str, Any]:
+    """Measure the host in a process of its own, seconds long; nothing else should run meanwhile.
+
+    ``gflops``: for float32 and float64 the best rate of a square product in 10^9 floating-point operations a second,
+    2 n³ of them a product, and ``at`` which n. ``products``: the rate at every size, the recurrent ones of `STEPS`
+    among them. ``copy_gb_per_s``: 10^9 bytes a second, the bytes read and the bytes written both counted (twice the
+    array), over arrays far larger than the caches. Every rate is that of the fastest repeat: what disturbs a
+    measurement only makes it slower. The facts name neither the host nor a path.
+
+    Args:
+        threads: what NumPy's OpenBLAS gets, and how many threads copy.
+        device_gflops: peak of an accelerator by dtype, 10^9 operations a second, kept as it is given: from a
+            measurement elsewhere or its data sheet.
+
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.speed.machine"],
+        cwd=ROOT,
+        env=os.environ | dict.fromkeys(NUMPY_THREADS, str(threads)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip() or "no message").splitlines()[-1]
+        message = f"the machine could not be measured: {reason}"
+        raise MachineError(message)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found | {"device_gflops": device_gflops}
+
+
+def here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
+    """Measure within this process, whose NumPy must have been given its threads before it was imported."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    random = np.random.default_rng(0)
+    _measured(random, (500, 500, 500), "float32", WARM_UP if budget else 0)
+    sizes = [(n, n, n) for n in SQUARES] + list(STEPS.values())
+    products = [_measured(random, size, dtype, budget) for dtype in DTYPES for size in sizes]
+    squares = [one for one in products if one["m"] == one["k"] == one["n"]]
+    best = {
+        dtype: max((one for one in squares if one["dtype"] == dtype), key=lambda one: float(one["gflops"]))
+        for dtype in DTYPES
+    }
+    size = min(max(SMALLEST_COPY, CACHES * (last_cache() or 0)), memory // MEMORY_SHARE)
+    return {
+        "threads": threads,
+        "gflops": {dtype: one["gflops"] for dtype, one in best.items()},
+        "at": {dtype: one["n"] for dtype, one in best.items()},
+        "products": products,
+        "copy_gb_per_s": copy_rate(size, threads, budget=budget),
+        "copied_bytes": size,
+        "processor": environment.processor(),
+        "cores": os.cpu_count() or 1,
+        "memory_bytes": memory,
+        "last_cache_bytes": last_cache(),
+        "numpy": np.__version__,
+        "blas": blas(),
+    }
+
+
+def copy_rate(size: int, threads: int, *, budget: float = BUDGET) -> float:
+    """Return the best rate of a copy of `size` bytes in 10^9 bytes a second, reads and writes both counted.
+
+    What a write first reads into the cache, where the processor does that, is not counted.
+    """
+    source, target = (
+        np.full(size // 8, value) for value in (1.0, 0.0)
+    )  # full touches every page before the clock runs
+    parts = list(zip(np.array_split(source, threads), np.array_split(target, threads), strict=True))
+    with ThreadPoolExecutor(threads) as pool:
+
+        def copy() -> None:
+            for one in [pool.submit(np.copyto, into, out_of) for out_of, into in parts]:
+                one.result()
+
+        return _rate(copy, 2e-9 * source.nbytes, budget)
+
+
+def last_cache() -> int | None:
+    """Return the bytes of the largest cache that the first core sees, or None where the system does not say."""
+    sizes = []
+    for path in CACHE.glob("index*/size"):
+        text = path.read_text().strip()
+        digits, unit = text.rstrip("KMG"), text[-1:]
+        if digits.isdigit():
+            sizes.append(int(digits) * UNITS.get(unit, 1))
+    return max(sizes, default=None)
+
+
+def blas() -> str:
+    """Return the name and version of the library that multiplies NumPy's matrices."""
+    built: Any = np.show_config(mode="dicts")
+    library = (built or {}).get("Build Dependencies", {}).get("blas", {})
+    return f"{library.get('name', 'unknown')} {library.get('version', '')}".strip()
+
+
+def _measured(random: np.random.Generator, size: tuple[int, int, int], dtype: str, budget: float) -> dict[str, Any]:
+    """Return the rate of one product [m, k] @ [k, n] in 10^9 operations a second, NumPy's call included."""
+    m, k, n = size
+    left, right, out = (np.asarray(random.random(shape), dtype) for shape in ((m, k), (k, n), (m, n)))
+    gflops = _rate(lambda: np.matmul(left, right, out=out), 2e-9 * m * k * n, budget)
+    return {"dtype": dtype, "m": m, "k": k, "n": n, "gflops": gflops}
+
+
+def _rate(do: Callable[[], object], amount: float, budget: float) -> float:
+    """Return `amount` over the shortest time that `do` took, once warm, within the budget of seconds."""
+    do()
+    best, count, end = float("inf"), 0, time.perf_counter() + budget
+    while count < FEWEST or time.perf_counter() < end:
+        start = time.perf_counter()
+        do()
+        best = min(best, time.perf_counter() - start)
+        count += 1
+    return amount / best
+
+
+if __name__ == "__main__":
+    print(json.dumps(here(int(os.environ[NUMPY_THREADS[0]]))))  # noqa: T201 - the process that started this one reads it
