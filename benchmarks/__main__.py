@@ -1,4 +1,4 @@
-"""The command line: ``python -m benchmarks list | run | report | advise | certify | semantics | calibrate``.
+"""The command line: ``python -m benchmarks list | run | report | speed | advise | certify | semantics | calibrate``.
 
 What is imported here is imported by ``--help`` too, so pandas, pydantic and the rest wait for
 the command that needs them.
@@ -84,10 +84,46 @@ def run(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result set.")]) -> None:
     """Write the tables, the figures and the report of a result set."""
-    if not (folder / "rows").is_dir():
+    if not any((folder / part).is_dir() for part in ("rows", "timings", "check")):
         message = f"no results in {folder}"
         raise plugins.UsageError(message)
     _report(folder)
+
+
+@app.command()
+def speed(  # noqa: PLR0913 - typer reads the options from the arguments
+    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")] = "speed",
+    *,
+    only: Only = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of every framework.")] = 1,
+    handwritten: Annotated[bool, typer.Option(help="Time each framework against hand-written loops instead.")] = False,
+    check: Annotated[int, typer.Option(min=0, help="Time identical code against itself so many times instead.")] = 0,
+    width: Annotated[float, typer.Option(help="Half of a 95 % interval, as a share of the ratio.")] = 0.01,
+    limit: Annotated[float, typer.Option(help="Seconds that the rounds of one step may take.")] = 120.0,
+    energy: Annotated[bool, typer.Option(help="Estimate joules a step too (needs codecarbon).")] = False,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or results/runs/check.")] = None,
+) -> None:
+    """Time frameworks against each other in alternating blocks; path=auto in --only is the default."""
+    from benchmarks.speed import command, run
+
+    plan = run.Plan(width=width, limit=limit, energy=energy)
+    name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
+    folder = out or plugins.ROOT / "results" / "runs" / name
+    if check:
+        jobs = command.check_jobs(check, only or [], plan, folder=folder, threads=threads)
+    else:
+        found = command.chosen(suite, only or [], device=device, threads=threads, handwritten=handwritten)
+        jobs = command.timing_jobs(found, plan, folder)
+    _writable(folder)
+    with _interruptible():
+        command.measure_machine(folder, threads)
+        failed = command.work(jobs, folder, _command(), console)
+    if any(job.path.exists() for job in jobs):
+        _report(folder)
+    for line in failed:
+        console.print(f"[red]failed[/red] {escape(line)}")
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
@@ -271,9 +307,14 @@ def _facts(suite: str, jobs: int | None, threads: int) -> dict[str, Any]:
     """Return what every record says of this run."""
     return {
         "suite": suite,
-        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "command": _command(),
         "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
     }
+
+
+def _command() -> str:
+    """Return the command that was given, as people type it."""
+    return shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
 
 
 @contextmanager
@@ -348,18 +389,28 @@ def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
 
 def _report(folder: Path) -> None:
     """Write the report and print its findings, its compact table and the paths."""
-    from results import findings, report, terminal
+    from results import findings, report, terminal, timing_report
     from results.store import StoreError
 
+    written: list[Path] = []
+    said: list[str] = []
+    table = None
     try:
-        written = report.write(folder)
-        results = report.read(folder)
+        if (folder / "rows").is_dir():
+            written += report.write(folder)
+            results = report.read(folder)
+            said += [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]
+            table = terminal.summary(results.rows)
+        if timing_report.there(folder):
+            written += timing_report.write(folder)
+            said += timing_report.sentences(*timing_report.read(folder))
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     console.print()
-    for sentence in [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]:
+    for sentence in said:
         console.print(f"- {sentence}", markup=False)
-    console.print(terminal.summary(results.rows))
+    if table:
+        console.print(table)
     for parent in dict.fromkeys(path.parent for path in written):
         names = [path.name for path in written if path.parent == parent]
         console.print(f"wrote {parent}/: {names[0] if len(names) == 1 else f'{len(names)} files'}")

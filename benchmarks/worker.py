@@ -5,8 +5,9 @@ line from standard input and answers with JSON lines on what was its standard ou
 it keeps to itself: whatever a library prints goes to standard error.
 
     {"do": "run", "case": ...}      -> {"progress": steps} ..., {"outcome": ...}
-    {"do": "load", "case": ...}     -> {"loaded": seconds to compile}
-    {"do": "steps"}                 -> {"seconds": per step}
+    {"do": "load", "slot": name, "case": ..., "count": steps, ...} -> {"loaded": seconds to compile, "kernel": ...}
+    {"do": "steps", "slot": name}   -> {"wall": seconds, "cpu": seconds}, of one chunk of what was loaded there
+    {"do": "memory", "slot": name}  -> {"peak_bytes": ..., "resident_bytes": ..., "peak_kind": ...} of one chunk
     {"do": "certify", "check": ...} -> {"result": differences}
     {"do": "horizon", "cell": ...}  -> {"result": steps}
     {"do": "semantics", ...}        -> {"result": rows}
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import itertools
 import json
 import os
 import signal
@@ -28,9 +28,9 @@ from typing import Any
 
 from benchmarks import certify, semantics
 from benchmarks.case import Case
-from benchmarks.training import build, evaluation_shape, train
-from frameworks.base import Learner, UnsupportedError
-from tasks.base import Batch
+from benchmarks.speed import timed
+from benchmarks.training import train
+from frameworks.base import UnsupportedError
 
 
 class Session:
@@ -38,8 +38,7 @@ class Session:
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self.send = send
-        self.framework: Learner | None = None
-        self.chunk: list[Batch] = []
+        self.loaded: dict[str, timed.Timed] = {}
 
     def run(self, request: dict[str, Any]) -> None:
         """Train one case."""
@@ -47,21 +46,26 @@ class Session:
         self.send({"outcome": dataclasses.asdict(outcome)})
 
     def load(self, request: dict[str, Any]) -> None:
-        """Make one case ready to be timed, `count` steps a call."""
+        """Make one way to train a case ready to be timed, `count` steps a call."""
         case = Case.from_json(request["case"])
-        task = case.load()
-        self.framework = build(case)
-        self.chunk = list(itertools.islice(task.batches(case.seed, case.batch), request["count"]))
-        self.send({"loaded": self.framework.prepare(self.chunk, evaluation_shape(self.chunk[0]))})
+        loop, slowed = request.get("loop", ""), request.get("slowed", 0.0)
+        made = timed.load(case, count=request["count"], loop=loop, slowed=slowed)
+        self.loaded[request["slot"]] = made
+        self.send({"loaded": made.compile_seconds, "kernel": made.kernel})
 
     def steps(self, request: dict[str, Any]) -> None:
-        """Time one chunk of the loaded case, from idle device to idle device."""
-        del request
-        if self.framework is None:
-            message = "no case is loaded"
+        """Time one chunk of what was loaded, from idle device to idle device."""
+        self.send(timed.clock(self._loaded(request).chunk))
+
+    def memory(self, request: dict[str, Any]) -> None:
+        """Measure the peak memory of this process over one chunk."""
+        self.send(timed.memory(self._loaded(request).chunk))
+
+    def _loaded(self, request: dict[str, Any]) -> timed.Timed:
+        if request["slot"] not in self.loaded:
+            message = f"nothing is loaded as {request['slot']}"
             raise RuntimeError(message)
-        trace = self.framework.train(self.chunk)
-        self.send({"seconds": trace.seconds / len(self.chunk)})
+        return self.loaded[request["slot"]]
 
     def certify(self, request: dict[str, Any]) -> None:
         """Hold the framework against the judge in one check."""
@@ -97,6 +101,7 @@ def main(framework: str, device: str, threads: str) -> None:
         "run": session.run,
         "load": session.load,
         "steps": session.steps,
+        "memory": session.memory,
         "certify": session.certify,
         "horizon": session.horizon,
         "semantics": session.semantics,

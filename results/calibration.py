@@ -43,7 +43,8 @@ class Calibration:
     def sentence(self) -> str:
         """Say how often the rules were right."""
         low, high = self.interval
-        share = f"{self.right / self.cases:.1%}, 95 % interval {low:.1%} to {high:.1%}".replace("%", " %")
+        right, lowest, highest = (f"{100 * share:.1f} %" for share in (self.right / self.cases, low, high))
+        share = f"{right}, 95 % interval {lowest} to {highest}"
         return f"{self.right} of {self.cases} planted cases got the diagnosis that was planted ({share})."
 
 
@@ -59,7 +60,8 @@ def calibrated(store: Store) -> Calibration:
     confusion = confusion.loc[confusion.sum(axis=1) > 0].rename(index=str, columns=str).reset_index()
     wrong = found["label"].to_numpy() != rows["key"].map(planted).to_numpy()
     case = [
-        f"{row['task']} {row['cell']} {row['activation']} radius {row['radius']:g}, {row['clip']}, seed {row['seed']}"
+        f"{row['task']} {row['cell']} {row['activation']} radius {row['radius']:g}, {row['clip']}, "
+        f"{row['optimizer']} {row['learning_rate']:g}, seed {row['seed']}"
         for _, row in rows[wrong].iterrows()
     ]
     errors = pd.DataFrame(

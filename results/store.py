@@ -53,8 +53,7 @@ class Store:
         """Keep one finished case: the `PARTS` first, its row last, each file whole or not at all."""
         for part in PARTS:
             _atomically(self.folder / part / f"{record.key}.parquet", functools.partial(_parquet, parts[part]))
-        text = json.dumps(record.row(), indent=1, allow_nan=False) + "\n"
-        _atomically(self.folder / "rows" / f"{record.key}.json", lambda path: path.write_text(text))
+        write_json(self.folder / "rows" / f"{record.key}.json", record.row())
 
     def rows(self) -> pd.DataFrame:
         """Return all rows, one a case, sorted by key; raise `StoreError` where there are none."""
@@ -109,6 +108,13 @@ def writable(folder: Path) -> None:
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror}"
         raise StoreError(message) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all; its folder is made where it is missing."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _atomically(path, lambda part: part.write_text(text))
 
 
 COLUMNS = {field.name for field in dataclasses.fields(Record) if field.default is dataclasses.MISSING} - {"metrics"}

@@ -1,0 +1,145 @@
+"""What ``python -m benchmarks speed`` does: time groups of contenders, or check the method, into a result set."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich import progress
+from rich.console import Console
+
+from benchmarks import environment, plugins
+from benchmarks import suite as suites
+from benchmarks.speed import check, machine, pairs, run
+from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
+from benchmarks.speed.handwritten import LOOPS, NEEDS
+from frameworks.base import Device
+from results import check as checked
+from results import store, timings
+
+Heard = Callable[[float], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One file to be made: what it says, how it is measured and where it goes."""
+
+    label: str
+    path: Path
+    measure: Callable[[Path, Heard], dict[str, Any]]
+
+
+def chosen(suite: str, only: list[str], *, device: Device, threads: int, handwritten: bool) -> list[Group]:
+    """Return the groups of a suite that --only leaves; ``path=...`` chooses the path, `AUTO` where it is not there.
+
+    Raises `UsageError` where nothing is left, or where a group has nobody to be timed.
+    """
+    paths = [text.partition("=")[2] for text in only if text.startswith("path=")]
+    if len(paths) > 1:
+        message = f"speed takes one path, or {AUTO}, not {' and '.join(paths)}"
+        raise plugins.UsageError(message)
+    installed = [name for name in plugins.compared() if plugins.version(name)]
+    frameworks = suites.named(only) or installed
+    for name in frameworks:
+        plugins.require(name)
+    cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
+    cases = suites.narrow(cases, [text for text in only if not text.startswith("path=")], suite)
+    found = groups(cases, paths[0] if paths else AUTO)
+    if handwritten:
+        there = {name: runs_in for name, runs_in in LOOPS.items() if all(map(plugins.installed, NEEDS.get(name, ())))}
+        found = [part for group in found for part in against_loops(group, there)]
+    if not found:
+        message = f"suite {suite} has no step that anybody can run with {' and '.join(only)}"
+        raise plugins.UsageError(message)
+    return found
+
+
+def timing_jobs(found: list[Group], plan: run.Plan, folder: Path) -> list[Job]:
+    """Return a job for each group."""
+    return [
+        Job(
+            group.label(),
+            folder / timings.FOLDER / f"{run.key(group, plan)}.json",
+            functools.partial(run.measure, group, plan),
+        )
+        for group in found
+    ]
+
+
+def check_jobs(trials: int, only: list[str], plan: run.Plan, *, folder: Path, threads: int) -> list[Job]:
+    """Return a job for each launch of a check."""
+    wrong = [text for text in only if not text.startswith("framework=")]
+    if wrong:
+        message = f"a check is narrowed by framework alone, not by {' and '.join(wrong)}"
+        raise plugins.UsageError(message)
+    frameworks = suites.named(only) or [name for name in plugins.compared() if plugins.version(name)]
+    return [
+        Job(
+            f"check, launch {launch.number}: {launch.case.framework} {launch.case.cell}",
+            folder / checked.FOLDER / f"{launch.name}.json",
+            functools.partial(check.measure, launch, plan),
+        )
+        for launch in check.launches(frameworks, trials, threads)
+    ]
+
+
+def measure_machine(folder: Path, threads: int) -> None:
+    """Measure what the machine can do at best, where that has not been done for these threads."""
+    path = folder / timings.MACHINE
+    if not path.exists() or json.loads(path.read_text()).get("threads") != threads:
+        store.write_json(path, machine.measure(threads))
+
+
+def work(jobs: list[Job], folder: Path, command: str, console: Console) -> list[str]:
+    """Do the jobs whose files are missing, one at a time; return a line for each that failed."""
+    missing = [job for job in jobs if not job.path.exists()]
+    console.print(f"{len(jobs)} timings, {len(jobs) - len(missing)} already done, {len(missing)} to do")
+    facts = environment.facts() | {"command": command}
+    failed = []
+    with _shown(missing, console) as (heard, ended):
+        for job in missing:
+            started = environment.now()
+            try:
+                found = job.measure(folder / "logs", functools.partial(heard, job))
+            except pairs.ContenderFailedError as error:
+                failed.append(f"{job.label}: {error}")
+                found = {}
+            failed += [f"{job.label}: {one['contender']}: {one['reason']}" for one in found.get("failed", [])]
+            if found.get("contenders") or found.get("trials"):
+                store.write_json(job.path, found | {"facts": facts | {"started": started}})
+            ended(job)
+    return failed
+
+
+@contextmanager
+def _shown(jobs: list[Job], console: Console) -> Iterator[tuple[Callable[[Job, float], None], Callable[[Job], None]]]:
+    """Show one progress bar, without a terminal a line for each job that ends; yield who hears shares and ends."""
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn("{task.percentage:3.0f} %, time left"),
+        progress.TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        speed_estimate_period=600,
+    )
+    done = 0
+    with bar:
+        line = bar.add_task("starting", total=len(jobs))
+
+        def heard(job: Job, share: float) -> None:
+            bar.update(line, completed=done + share, description=job.label)
+
+        def ended(job: Job) -> None:
+            nonlocal done
+            done += 1
+            bar.update(line, completed=done, description=job.label)
+            if not console.is_terminal:
+                console.print(f"[{done}/{len(jobs)}] {job.label}", markup=False)
+
+        yield heard, ended

@@ -1,0 +1,112 @@
+"""Who is timed against whom: the ways to run one training step, grouped by the step that they share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks import plugins
+from benchmarks.case import Case
+
+AUTO = "auto"
+"""The path that a short calibration finds to be the fastest; in `speed` alone."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One way to run a training step.
+
+    Attributes:
+        case: whose step it is; its path is `AUTO` nowhere, but see `Group.auto`.
+        loop: a file of ``handwritten/`` that runs it, or "" for our own step.
+        copy: tells two processes of one framework apart; 0, or 1 where a framework is timed against itself.
+        slowed: the share by which it is made slower, where a check of the method plants that.
+
+    """
+
+    case: Case
+    loop: str = ""
+    copy: int = 0
+    slowed: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The framework with its path, or the hand-written loop."""
+        name = self.loop or f"{self.case.framework} ({self.case.path})"
+        return name + (f" slowed by {self.slowed:.0%}" if self.slowed else " again" if self.copy else "")
+
+    @property
+    def process(self) -> tuple[str, int]:
+        """What tells its live process from others: a loop runs in the process of its framework."""
+        return self.case.framework, self.copy
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The contenders of one training step.
+
+    Attributes:
+        contenders: those to be timed; of a framework in `auto`, its candidates.
+        auto: the frameworks of which the fastest path alone is kept.
+
+    """
+
+    contenders: tuple[Contender, ...]
+    auto: frozenset[str] = frozenset()
+
+    @property
+    def step(self) -> dict[str, Any]:
+        """The fields of the case that all contenders share."""
+        fields = self.contenders[0].case.to_json()
+        return {name: value for name, value in fields.items() if name not in {"framework", "path"}}
+
+    def label(self) -> str:
+        """Return a line for people."""
+        step = self.step
+        parameters = " ".join(f"{name}={value}" for name, value in step["parameters"].items())
+        size = f"{step['hidden']} hidden units, batch {step['batch']}, {step['device']}, {step['threads']} thread(s)"
+        return f"{step['task']} {parameters} {step['cell']}, {size}"
+
+
+def groups(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
+    """Group a suite's cases by their step, each framework on `path`: `AUTO`, or one that it offers.
+
+    Raises `UsageError` where no framework offers the path. Seeds, step counts and thresholds do not change the
+    time of a step, so the first case of a step stands for it.
+    """
+    found: dict[str, dict[str, Case]] = {}
+    for case in cases:
+        apart = {"framework": "", "path": "", "seed": 0, "renumbering": 0, "steps": 0, "threshold": None}
+        found.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
+    offered = {one for by in found.values() for case in by.values() for one in _paths(case)}
+    if path != AUTO:
+        plugins.known("path", path, [AUTO, *sorted(offered)])
+    made = []
+    for by in found.values():
+        ways = {name: _paths(case) if path == AUTO else [path] for name, case in by.items()}
+        contenders = tuple(
+            Contender(dataclasses.replace(case, path=way))
+            for name, case in by.items()
+            for way in ways[name]
+            if way in _paths(case)
+        )
+        several = frozenset(name for name in by if len(ways[name]) > 1)
+        if contenders:
+            made.append(Group(contenders, several))
+    return made
+
+
+def against_loops(group: Group, loops: dict[str, str]) -> list[Group]:
+    """Return a group a framework: its own step beside the loops that are written in it."""
+    made = []
+    for framework in dict.fromkeys(contender.case.framework for contender in group.contenders):
+        ours = tuple(contender for contender in group.contenders if contender.case.framework == framework)
+        written = tuple(Contender(ours[0].case, loop) for loop, runs_in in loops.items() if runs_in == framework)
+        if written:
+            made.append(Group(ours + written, group.auto & {framework}))
+    return made
+
+
+def _paths(case: Case) -> list[str]:
+    return list(plugins.paths(case.framework, case.device, case.cell))

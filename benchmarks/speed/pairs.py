@@ -1,0 +1,191 @@
+"""Alternating blocks: every contender once a round, in an order drawn anew for each round.
+
+A pilot, thrown away afterwards, tells how many rounds the width that is asked for takes; that number then stands.
+Stopping when the interval looks narrow enough would double the false alarms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from benchmarks.live import CaseFailedError, Live, StartError
+from benchmarks.plugins import UsageError
+from benchmarks.speed.contenders import Contender
+from results import intervals
+
+BLOCK_SECONDS = 0.2
+"""What a block takes at least, so that its ends, where caches are cold, weigh little."""
+
+LONGEST_CHUNK = 100
+"""Steps between two waits for the device: what a suite's chunk has."""
+
+FEWEST_ROUNDS = 30
+PILOT_ROUNDS = 15
+TRIAL_STEPS = 4
+
+
+class ContenderFailedError(Exception):
+    """A contender that cannot be timed; the message is one line."""
+
+    def __init__(self, contender: Contender, reason: str) -> None:
+        super().__init__(f"{contender.name}: {reason}")
+        self.contender, self.reason = contender, reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """What the rounds gave; arrays are [rounds, contenders].
+
+    Attributes:
+        seconds: wall seconds a step.
+        cpu: processor seconds over wall seconds of each block, all threads together.
+        waiting: processor time that the waiting processes took during the blocks, over the blocks' wall time.
+        clock_step: seconds by which the clock of the day moved against the monotonic one, by which blocks are timed.
+
+    """
+
+    seconds: NDArray[np.float64]
+    cpu: NDArray[np.float64]
+    waiting: float
+    clock_step: float
+
+
+class Runner:
+    """A contender in its live process; each method raises `ContenderFailedError` where it fails."""
+
+    def __init__(self, contender: Contender, live: Live) -> None:
+        self.contender, self.live = contender, live
+        self.steps = TRIAL_STEPS
+        self.compile_seconds = 0.0
+        self.kernel = ""
+
+    def load(self, steps: int) -> None:
+        """Make chunks of so many steps ready."""
+        one, self.steps = self.contender, steps
+        case = one.case.to_json()
+        answer = self.ask("load", case=case, count=steps, loop=one.loop, slowed=one.slowed)
+        self.compile_seconds, self.kernel = answer["loaded"], answer["kernel"]
+
+    def calibrate(self, block_seconds: float) -> float:
+        """Load chunks that fill a block; return the seconds a step of the second of two blocks."""
+        self.load(TRIAL_STEPS)
+        self.block()
+        seconds, _ = self.block()
+        steps = min(LONGEST_CHUNK, max(1, round(block_seconds / seconds)))
+        if steps != TRIAL_STEPS:
+            self.load(steps)
+        self.block()
+        return self.block()[0]
+
+    def block(self) -> tuple[float, float]:
+        """Run one chunk; return its wall seconds a step, and its processor over its wall seconds."""
+        began = time.perf_counter()
+        answer = self.ask("steps")
+        elapsed = time.perf_counter() - began
+        wall, cpu = answer["wall"], answer["cpu"]
+        if not 0 < wall <= 1.01 * elapsed:
+            reason = f"its clock says {wall} s for a block that ended within {elapsed} s"
+            raise ContenderFailedError(self.contender, reason)
+        return wall / self.steps, cpu / wall
+
+    def ask(self, do: str, **more: Any) -> dict[str, Any]:
+        """Send the live process a request that names this contender."""
+        try:
+            return self.live.ask({"do": do, "slot": self.contender.name, **more})
+        except (CaseFailedError, StartError) as error:
+            raise ContenderFailedError(self.contender, str(error)) from error
+
+
+@contextmanager
+def started(contenders: Sequence[Contender], log: Path) -> Iterator[list[Runner]]:
+    """Give each contender its live process, started when it is first asked and ended with the block."""
+    lives: dict[tuple[str, int], Live] = {}
+    for one in contenders:
+        case = one.case
+        if one.process not in lives:
+            lives[one.process] = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
+    try:
+        yield [Runner(one, lives[one.process]) for one in contenders]
+    finally:
+        for live in lives.values():
+            live.stop()
+
+
+def needed(pilot: Series, width: float) -> int:
+    """Return the rounds after which every pair's 95 % interval should lie within 1 +- width of its ratio."""
+    rounds = FEWEST_ROUNDS
+    for a, b in itertools.combinations(range(pilot.seconds.shape[1]), 2):
+        _, low, high = intervals.ratio(pilot.seconds[:, a], pilot.seconds[:, b])
+        half = math.log(high / low) / 2
+        rounds = max(rounds, math.ceil(len(pilot.seconds) * (half / math.log1p(width)) ** 2))
+    return rounds
+
+
+def affordable(rounds: int, pilot: Series, runners: Sequence[Runner], limit: float) -> int:
+    """Return how many of the rounds fit into `limit` seconds; raise `UsageError` where not one does."""
+    once = float(sum(np.median(pilot.seconds[:, at]) * runner.steps for at, runner in enumerate(runners)))
+    fits = int(limit / once)
+    if fits < 1:
+        message = f"--limit {limit:g} s is too short for one round of blocks, which takes {once:.2g} s"
+        raise UsageError(message)
+    return min(rounds, fits)
+
+
+def measure(
+    runners: Sequence[Runner], rounds: int, random: np.random.Generator, heard: Callable[[], None] = lambda: None
+) -> Series:
+    """Run the rounds, each contender once in each, in random order."""
+    seconds = np.empty((rounds, len(runners)))
+    cpu = np.empty_like(seconds)
+    idle = _Idle(runners)
+    day, steady = time.time(), time.monotonic()
+    for at in range(rounds):
+        for which in random.permutation(len(runners)):
+            with idle.during(runners[which]):
+                seconds[at, which], cpu[at, which] = runners[which].block()
+        heard()
+    clock_step = (time.time() - day) - (time.monotonic() - steady)
+    return Series(seconds, cpu, idle.share(), clock_step)
+
+
+class _Idle:
+    """Watches what the waiting processes do: a thread that spins would slow the one that is timed."""
+
+    def __init__(self, runners: Sequence[Runner]) -> None:
+        lives = {runner.live.process.pid for runner in runners if runner.live.process}
+        self.processes = {pid: psutil.Process(pid) for pid in lives}
+        self.spent = self.wall = 0.0
+
+    def during(self, runner: Runner) -> _Idle:
+        """Watch every process but the runner's."""
+        running = runner.live.process.pid if runner.live.process else None
+        self.watched = [process for pid, process in self.processes.items() if pid != running]
+        return self
+
+    def __enter__(self) -> None:
+        self.before, self.began = self._cpu(), time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.spent += self._cpu() - self.before
+        self.wall += time.perf_counter() - self.began
+
+    def share(self) -> float:
+        """Return the processor time of the waiting processes over the wall time."""
+        return self.spent / self.wall if self.wall else 0.0
+
+    def _cpu(self) -> float:
+        try:
+            return sum(sum(process.cpu_times()[:2]) for process in self.watched)
+        except psutil.NoSuchProcess:  # the block that runs finds out and says so
+            return 0.0

@@ -1,0 +1,152 @@
+"""Groups of contenders into timing files, one a group; what is there already is not timed again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import plugins
+from benchmarks.case import NUMERICS
+from benchmarks.speed import pairs
+from benchmarks.speed.contenders import Contender, Group
+from benchmarks.speed.flops import step_flops
+from results import timings
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How to time: what width is wanted, and what may be spent.
+
+    Attributes:
+        width: half of the interval that every pair should have, as a share of its ratio.
+        limit: seconds that the rounds of one group may take.
+        block_seconds: what a block takes at least.
+        rounds: a number of rounds that stands, whatever a pilot would say.
+        energy: whether the energy of a step is estimated afterwards.
+
+    """
+
+    width: float = 0.01
+    limit: float = 120.0
+    block_seconds: float = pairs.BLOCK_SECONDS
+    rounds: int | None = None
+    energy: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no plan."""
+        for name in ("width", "limit", "block_seconds"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                message = f"--{name} must be a positive finite number, not {value}"
+                raise plugins.UsageError(message)
+
+
+def key(group: Group, plan: Plan) -> str:
+    """Return the name of the group's file: a hash of everything that can change what it holds."""
+    facts = {
+        "contenders": [(one.name, one.case.to_json(), plugins.version(one.case.framework)) for one in group.contenders],
+        "auto": sorted(group.auto),
+        "plan": dataclasses.asdict(plan),
+        "numerics": NUMERICS,
+        "schema": timings.SCHEMA,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def measure(group: Group, plan: Plan, log: Path, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
+    """Time one group and return what its file holds; `heard` is told the share of the rounds that is done.
+
+    A contender that fails is named in ``failed``, and the others start over without it.
+    """
+    contenders, failed = list(group.contenders), []
+    found: dict[str, Any] = {"contenders": []}
+    while contenders:
+        try:
+            kept, tried = fastest(contenders, group.auto, plan, log)
+            with pairs.started(kept, log) as runners:
+                found = _timed(runners, plan, int(key(group, plan), 16), heard)
+            for line in found["contenders"]:
+                line["tried"] = tried.get(line["framework"], [])
+            break
+        except pairs.ContenderFailedError as error:
+            failed.append({"contender": error.contender.name, "reason": error.reason})
+            contenders.remove(error.contender)
+    return {
+        "key": key(group, plan),
+        "schema": timings.SCHEMA,
+        "numerics": NUMERICS,
+        "step": group.step,
+        "length": group.contenders[0].case.load().length,
+        "plan": dataclasses.asdict(plan),
+        "failed": failed,
+        **found,
+    }
+
+
+def fastest(
+    contenders: list[Contender], auto: frozenset[str], plan: Plan, log: Path
+) -> tuple[list[Contender], dict[str, list[dict[str, Any]]]]:
+    """Keep of each framework in `auto` its fastest path; return also what each path took in the calibration."""
+    tried: dict[str, list[dict[str, Any]]] = {}
+    best: dict[str, tuple[float, Contender]] = {}
+    ours = [one for one in contenders if one.case.framework in auto and not one.loop]
+    with pairs.started(ours, log) as runners:
+        for runner in runners:
+            one, seconds = runner.contender, runner.calibrate(plan.block_seconds)
+            line = {"path": one.case.path, "seconds": seconds, "compile_seconds": runner.compile_seconds}
+            tried.setdefault(one.case.framework, []).append(line)
+            best[one.case.framework] = min(best.get(one.case.framework, (seconds, one)), (seconds, one), key=_first)
+    chosen = {one for _, one in best.values()}
+    return [one for one in contenders if one not in ours or one in chosen], tried
+
+
+def _timed(runners: Sequence[pairs.Runner], plan: Plan, seed: int, heard: Callable[[float], None]) -> dict[str, Any]:
+    """Calibrate, run the pilot and throw it away, run the rounds."""
+    random = np.random.default_rng(seed)
+    for runner in runners:
+        runner.calibrate(plan.block_seconds)
+    pilot = pairs.measure(runners, pairs.PILOT_ROUNDS, random)
+    wanted = plan.rounds or pairs.needed(pilot, plan.width)
+    rounds = pairs.affordable(wanted, pilot, runners, plan.limit)
+    done = iter(range(1, rounds + 1))
+    series = pairs.measure(runners, rounds, random, lambda: heard(next(done) / rounds))
+    return {
+        "contenders": [_line(runner, series, at, energy=plan.energy) for at, runner in enumerate(runners)],
+        "rounds": rounds,
+        "rounds_wanted": wanted,
+        "waiting": series.waiting,
+        "clock_step": series.clock_step,
+    }
+
+
+def _line(runner: pairs.Runner, series: pairs.Series, at: int, *, energy: bool) -> dict[str, Any]:
+    """Return what the file says of one contender."""
+    one = runner.contender
+    return {
+        "name": one.name,
+        "framework": one.case.framework,
+        "path": one.case.path,
+        "loop": one.loop,
+        "copy": one.copy,
+        "slowed": one.slowed,
+        "kernel": runner.kernel,
+        "facts": runner.live.facts,
+        "compile_seconds": runner.compile_seconds,
+        "chunk": runner.steps,
+        "flops": step_flops(one.case.model(), one.case.batch, one.case.load().length),
+        **runner.ask("memory"),
+        "seconds": series.seconds[:, at].tolist(),
+        "cpu_to_wall": float(np.median(series.cpu[:, at])),
+        **(runner.ask("energy") if energy else {}),
+    }
+
+
+def _first(pair: tuple[float, Contender]) -> float:
+    return pair[0]

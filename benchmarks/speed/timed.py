@@ -1,0 +1,114 @@
+"""Ways to run a training step, ready to be timed in the process that holds their framework."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from benchmarks.case import Case
+from benchmarks.speed.resources import PeakMemory
+from benchmarks.training import build, evaluation_shape
+from tasks.base import Batch
+
+
+class Timed(Protocol):
+    """A chunk of training steps that can be run again and again."""
+
+    compile_seconds: float
+    kernel: str
+
+    def chunk(self) -> None:
+        """Train for one chunk; the device is idle before and after."""
+        ...
+
+
+class Ours:
+    """A case's own step, norms recorded, as every suite runs it."""
+
+    def __init__(self, case: Case, count: int) -> None:
+        self.learner = build(case)
+        self.batches = _batches(case, count)
+        self.compile_seconds = self.learner.prepare(self.batches, evaluation_shape(self.batches[0]))
+        self.kernel = self.learner.kernel
+
+    def chunk(self) -> None:
+        """Train for one chunk."""
+        self.learner.train(self.batches)
+
+
+class HandWritten:
+    """The same step as a user of the framework writes it: a file of ``handwritten/``."""
+
+    def __init__(self, case: Case, count: int, loop: str) -> None:
+        model, training = case.model(), case.training()
+        limit = training.clip
+        if (model.loss, model.scored, training.optimizer) != ("mse", 1, "adam") or not (limit and limit.kind == "norm"):
+            message = f"{loop} trains one target a sequence by adam under a clip by norm, not {case.label()}"
+            raise ValueError(message)
+        module = importlib.import_module(f"benchmarks.speed.handwritten.{loop}")
+        self.loop = module.Loop(
+            cell=model.cell,
+            features=model.features,
+            hidden=model.hidden,
+            outputs=model.outputs,
+            learning_rate=training.learning_rate,
+            threshold=limit.threshold,
+            device=case.device,
+            threads=case.threads,
+        )
+        batches = _batches(case, count)
+        self.inputs = np.stack([batch.inputs for batch in batches])
+        self.targets = np.stack([batch.targets for batch in batches]).reshape(count, case.batch, model.outputs)
+        self.compile_seconds = self.loop.prepare(self.inputs, self.targets)
+        self.kernel = loop
+
+    def chunk(self) -> None:
+        """Train for one chunk."""
+        self.loop.train(self.inputs, self.targets)
+
+
+class Slowed:
+    """A step that takes a known share longer: what a check of the method plants."""
+
+    def __init__(self, timed: Timed, by: float) -> None:
+        self.timed, self.by = timed, by
+        self.compile_seconds, self.kernel = timed.compile_seconds, timed.kernel
+
+    def chunk(self) -> None:
+        """Train for one chunk, then keep the processor busy for the share more."""
+        start = time.perf_counter()
+        self.timed.chunk()
+        end = time.perf_counter()
+        while time.perf_counter() - end < self.by * (end - start):
+            pass
+
+
+def load(case: Case, *, count: int, loop: str = "", slowed: float = 0.0) -> Timed:
+    """Return `count` steps a chunk of a case: ours or a hand-written loop's, slowed by a share where asked."""
+    timed: Timed = HandWritten(case, count, loop) if loop else Ours(case, count)
+    return Slowed(timed, slowed) if slowed else timed
+
+
+def clock(run: Callable[[], None]) -> dict[str, float]:
+    """Return the wall and the processor seconds of a call, the latter over all threads."""
+    cpu, start = time.process_time(), time.perf_counter()
+    run()
+    wall = time.perf_counter() - start
+    return {"wall": wall, "cpu": time.process_time() - cpu}
+
+
+def memory(run: Callable[[], None]) -> dict[str, int | str]:
+    """Return the peak of this process's memory over a call, what was resident before, and how that was measured."""
+    with PeakMemory() as peak:
+        run()
+    return {"peak_bytes": peak.bytes, "resident_bytes": peak.before, "peak_kind": peak.kind}
+
+
+def _batches(case: Case, count: int) -> list[Batch]:
+    stream: Any = case.load().batches(case.seed, case.batch)
+    return list(itertools.islice(stream, count))

@@ -1,0 +1,122 @@
+"""How far paired timings can be trusted on a machine: what identical code and a planted difference gave."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from results import intervals
+from results.store import StoreError
+
+FOLDER = "check"
+CERTAIN = 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """What the trials of a check say.
+
+    Attributes:
+        trials: one line a trial: framework, path, cell, launch, planted, rounds, ratio, low, high, and the median
+            seconds a step of the first process.
+
+    """
+
+    trials: pd.DataFrame
+
+    @property
+    def identical(self) -> pd.DataFrame:
+        """The trials of identical code."""
+        return self.trials[self.trials["planted"] == 0]
+
+    @property
+    def planted(self) -> pd.DataFrame:
+        """The trials in which one side was slowed."""
+        return self.trials[self.trials["planted"] > 0]
+
+    @property
+    def alarms(self) -> int:
+        """Trials of identical code whose interval excludes 1."""
+        return int(((self.identical["low"] > 1) | (self.identical["high"] < 1)).sum())
+
+    @property
+    def found(self) -> int:
+        """Trials with a planted difference whose interval lies on its side of 1."""
+        return int((self.planted["low"] > 1).sum())
+
+    @property
+    def detectable(self) -> float:
+        """The smallest slow-down that would be found 95 % of the time: a share.
+
+        A slow-down moves the logarithm of a trial's interval by its own; it is found where that carries the lower
+        bound over 0. So it is the 95th percentile, over the trials of identical code, of what the bounds lack.
+        """
+        lacking = np.concatenate([-np.log(self.identical["low"]), np.log(self.identical["high"])])
+        return float(np.expm1(np.quantile(lacking, CERTAIN)))
+
+    @property
+    def launch_ratio(self) -> float:
+        """The standard deviation over launches of the logarithm of the ratio of two processes of identical code."""
+        by_launch = np.log(self.identical["ratio"]).groupby(self.identical["launch"]).mean()
+        return float(by_launch.std(ddof=1))
+
+    @property
+    def launch_time(self) -> float:
+        """The same of the step time itself, of the same code launched again and again, not paired with anything."""
+        frame = self.identical.assign(log=np.log(self.identical["seconds"]))
+        medians = frame.groupby(["framework", "path", "cell", "launch"])["log"].median()
+        apart = medians - medians.groupby(["framework", "path", "cell"]).transform("mean")
+        free = len(medians) - medians.groupby(["framework", "path", "cell"]).ngroups
+        return float(np.sqrt((apart**2).sum() / free)) if free > 0 else float("nan")
+
+    @property
+    def launches(self) -> float:
+        """The factor that a ratio of two processes of identical code stays within 95 % of the time."""
+        return float(np.exp(stats.norm.ppf((1 + CERTAIN) / 2) * self.launch_ratio))
+
+    def sentences(self) -> list[str]:
+        """Say what a reader of a speed table must know."""
+        count, share = len(self.identical), self.alarms / max(1, len(self.identical))
+        low, high = stats.binomtest(self.alarms, count).proportion_ci(method="wilson")
+        said = [
+            (
+                "Identical code against itself, in two processes: the 95 % interval excluded 1 in "
+                f"{self.alarms} of {count} trials ({_percent(share)}; {_percent(low)} to {_percent(high)})."
+            ),
+            f"A slow-down of {_percent(self.detectable)} or more would be found 95 % of the time.",
+            (
+                "From launch to launch the step time of identical code had a standard deviation of "
+                f"{_percent(self.launch_time)}; the ratio of two in alternation, {_percent(self.launch_ratio)}."
+            ),
+        ]
+        if len(self.planted):
+            by = _percent(self.planted["planted"].max())
+            said.insert(1, f"A planted slow-down of {by} was found in {self.found} of {len(self.planted)} trials.")
+        return said
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def read(folder: Path) -> Check | None:
+    """Return the check of a result set, or None where it has none; raise `StoreError` where a file is damaged."""
+    lines: list[dict[str, Any]] = []
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        try:
+            launch = json.loads(path.read_text())
+            facts = {name: launch[name] for name in ("framework", "path", "cell", "launch", "planted", "rounds")}
+            for trial in launch["trials"]:
+                middle, low, high = intervals.ratio(trial["second"], trial["first"])
+                seconds = float(np.median(trial["first"]))
+                lines.append(facts | {"ratio": middle, "low": low, "high": high, "seconds": seconds})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            message = f"{path.name} cannot be read as a launch of a check ({type(error).__name__}: {error})"
+            raise StoreError(message) from error
+    return Check(pd.DataFrame(lines)) if lines else None

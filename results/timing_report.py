@@ -1,0 +1,160 @@
+"""The page of a set of timings: reads one result folder and writes speed.md, its tables and its figures into it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from results import check, panels, timing_figures, timings
+from results.markdown import code, escape, table
+from results.store import StoreError
+
+PAGE = "speed.md"
+
+
+def there(folder: Path) -> bool:
+    """Return whether a folder holds timings or a check of them."""
+    return any((folder / part).is_dir() for part in (timings.FOLDER, check.FOLDER))
+
+
+def read(folder: Path) -> tuple[list[dict[str, Any]], check.Check | None]:
+    """Return the timings and the check that a folder holds; raise `StoreError` where a file is damaged."""
+    return timings.read(folder), check.read(folder)
+
+
+def sentences(groups: list[dict[str, Any]], checked: check.Check | None) -> list[str]:
+    """Return what the timings say, in sentences: who is faster by how much, then what qualifies that."""
+    said = []
+    pairs, overheads = timings.pairs(groups, checked.launches if checked else None), timings.overheads(groups)
+    for setting, part in _by_setting(pairs):
+        said.append(f"One training step of {setting}: {'; '.join(_faster(row) for _, row in part.iterrows())}.")
+    for setting, part in _by_setting(overheads):
+        said.append(f"Our step of {setting}: {'; '.join(_overhead(row) for _, row in part.iterrows())}.")
+    said += checked.sentences() if checked else []
+    return said + timings.trouble(groups)
+
+
+def write(folder: Path) -> list[Path]:
+    """Write speed.md, its tables and figures; return their paths, speed.md first.
+
+    Raises `StoreError` where a file is damaged or the folder cannot be written.
+    """
+    (groups, checked), machine = read(folder), _machine(folder)
+    pairs, overheads = timings.pairs(groups, checked.launches if checked else None), timings.overheads(groups)
+    tables = [
+        ("pairs", "Who is faster: ratio of two frameworks' step times", pairs),
+        ("overheads", "Our step over hand-written loops", overheads),
+        ("costs", "What a step takes", timings.costs(groups, machine)),
+        ("paths", "Each framework's own paths, by a short calibration", timings.paths(groups)),
+        ("trials", "The check: identical code against itself", checked.trials if checked else pd.DataFrame()),
+    ]
+    shown = [(name, heading, frame) for name, heading, frame in tables if len(frame)]
+    figures: dict[str, Figure] = {}
+    heading = "ratio of the times of a training step, median and 95 % interval"
+    if len(pairs):
+        figures["ratios"] = timing_figures.forest(
+            _titled(pairs), ratio="times as fast", names=("slower", "faster"), heading=heading
+        )
+    if len(overheads):
+        figures["overheads"] = timing_figures.forest(
+            _titled(overheads), ratio="ours / loop", names=("ours", "loop"), heading=heading, mark="at most"
+        )
+    try:
+        for part in ("tables", "figures"):
+            (folder / part).mkdir(exist_ok=True)
+        made = [_table(folder, name, title, frame) for name, title, frame in shown]
+        for name, figure in figures.items():
+            with panels.style():
+                figure.savefig(folder / "figures" / f"{name}.png", dpi=panels.DPI)
+            made.append(folder / "figures" / f"{name}.png")
+        page = folder / PAGE
+        page.write_text(
+            _text(groups, machine, said=sentences(groups, checked), tables=shown, figures=list(figures)),
+            encoding="utf-8",
+        )
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    return [page, *made]
+
+
+def _text(
+    groups: list[dict[str, Any]],
+    machine: dict[str, Any] | None,
+    *,
+    said: list[str],
+    tables: list[tuple[str, str, pd.DataFrame]],
+    figures: list[str],
+) -> str:
+    said = said or ["No pair was timed."]
+    parts = ["# Speed\n", "".join(f"- {escape(one)}\n" for one in said)]
+    parts += [f"![{name}](figures/{name}.png)\n" for name in figures]
+    parts += [
+        f"## {title}\n\n" + (table(frame) if name != "trials" else f"[All {len(frame)} trials](tables/trials.csv)\n")
+        for name, title, frame in tables
+    ]
+    if machine:
+        rates = ", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in machine["gflops"].items())
+        parts.append(
+            f"## The machine\n\n{escape(machine['processor'])}, {machine['cores']} cores; square matrix products with "
+            f"{machine['threads']} thread(s): {rates} ({escape(machine['blas'])}); copies: "
+            f"{machine['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
+        )
+    commands = dict.fromkeys(group["facts"]["command"] for group in groups)
+    commits = dict.fromkeys(group["facts"]["commit"] for group in groups)
+    if commands:
+        listed = "".join(f"- {code(command)}\n" for command in commands)
+        parts.append(f"## The commands\n\n{listed}\nat commit {', '.join(commits)}.\n")
+    return "\n".join(parts)
+
+
+def _machine(folder: Path) -> dict[str, Any] | None:
+    path = folder / timings.MACHINE
+    try:
+        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
+    except ValueError as error:
+        message = f"{path.name} cannot be read: {error}"
+        raise StoreError(message) from error
+    return found
+
+
+def _titled(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the column ``setting``: the step in words, with what differs between the steps."""
+    apart = [name for name in ("layers", "hidden", "batch", "dtype", "device", "threads") if len(set(frame[name])) > 1]
+    named = [
+        f"{row['task']} {row['parameters']} {row['cell']}" + "".join(f", {name} {row[name]}" for name in apart)
+        for _, row in frame.iterrows()
+    ]
+    return frame.assign(setting=named)
+
+
+def _by_setting(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    titled = _titled(frame)
+    return [(str(name), part) for name, part in titled.groupby("setting", sort=False)] if len(titled) else []
+
+
+def _interval(row: pd.Series[Any]) -> str:
+    return f"95 % interval {row['low']:.3g} to {row['high']:.3g}" if row["low"] == row["low"] else "too few rounds"
+
+
+def _faster(row: pd.Series[Any]) -> str:
+    if row["verdict"] == timings.TELLS:
+        return f"{row['faster']} is {row['times as fast']:.3g} times as fast as {row['slower']} ({_interval(row)})"
+    return f"cannot tell {row['faster']} from {row['slower']} (ratio {row['times as fast']:.3g}, {_interval(row)})"
+
+
+def _overhead(row: pd.Series[Any]) -> str:
+    verdict = {"kept": f"within {row['at most']:g}", "missed": f"beyond {row['at most']:g}"}.get(row["verdict"])
+    said = f"{row['ours']} takes {row['ours / loop']:.3f} times as long as {row['loop']} ({_interval(row)}"
+    return f"{said}; {verdict or 'cannot tell'})"
+
+
+def _table(folder: Path, name: str, heading: str, frame: pd.DataFrame) -> Path:
+    path = folder / "tables" / name
+    frame.to_csv(path.with_suffix(".csv"), index=False)
+    path.with_suffix(".md").write_text(f"# {heading}\n\n{table(frame)}", encoding="utf-8")
+    return path.with_suffix(".md")

@@ -1,0 +1,218 @@
+"""Paired timings: the ratio of any two contenders of one training step, and what a step takes, each with its interval.
+
+A result set holds them in ``timings/``, one JSON a group of contenders: the seconds a step of each, round by round.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from results import intervals
+from results.store import StoreError
+
+SCHEMA = 1
+"""Version of the timing files."""
+
+FOLDER = "timings"
+
+MACHINE = "machine.json"
+"""What the machine can do at best, measured at the start of the run; beside the timing files."""
+
+STEP = ["task", "parameters", "cell", "layers", "hidden", "batch", "dtype", "device", "threads"]
+"""What makes the contenders' step, in the words of a case."""
+
+PAIRS = [*STEP, "faster", "slower", "times as fast", "low", "high", "rounds", "verdict"]
+OVERHEADS = [*STEP, "ours", "loop", "ours / loop", "low", "high", "rounds", "at most", "verdict"]
+COSTS = [*STEP, "contender", "kernel", "ms a step", "low ms", "high ms", "sequences/s", "time steps/s"]
+COSTS += ["GFLOP/s", "share of peak", "peak MiB", "compile s", "pays off after", "joules a step"]
+
+ALLOWED = {"loop": 1.02, "fit": 1.0, "trainer": 1.0}
+"""How long our step may take in terms of a hand-written loop, and of a trainer that a framework or a library brings."""
+
+TELLS = "faster"
+CANNOT = "cannot tell"
+
+SPINNING = 0.02
+"""Waiting processes that take more of a processor than this disturb the one that is timed."""
+
+STARVED = 0.95
+"""A single-threaded block that had less of a processor than this shared it with something."""
+
+SPREAD = 0.1
+"""A contender whose blocks spread by more than this (half the interquartile range over the median) was disturbed."""
+
+CLOCK = 0.5
+"""Seconds by which the clock of the day may move against the monotonic one before it is said."""
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """Return the timing files of a result set, sorted by name; raise `StoreError` where one is damaged."""
+    found = []
+    for path in sorted((folder / FOLDER).glob("*.json")):
+        try:
+            group = json.loads(path.read_text())
+            if group["schema"] != SCHEMA:
+                message = f"{path.name} has schema {group['schema']}; this version reads {SCHEMA}"
+                raise StoreError(message)
+            for one in group["contenders"]:
+                one["seconds"] = np.asarray(one["seconds"], float)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            message = f"{path.name} cannot be read as a timing file ({type(error).__name__}: {error})"
+            raise StoreError(message) from error
+        found.append(group)
+    return found
+
+
+def pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.DataFrame:
+    """Return for each step and pair of contenders how many times as fast the faster one is.
+
+    ``times as fast`` is the median over rounds of the slower one's seconds over the faster one's, low and high its
+    95 % interval (`intervals.ratio`). The verdict is ``faster`` only where the interval excludes 1 and the ratio is
+    beyond `launches`, the factor by which two launches of identical code differ on this machine, where that is known.
+    """
+    lines = []
+    for group in groups:
+        ours = [one for one in group["contenders"] if not one["loop"]]
+        for a, b in itertools.combinations(ours, 2):
+            middle, low, high = intervals.ratio(b["seconds"], a["seconds"])
+            if middle < 1:
+                a, b, middle, low, high = b, a, 1 / middle, 1 / high, 1 / low  # noqa: PLW2901
+            tells = low > 1 and middle > (launches or 1)
+            verdict = TELLS if tells else CANNOT
+            lines.append([*_step(group), a["name"], b["name"], middle, low, high, len(a["seconds"]), verdict])
+    return pd.DataFrame(lines, columns=PAIRS)
+
+
+def overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return how long our step takes in terms of each hand-written loop of the same framework.
+
+    The verdict is ``kept`` where the interval's upper end is within `ALLOWED`, ``missed`` where its lower end is
+    beyond, else ``cannot tell``.
+    """
+    lines = []
+    for group in groups:
+        ours = next((one for one in group["contenders"] if not one["loop"]), None)
+        for loop in group["contenders"]:
+            if ours is None or not loop["loop"]:
+                continue
+            middle, low, high = intervals.ratio(ours["seconds"], loop["seconds"])
+            most = ALLOWED[loop["loop"].partition("_")[0]]
+            verdict = "kept" if high <= most else "missed" if low > most else CANNOT
+            names = [ours["name"], loop["loop"]]
+            lines.append([*_step(group), *names, middle, low, high, len(ours["seconds"]), most, verdict])
+    return pd.DataFrame(lines, columns=OVERHEADS)
+
+
+def paths(groups: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return what the calibration found of each path that a framework offers, the one that was kept marked."""
+    lines = [
+        [
+            *_step(group),
+            *(one["framework"], way["path"], way["seconds"] * 1e3, way["compile_seconds"]),
+            "kept" if way["path"] == one["path"] else "",
+        ]
+        for group in groups
+        for one in group["contenders"]
+        for way in (one.get("tried", []) if not one["loop"] else [])
+    ]
+    return pd.DataFrame(lines, columns=[*STEP, "framework", "path", "ms a step", "compile s", "kept"])
+
+
+def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -> pd.DataFrame:
+    """Return what a step takes of each contender.
+
+    Its median time with the 95 % order-statistic interval; the operations of its matrix products a second, and their
+    share of the peak that `machine` measured; the peak of its process's memory; the seconds that compiling took, and
+    the steps after which that has paid off against the framework's own path with the shortest compile time.
+    """
+    lines = []
+    for group in groups:
+        length, batch = group["length"], group["step"]["batch"]
+        peak = (machine or {}).get("gflops", {}).get(group["step"]["dtype"])
+        for one in group["contenders"]:
+            seconds = float(np.median(one["seconds"]))
+            low, high = _median_interval(one["seconds"])
+            rate = one["flops"] / seconds / 1e9
+            memory = one.get("peak_bytes")
+            lines.append(
+                [
+                    *_step(group),
+                    *(one["name"], one["kernel"], seconds * 1e3, low * 1e3, high * 1e3),
+                    *(batch / seconds, batch * length / seconds),
+                    *(rate, rate / peak if peak else None, memory / 2**20 if memory else None),
+                    *(one["compile_seconds"], pays_off(one), one.get("joules")),
+                ]
+            )
+    return pd.DataFrame(lines, columns=COSTS)
+
+
+def pays_off(contender: dict[str, Any]) -> float | None:
+    """Return the steps after which compiling has paid off; infinity where it never does, None without another path."""
+    others = [one for one in contender.get("tried", []) if one["path"] != contender["path"]]
+    mine = next((one for one in contender.get("tried", []) if one["path"] == contender["path"]), None)
+    if mine is None or not others:
+        return None
+    quick = min(others, key=lambda one: float(one["compile_seconds"]))
+    longer = float(mine["compile_seconds"]) - float(quick["compile_seconds"])
+    if longer <= 0:
+        return 0.0
+    gained = float(quick["seconds"]) - float(mine["seconds"])
+    return float(np.ceil(longer / gained)) if gained > 0 else float("inf")
+
+
+def trouble(groups: list[dict[str, Any]]) -> list[str]:
+    """Return a sentence for each thing that happened while timing and that a reader should know."""
+    said = []
+    for group in groups:
+        where = f"{label(group)}: "
+        said += [f"{where}{one['contender']} failed: {one['reason']}." for one in group["failed"]]
+        if group.get("rounds", 0) < group.get("rounds_wanted", 0):
+            said.append(
+                f"{where}the time limit of {group['plan']['limit']:g} s was reached: {group['rounds']} rounds of the "
+                f"{group['rounds_wanted']} that the pilot asked for."
+            )
+        if group.get("waiting", 0) > SPINNING:
+            said.append(f"{where}the waiting processes took {group['waiting']:.0%} of a processor during the blocks.")
+        if abs(group.get("clock_step", 0)) > CLOCK:
+            said.append(
+                f"{where}the clock of the day moved by {group['clock_step']:.1f} s; blocks are timed by another."
+            )
+        busy = [one["name"] for one in group["contenders"] if _disturbed(one, group["step"])]
+        if busy:
+            said.append(f"{where}the machine was busy with something else while {', '.join(busy)} ran.")
+    return said
+
+
+def label(group: dict[str, Any]) -> str:
+    """Return a step in words."""
+    step = dict(zip(STEP, _step(group), strict=True))
+    return f"{step['task']} {step['parameters']} {step['cell']}, {step['hidden']} units, batch {step['batch']}"
+
+
+def _step(group: dict[str, Any]) -> list[Any]:
+    step = group["step"]
+    parameters = " ".join(f"{name}={value}" for name, value in sorted(step["parameters"].items()))
+    return [parameters if name == "parameters" else step[name] for name in STEP]
+
+
+def _disturbed(contender: dict[str, Any], step: dict[str, Any]) -> bool:
+    low, middle, high = np.percentile(contender["seconds"], [25, 50, 75])
+    starved = step["device"] == "cpu" and step["threads"] == 1 and contender["cpu_to_wall"] < STARVED
+    return bool(starved or (high - low) / 2 / middle > SPREAD)
+
+
+def _median_interval(seconds: NDArray[np.float64]) -> tuple[float, float]:
+    """Return order statistics between which the median lies with 95 % confidence, whatever the distribution."""
+    ordered = np.sort(seconds)
+    below = int(stats.binom.ppf(0.025, len(ordered), 0.5))
+    if below < 1:
+        return float("nan"), float("nan")
+    return float(ordered[below - 1]), float(ordered[len(ordered) - below])
