@@ -18,7 +18,7 @@ from frameworks.weights import GATES
 SHAPES: list[tuple[int, bool, int, Loss]] = [
     (1, False, 1, "mse"),
     (2, False, 4, "mse"),
-    (3, False, 1, "cross_entropy"),
+    (3, False, 1, "mse"),
     (1, True, 3, "cross_entropy"),
     (2, True, certify.TIME, "cross_entropy"),
 ]
