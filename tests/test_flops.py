@@ -23,7 +23,7 @@ SHAPES: list[tuple[int, bool, int, Loss]] = [
     (2, True, certify.TIME, "cross_entropy"),
 ]
 MODELS = [
-    Model(cell=cell, hidden=6, features=9, outputs=7, scored=scored, loss=loss, layers=layers, tokens=tokens)
+    Model(cell=cell, hidden=6, features=11, outputs=7, scored=scored, loss=loss, layers=layers, tokens=tokens)
     for cell in GATES
     for layers, tokens, scored, loss in SHAPES
 ]
