@@ -18,12 +18,12 @@ from frameworks.weights import GATES
 SHAPES: list[tuple[int, bool, int, Loss]] = [
     (1, False, 1, "mse"),
     (2, False, 4, "mse"),
-    (3, False, 1, "cross_entropy"),
+    (3, False, 1, "mse"),
     (1, True, 3, "cross_entropy"),
     (2, True, certify.TIME, "cross_entropy"),
 ]
 MODELS = [
-    Model(cell=cell, hidden=6, features=9, outputs=7, scored=scored, loss=loss, layers=layers, tokens=tokens)
+    Model(cell=cell, hidden=6, features=11, outputs=7, scored=scored, loss=loss, layers=layers, tokens=tokens)
     for cell in GATES
     for layers, tokens, scored, loss in SHAPES
 ]

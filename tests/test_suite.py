@@ -74,7 +74,13 @@ def test_the_key_changes_with_everything_that_can_change_the_result(
 @pytest.mark.parametrize("name", plugins.suites())
 def test_every_shipped_suite_expands(name: str) -> None:
     cases = suite.load(name).cases()
-    tasks = {"quick": QUICK, "native": QUICK, "reach": {"adding", "copy", "speech"}, "pascanu": {"order"}}
+    tasks = {
+        "quick": QUICK,
+        "native": QUICK,
+        "reach": {"adding", "copy", "speech"},
+        "pascanu": {"order"},
+        "scaling": {"adding"},
+    }
     assert {case.task for case in cases} == tasks.get(name, set(plugins.tasks()))
     assert {case.cell for case in cases} == ({"rnn"} if name == "pascanu" else {"rnn", "lstm", "gru"})
 

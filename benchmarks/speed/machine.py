@@ -23,7 +23,7 @@ from benchmarks.live import NUMPY_THREADS
 from benchmarks.plugins import ROOT
 
 SQUARES = (500, 1_000, 2_000)
-"""Sides n of the square products [n, n] @ [n, n] whose best rate is the peak."""
+"""Sides n of the square products [n, n] @ [n, n]."""
 
 STEPS = {"rnn": (32, 64, 64), "lstm": (32, 64, 256), "gru": (32, 64, 192)}
 """m, k, n of one recurrent product [m, k] @ [k, n] at the default sizes: what products that small reach."""
@@ -54,11 +54,11 @@ class MachineError(RuntimeError):
 def measure(threads: int, *, device_gflops: dict[str, float] | None = None) -> dict[str, Any]:
     """Measure the host in a process of its own, seconds long; nothing else should run meanwhile.
 
-    ``gflops``: for float32 and float64 the best rate of a square product in 10^9 floating-point operations a second,
-    2 n³ of them a product, and ``at`` which n. ``products``: the rate at every size, the recurrent ones of `STEPS`
-    among them. ``copy_gb_per_s``: 10^9 bytes a second, the bytes read and the bytes written both counted (twice the
-    array), over arrays far larger than the caches. Every rate is that of the fastest repeat: what disturbs a
-    measurement only makes it slower. The facts name neither the host nor a path.
+    ``gflops``: the peak for float32 and float64, the best rate of any product in 10^9 floating-point operations a
+    second, 2 m k n of them in [m, k] @ [k, n], and ``at`` which [m, k, n]. ``products``: the rate at every size of
+    `SQUARES` and `STEPS`. ``copy_gb_per_s``: 10^9 bytes a second, the bytes read and the bytes written both counted
+    (twice the array), over arrays far larger than the caches. Every rate is that of the fastest repeat: what disturbs
+    a measurement only makes it slower. The facts name neither the host nor a path.
 
     Args:
         threads: what NumPy's OpenBLAS gets, and how many threads copy.
@@ -89,16 +89,15 @@ def here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
     _measured(random, (500, 500, 500), "float32", WARM_UP if budget else 0)
     sizes = [(n, n, n) for n in SQUARES] + list(STEPS.values())
     products = [_measured(random, size, dtype, budget) for dtype in DTYPES for size in sizes]
-    squares = [one for one in products if one["m"] == one["k"] == one["n"]]
     best = {
-        dtype: max((one for one in squares if one["dtype"] == dtype), key=lambda one: float(one["gflops"]))
+        dtype: max((one for one in products if one["dtype"] == dtype), key=lambda one: float(one["gflops"]))
         for dtype in DTYPES
     }
     size = min(max(SMALLEST_COPY, CACHES * (last_cache() or 0)), memory // MEMORY_SHARE)
     return {
         "threads": threads,
         "gflops": {dtype: one["gflops"] for dtype, one in best.items()},
-        "at": {dtype: one["n"] for dtype, one in best.items()},
+        "at": {dtype: [one["m"], one["k"], one["n"]] for dtype, one in best.items()},
         "products": products,
         "copy_gb_per_s": copy_rate(size, threads, budget=budget),
         "copied_bytes": size,

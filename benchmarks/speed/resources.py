@@ -1,0 +1,172 @@
+"""What a region of a process takes: the peak of its memory, and the energy where that was asked for.
+
+Both are used inside a worker, around steps that are ready to run. Host memory is told here; that of an accelerator is
+its framework's to tell.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import logging
+import os
+import resource
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = "5"
+"""Written to `RESET`, it sets the peak of the resident memory back to what is resident now (Linux, proc(5))."""
+
+MEASURED = ("Rapl", "Power Gadget", "Emi", "AppleSiliconChip", "Raspberry", "GPU")
+"""How codecarbon's descriptions of what it reads from a meter begin or go on; the rest is a model's guess."""
+
+JOULES = 3.6e6
+"""In a kilowatt-hour, codecarbon's unit."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Energy:
+    """What a region used, by codecarbon; every figure is None where it could not tell.
+
+    Attributes:
+        joules: of processor, memory and accelerator together.
+        cpu_joules, ram_joules, gpu_joules: its parts; that of the memory is always a model's, from its size and time.
+        seconds: how long codecarbon looked, a little longer than the region: ``joules / seconds`` is the power.
+        method: ``measured`` where the processor's part and the accelerator's come from meters; ``estimated`` where the
+            processor's is its thermal design power times its load, as on virtual machines, which show no meter. Then
+            it tells two frameworks apart by time and load alone.
+        sources: codecarbon's own words for what it looked at.
+        reason: why there are no figures, else empty.
+
+    """
+
+    joules: float | None = None
+    cpu_joules: float | None = None
+    ram_joules: float | None = None
+    gpu_joules: float | None = None
+    seconds: float | None = None
+    method: Literal["measured", "estimated", "none"] = "none"
+    sources: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class EnergyMeter:
+    """The energy of a ``with`` block, which should take ten seconds or more; `result` is an `Energy` after it.
+
+    codecarbon runs wholly offline here, writes no file and needs no lock. It looks once a second from a thread of its
+    own, so that nothing is to be timed meanwhile. It is imported on entry and not before: it is no requirement of ours.
+    Where the processor has no meter, its load is that of this process and not of the others; a meter counts all.
+    """
+
+    def __init__(self) -> None:
+        self.result = Energy(reason="nothing was measured yet")
+        self._tracker: Any = None
+
+    def __enter__(self) -> Self:
+        """Start codecarbon, where it is installed."""
+        # Releases after 3.3 report home unless this says no.
+        os.environ["CODECARBON_TELEMETRY_LEVEL"] = "disabled"
+        logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
+        try:
+            codecarbon = importlib.import_module("codecarbon")
+        except ImportError:
+            self.result = Energy(reason="codecarbon is not installed")
+            return self
+        # Every place that a figure could go to is named, so that no configuration file of the user's opens one. The
+        # country decides the grams of CO2, of which we make no use, and nothing about the energy.
+        self._tracker = codecarbon.OfflineEmissionsTracker(
+            country_iso_code="USA",
+            output_methods=[],
+            emissions_endpoint=False,
+            allow_multiple_runs=True,
+            tracking_mode="process",
+            measure_power_secs=1,
+            log_level="critical",
+        )
+        self._tracker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop codecarbon and keep its figures."""
+        if self._tracker is None:
+            return
+        self._tracker.stop()
+        found = getattr(self._tracker, "final_emissions_data", None)  # its methods swallow their own faults
+        if found is None:
+            self.result = Energy(reason="codecarbon gave no figures on this machine")
+            return
+        sources = tuple(one.description() for one in self._tracker._hardware)  # noqa: SLF001 - told nowhere else
+        meters = [source for source in sources if not source.startswith("RAM")]
+        measured = bool(meters) and all(any(word in source for word in MEASURED) for source in meters)
+        self.result = Energy(
+            joules=found.energy_consumed * JOULES,
+            cpu_joules=found.cpu_energy * JOULES,
+            ram_joules=found.ram_energy * JOULES,
+            gpu_joules=found.gpu_energy * JOULES,
+            seconds=found.duration,
+            method="measured" if measured else "estimated",
+            sources=sources,
+        )
+
+
+class PeakMemory:
+    """The peak of this process's resident memory within a ``with`` block.
+
+    What was resident before the block is in it: the interpreter, the framework's libraries, the weights, and pages that
+    an allocator keeps after what was in them was freed. ``bytes - before`` is what the block added to that. Memory that
+    is mapped and never touched does not count; the kernel counts in batches and may be off by some 100 KiB a thread.
+
+    Attributes:
+        before: resident bytes on entry.
+        bytes: the peak, in bytes.
+        kind: ``region`` where the peak was set back on entry; ``lifetime`` where the system does not allow that: then
+            it is the peak since the process began, and an upper bound of the block's.
+
+    """
+
+    def __init__(self) -> None:
+        self.before = self.bytes = 0
+        self.kind: Literal["region", "lifetime"] = "lifetime"
+
+    def __enter__(self) -> Self:
+        """Set the peak back, where the system allows it."""
+        self.kind = "region" if _reset() else "lifetime"
+        self.before = _status("VmRSS") or _lifetime_peak()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Read the peak."""
+        peak = (_status("VmHWM") if self.kind == "region" else None) or _lifetime_peak()
+        self.bytes = max(peak, self.before)  # the kernel brings its peak up to date late
+
+
+def _reset() -> bool:
+    try:
+        RESET.write_text(RESET_PEAK)
+    except OSError:
+        return False
+    return _status("VmHWM") is not None
+
+
+def _status(name: str) -> int | None:
+    """Return a line of the process's status in bytes, or None where there is none."""
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024  # the unit is kB, and means KiB
+    return None
+
+
+def _lifetime_peak() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
