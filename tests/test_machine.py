@@ -189,8 +189,8 @@ def test_without_codecarbon_or_its_figures_there_is_a_reason(monkeypatch: pytest
     assert meter.result == resources.Energy(reason="codecarbon is not installed")
 
 
-def test_the_real_codecarbon_opens_no_connection_and_writes_no_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_real_codecarbon_opens_no_connection_writes_no_file_and_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("codecarbon")
     (tmp_path / ".codecarbon.config").write_text("[codecarbon]\nsave_to_file = true\nsave_to_api = true\n")
@@ -201,6 +201,7 @@ def test_the_real_codecarbon_opens_no_connection_and_writes_no_file(
     with resources.EnergyMeter() as meter:
         sum(range(10**7))
     assert tried == []
+    assert "".join(capfd.readouterr()) == ""
     assert [path.name for path in tmp_path.iterdir()] == [".codecarbon.config"]
     assert meter.result.joules is not None, meter.result.reason
     assert meter.result.joules > 0

@@ -58,7 +58,8 @@ def measure(threads: int, *, device_gflops: dict[str, float] | None = None) -> d
     second, 2 m k n of them in [m, k] @ [k, n], and ``at`` which [m, k, n]. ``products``: the rate at every size of
     `SQUARES` and `STEPS`. ``copy_gb_per_s``: 10^9 bytes a second, the bytes read and the bytes written both counted
     (twice the array), over arrays far larger than the caches. Every rate is that of the fastest repeat: what disturbs
-    a measurement only makes it slower. The facts name neither the host nor a path.
+    a measurement only makes it slower. ``load`` is the system's load average of the minute before: where it is not
+    near 0, others were at work, and the rates are lower bounds. The facts name neither the host nor a path.
 
     Args:
         threads: what NumPy's OpenBLAS gets, and how many threads copy.
@@ -84,6 +85,7 @@ def measure(threads: int, *, device_gflops: dict[str, float] | None = None) -> d
 
 def here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
     """Measure within this process, whose NumPy must have been given its threads before it was imported."""
+    load = os.getloadavg()[0]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     random = np.random.default_rng(0)
     _measured(random, (500, 500, 500), "float32", WARM_UP if budget else 0)
@@ -96,6 +98,7 @@ def here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
     size = min(max(SMALLEST_COPY, CACHES * (last_cache() or 0)), memory // MEMORY_SHARE)
     return {
         "threads": threads,
+        "load": load,
         "gflops": {dtype: one["gflops"] for dtype, one in best.items()},
         "at": {dtype: [one["m"], one["k"], one["n"]] for dtype, one in best.items()},
         "products": products,

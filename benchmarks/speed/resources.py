@@ -69,12 +69,12 @@ class EnergyMeter:
         """Start codecarbon, where it is installed."""
         # Releases after 3.3 report home unless this says no.
         os.environ["CODECARBON_TELEMETRY_LEVEL"] = "disabled"
-        logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
         try:
             codecarbon = importlib.import_module("codecarbon")
         except ImportError:
             self.result = Energy(reason="codecarbon is not installed")
             return self
+        logging.getLogger("codecarbon").setLevel(logging.CRITICAL)  # it speaks before it looks at log_level
         # Every place that a figure could go to is named, so that no configuration file of the user's opens one. The
         # country decides the grams of CO2, of which we make no use, and nothing about the energy.
         self._tracker = codecarbon.OfflineEmissionsTracker(
