@@ -7,7 +7,8 @@ it keeps to itself: whatever a library prints goes to standard error.
     {"do": "run", "case": ...}      -> {"progress": steps} ..., {"outcome": ...}
     {"do": "load", "slot": name, "case": ..., "count": steps, ...} -> {"loaded": seconds to compile, "kernel": ...}
     {"do": "steps", "slot": name}   -> {"wall": seconds, "cpu": seconds}, of one chunk of what was loaded there
-    {"do": "memory", "slot": name}  -> {"peak_bytes": ..., "resident_bytes": ..., "peak_kind": ...} of one chunk
+    {"do": "memory", "slot": name}  -> {"peak_bytes": ..., "idle_bytes": ..., "peak_kind": ...} of one chunk
+    {"do": "energy", "slot": name, "count": steps}          -> {"joules": a step, "energy_method": ..., ...}
     {"do": "certify", "check": ...} -> {"result": differences}
     {"do": "horizon", "cell": ...}  -> {"result": steps}
     {"do": "semantics", ...}        -> {"result": rows}
@@ -39,6 +40,7 @@ class Session:
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self.send = send
         self.loaded: dict[str, timed.Timed] = {}
+        self.idle = timed.resident()
 
     def run(self, request: dict[str, Any]) -> None:
         """Train one case."""
@@ -59,7 +61,11 @@ class Session:
 
     def memory(self, request: dict[str, Any]) -> None:
         """Measure the peak memory of this process over one chunk."""
-        self.send(timed.memory(self._loaded(request).chunk))
+        self.send(timed.memory(self._loaded(request).chunk) | {"idle_bytes": self.idle})
+
+    def energy(self, request: dict[str, Any]) -> None:
+        """Estimate the energy of a step over many chunks."""
+        self.send(timed.energy(self._loaded(request).chunk, request["count"]))
 
     def _loaded(self, request: dict[str, Any]) -> timed.Timed:
         if request["slot"] not in self.loaded:
@@ -102,6 +108,7 @@ def main(framework: str, device: str, threads: str) -> None:
         "load": session.load,
         "steps": session.steps,
         "memory": session.memory,
+        "energy": session.energy,
         "certify": session.certify,
         "horizon": session.horizon,
         "semantics": session.semantics,

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from results import check, panels, timing_figures, timings
+from results import check, panels, scaling, scaling_figures, timing_figures, timings
 from results.markdown import code, escape, table
 from results.store import StoreError
 
@@ -45,10 +45,13 @@ def write(folder: Path) -> list[Path]:
     """
     (groups, checked), machine = read(folder), _machine(folder)
     pairs, overheads = timings.pairs(groups, checked.launches if checked else None), timings.overheads(groups)
+    grown = timings.growth(groups)
+    exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
     tables = [
         ("pairs", "Who is faster: ratio of two frameworks' step times", pairs),
         ("overheads", "Our step over hand-written loops", overheads),
         ("costs", "What a step takes", timings.costs(groups, machine)),
+        ("growth", "How cost grows: exponents of a power law, and of its last octave", exponents),
         ("paths", "Each framework's own paths, by a short calibration", timings.paths(groups)),
         ("trials", "The check: identical code against itself", checked.trials if checked else pd.DataFrame()),
     ]
@@ -63,6 +66,8 @@ def write(folder: Path) -> list[Path]:
         figures["overheads"] = timing_figures.forest(
             _titled(overheads), ratio="ours / loop", names=("ours", "loop"), heading=heading, mark="at most"
         )
+    if len(grown):
+        figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.figures(grown).items()}
     try:
         for part in ("tables", "figures"):
             (folder / part).mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from results import intervals
+from results import intervals, scaling
 from results.store import StoreError
 
 SCHEMA = 1
@@ -31,8 +31,9 @@ STEP = ["task", "parameters", "cell", "layers", "hidden", "batch", "dtype", "dev
 
 PAIRS = [*STEP, "faster", "slower", "times as fast", "low", "high", "rounds", "verdict"]
 OVERHEADS = [*STEP, "ours", "loop", "ours / loop", "low", "high", "rounds", "at most", "verdict"]
+GROWTH = ["axis", "value", "cell", "fixed", "framework", "path", "seconds", "peak_memory_bytes"]
 COSTS = [*STEP, "contender", "kernel", "ms a step", "low ms", "high ms", "sequences/s", "time steps/s"]
-COSTS += ["GFLOP/s", "share of peak", "peak MiB", "compile s", "pays off after", "joules a step"]
+COSTS += ["GFLOP/s", "share of peak", "peak MiB", "above idle MiB", "compile s", "pays off after", "joules a step"]
 
 ALLOWED = {"loop": 1.02, "fit": 1.0, "trainer": 1.0}
 """How long our step may take in terms of a hand-written loop, and of a trainer that a framework or a library brings."""
@@ -126,11 +127,33 @@ def paths(groups: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*STEP, "framework", "path", "ms a step", "compile s", "kept"])
 
 
+def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return what `scaling.exponents` takes: steps that differ in T, hidden or batch alone, three values or more."""
+    lines = []
+    for group in groups:
+        step = group["step"]
+        sizes = {"T": step["parameters"].get("T"), "hidden": step["hidden"], "batch": step["batch"]}
+        rest = {name: value for name, value in step.items() if name not in {"parameters", "hidden", "batch"}}
+        rest["parameters"] = {name: value for name, value in step["parameters"].items() if name != "T"}
+        for one in group["contenders"]:
+            if one["loop"] or sizes["T"] is None:
+                continue
+            facts = {name: one[name] for name in ("framework", "path", "seconds")}
+            for axis, size in sizes.items():
+                fixed = {name: other for name, other in sizes.items() if name != axis} | rest
+                line = {"axis": axis, "value": size, "cell": step["cell"], "fixed": str(fixed)}
+                lines.append(line | facts | {"peak_memory_bytes": one["peak_bytes"] - one["idle_bytes"]})
+    table = pd.DataFrame(lines, columns=GROWTH)
+    several = table.groupby(["axis", "fixed", "framework", "path"])["value"].transform("nunique") >= scaling.FEWEST
+    return table[several].reset_index(drop=True)
+
+
 def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -> pd.DataFrame:
     """Return what a step takes of each contender.
 
     Its median time with the 95 % order-statistic interval; the operations of its matrix products a second, and their
-    share of the peak that `machine` measured; the peak of its process's memory; the seconds that compiling took, and
+    share of the peak that `machine` measured; the peak of its process's memory, and that above
+    what the process held with the framework imported and nothing loaded; the seconds that compiling took, and
     the steps after which that has paid off against the framework's own path with the shortest compile time.
     """
     lines = []
@@ -141,13 +164,17 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
             seconds = float(np.median(one["seconds"]))
             low, high = _median_interval(one["seconds"])
             rate = one["flops"] / seconds / 1e9
-            memory = one.get("peak_bytes")
             lines.append(
                 [
                     *_step(group),
                     *(one["name"], one["kernel"], seconds * 1e3, low * 1e3, high * 1e3),
                     *(batch / seconds, batch * length / seconds),
-                    *(rate, rate / peak if peak else None, memory / 2**20 if memory else None),
+                    *(
+                        rate,
+                        rate / peak if peak else None,
+                        one["peak_bytes"] / 2**20,
+                        (one["peak_bytes"] - one["idle_bytes"]) / 2**20,
+                    ),
                     *(one["compile_seconds"], pays_off(one), one.get("joules")),
                 ]
             )

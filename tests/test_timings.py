@@ -43,6 +43,7 @@ def contender(name: str, seconds: Seconds, **changes: Any) -> dict[str, Any]:
         "compile_seconds": 1.0,
         "flops": 1_000_000,
         "peak_bytes": 2**30,
+        "idle_bytes": 2**29,
         "seconds": seconds,
         "cpu_to_wall": 1.0,
     } | changes
@@ -150,6 +151,7 @@ def test_costs_are_per_step_and_per_second() -> None:
     assert row["GFLOP/s"] == pytest.approx(0.5)
     assert row["share of peak"] == pytest.approx(0.1)
     assert row["peak MiB"] == pytest.approx(1024)
+    assert row["above idle MiB"] == pytest.approx(512)
 
 
 def test_compiling_pays_off_after_the_steps_that_win_its_time_back() -> None:
@@ -261,3 +263,22 @@ def test_the_check_stands_on_the_page_beside_what_it_qualifies(tmp_path: Path) -
     text = timing_report.write(tmp_path)[0].read_text()
     assert "cannot tell jax (scan) from pytorch (eager)" in text
     assert "planted slow-down of 2.0 % was found" in text
+
+
+def test_growth_is_fitted_where_one_size_alone_changes_and_drawn(tmp_path: Path) -> None:
+    sizes = [*((T, 64) for T in (50, 100, 200, 400)), *((50, hidden) for hidden in (32, 128)), (800, 16)]
+    found = []
+    for length, hidden in sizes:
+        line = contender("jax (scan)", noisy(length * hidden**2.0, seed=length + hidden))
+        found.append(group(line, step=STEP | {"parameters": {"T": length}, "hidden": hidden}))
+    table = timings.growth(found)
+    assert {(row["axis"], row["value"]) for _, row in table.iterrows()} == {
+        *(("T", T) for T in (50, 100, 200, 400)),
+        *(("hidden", hidden) for hidden in (32, 64, 128)),
+    }
+    made = timing_report.write(kept(tmp_path, *found))
+    assert {"growth.md", "growth-T.png", "growth-hidden.png"} <= {path.name for path in made}
+    text = (tmp_path / "tables" / "growth.csv").read_text()
+    exponents = {line.split(",")[0]: float(line.split(",")[8]) for line in text.splitlines()[1:] if "step time" in line}
+    assert exponents["T"] == pytest.approx(1, abs=0.1)
+    assert exponents["hidden"] == pytest.approx(2, abs=0.1)

@@ -144,7 +144,7 @@ def _line(runner: pairs.Runner, series: pairs.Series, at: int, *, energy: bool) 
         **runner.ask("memory"),
         "seconds": series.seconds[:, at].tolist(),
         "cpu_to_wall": float(np.median(series.cpu[:, at])),
-        **(runner.ask("energy") if energy else {}),
+        **(runner.ask("energy", count=runner.steps) if energy else {}),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.case import Case
-from benchmarks.speed.resources import PeakMemory
+from benchmarks.speed.resources import EnergyMeter, PeakMemory
 from benchmarks.training import build, evaluation_shape
 from tasks.base import Batch
 
@@ -102,11 +102,37 @@ def clock(run: Callable[[], None]) -> dict[str, float]:
     return {"wall": wall, "cpu": time.process_time() - cpu}
 
 
+def resident() -> int:
+    """Return the bytes that this process holds now."""
+    with PeakMemory() as peak:
+        return peak.before
+
+
 def memory(run: Callable[[], None]) -> dict[str, int | str]:
-    """Return the peak of this process's memory over a call, what was resident before, and how that was measured."""
+    """Return the peak of this process's memory over a call, and how that was measured."""
     with PeakMemory() as peak:
         run()
-    return {"peak_bytes": peak.bytes, "resident_bytes": peak.before, "peak_kind": peak.kind}
+    return {"peak_bytes": peak.bytes, "peak_kind": peak.kind}
+
+
+ENERGY_SECONDS = 10.0
+"""codecarbon looks once a second: it needs a while."""
+
+
+def energy(run: Callable[[], None], steps: int) -> dict[str, float | str | None]:
+    """Return the joules a step of calls of so many steps each, repeated for a while, and how they were found.
+
+    ``cpu_joules`` is the processor's part; that of the memory is a model's, the same a second whatever runs.
+    """
+    calls, start = 0, time.perf_counter()
+    with EnergyMeter() as meter:
+        while time.perf_counter() - start < ENERGY_SECONDS:
+            run()
+            calls += 1
+    found = meter.result
+    each = {name: getattr(found, name) for name in ("joules", "cpu_joules")}
+    joules = {name: None if value is None else value / (calls * steps) for name, value in each.items()}
+    return joules | {"energy_method": found.method, "energy_reason": found.reason}
 
 
 def _batches(case: Case, count: int) -> list[Batch]:
