@@ -33,6 +33,8 @@ def configure(threads: int) -> None:
 class Network(lightning.LightningModule):  # type: ignore[misc]
     """One recurrent layer and a linear output on its last state."""
 
+    optimizer: torch.optim.Optimizer
+
     def __init__(self, cell: str, features: int, hidden: int, outputs: int) -> None:
         super().__init__()
         self.recurrent = LAYERS[cell](features, hidden)
