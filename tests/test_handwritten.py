@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import importlib
 import itertools
@@ -54,14 +55,14 @@ def named(loop: Any) -> dict[str, Array]:
 
 
 def means(loop: Any) -> dict[str, Array]:
-    """Adam's first moments, which after one step are a tenth of the gradient that it was given."""
+    """A copy of Adam's first moments, which after one step are a tenth of the gradient that it was given."""
     if hasattr(loop, "carried"):
         return {name: np.array(value) for name, value in loop.carried[1][1][0].mu.items()}
     if hasattr(loop.network, "trainable_variables"):
         kept = [one.numpy() for one in loop.optimizer.variables if one.path.endswith("momentum")]
         return dict(zip(named(loop), kept, strict=True))
     optimizer = getattr(loop, "optimizer", None) or loop.network.optimizer
-    return {name: optimizer.state[value]["exp_avg"].numpy() for name, value in loop.network.named_parameters()}
+    return {name: optimizer.state[value]["exp_avg"].numpy().copy() for name, value in loop.network.named_parameters()}
 
 
 def gradients(loop: Any, inputs: Array, targets: Array) -> dict[str, Array]:
@@ -87,41 +88,77 @@ def norm_of(arrays: dict[str, Array]) -> float:
     return float(np.sqrt(sum(np.square(value.astype(np.float64)).sum() for value in arrays.values())))
 
 
+@dataclasses.dataclass(frozen=True)
+class Life:
+    """What one loop did, one step a call: compiled once, asked about in several tests."""
+
+    gradient: dict[str, Array]
+    figures: tuple[Array, Array | None]
+    moments: dict[str, Array]
+    weights: list[dict[str, Array]]
+    losses: list[float]
+
+
+@functools.cache
+def life(name: str, cell: str) -> Life:
+    """Train a loop for 60 steps; keep the weights before the first, after it and after the second."""
+    loop, (inputs, targets) = build(name, cell), problem(60)
+    gradient, weights = gradients(loop, inputs[0], targets[0]), [named(loop)]
+    figures = loop.train(inputs[:1], targets[:1])
+    moments, losses = means(loop), [float(figures[0][0])]
+    weights.append(named(loop))
+    for at in range(1, 60):
+        losses.append(float(loop.train(inputs[at : at + 1], targets[at : at + 1])[0][0]))
+        if at == 1:
+            weights.append(named(loop))
+    return Life(gradient, figures, moments, weights, losses)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_loop_clips_the_whole_gradient_reports_its_norm_and_learns(name: str, cell: str) -> None:
-    loop = build(name, cell)
-    inputs, targets = problem(80)
-    gradient, start = gradients(loop, inputs[0], targets[0]), named(loop)
-    losses, norms = loop.train(inputs[:1], targets[:1])
-    assert norm_of(gradient) > 100 * THRESHOLD
-    if norms is not None:
-        assert norms == pytest.approx([norm_of(gradient)], rel=1e-4)
-    for part, given in means(loop).items():
-        expected = 0.1 * THRESHOLD / norm_of(gradient) * gradient[part]
-        np.testing.assert_allclose(given, expected, rtol=2e-3, atol=1e-8, err_msg=part)
-    assert norm_of(means(loop)) == pytest.approx(0.1 * THRESHOLD, rel=1e-4)
-    moved = np.concatenate([(value - start[part]).ravel() for part, value in named(loop).items()])
-    assert np.abs(moved).max() == pytest.approx(RATE, rel=0.05)
-    # One step a call all along: the loops of several steps compile for their number.
-    later = [loop.train(inputs[at : at + 1], targets[at : at + 1])[0] for at in range(1, 80)]
+def test_the_loss_of_a_loop_falls(name: str, cell: str) -> None:
+    losses = life(name, cell).losses
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:3])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_norm_before_the_clip_is_that_of_the_whole_gradient(name: str, cell: str) -> None:
+    lived = life(name, cell)
+    losses, norms = lived.figures
+    assert losses.dtype == np.float32
     assert losses.shape == (1,)
-    assert np.mean(later[-10:]) < 0.6 * np.mean([losses, *later[:3]])
+    assert (norms is None) == (not name.startswith("loop"))
+    if norms is not None:
+        assert norms == pytest.approx([norm_of(lived.gradient)], rel=1e-4)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", NAMES)
+def test_adam_is_given_the_whole_gradient_scaled_to_the_threshold(name: str, cell: str) -> None:
+    lived = life(name, cell)
+    norm = norm_of(lived.gradient)
+    assert norm > 100 * THRESHOLD
+    assert norm_of(lived.moments) == pytest.approx(0.1 * THRESHOLD, rel=1e-4)
+    for part, given in lived.moments.items():
+        expected = 0.1 * THRESHOLD / norm * lived.gradient[part]
+        np.testing.assert_allclose(given, expected, rtol=2e-3, atol=1e-8, err_msg=part)
+    before, after = lived.weights[:2]
+    # Adam's first step is the learning rate, whatever the gradient's scale.
+    assert max(np.abs(after[part] - value).max() for part, value in before.items()) == pytest.approx(RATE, rel=0.05)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_calls_do_not_matter_and_neither_does_who_warms_up(name: str) -> None:
+def test_calls_do_not_matter_and_a_warm_up_trains(name: str) -> None:
     """What a call leaves behind, Adam's memory too, the next goes on from."""
-    inputs, targets = problem(6)
-    whole, parts = build(name, "rnn"), build(name, "rnn")
-    losses, norms = whole.train(inputs, targets)
-    assert parts.prepare(inputs[:3], targets[:3]) > 0
-    parts.train(inputs[3:], targets[3:])
-    for part, value in named(whole).items():
-        np.testing.assert_allclose(named(parts)[part], value, rtol=1e-5, atol=1e-6, err_msg=part)
-    assert losses.shape in {(6,), (1,)}
-    assert norms is None or norms.shape == (6,)
-    assert losses.dtype == np.float32
+    loop, (inputs, targets) = build(name, "rnn"), problem(2)
+    assert loop.prepare(inputs, targets) > 0
+    apart = life(name, "rnn").weights[2]
+    for part, value in named(loop).items():
+        np.testing.assert_allclose(value, apart[part], rtol=1e-5, atol=1e-6, err_msg=part)
+    losses, norms = loop.train(inputs, targets)
+    assert losses.shape in {(2,), (1,)}
+    assert norms is None or norms.shape == (2,)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -165,19 +202,16 @@ def test_from_the_same_weights_pytorchs_loop_follows_ours(cell: str) -> None:
     np.testing.assert_allclose(their_norms, norms, rtol=1e-3)
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm"])
-def test_from_the_same_weights_jaxs_loop_follows_ours(cell: str) -> None:
-    """A gru is left out: ours trains biases beside h in all its gates."""
-
+def test_from_the_same_weights_jaxs_loop_follows_ours() -> None:
     def put(loop: Any, native: dict[str, Array]) -> None:
-        forget = np.repeat([0, cell == "lstm", 0, 0], HIDDEN)[: GATES[cell] * HIDDEN]  # which the loop adds itself
+        forget = np.repeat([0, 1, 0, 0], HIDDEN)  # which the loop adds itself
         values = {"input": native["layer0.input"], "recurrent": native["layer0.recurrent"]}
         values |= {"bias": native["layer0.bias"] - forget}
         values |= {"output": native["output.kernel"], "output_bias": native["output.bias"]}
         arrays = importlib.import_module("jax.numpy")
         loop.carried = {name: arrays.array(value, "float32") for name, value in values.items()}, loop.carried[1]
 
-    ours, theirs, norms, their_norms = follow("loop_jax", cell, put)
+    ours, theirs, norms, their_norms = follow("loop_jax", "lstm", put)
     np.testing.assert_allclose(theirs, ours, rtol=1e-4)
     np.testing.assert_allclose(their_norms, norms, rtol=1e-3)
 

@@ -104,8 +104,8 @@ class Loop:
     def train(self, inputs: Array, targets: Array) -> Figures:
         """Do one update a batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
         batches = jax.device_put((inputs, targets), self.device)
-        self.carried, (losses, norms) = jax.block_until_ready(self.chunk(self.carried, batches))
-        return np.asarray(losses), np.asarray(norms)
+        self.carried, (losses, norms) = self.chunk(self.carried, batches)
+        return np.asarray(losses), np.asarray(norms)  # which waits for the whole program
 
     def _step(self, carried: Any, batch: Any) -> Any:
         weights, memory = carried
