@@ -84,11 +84,7 @@ class Case:
         if self.steps % self.evaluate_every:
             message = f"steps must be a multiple of evaluate_every ({self.evaluate_every}), not {self.steps}"
             raise plugins.UsageError(message)
-        offered = plugins.paths(self.framework, self.device, self.cell)
-        if self.path not in offered:
-            where = f"{self.framework} {self.cell} on {self.device}"
-            message = f"unknown path {self.path!r} for {where}; allowed: {', '.join(offered)}"
-            raise plugins.UsageError(message)
+        self._check_path(plugins.MATCHED)
         if not (math.isfinite(self.radius) and self.radius > 0):
             message = f"radius must be a positive finite number, not {self.radius}"
             raise plugins.UsageError(message)
@@ -101,9 +97,20 @@ class Case:
         if self.mode == plugins.NATIVE:
             self._check_native()
 
+    def _check_path(self, mode: str) -> None:
+        """Refuse a path that the framework does not offer in a mode."""
+        offered = plugins.paths(self.framework, self.device, self.cell, mode)
+        if self.path not in offered:
+            where = f"{self.framework} {self.cell} on {self.device}" + (
+                "" if mode == plugins.MATCHED else f" in mode {mode}"
+            )
+            message = f"unknown path {self.path!r} for {where}; allowed: {', '.join(offered)}"
+            raise plugins.UsageError(message)
+
     def _check_native(self) -> None:
         """Refuse what a framework does not offer itself, and what means another thing in each."""
         offered = plugins.activations(self.framework)
+        self._check_path(plugins.NATIVE)
         reason = ""
         if self.activation not in offered:
             reason = f"has no {self.activation} in {self.framework}, whose own rnn takes: {', '.join(offered)}"

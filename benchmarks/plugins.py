@@ -93,9 +93,9 @@ def activations(framework: str) -> tuple[str, ...]:
     return tuple(_literal(_file(framework, NATIVE), "ACTIVATIONS"))
 
 
-def paths(framework: str, device: str, cell: str) -> tuple[str, ...]:
-    """Return the paths that a framework offers for a cell on a device, its default first."""
-    devices = _literal(_file(framework, MATCHED), "PATHS")
+def paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> tuple[str, ...]:
+    """Return the paths that a framework offers for a cell on a device in a mode, its default first."""
+    devices = _literal(_file(framework, mode), "PATHS")
     if device not in devices:
         message = f"{framework} does not run on {device}; it runs on: {', '.join(devices)}"
         raise UsageError(message)

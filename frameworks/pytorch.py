@@ -1,4 +1,4 @@
-"""PyTorch: its native recurrent layers, run step by step (eager); the sigmoid rnn, which it lacks, by hand.
+"""PyTorch: its native recurrent layers, run step by step; the sigmoid rnn, which it lacks, by hand.
 
 Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs.
 """
@@ -6,8 +6,10 @@ Read it beside `tensorflow.py`: the same names in the same order, so that a diff
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from tasks.base import Batch
 
 NEEDS = ("torch",)
 PATHS = {
-    "cpu": {"rnn": ("eager",), "lstm": ("eager",), "gru": ("eager",)},
+    "cpu": {"rnn": ("eager", "compiled"), "lstm": ("eager", "compiled"), "gru": ("eager", "compiled")},
     "cuda": {"rnn": ("cudnn", "eager"), "lstm": ("cudnn", "eager"), "gru": ("cudnn", "eager")},
 }
 
@@ -44,6 +46,19 @@ def configure(device: str, threads: int) -> None:
             message = "PyTorch finds no CUDA GPU on this machine"
             raise base.UnsupportedError(message)
         torch.backends.cudnn.deterministic = True
+
+
+def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Return the function as `torch.compile` makes it; a recurrent layer in it stays the native one.
+
+    What was compiled for other models is forgotten: beyond a number of them PyTorch would silently stop compiling.
+    """
+    if shutil.which(os.environ.get("CXX", "c++")) is None and shutil.which("g++") is None:
+        message = "path compiled needs a C++ compiler, and PyTorch finds none on this machine"
+        raise base.UnsupportedError(message)
+    torch.compiler.reset()
+    made: Callable[..., torch.Tensor] = torch.compile(function, dynamic=False)
+    return made
 
 
 class Network(torch.nn.Module):
@@ -253,6 +268,7 @@ class Framework:
         self.device, self.dtype = torch.device(device), type_of[dtype]
         self.omega = training.regulariser is not None and training.regulariser.kind == "omega"
         self.network = Network(model, by_hand=self.omega).to(self.device, self.dtype)
+        self.lost = compiled(self._lost) if path == "compiled" else self._lost
         trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
         self.names, self.trained = list(trained), list[torch.Tensor](trained.values())
         nothing = {name: np.zeros_like(value) for name, value in weights.items()}
@@ -319,7 +335,7 @@ class Framework:
         """The recurrent kernel that runs."""
         if self.omega or self.model.activation == "sigmoid":
             return "hand-written loop"  # on every path: cuDNN has no sigmoid, and keeps what Omega needs to itself
-        return "cuDNN" if self.path == "cudnn" else "ATen"
+        return {"cudnn": "cuDNN", "eager": "ATen", "compiled": "ATen, the rest Inductor"}[self.path]
 
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:
@@ -327,10 +343,13 @@ class Framework:
         name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
         return {"framework_version": torch.__version__, "device_name": name, "precision": "float32, TF32 off"}
 
+    def _lost(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return loss_of(self.model, self.network(inputs), targets, mask)
+
     def _gradients(
         self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
-        loss = loss_of(self.model, self.network(inputs), targets, mask)
+        loss = self.lost(inputs, targets, mask)
         if not self.omega:
             return loss.detach(), torch.autograd.grad(loss, self.trained)
         looped, count = self.network.recurrent, len(self.trained)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from results import flow, observed, panels
 from results.cases import CELLS, ordered
@@ -75,6 +76,7 @@ def _profiles(parts: list[Part]) -> Figure:
                     _profile(ax, found[found["step"] == points["end"]], before, "c", color=colour, linestyle="--")
             ax.axhline(flow.LEFT, color="0.4", linewidth=1, linestyle="-.", zorder=1)
             panels.log_axis(ax)
+            ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             ax.set(xlabel="step before the scored ones", ylabel="norm of dL/dh$_t$, relative")
             panels.title(ax, setting, width=34)
         kinds: dict[str, Any] = {

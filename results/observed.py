@@ -215,7 +215,9 @@ def _surprises(table: pd.DataFrame) -> Iterator[str]:
 def _spread(mean: float, low: float, high: float) -> str:
     if pd.isna(mean):
         return "\N{EN DASH}"
-    return percent(mean) if pd.isna(low) else f"{percent(mean)} ({percent(low)} to {percent(high)})"
+    if pd.isna(low):
+        return percent(mean)
+    return f"{percent(mean)} ({'every seed' if low == high else f'{percent(low)} to {percent(high)}'})"
 
 
 def _steps(value: float) -> str:

@@ -18,6 +18,7 @@ from benchmarks.certificate import chosen
 from benchmarks.certify import Check
 from results import certificates
 from tests import synthetic
+from tests.paths import quickest
 
 INSTALLED = [name for name in plugins.compared() if plugins.version(name)]
 STEPS = 5
@@ -67,7 +68,7 @@ def plain(framework: str, **changes: str) -> Check:
     cell = changes.get("cell", "lstm")
     return Check(
         framework=framework,
-        path=plugins.paths(framework, "cpu", cell)[-1],
+        path=quickest(framework, cell),
         cell=cell,
         activation="tanh",
         layers=1,

@@ -18,6 +18,7 @@ from benchmarks.case import Case
 from frameworks import reference, weights
 from frameworks.base import Clip, Framework, Model, Regulariser, State, Trace, Training, Weights
 from tasks.base import Batch
+from tests.paths import quickest
 
 NAMES = [name for name in plugins.frameworks() if plugins.version(name)]
 JUDGED = [name for name in NAMES if name != "reference"]
@@ -63,7 +64,7 @@ def build(
     dtype: str = "float64",
     path: str | None = None,
 ) -> Framework:
-    path = path or module.PATHS["cpu"][model.cell][-1]  # the last compiles fastest; all compute the same
+    path = path or quickest(module.__name__.rpartition(".")[2], model.cell)
     initial = weights.draw(model, 0) if initial is None else initial
     return module.Framework(model, training, initial, device="cpu", dtype=dtype, threads=1, path=path)
 

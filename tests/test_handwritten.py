@@ -17,6 +17,7 @@ from benchmarks.speed import handwritten
 from frameworks import weights as drawn
 from frameworks.base import Array, Clip, Model, Training
 from tasks.adding import Task
+from tests.paths import quickest
 from tests.test_frameworks import CELLS, _signature
 
 FOLDER = plugins.ROOT / "benchmarks" / "speed" / "handwritten"
@@ -180,7 +181,7 @@ def follow(name: str, cell: str, put: Any) -> tuple[Array, Array, Array, Array]:
     model = Model(cell=cell, hidden=HIDDEN, features=2, outputs=1, scored=1, loss="mse")
     training = Training("adam", RATE, Clip("norm", 1.0))
     module, initial = importlib.import_module(f"frameworks.{framework}"), drawn.draw(model, 0)
-    path = plugins.paths(framework, "cpu", cell)[-1]
+    path = quickest(framework, cell)
     ours = module.Framework(model, training, initial, device="cpu", dtype="float32", threads=1, path=path)
     put(loop, module.to_native(model, initial))
     trace = ours.train(list(itertools.islice(Task(T=T).batches(0, BATCH), 20)))

@@ -19,6 +19,7 @@ from benchmarks import training as worker
 from benchmarks.case import Case
 from frameworks import weights
 from frameworks.base import Clip, Learner, Model, Training, Weights
+from tests.paths import quickest
 from tests.test_frameworks import CELLS, OPTIMIZERS, ROWS, _signature, a_model, distance, some_batches
 
 FOLDER = plugins.ROOT / "frameworks" / "native"
@@ -33,11 +34,11 @@ def module(request: pytest.FixtureRequest) -> ModuleType:
 
 
 def build(
-    module: ModuleType, model: Model, training: Training, *, seed: int = 0, dtype: str = "float64", last: bool = True
+    module: ModuleType, model: Model, training: Training, *, seed: int = 0, dtype: str = "float64", quick: bool = True
 ) -> Learner:
     """A learner on the path that compiles fastest, or on its default."""
     name = module.__name__.rpartition(".")[2]
-    path = plugins.paths(name, "cpu", model.cell)[-1 if last else 0]
+    path = quickest(name, model.cell) if quick else plugins.paths(name, "cpu", model.cell)[0]
     return module.Native(model, training, seed, device="cpu", dtype=dtype, threads=1, path=path)
 
 
@@ -70,7 +71,9 @@ def test_every_native_file_belongs_to_a_framework_that_is_compared() -> None:
 def test_a_repeated_run_is_the_same_bit_for_bit_and_another_seed_is_another(module: ModuleType, cell: str) -> None:
     model = a_model(cell, tokens=True)
     clip = Clip("norm", 0.1)
-    learners = [build(module, model, Training(clip=clip), seed=seed, dtype="float32", last=False) for seed in (0, 0, 1)]
+    learners = [
+        build(module, model, Training(clip=clip), seed=seed, dtype="float32", quick=False) for seed in (0, 0, 1)
+    ]
     first, again, other = learners
     again.prepare(some_batches(model), some_batches(model)[0].inputs)  # which changes nothing
     traces = [learner.train(some_batches(model)) for learner in learners]
@@ -138,7 +141,7 @@ def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> No
         learning_rate=100.0,
         steps=300,
         mode="native",
-        path=plugins.paths(framework, "cpu", "rnn")[-1],
+        path=quickest(framework, "rnn"),
     )
     outcome = worker.train(case, lambda _: None)
     assert outcome.result["status"] == "diverged"
@@ -244,7 +247,7 @@ def test_adams_epsilon_is_the_frameworks_own(module: ModuleType) -> None:
 def test_native_and_matched_start_from_other_weights(module: ModuleType, optimizer: str) -> None:
     name = module.__name__.rpartition(".")[2]
     fields: dict[str, Any] = {"task": "adding", "parameters": (("T", 10),), "framework": name, "cell": "lstm"}
-    fields |= {"optimizer": optimizer, "steps": 100, "path": plugins.paths(name, "cpu", "lstm")[-1]}
+    fields |= {"optimizer": optimizer, "steps": 100, "path": quickest(name, "lstm")}
     batch = next(Case(**fields).load().batches(0, 4))
     scores = [worker.build(Case(**fields, mode=mode)).predict(batch.inputs) for mode in ("matched", "native")]
     assert np.abs(scores[0] - scores[1]).max() > 1e-3
@@ -270,6 +273,7 @@ def test_jax_compiles_once_for_all_seeds_of_a_recipe() -> None:
         ({"regulariser": "l2", "strength": 0.1}, "mode native takes no regulariser l2"),
         ({"renumbering": 1}, "mode native takes no renumbering 1"),
         ({"framework": "reference", "path": "numpy"}, "reference has no defaults of its own, so no mode native"),
+        ({"path": "compiled"}, "unknown path 'compiled' for pytorch lstm on cpu in mode native; allowed: eager"),
         ({"mode": "documented"}, "unknown mode 'documented'; allowed: matched, native"),
     ],
 )

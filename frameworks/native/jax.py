@@ -25,6 +25,10 @@ from tasks.base import Batch
 
 NEEDS = ("jax", "optax", "flax")
 ACTIVATIONS = ("tanh", "relu", "sigmoid")
+PATHS = {
+    "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
+    "cuda": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
+}
 
 LAYERS = {"rnn": nnx.SimpleCell, "lstm": nnx.LSTMCell, "gru": nnx.GRUCell}
 

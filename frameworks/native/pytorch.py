@@ -18,6 +18,10 @@ from tasks.base import Batch
 
 NEEDS = ("torch",)
 ACTIVATIONS = ("tanh", "relu")
+PATHS = {
+    "cpu": {"rnn": ("eager",), "lstm": ("eager",), "gru": ("eager",)},
+    "cuda": {"rnn": ("cudnn", "eager"), "lstm": ("cudnn", "eager"), "gru": ("cudnn", "eager")},
+}
 
 LAYERS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
 

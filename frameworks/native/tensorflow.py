@@ -21,6 +21,10 @@ from tasks.base import Batch
 
 NEEDS = ("tensorflow",)
 ACTIVATIONS = ("tanh", "relu", "sigmoid")
+PATHS = {
+    "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
+    "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},
+}
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
 
