@@ -95,8 +95,10 @@ class Network:
     ) -> jax.Array:
         """Run one layer; return its states [time, batch, H], or the last alone [1, batch, H]."""
         cell, activation = self.model.cell, ACTIVATIONS[self.model.activation]
-        # The inputs of all steps are projected in one product, outside the loop.
-        projected = inputs @ kernel + (bias[0] if cell == "gru" else bias)
+        # The inputs of all steps are projected in one product, outside the loop; the gru's two rows are parted there
+        # too, or every step would add a row of zeros to their slope.
+        below, beside = bias if cell == "gru" else (bias, bias)
+        projected = inputs @ kernel + below
         projected = projected if by is None else projected + by
 
         def step(carry: Any, x: jax.Array) -> Any:
@@ -108,7 +110,7 @@ class Network:
                 c = jax.nn.sigmoid(f) * memory[0] + jax.nn.sigmoid(i) * jnp.tanh(g)
                 carry = jax.nn.sigmoid(o) * jnp.tanh(c), c
             else:
-                (r, z, n), (hr, hz, hn) = (jnp.split(part, 3, axis=-1) for part in (x, h @ recurrent + bias[1]))
+                (r, z, n), (hr, hz, hn) = (jnp.split(part, 3, axis=-1) for part in (x, h @ recurrent + beside))
                 z = jax.nn.sigmoid(z + hz)
                 carry = ((1 - z) * jnp.tanh(n + jax.nn.sigmoid(r + hr) * hn) + z * h,)
             return carry, carry[0] if every_step else None
