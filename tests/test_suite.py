@@ -80,6 +80,7 @@ def test_every_shipped_suite_expands(name: str) -> None:
         "reach": {"adding", "copy", "speech"},
         "pascanu": {"order"},
         "scaling": {"adding"},
+        "speed": {"adding"},
     }
     assert {case.task for case in cases} == tasks.get(name, set(plugins.tasks()))
     assert {case.cell for case in cases} == ({"rnn"} if name == "pascanu" else {"rnn", "lstm", "gru"})
