@@ -268,3 +268,32 @@ def test_an_unknown_suite_and_framework_are_refused() -> None:
         done = speed(*arguments)
         assert done.returncode == 2
         assert said in done.stderr
+
+
+def test_pytest_benchmarks_own_comparison_works_on_our_steps(tmp_path: Path) -> None:
+    framework = next(name for name in ("pytorch", *plugins.compared()) if plugins.version(name))
+
+    def timed(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603
+            [
+                *(sys.executable, "-m", "pytest", "benchmarks/speed", "-q", "-p", "no:cacheprovider"),
+                *("-k", f"{framework} and rnn and 50", f"--benchmark-storage=file://{tmp_path}"),
+                *(f"--benchmark-json={tmp_path / 'speed.json'}", *arguments),
+            ],
+            cwd=plugins.ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert timed("--benchmark-save=base").returncode == 0
+    (saved,) = tmp_path.rglob("0001_base.json")
+    allowed = timed("--benchmark-compare=0001", "--benchmark-compare-fail=median:900%")
+    assert allowed.returncode == 0, allowed.stdout
+    fields = json.loads(saved.read_text())
+    for one in fields["benchmarks"]:
+        one["stats"]["median"] /= 100
+    saved.write_text(json.dumps(fields))
+    slower = timed("--benchmark-compare=0001", "--benchmark-compare-fail=median:900%")
+    assert slower.returncode != 0
+    assert "Performance has regressed" in slower.stdout + slower.stderr
