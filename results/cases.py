@@ -35,7 +35,7 @@ _NUMBERS = [
     *("threshold", "learning_rate", "loss", "floor", "score", "skill", "steps_to_solve", "diverged_at"),
     *("clip_fraction", "clipped_elements", "norm_before_median", "norm_before_max", "step_seconds"),
 ]
-_NAMED = {"task", "parameters", "optimizer", "learning_rate", "mode"}  # the words of a setting's name
+_NAMED = {"task", "parameters", "optimizer", "learning_rate", "regulariser", "strength", "mode"}  # a setting's words
 _APART = {"framework", "path", "cell", "activation", "clip", "threshold", "seed", "renumbering"}  # have columns
 
 
@@ -48,7 +48,7 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with four ordered categories added: setting, cell, clip and learner.
 
     A setting is everything but cell, clip, framework and seed, named by task, parameters,
-    optimizer, learning rate and whatever else differs, as in ``adding T=50 (adam 0.003)``. A
+    optimizer, learning rate, penalty and whatever else differs, as in ``adding T=50 (adam 0.003)``. A
     learner is a framework, with its path where it ran the same case by several. Rows that are
     labelled already come back as they are, so that a part keeps the labels of the whole.
     """
@@ -156,10 +156,11 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
     for _, row in frame.iterrows():
         values = json.loads(str(row["parameters"]))
         named = [f"{name}={_plain(values[name])}" for name in shown[row["task"]] if name in values]
-        native = [] if row["mode"] == "matched" else [str(row["mode"])]
+        more = [] if row["regulariser"] in {None, "none"} else [f"{row['regulariser']} {_plain(row['strength'])}"]
+        more += [] if row["mode"] == "matched" else [str(row["mode"])]
         recipe = [row["optimizer"], row["learning_rate"]]  # which a run of one's own need not say
         said = " ".join(_plain(value) for value in recipe if pd.notna(value))
-        labels.append(" ".join([str(row["task"]), *named, f"({', '.join([said, *native] if said else native)})"]))
+        labels.append(" ".join([str(row["task"]), *named, f"({', '.join([said, *more] if said else more)})"]))
     names = frame.assign(label=labels)
     for _, group in names.groupby("label"):
         differing = group[[column for column in rest if len(group[column].unique()) > 1]]

@@ -135,7 +135,7 @@ def _skill(frame: pd.DataFrame) -> Figure:
             low = min(-0.08, float(points["y"].min()) - 0.08) if points["y"].notna().any() else -0.08
             ax.set_ylim(LOWEST - 0.08 if len(torn) else low, 1.05)
             ax.set_ylabel("skill (1 \N{MINUS SIGN} loss / floor)")
-            panels.title(ax, setting, width=int(7.5 * ladder.weight))
+            panels.title(ax, setting, width=int(6.5 * ladder.weight))
         entries["floor"] = Line2D([], [], color="0.4", linewidth=1, linestyle="--")
         panels.legend(figure, entries)
     return figure
@@ -163,7 +163,7 @@ def _modes(frame: pd.DataFrame) -> Figure:
             low = means[["y", "native"]].min().min()
             ax.set_ylim(min(-0.08, low - 0.08) if pd.notna(low) else -0.08, 1.05)
             ax.set_ylabel("skill (1 \N{MINUS SIGN} loss / floor)")
-            panels.title(ax, setting, width=int(7.5 * ladder.weight))
+            panels.title(ax, setting, width=int(6.5 * ladder.weight))
         grey: dict[str, Any] = {"color": "0.25", "marker": "o", "linestyle": ""}
         entries = panels.points(seen) | {
             "matched": Line2D([], [], **grey, markerfacecolor="white", markeredgewidth=1.5, markersize=9),
@@ -240,7 +240,7 @@ def _clip_fraction(frame: pd.DataFrame) -> Figure:
             ladder.label(ax)
             ax.set_ylim(-5, 105)
             ax.set_ylabel("steps clipped (%)")
-            panels.title(ax, setting, width=int(7.5 * ladder.weight))
+            panels.title(ax, setting, width=int(6.5 * ladder.weight))
         panels.legend(figure, entries)
     return figure
 

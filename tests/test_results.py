@@ -170,10 +170,12 @@ def test_a_rare_clip_is_not_rounded_to_never() -> None:
     assert cases.clipped("norm 10", 0.9996) == ">99 %"
 
 
-def test_a_setting_is_named_by_its_regulariser_and_only_then_by_a_strength() -> None:
+def test_a_setting_is_named_by_its_penalty_where_it_has_one() -> None:
     frame = cases.labelled(rows(synthetic.record(), synthetic.record(regulariser="l2", strength=1e-4)))
-    endings = {name.partition(", ")[2] for name in frame["setting"].astype(str)}
-    assert endings == {"regulariser none)", "regulariser l2, strength 0.0001)"}
+    assert {name.partition("(")[2] for name in frame["setting"].astype(str)} == {
+        "adam 0.003)",
+        "adam 0.003, l2 0.0001)",
+    }
 
 
 def test_settings_are_named_apart_by_whatever_differs() -> None:
