@@ -77,7 +77,7 @@ def run(
     alone = len({case.framework for case in cases}) == 1
     ended = _swept(plan, store, facts, workers=facts["jobs"] if alone else 1)
     if store.finished():
-        _report(folder)
+        _report(folder, anew=False)
     _end(ended.failed)
 
 
@@ -387,8 +387,8 @@ def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
         console.print(f"wrote {advisor.store.folder}/: {', '.join(path.name for path in written)}")
 
 
-def _report(folder: Path) -> None:
-    """Write the report and print its findings, its compact table and the paths."""
+def _report(folder: Path, *, anew: bool = True) -> None:
+    """Write the report, `anew` or where it is older than what it tells of; print its findings and compact table."""
     from results import findings, report, terminal, timing_report
     from results.store import StoreError
 
@@ -397,7 +397,7 @@ def _report(folder: Path) -> None:
     table = None
     try:
         if (folder / "rows").is_dir():
-            written += report.write(folder)
+            written += report.write(folder) if anew or not report.fresh(folder) else []
             results = report.read(folder)
             said += [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]
             table = terminal.summary(results.rows)
@@ -414,6 +414,8 @@ def _report(folder: Path) -> None:
     for parent in dict.fromkeys(path.parent for path in written):
         names = [path.name for path in written if path.parent == parent]
         console.print(f"wrote {parent}/: {names[0] if len(names) == 1 else f'{len(names)} files'}")
+    if not written:
+        console.print(f"nothing is newer than {folder}/{report.PAGE}, which was left as it is")
 
 
 if __name__ == "__main__":

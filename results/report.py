@@ -27,6 +27,8 @@ from results import (
 from results.markdown import code, escape, table
 from results.store import Store, StoreError
 
+PAGE = "report.md"
+
 MADE = {"tables": (".csv", ".md"), "figures": (".png",)}
 """What the report writes besides report.md; files of an earlier report are removed first."""
 
@@ -122,13 +124,21 @@ def write(folder: Path) -> list[Path]:
                     old.unlink()
         shown = [*_write_tables(results)]
         drawn = [*_write_figures(results)]
-        path = folder / "report.md"
+        path = folder / PAGE
         path.write_text(text(results, tables_text=shown, figure_paths=drawn), encoding="utf-8")
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
     made = [one for part in MADE for one in sorted((folder / part).iterdir()) if one.suffix in MADE[part]]
     return [path, *made]
+
+
+def fresh(folder: Path) -> bool:
+    """Return whether a folder's report is newer than the rows and timings that it tells of, and than this code."""
+    page = folder / PAGE
+    sources = [folder / "rows", folder / speed.FILE, *Path(__file__).parent.glob("*.py")]
+    # A folder's time is that of the last file that was moved into it.
+    return page.exists() and page.stat().st_mtime >= max(path.stat().st_mtime for path in sources if path.exists())
 
 
 def read(folder: Path) -> Results:

@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from benchmarks import plugins, suite
-from results import advice
+from results import advice, calibration
+from results.markdown import table
 from results.store import Store
 from tasks import base
 
@@ -75,8 +76,8 @@ def test_links_lead_somewhere(document: str) -> None:
 
 
 def test_the_table_in_the_readme_is_the_published_one() -> None:
-    table = (PUBLISHED / "tables" / "summary.md").read_text()
-    assert table[table.index("|") :].strip() in README
+    summary = (PUBLISHED / "tables" / "summary.md").read_text()
+    assert summary[summary.index("|") :].strip() in README
 
 
 def test_no_file_names_an_index_or_a_place_on_a_machine() -> None:
@@ -90,12 +91,51 @@ def test_no_file_names_an_index_or_a_place_on_a_machine() -> None:
             assert place not in text, (name, place)
 
 
-def test_every_published_row_is_certified_and_from_a_commit() -> None:
-    rows = Store(PUBLISHED).rows()
-    assert rows["certificate"].notna().all()
+@pytest.mark.parametrize(
+    ("name", "frameworks"),
+    [
+        ("quick", ["pytorch", "tensorflow"]),
+        ("native", ["pytorch", "tensorflow", "jax"]),
+        ("reach", ["pytorch"]),
+        ("pascanu", ["jax"]),
+    ],
+)
+def test_every_published_row_is_certified_and_from_a_commit(name: str, frameworks: list[str]) -> None:
+    rows = Store(PUBLISHED.parent / name).rows()
+    assert rows.loc[rows["mode"] == "matched", "certificate"].notna().all()
     assert not rows["commit"].str.contains("changes").any()
-    suite_cases = {case.label() for case in suite.load("quick").cases(["pytorch", "tensorflow"])}
-    assert len(rows) == len(suite_cases)
+    seeds = sorted(set(rows["seed"]))
+    wanted = {case.label() for case in suite.load(name).cases(frameworks) if case.seed in seeds}
+    assert len(rows) == len(wanted)
+
+
+def test_the_published_calibration_is_right_as_often_as_the_readme_says() -> None:
+    found = calibration.calibrated(Store(PUBLISHED.parent / "calibration"))
+    assert found.cases >= 200
+    assert found.right / found.cases >= 0.95
+    assert found.sentence().rstrip(".") in README
+    assert table(found.confusion).strip() in README
+
+
+@pytest.mark.parametrize("name", ["quick", "reach", "native"])
+def test_sentences_that_the_readme_quotes_stand_in_the_report(name: str) -> None:
+    said = (PUBLISHED.parent / name / "report.md").read_text()
+    block = re.search(rf"<!-- {name} -->(.*?)<!-- end of {name} -->", README, re.DOTALL)
+    quoted = [line for line in (block[1] if block else "").splitlines() if line.startswith("- ")]
+    assert quoted
+    assert all(line in said for line in quoted)
+
+
+def test_the_published_table_of_the_temporal_order_problem_is_in_the_readme() -> None:
+    rows = Store(PUBLISHED.parent / "pascanu").rows()
+    solved = rows[rows["parameters"].str.contains("40") & (rows["learning_rate"] == 0.01)].fillna({"strength": 0})
+    counts = solved.groupby(["clip", "strength"])["solved"].sum()
+    line = re.search(r"\| T=40, learning rate 0.01 \|(.*)\|", README)
+    assert line
+    assert [int(cell.strip().partition("/")[0]) for cell in line[1].split("|")] == [
+        counts[("none", 0)],
+        *(counts[("norm", strength)] for strength in (0, 0.1, 2)),
+    ]
 
 
 def test_the_published_advice_follows_from_its_cases_and_is_what_the_readme_says() -> None:

@@ -102,6 +102,7 @@ def test_a_run_writes_rows_curves_tables_figures_and_a_report_and_resumes(tiny: 
     second = command("run", tiny, "--out", str(out))
     assert second.returncode == 0
     assert "3 cases, 3 already done, 0 to run" in second.stdout
+    assert "report.md, which was left as it is" in second.stdout
     assert {path: path.stat().st_mtime_ns for path in (out / "rows").iterdir()} == stamps
 
 

@@ -1,0 +1,126 @@
+"""What the suite itself costs: how long its commands take, and the start of a case beyond the framework's compilation.
+
+    python -m benchmarks.speed.own_cost
+
+prints each figure, the median of several runs, beside what it should stay within. A benchmark, not a test: on a busy
+machine the figures are larger, and nothing fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import plugins
+from benchmarks.case import Case
+from benchmarks.live import Live
+
+REPEATS = 5
+
+SUITE = """
+description = "many short cases of the reference"
+[[block]]
+task = "adding"
+parameters = { T = 5 }
+framework = "reference"
+cell = ["rnn", "lstm", "gru"]
+hidden = 4
+steps = 100
+dtype = "float64"
+seed = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """One figure: seconds, and the seconds that it should stay within."""
+
+    what: str
+    seconds: float
+    within: float
+
+
+def commands() -> list[Cost]:
+    """Return what `list` and ``--help`` take, their process included."""
+    return [
+        Cost(f"{' '.join(arguments)}", _median(lambda given=arguments: _command(*given)), 0.5)
+        for arguments in (["list"], ["--help"], ["run", "--help"])
+    ]
+
+
+def finished_run() -> Cost:
+    """Return what a suite takes to run again when all of its cases are done."""
+    with tempfile.TemporaryDirectory() as folder:
+        suite = Path(folder) / "finished.toml"
+        suite.write_text(SUITE)
+        again = ["run", str(suite), "--out", str(Path(folder) / "out")]
+        _command(*again)
+        return Cost("a finished suite of 30 cases, run again", _median(lambda: _command(*again)), 3.0)
+
+
+def case_starts(log: Path) -> list[Cost]:
+    """Return, for each framework, what a case takes in a live process beyond compiling, training and evaluating."""
+    found = []
+    for framework in plugins.compared():
+        if plugins.version(framework) is None:
+            continue
+        live = Live(framework, "cpu", 1, log / f"{framework}.log")
+        seconds = []
+        try:
+            for seed in range(REPEATS + 1):  # the first pays for what is loaded and compiled once
+                case = Case(
+                    task="adding",
+                    parameters=(("T", 10),),
+                    framework=framework,
+                    cell="lstm",
+                    steps=100,
+                    seed=seed,
+                    path=plugins.paths(framework, "cpu", "lstm")[0],
+                )
+                began = time.perf_counter()
+                outcome = live.ask({"do": "run", "case": case.to_json()})["outcome"]
+                elapsed = time.perf_counter() - began
+                named = outcome["seconds"]
+                seconds.append(elapsed - sum(value for kind, value in named.items() if kind not in {"data", "other"}))
+        finally:
+            live.stop()
+        found.append(Cost(f"start of a case in a live process, {framework}", statistics.median(seconds[1:]), 0.05))
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    table = Table("what", "seconds", "within", title="what the suite itself costs", title_justify="left")
+    with tempfile.TemporaryDirectory() as log:
+        for cost in [*commands(), finished_run(), *case_starts(Path(log))]:
+            colour = "green" if cost.seconds <= cost.within else "red"
+            table.add_row(cost.what, f"[{colour}]{cost.seconds:.3f}[/{colour}]", f"{cost.within:g}")
+    Console().print(table)
+
+
+def _command(*arguments: str) -> None:
+    subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=plugins.ROOT, check=True, capture_output=True
+    )
+
+
+def _median(do: Callable[[], None]) -> float:
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        do()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    main()
