@@ -9,6 +9,7 @@ machine the figures are larger, and nothing fails.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import statistics
 import subprocess
 import sys
@@ -52,7 +53,7 @@ class Cost:
 def commands() -> list[Cost]:
     """Return what `list` and ``--help`` take, their process included."""
     return [
-        Cost(f"{' '.join(arguments)}", _median(lambda given=arguments: _command(*given)), 0.5)
+        Cost(" ".join(arguments), _median(functools.partial(_command, *arguments)), 0.5)
         for arguments in (["list"], ["--help"], ["run", "--help"])
     ]
 
@@ -64,7 +65,7 @@ def finished_run() -> Cost:
         suite.write_text(SUITE)
         again = ["run", str(suite), "--out", str(Path(folder) / "out")]
         _command(*again)
-        return Cost("a finished suite of 30 cases, run again", _median(lambda: _command(*again)), 3.0)
+        return Cost("a finished suite of 30 cases, run again", _median(functools.partial(_command, *again)), 3.0)
 
 
 def case_starts(log: Path) -> list[Cost]:
