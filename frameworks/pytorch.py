@@ -48,7 +48,7 @@ def configure(device: str, threads: int) -> None:
         torch.backends.cudnn.deterministic = True
 
 
-def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+def _compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
     """Return the function as `torch.compile` makes it; a recurrent layer in it stays the native one.
 
     What was compiled for other models is forgotten: beyond a number of them PyTorch would silently stop compiling.
@@ -268,7 +268,7 @@ class Framework:
         self.device, self.dtype = torch.device(device), type_of[dtype]
         self.omega = training.regulariser is not None and training.regulariser.kind == "omega"
         self.network = Network(model, by_hand=self.omega).to(self.device, self.dtype)
-        self.lost = compiled(self._lost) if path == "compiled" else self._lost
+        self.lost = _compiled(self._lost) if path == "compiled" else self._lost
         trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
         self.names, self.trained = list(trained), list[torch.Tensor](trained.values())
         nothing = {name: np.zeros_like(value) for name, value in weights.items()}

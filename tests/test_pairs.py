@@ -272,6 +272,8 @@ def test_an_unknown_suite_and_framework_are_refused() -> None:
 
 def test_pytest_benchmarks_own_comparison_works_on_our_steps(tmp_path: Path) -> None:
     framework = next(name for name in ("pytorch", *plugins.compared()) if plugins.version(name))
+    # A pytest within a worker of xdist would take itself for one, and time nothing.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
     def timed(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603
@@ -281,6 +283,7 @@ def test_pytest_benchmarks_own_comparison_works_on_our_steps(tmp_path: Path) -> 
                 *(f"--benchmark-json={tmp_path / 'speed.json'}", *arguments),
             ],
             cwd=plugins.ROOT,
+            env=alone,
             capture_output=True,
             text=True,
             check=False,
