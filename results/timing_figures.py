@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from results import panels
+
+NARROW = 1.8
+"""Ratios that span less than this factor are marked at equal distances, not at round multiples."""
 
 ROW = 0.3
 """Inches that a line of a forest plot takes."""
@@ -25,6 +28,7 @@ def forest(table: pd.DataFrame, *, ratio: str, names: tuple[str, str], heading: 
     """
     settings = list(dict.fromkeys(table["setting"]))
     heights = [int((table["setting"] == setting).sum()) for setting in settings]
+    narrow = table["high"].max() < NARROW * min(1, table["low"].min())
     with panels.style():
         figure = Figure(figsize=(panels.WIDTH, ROW * sum(heights) + 0.62 * len(settings) + 0.7), layout="constrained")
         axes = figure.subplots(len(settings), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
@@ -41,6 +45,7 @@ def forest(table: pd.DataFrame, *, ratio: str, names: tuple[str, str], heading: 
             ax.set_ylim(len(part) - 0.4, -0.6)
             ax.axvline(1, color="0.4", linewidth=1, zorder=0)
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(MaxNLocator(6) if narrow else LogLocator(subs=(1, 1.5, 2, 3, 5)))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             ax.xaxis.set_minor_formatter(NullFormatter())
             ax.grid(visible=False, axis="y")

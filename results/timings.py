@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from results import intervals, scaling
+from results.cases import CELLS, ordered
 from results.store import StoreError
 
 SCHEMA = 1
@@ -55,7 +56,7 @@ CLOCK = 0.5
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Return the timing files of a result set, sorted by name; raise `StoreError` where one is damaged."""
+    """Return the timing files of a result set, sorted by their steps; raise `StoreError` where one is damaged."""
     found = []
     for path in sorted((folder / FOLDER).glob("*.json")):
         try:
@@ -69,7 +70,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
             message = f"{path.name} cannot be read as a timing file ({type(error).__name__}: {error})"
             raise StoreError(message) from error
         found.append(group)
-    return found
+    return sorted(found, key=_order)
 
 
 def pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.DataFrame:
@@ -222,6 +223,19 @@ def label(group: dict[str, Any]) -> str:
     """Return a step in words."""
     step = dict(zip(STEP, _step(group), strict=True))
     return f"{step['task']} {step['parameters']} {step['cell']}, {step['hidden']} units, batch {step['batch']}"
+
+
+def _order(group: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what groups are sorted by: task, sizes, parameters as numbers, then the cell as every table has it."""
+    step = group["step"]
+    numbers = [value for _, value in sorted(step["parameters"].items()) if isinstance(value, int | float)]
+    return (
+        step["task"],
+        step["hidden"],
+        step["batch"],
+        numbers,
+        ordered([step["cell"], *CELLS], CELLS).index(step["cell"]),
+    )
 
 
 def _step(group: dict[str, Any]) -> list[Any]:
