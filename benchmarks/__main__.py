@@ -105,9 +105,9 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or results/runs/check.")] = None,
 ) -> None:
     """Time frameworks against each other in alternating blocks; path=auto in --only is the default."""
-    from benchmarks.speed import command, run
+    from benchmarks.speed import command, pairs
 
-    plan = run.Plan(width=width, limit=limit, energy=energy)
+    plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
     folder = out or plugins.ROOT / "results" / "runs" / name
     if check:

@@ -11,6 +11,19 @@ from rich.console import Console
 from benchmarks.case import Case
 
 
+def bar(console: Console, counted: str = "") -> progress.Progress:
+    """Return a bar with the time left, silent without a terminal; `counted` is what stands after the percentage."""
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn(f"{{task.percentage:3.0f}} %{counted}, time left"),
+        progress.TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        speed_estimate_period=600,
+    )
+
+
 class Progress:
     """Hears of a sweep; without a terminal it prints one line for each case that ends."""
 
@@ -20,15 +33,7 @@ class Progress:
         self.work = {case: case.steps * case.load().length for case in cases}
         self.reached: dict[Case, int] = {}
         self.count = 0
-        self.bar = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.TextColumn("{task.percentage:3.0f} %  {task.fields[count]} cases, time left"),
-            progress.TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            speed_estimate_period=600,
-        )
+        self.bar = bar(console, "  {task.fields[count]} cases")
         self.line = self.bar.add_task("starting", total=sum(self.work.values()), count=f"0/{len(cases)}")
 
     def __enter__(self) -> Self:

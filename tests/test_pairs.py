@@ -22,7 +22,7 @@ from results import timings
 
 JUDGE = {"task": "adding", "parameters": (("T", 10),), "framework": "reference", "cell": "rnn", "path": "numpy"}
 CASE = Case(**JUDGE, hidden=8, clip="norm", threshold=1.0, dtype="float64")  # type: ignore[arg-type]
-PLAN = run.Plan(width=0.5, limit=5.0, block_seconds=0.01)
+PLAN = pairs.Plan(width=0.5, limit=5.0, block_seconds=0.01)
 
 
 class FakeLive(Live):
@@ -119,7 +119,7 @@ def test_a_process_killed_between_blocks_costs_its_contender_alone(
 
 def test_a_planted_slow_down_is_found(tmp_path: Path) -> None:
     group = Group((Contender(CASE), Contender(CASE, copy=1, slowed=0.5)))
-    found = run.measure(group, run.Plan(limit=20.0, block_seconds=0.01, rounds=60), tmp_path)
+    found = run.measure(group, pairs.Plan(limit=20.0, block_seconds=0.01, rounds=60), tmp_path)
     for line in found["contenders"]:
         line["seconds"] = np.asarray(line["seconds"])
     row = timings.pairs([found]).iloc[0]
@@ -190,7 +190,7 @@ def test_a_check_has_as_many_trials_as_were_asked_for_and_some_that_are_slowed()
 
 
 def test_a_launch_gives_its_trials(tmp_path: Path) -> None:
-    found = check.measure(check.Launch(0, CASE, 0.0), run.Plan(limit=5, block_seconds=0.005, rounds=5), tmp_path)
+    found = check.measure(check.Launch(0, CASE, 0.0), pairs.Plan(limit=5, block_seconds=0.005, rounds=5), tmp_path)
     assert len(found["trials"]) == check.TRIALS_A_LAUNCH
     assert all(len(trial[side]) == 5 for trial in found["trials"] for side in ("first", "second"))
 

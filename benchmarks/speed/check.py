@@ -18,7 +18,6 @@ from benchmarks import plugins
 from benchmarks.case import Case
 from benchmarks.speed import pairs
 from benchmarks.speed.contenders import Contender
-from benchmarks.speed.run import Plan
 from frameworks.base import Cell
 
 PLANTED = 0.02
@@ -67,16 +66,14 @@ def launches(frameworks: list[str], trials: int, threads: int) -> list[Launch]:
     return made
 
 
-def measure(launch: Launch, plan: Plan, log: Path, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
+def measure(
+    launch: Launch, plan: pairs.Plan, log: Path, heard: Callable[[float], None] = lambda _: None
+) -> dict[str, Any]:
     """Run the trials of one launch and return what its file holds; raise `ContenderFailedError` where that fails."""
     contenders = [Contender(launch.case), Contender(launch.case, copy=1, slowed=launch.planted)]
     random = np.random.default_rng(launch.number)
     with pairs.started(contenders, log) as runners:
-        for runner in runners:
-            runner.calibrate(plan.block_seconds)
-        pilot = pairs.measure(runners, pairs.PILOT_ROUNDS, random)
-        wanted = plan.rounds or pairs.needed(pilot, plan.width)
-        rounds = pairs.affordable(wanted, pilot, runners, plan.limit)
+        rounds, wanted = pairs.settled(runners, plan, random)
         trials = []
         for at in range(TRIALS_A_LAUNCH):
             series = pairs.measure(runners, rounds, random)

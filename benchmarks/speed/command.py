@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich import progress
 from rich.console import Console
 
-from benchmarks import environment, plugins
+from benchmarks import environment, plugins, progress
 from benchmarks import suite as suites
 from benchmarks.speed import check, machine, pairs, run
 from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
@@ -59,7 +58,7 @@ def chosen(suite: str, only: list[str], *, device: Device, threads: int, handwri
     return found
 
 
-def timing_jobs(found: list[Group], plan: run.Plan, folder: Path) -> list[Job]:
+def timing_jobs(found: list[Group], plan: pairs.Plan, folder: Path) -> list[Job]:
     """Return a job for each group."""
     return [
         Job(
@@ -71,7 +70,7 @@ def timing_jobs(found: list[Group], plan: run.Plan, folder: Path) -> list[Job]:
     ]
 
 
-def check_jobs(trials: int, only: list[str], plan: run.Plan, *, folder: Path, threads: int) -> list[Job]:
+def check_jobs(trials: int, only: list[str], plan: pairs.Plan, *, folder: Path, threads: int) -> list[Job]:
     """Return a job for each launch of a check."""
     wrong = [text for text in only if not text.startswith("framework=")]
     if wrong:
@@ -119,17 +118,8 @@ def work(jobs: list[Job], folder: Path, command: str, console: Console) -> list[
 @contextmanager
 def _shown(jobs: list[Job], console: Console) -> Iterator[tuple[Callable[[Job, float], None], Callable[[Job], None]]]:
     """Show one progress bar, without a terminal a line for each job that ends; yield who hears shares and ends."""
-    bar = progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.TextColumn("{task.percentage:3.0f} %, time left"),
-        progress.TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        speed_estimate_period=600,
-    )
     done = 0
-    with bar:
+    with progress.bar(console) as bar:
         line = bar.add_task("starting", total=len(jobs))
 
         def heard(job: Job, share: float) -> None:

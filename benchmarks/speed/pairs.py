@@ -35,6 +35,34 @@ PILOT_ROUNDS = 15
 TRIAL_STEPS = 4
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How to time: what width is wanted, and what may be spent.
+
+    Attributes:
+        width: half of the interval that every pair should have, as a share of its ratio.
+        limit: seconds that the rounds of one group may take.
+        block_seconds: what a block takes at least.
+        rounds: a number of rounds that stands, whatever a pilot would say.
+        energy: whether the energy of a step is estimated afterwards.
+
+    """
+
+    width: float = 0.01
+    limit: float = 120.0
+    block_seconds: float = BLOCK_SECONDS
+    rounds: int | None = None
+    energy: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no plan."""
+        for name in ("width", "limit", "block_seconds"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                message = f"--{name} must be a positive finite number, not {value}"
+                raise UsageError(message)
+
+
 class ContenderFailedError(Exception):
     """A contender that cannot be timed; the message is one line."""
 
@@ -120,6 +148,15 @@ def started(contenders: Sequence[Contender], log: Path) -> Iterator[list[Runner]
     finally:
         for live in lives.values():
             live.stop()
+
+
+def settled(runners: Sequence[Runner], plan: Plan, random: np.random.Generator) -> tuple[int, int]:
+    """Calibrate, run a pilot and throw it away; return the rounds that will be run, and those that were wanted."""
+    for runner in runners:
+        runner.calibrate(plan.block_seconds)
+    pilot = measure(runners, PILOT_ROUNDS, random)
+    wanted = plan.rounds or needed(pilot, plan.width)
+    return affordable(wanted, pilot, runners, plan.limit), wanted
 
 
 def needed(pilot: Series, width: float) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,35 +19,7 @@ from benchmarks.speed.flops import step_flops
 from results import timings
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How to time: what width is wanted, and what may be spent.
-
-    Attributes:
-        width: half of the interval that every pair should have, as a share of its ratio.
-        limit: seconds that the rounds of one group may take.
-        block_seconds: what a block takes at least.
-        rounds: a number of rounds that stands, whatever a pilot would say.
-        energy: whether the energy of a step is estimated afterwards.
-
-    """
-
-    width: float = 0.01
-    limit: float = 120.0
-    block_seconds: float = pairs.BLOCK_SECONDS
-    rounds: int | None = None
-    energy: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse what is no plan."""
-        for name in ("width", "limit", "block_seconds"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                message = f"--{name} must be a positive finite number, not {value}"
-                raise plugins.UsageError(message)
-
-
-def key(group: Group, plan: Plan) -> str:
+def key(group: Group, plan: pairs.Plan) -> str:
     """Return the name of the group's file: a hash of everything that can change what it holds."""
     facts = {
         "contenders": [(one.name, one.case.to_json(), plugins.version(one.case.framework)) for one in group.contenders],
@@ -60,7 +31,9 @@ def key(group: Group, plan: Plan) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def measure(group: Group, plan: Plan, log: Path, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
+def measure(
+    group: Group, plan: pairs.Plan, log: Path, heard: Callable[[float], None] = lambda _: None
+) -> dict[str, Any]:
     """Time one group and return what its file holds; `heard` is told the share of the rounds that is done.
 
     A contender that fails is named in ``failed``, and the others start over without it.
@@ -91,7 +64,7 @@ def measure(group: Group, plan: Plan, log: Path, heard: Callable[[float], None] 
 
 
 def fastest(
-    contenders: list[Contender], auto: frozenset[str], plan: Plan, log: Path
+    contenders: list[Contender], auto: frozenset[str], plan: pairs.Plan, log: Path
 ) -> tuple[list[Contender], dict[str, list[dict[str, Any]]]]:
     """Keep of each framework in `auto` its fastest path; return also what each path took in the calibration."""
     tried: dict[str, list[dict[str, Any]]] = {}
@@ -107,14 +80,12 @@ def fastest(
     return [one for one in contenders if one not in ours or one in chosen], tried
 
 
-def _timed(runners: Sequence[pairs.Runner], plan: Plan, seed: int, heard: Callable[[float], None]) -> dict[str, Any]:
-    """Calibrate, run the pilot and throw it away, run the rounds."""
+def _timed(
+    runners: Sequence[pairs.Runner], plan: pairs.Plan, seed: int, heard: Callable[[float], None]
+) -> dict[str, Any]:
+    """Settle the number of rounds and run them."""
     random = np.random.default_rng(seed)
-    for runner in runners:
-        runner.calibrate(plan.block_seconds)
-    pilot = pairs.measure(runners, pairs.PILOT_ROUNDS, random)
-    wanted = plan.rounds or pairs.needed(pilot, plan.width)
-    rounds = pairs.affordable(wanted, pilot, runners, plan.limit)
+    rounds, wanted = pairs.settled(runners, plan, random)
     done = iter(range(1, rounds + 1))
     series = pairs.measure(runners, rounds, random, lambda: heard(next(done) / rounds))
     return {
