@@ -91,6 +91,37 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result 
 
 
 @app.command()
+def reproduce(
+    target: Annotated[str, typer.Argument(metavar="KEY|DIR", help="A row's key, DIR/KEY, or a result set.")],
+    *,
+    only: Only = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at work at a time. Default: cores.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the new rows here, to carry on after a stop.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write what was found here too, as Markdown.")] = None,
+) -> None:
+    """Run recorded cases again and compare them bit for bit; exit 1 where one is not the same."""
+    import tempfile
+
+    from benchmarks import reproduce as reproducing
+    from benchmarks import sweep
+    from results import reproduction
+
+    found = reproducing.recorded(target, only or [])
+    sweep.check([*found.rows])
+    with tempfile.TemporaryDirectory() as scratch:
+        store = _opened(out or Path(scratch))
+        plan = sweep.plan([*found.rows], store)
+        facts = _facts("reproduce", jobs, 1)
+        ended = _swept(plan, store, facts, workers=facts["jobs"])
+        judged = reproducing.compared(found, store, ended.failed)
+    if page:
+        page.write_text(reproduction.page(judged, facts["command"]), encoding="utf-8")
+    for sentence in reproduction.sentences(judged):
+        console.print(f"- {sentence}", markup=False)
+    raise typer.Exit(0 if all(one.verdict == reproduction.IDENTICAL for one in judged) else 1)
+
+
+@app.command()
 def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")] = "speed",
     *,
@@ -269,7 +300,8 @@ def main() -> None:
 
 def _opened(folder: Path) -> Store:
     """Return the store of a folder, made if need be, before anything is run for it."""
-    from results.store import Store, StoreError
+    from results.files import StoreError
+    from results.store import Store
 
     store = Store(folder)
     try:
@@ -295,9 +327,14 @@ def _command() -> str:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the command with one line and status 130."""
+    """Let Ctrl-C end the command with one line and status 130, and a disk that takes no more with status 1."""
+    from results.files import StoreError
+
     try:
         yield
+    except StoreError as error:
+        sys.stderr.write(f"error: {error}; what was finished is kept, the same command carries on\n")
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
         raise typer.Exit(130) from None
@@ -323,7 +360,7 @@ def _end(failed: list[sweep.Failure]) -> NoReturn:
 
 def _writable(folder: Path) -> None:
     """Make a folder that results go to, before anything is run for it."""
-    from results.store import StoreError, writable
+    from results.files import StoreError, writable
 
     try:
         writable(folder)
@@ -348,7 +385,7 @@ def _about(kind: str, name: str) -> str:
 def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
     """Write the advice that the finished cases give, and print it with the paths."""
     from results import advice_report, terminal
-    from results.store import StoreError
+    from results.files import StoreError
 
     try:
         found = advisor.advice(ladder)
@@ -365,16 +402,18 @@ def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
 
 def _report(folder: Path, *, anew: bool = True) -> None:
     """Write the report, `anew` or where it is older than what it tells of; print its findings and compact table."""
+    from benchmarks import versions
     from results import findings, report, terminal, timing_report
-    from results.store import StoreError
+    from results.files import StoreError
 
     written: list[Path] = []
     said: list[str] = []
     table = None
+    now = versions.current()
     try:
         if (folder / "rows").is_dir():
-            written += report.write(folder) if anew or not report.fresh(folder) else []
-            results = report.read(folder)
+            written += report.write(folder, now) if anew or not report.fresh(folder) else []
+            results = report.read(folder, now=now)
             said += [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]
             table = terminal.summary(results.rows)
         if timing_report.there(folder):

@@ -22,7 +22,7 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
 
     Args:
         rows: the rows of the store, as they are.
-        runs: the lines of runs.jsonl.
+        runs: what the runs logged.
         timings: what `speed.load` returned, or None where nothing was timed.
 
     """

@@ -42,6 +42,7 @@ class Record:
     task: str
     parameters: str  # the task's parameters as JSON, keys sorted
     task_version: int
+    metric_version: int = 1  # of what the task's evaluation says
     framework: str
     cell: str
     activation: str

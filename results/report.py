@@ -21,11 +21,15 @@ from results import (
     observed,
     panels,
     speed,
+    stale,
     tables,
     times,
 )
+from results.files import StoreError
 from results.markdown import code, escape, table
-from results.store import Store, StoreError
+from results.record import FLOW, SPECTRA
+from results.stale import Versions
+from results.store import CURVES, Store
 
 PAGE = "report.md"
 
@@ -97,7 +101,7 @@ class Results:
     Attributes:
         store: the folder.
         rows: its rows, none where no case has finished.
-        runs: the lines of runs.jsonl.
+        runs: what the runs logged.
         timings: what speed.json holds, None where there is none.
         trouble: one sentence for each part that could not be read.
 
@@ -110,12 +114,22 @@ class Results:
     trouble: list[str]
 
 
-def write(folder: Path) -> list[Path]:
+def write(folder: Path, now: Versions | None = None) -> list[Path]:
     """Write tables, figures and report.md into a result folder and return their paths, report.md first.
 
-    Raises `StoreError` where there is no such folder, or where it cannot be written.
+    Rows that another version than `now` made are stale: left out and said. A case whose files turn out to be damaged
+    is set aside, left out and named. Raises `StoreError` where there is no such folder, or where it cannot be written.
     """
-    results = read(folder)
+    store = Store(folder)
+    while True:
+        known = len(store.damaged)
+        made = _written(read(folder, store=store, now=now))
+        if len(store.damaged) == known:  # else once more, without the cases that turned out to be damaged
+            return made
+
+
+def _written(results: Results) -> list[Path]:
+    folder = results.store.folder
     try:
         for part, suffixes in MADE.items():
             (folder / part).mkdir(exist_ok=True)
@@ -141,19 +155,26 @@ def fresh(folder: Path) -> bool:
     return page.exists() and page.stat().st_mtime >= max(path.stat().st_mtime for path in sources if path.exists())
 
 
-def read(folder: Path) -> Results:
+def read(folder: Path, *, store: Store | None = None, now: Versions | None = None) -> Results:
     """Read what a result folder holds, whichever parts of it are there."""
     if not folder.is_dir():
         message = f"no such folder: {folder}"
         raise StoreError(message)
-    store = Store(folder)
-    rows = cases.labelled(store.rows() if store.finished() else cases.empty())
+    store = store or Store(folder)
+    try:
+        rows = store.rows()
+    except StoreError:  # there is none; the page says what there is instead
+        rows = cases.empty()
     timings, trouble = None, []
+    if now is not None:
+        old = stale.stale(rows, now)
+        trouble += stale.sentences(rows[old], now)
+        rows = rows[~old]
     try:
         timings = speed.load(folder / speed.FILE) if (folder / speed.FILE).exists() else None
     except speed.SpeedError as error:
         trouble.append(f"{error}.")
-    return Results(store, rows, store.runs(), timings, trouble)
+    return Results(store, cases.labelled(rows), store.runs(), timings, [*trouble, *store.trouble()])
 
 
 def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: list[tuple[str, Path]]) -> str:
@@ -204,7 +225,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     metrics, held = tables.task_metrics(rows), certificates.standing(rows)
     torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), times.shares(results.runs)
     far, found = observed.reach(rows), observed.diagnosed(rows)
-    matrices = observed.spectra(rows, results.store.spectra)
+    matrices = observed.spectra(rows, _spared(results.store.spectra, SPECTRA))
     by_task = (
         (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
     )
@@ -248,14 +269,16 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
 def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
     """Draw and save every figure that has something to show; yield its name and path."""
     rows, store = results.rows, results.store
+    curves, evaluations = _spared(store.curves, CURVES), _spared(store.evaluations, ("step", "loss"))
+    flow = _spared(store.flow, FLOW)
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
         "skill": lambda: figures.skill(rows),
-        "learning": lambda: figures.learning(rows, store.evaluations),
-        "training-loss": lambda: figures.training_loss(rows, store.curves),
-        "gradient-norm": lambda: figures.gradient_norm(rows, store.curves),
+        "learning": lambda: figures.learning(rows, evaluations),
+        "training-loss": lambda: figures.training_loss(rows, curves),
+        "gradient-norm": lambda: figures.gradient_norm(rows, curves),
         "clip-fraction": lambda: figures.clip_fraction(rows),
-        "gradient-flow": lambda: flow_figures.profiles(rows, store.flow),
-        "gradient-heat": lambda: flow_figures.heat_maps(rows, store.flow),
+        "gradient-flow": lambda: flow_figures.profiles(rows, flow),
+        "gradient-heat": lambda: flow_figures.heat_maps(rows, flow),
         "matched-native": lambda: figures.modes(rows),
         "step-time": lambda: _step_time(results),
     }
@@ -265,6 +288,18 @@ def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
             with panels.style():
                 figure.savefig(path, dpi=panels.DPI)
             yield name, path
+
+
+def _spared(load: Callable[[str], pd.DataFrame], columns: tuple[str, ...]) -> Callable[[str], pd.DataFrame]:
+    """Return a reader that gives an empty table where a file is damaged or missing: one case does not stop a report."""
+
+    def read_or_empty(key: str) -> pd.DataFrame:
+        try:
+            return load(key)
+        except StoreError:
+            return pd.DataFrame(columns=[*columns], dtype=float)
+
+    return read_or_empty
 
 
 def _step_time(results: Results) -> dict[str, Figure]:

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results import check, panels, scaling, scaling_figures, timing_figures, timings
+from results.files import StoreError
 from results.markdown import code, escape, table
-from results.store import StoreError
 
 PAGE = "speed.md"
 

@@ -17,7 +17,7 @@ from scipy import stats
 
 from results import intervals, scaling
 from results.cases import CELLS, ordered
-from results.store import StoreError
+from results.files import StoreError
 
 SCHEMA = 1
 """Version of the timing files."""

@@ -19,7 +19,7 @@ from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
 from benchmarks.speed.handwritten import LOOPS, NEEDS
 from frameworks.base import Device
 from results import check as checked
-from results import store, timings
+from results import files, timings
 
 Heard = Callable[[float], None]
 
@@ -91,7 +91,7 @@ def measure_machine(folder: Path, threads: int) -> None:
     """Measure what the machine can do at best, where that has not been done for these threads."""
     path = folder / timings.MACHINE
     if not path.exists() or json.loads(path.read_text()).get("threads") != threads:
-        store.write_json(path, machine.measure(threads))
+        files.write_json(path, machine.measure(threads))
 
 
 def work(jobs: list[Job], folder: Path, command: str, console: Console) -> list[str]:
@@ -110,7 +110,7 @@ def work(jobs: list[Job], folder: Path, command: str, console: Console) -> list[
                 found = {}
             failed += [f"{job.label}: {one['contender']}: {one['reason']}" for one in found.get("failed", [])]
             if found.get("contenders") or found.get("trials"):
-                store.write_json(job.path, found | {"facts": facts | {"started": started}})
+                files.write_json(job.path, found | {"facts": facts | {"started": started}})
             ended(job)
     return failed
 
