@@ -122,6 +122,47 @@ def reproduce(
 
 
 @app.command()
+def compare(  # noqa: PLR0913 - typer reads the options from the arguments
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A result set, a folder of several, or an environment.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, of the other side.")],
+    *,
+    live: Annotated[bool, typer.Option("--live", help="OLD and NEW are Python environments: time both now.")] = False,
+    fail_on: Annotated[
+        list[Literal["worse", "changed"]] | None, typer.Option(help="Exit 1 where a row is that; repeatable.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="With --live: the steps of this suite.")] = "speed",
+    only: Only = None,
+    launches: Annotated[int, typer.Option(min=2, help="With --live: how often both are started.")] = 5,
+    limit: Annotated[float, typer.Option(help="With --live: seconds that the rounds of a launch may take.")] = 20.0,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/compare, or compare-live.")] = None,
+) -> None:
+    """Compare two result sets row by row, or with --live the speed of two environments."""
+    from benchmarks import versions
+    from results import comparison, comparison_report
+    from results.files import StoreError
+
+    folder = out or plugins.ROOT / "results" / "runs" / ("compare-live" if live else "compare")
+    _writable(folder)
+    failed: list[str] = []
+    try:
+        if live:
+            failed, paths = _timed_live((old, new), suite, only or [], launches=launches, limit=limit, folder=folder)
+            found = comparison.live(paths)
+        else:
+            now = versions.current()
+            found = comparison.compared(comparison.read(Path(old), now), comparison.read(Path(new), now))
+        written = comparison_report.write(folder, found, title=f"{old} and {new}", command=_command())
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    for sentence in comparison_report.sentences(found):
+        console.print(f"- {sentence}", markup=False)
+    console.print(f"wrote {folder}/: {', '.join(path.name for path in written)}")
+    for line in failed:
+        console.print(f"[red]failed[/red] {escape(line)}")
+    raise typer.Exit(1 if failed or any(found.flagged(verdict) for verdict in fail_on or []) else 0)
+
+
+@app.command()
 def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")] = "speed",
     *,
@@ -349,6 +390,20 @@ def _swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: in
     console.print(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
     with _interruptible(), Progress(list(plan.missing.values()), console) as shown:
         return Sweep(plan, store, listener=shown, facts=facts, workers=workers).run()
+
+
+def _timed_live(
+    environments: tuple[str, str], suite: str, only: list[str], *, launches: int, limit: float, folder: Path
+) -> tuple[list[str], list[Path]]:
+    """Time the steps of a suite in two environments; return a line for each that failed, and the others' files."""
+    from benchmarks.speed import command, pairs, versus
+
+    old, new = map(versus.interpreter, environments)
+    steps = command.chosen(suite, only, device="cpu", threads=1, handwritten=False)
+    jobs = command.live_jobs(steps, pairs.Plan(limit=limit), folder, pythons=(old, new), launches=launches)
+    with _interruptible():
+        failed = command.work(jobs, folder, _command(), console)
+    return failed, [job.path for job in jobs if job.path.exists()]
 
 
 def _end(failed: list[sweep.Failure]) -> NoReturn:

@@ -27,11 +27,16 @@ class StartError(Exception):
 
 
 class Live:
-    """One worker process, started when it is first needed and again after it was killed."""
+    """One worker process, started when it is first needed and again after it was killed.
 
-    def __init__(self, framework: str, device: str, threads: int, log: Path) -> None:
+    Attributes:
+        python: the interpreter that runs it; another environment's has that environment's packages.
+
+    """
+
+    def __init__(self, framework: str, device: str, threads: int, log: Path, *, python: str = sys.executable) -> None:
         self.arguments = [framework, device, str(threads)]
-        self.log = log
+        self.log, self.python = log, python
         self.process: subprocess.Popen[str] | None = None
         self.facts: dict[str, str] = {}
         self.fault: str | None = None
@@ -45,7 +50,7 @@ class Live:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "benchmarks.worker", *self.arguments],
+                [self.python, "-m", "benchmarks.worker", *self.arguments],
                 cwd=ROOT,
                 env=os.environ | dict.fromkeys(NUMPY_THREADS, self.arguments[2]),
                 stdin=subprocess.PIPE,

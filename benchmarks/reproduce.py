@@ -42,7 +42,7 @@ def recorded(target: str, only: list[str]) -> Recorded:
     folder = _folder(target)
     store = Store(folder)
     try:
-        rows = store.rows().astype(object).to_dict("records")
+        rows = _rows(store)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     key = Path(target).name if folder != Path(target) else None
@@ -58,7 +58,7 @@ def recorded(target: str, only: list[str]) -> Recorded:
 def compared(found: Recorded, again: Store, failed: list[Failure]) -> list[Reproduction]:
     """Hold each case that was run again into `again` against its recorded row; `StoreError` where one is damaged."""
     reasons = {failure.case: failure.reason for failure in failed}
-    rows = again.rows().astype(object).set_index("key", drop=False).to_dict("index") if again.finished() else {}
+    rows = {row["key"]: row for row in _rows(again)} if again.finished() else {}
     judged = []
     for case, row in found.rows.items():
         new = rows.get(case.key())
@@ -68,6 +68,11 @@ def compared(found: Recorded, again: Store, failed: list[Failure]) -> list[Repro
         else:
             judged.append(held(found.store, again, (row, new), case.label()))
     return judged
+
+
+def _rows(store: Store) -> list[dict[str, Any]]:
+    table = store.rows().astype(object)
+    return [dict(zip(map(str, table), row, strict=True)) for row in table.itertuples(index=False, name=None)]
 
 
 def _folder(target: str) -> Path:

@@ -74,7 +74,7 @@ def held(then: Store, now: Store, rows: tuple[dict[str, Any], dict[str, Any]], c
     if step is not None:
         return differs(f"first at step {step}, in {column.replace('_', ' ')}", step, by)
     before, after = then.evaluations(old["key"]), now.evaluations(new["key"])
-    step, column, by = _first(before, after, [name for name in before if name in after and name != "step"])
+    step, column, by = _first(before, after, [str(name) for name in before if name in after and name != "step"])
     if step is not None:
         return differs(f"training is identical, the evaluation at step {step} is not, in {column}", step, by)
     if old["weights_sha256"] != new["weights_sha256"]:
@@ -103,10 +103,8 @@ def sentences(found: list[Reproduction]) -> list[str]:
     counts: dict[str, int] = {}
     for one in found:
         counts[one.verdict] = counts.get(one.verdict, 0) + 1
-    said = [
-        f"{counts.get(IDENTICAL, 0)} of {len(found)} cases gave the same losses, gradient norms, evaluations and final "
-        "weights in every bit."
-    ]
+    what = "the same losses, gradient norms, evaluations and final weights in every bit"
+    said = [f"{counts.get(IDENTICAL, 0)} of {len(found)} cases gave {what}."]
     return said + [one.sentence() for one in found if one.verdict != IDENTICAL]
 
 

@@ -14,12 +14,12 @@ from rich.console import Console
 
 from benchmarks import environment, plugins, progress
 from benchmarks import suite as suites
-from benchmarks.speed import check, machine, pairs, run
+from benchmarks.speed import check, machine, pairs, run, versus
 from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
 from benchmarks.speed.handwritten import LOOPS, NEEDS
 from frameworks.base import Device
 from results import check as checked
-from results import files, timings
+from results import comparison, files, timings
 
 Heard = Callable[[float], None]
 
@@ -87,6 +87,22 @@ def check_jobs(trials: int, only: list[str], plan: pairs.Plan, *, folder: Path, 
     ]
 
 
+def live_jobs(
+    found: list[Group], plan: pairs.Plan, folder: Path, *, pythons: tuple[str, str], launches: int
+) -> list[Job]:
+    """Return a job for each framework's step, on its own path, in two environments."""
+    firsts = [{one.case.framework: one.case for one in reversed(group.contenders)} for group in found]
+    steps = [versus.Versus(case, pythons, launches) for by in firsts for case in by.values()]
+    return [
+        Job(
+            step.label(),
+            folder / comparison.FOLDER / f"{step.key(plan)}.json",
+            functools.partial(step.measure, plan),
+        )
+        for step in steps
+    ]
+
+
 def measure_machine(folder: Path, threads: int) -> None:
     """Measure what the machine can do at best, where that has not been done for these threads."""
     path = folder / timings.MACHINE
@@ -109,7 +125,7 @@ def work(jobs: list[Job], folder: Path, command: str, console: Console) -> list[
                 failed.append(f"{job.label}: {error}")
                 found = {}
             failed += [f"{job.label}: {one['contender']}: {one['reason']}" for one in found.get("failed", [])]
-            if found.get("contenders") or found.get("trials"):
+            if any(found.get(part) for part in ("contenders", "trials", "launches")):
                 files.write_json(job.path, found | {"facts": facts | {"started": started}})
             ended(job)
     return failed

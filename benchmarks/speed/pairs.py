@@ -142,7 +142,8 @@ def started(contenders: Sequence[Contender], log: Path) -> Iterator[list[Runner]
     for one in contenders:
         case = one.case
         if one.process not in lives:
-            lives[one.process] = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
+            file = log / f"{case.framework}.log"
+            lives[one.process] = Live(case.framework, case.device, case.threads, file, python=one.python)
     try:
         yield [Runner(one, lives[one.process]) for one in contenders]
     finally:
