@@ -24,7 +24,7 @@ from benchmarks.plugins import UsageError
 from benchmarks.speed.contenders import Contender
 from results import intervals
 
-BLOCK_SECONDS = 0.2
+BLOCK_SECONDS = 0.1
 """What a block takes at least, so that its ends, where caches are cold, weigh little."""
 
 LONGEST_CHUNK = 100
