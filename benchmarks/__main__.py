@@ -128,7 +128,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     *,
     live: Annotated[bool, typer.Option("--live", help="OLD and NEW are Python environments: time both now.")] = False,
     fail_on: Annotated[
-        list[Literal["worse", "changed"]] | None, typer.Option(help="Exit 1 where a row is that; repeatable.")
+        list[str] | None, typer.Option(metavar="worse|changed", help="Exit 1 where a row is that; repeatable.")
     ] = None,
     suite: Annotated[str, typer.Option(help="With --live: the steps of this suite.")] = "speed",
     only: Only = None,
@@ -142,6 +142,8 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     from results.files import StoreError
 
     folder = out or plugins.ROOT / "results" / "runs" / ("compare-live" if live else "compare")
+    for verdict in fail_on or []:
+        plugins.known("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
     _writable(folder)
     failed: list[str] = []
     try:

@@ -19,6 +19,9 @@ LARGEST = 2**20
 
 FIELDS = {field.name: field for field in dataclasses.fields(Record) if field.name != "metrics"}
 
+REQUIRED = {name for name, field in FIELDS.items() if field.default is dataclasses.MISSING}
+"""The columns that every row has, of whichever version of the schema."""
+
 NAMES = ("suite", "task", "parameters", "framework", "cell", "clip", "mode", "command", "started")
 """The texts that every row has, a run of the user's own too; in the other columns None stands for "not known"."""
 
@@ -58,7 +61,7 @@ def _schema() -> TypeAdapter[Any]:
     columns: dict[str, Any] = {"skill": NotRequired[float | None]}
     for name, field in FIELDS.items():
         kind = KINDS[str(field.type).partition(" ")[0]]
-        needed = Required if field.default is dataclasses.MISSING else NotRequired
+        needed = Required if name in REQUIRED else NotRequired
         columns[name] = needed[kind if name in NAMES else kind | None]
     columns["key"] = Required[str]
     columns["schema"] = Required[Annotated[int, Field(ge=1, le=SCHEMA)]]
