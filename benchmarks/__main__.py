@@ -57,6 +57,7 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes at work at a time, one a framework. Default: cores/threads.")
     ] = None,
+    shard: Annotated[str | None, typer.Option(metavar="K/N", help="Run the K-th of N parts of the cases.")] = None,
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE.")] = None,
 ) -> None:
     """Run a suite: what is missing in its folder is trained, then the report is written."""
@@ -66,7 +67,7 @@ def run(
     installed = [name for name in plugins.compared() if plugins.version(name)]
     frameworks = suites.named(only or []) or installed
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
-    cases = suites.narrow(cases, only or [], suite)
+    cases = suites.shard(suites.narrow(cases, only or [], suite), shard)
     sweep.check(cases)
     folder = out or plugins.ROOT / "results" / "runs" / Path(suite).stem
     store = _opened(folder)

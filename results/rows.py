@@ -50,6 +50,9 @@ def parsed(path: Path, key: str) -> dict[str, Any]:
         raise DamagedError(path, f"{where}: {fault['msg']}" if where else fault["msg"]) from error
     if row["key"] != key:
         raise DamagedError(path, "it holds the row of another key")
+    odd = [name for name, value in row.items() if name.startswith(METRIC) and not _is_number(value)]
+    if odd:
+        raise DamagedError(path, f"its {odd[0][:40]} is no number")
     if not _flat(row["parameters"]):
         raise DamagedError(path, "its parameters are no JSON object of plain values")
     return {name: value for name, value in row.items() if name in FIELDS or name == "skill" or name.startswith(METRIC)}
@@ -70,6 +73,11 @@ def _schema() -> TypeAdapter[Any]:
     # Columns that are not named here are metrics, or of a later version: plain values, too.
     row.__pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
     return TypeAdapter(row)
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a metric is a finite number, or None."""
+    return value is None or (isinstance(value, int | float) and abs(value) < 1e300)  # noqa: PLR2004 - NaN is not less
 
 
 @functools.lru_cache(1024)
