@@ -24,7 +24,7 @@ def sentences(found: Comparison) -> list[str]:
             continue
         counts = frame[kind].value_counts()
         parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in (SAME, BETTER, WORSE, CANNOT)]
-        said.append(f"{kind.capitalize()} of {len(frame)} rows: {', '.join(parts)}.")
+        said.append(f"{kind.capitalize()} of {len(frame)} row{'s' if len(frame) > 1 else ''}: {', '.join(parts)}.")
     bits = found.quality["bits"].value_counts()
     if len(found.quality):
         there = f"{bits.get(IDENTICAL, 0)} identical, {bits.get(CHANGED, 0)} changed"
