@@ -111,7 +111,7 @@ def killed_while_working(suite_path: str, out: Path, dice: np.random.Generator) 
 
 
 def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_path: Path) -> None:
-    path, out, dice = written(tmp_path, 150), tmp_path / "out", np.random.default_rng(1)
+    path, out, dice = written(tmp_path, 60), tmp_path / "out", np.random.default_rng(1)
     keys = {case.key() for case in suite.load(path).cases()}
     seen: dict[str, str] = {}
     for _ in range(KILLS):
