@@ -18,7 +18,7 @@ from benchmarks import plugins
 from benchmarks.case import Case
 from benchmarks.speed import pairs
 from benchmarks.speed.contenders import Contender
-from frameworks.base import Cell
+from frameworks.base import Cell, Device
 
 PLANTED = 0.02
 TRIALS_A_LAUNCH = 6
@@ -39,10 +39,11 @@ class Launch:
     @property
     def name(self) -> str:
         """The name of its file."""
-        return f"{self.number:03d}-{self.case.framework}-{self.case.cell}{'-planted' if self.planted else ''}"
+        case = self.case
+        return f"{self.number:03d}-{case.framework}-{case.cell}{'-planted' if self.planted else ''}"
 
 
-def launches(frameworks: list[str], trials: int, threads: int) -> list[Launch]:
+def launches(frameworks: list[str], trials: int, threads: int, device: Device = "cpu") -> list[Launch]:
     """Return launches for so many trials of identical code, frameworks and cells in turn, and the planted ones."""
     kinds = itertools.cycle(itertools.product(CELLS, frameworks))
     made: list[Launch] = []
@@ -56,7 +57,8 @@ def launches(frameworks: list[str], trials: int, threads: int) -> list[Launch]:
             cell=cell,
             clip="norm",
             threshold=1.0,
-            path=plugins.paths(framework, "cpu", cell)[0],
+            device=device,
+            path=plugins.paths(framework, device, cell)[0],
             threads=threads,
         )
         made.append(Launch(len(made), case, 0.0))
