@@ -177,22 +177,28 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     width: Annotated[float, typer.Option(help="Half of a 95 % interval, as a share of the ratio.")] = 0.01,
     limit: Annotated[float, typer.Option(help="Seconds that the rounds of one step may take.")] = 120.0,
     energy: Annotated[bool, typer.Option(help="Estimate joules a step too (needs codecarbon).")] = False,
-    out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or results/runs/check.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or .../check; -cuda after it.")] = None,
 ) -> None:
     """Time frameworks against each other in alternating blocks; path=auto in --only is the default."""
+    from benchmarks import sweep
     from benchmarks.speed import command, pairs
 
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
-    folder = out or plugins.ROOT / "results" / "runs" / name
+    folder = out or plugins.ROOT / "results" / "runs" / (name if device == "cpu" else f"{name}-{device}")
     if check:
-        jobs = command.check_jobs(check, only or [], plan, folder=folder, threads=threads)
+        launches = command.launches(check, only or [], device=device, threads=threads)
+        cases = [launch.case for launch in launches]
+        jobs = command.check_jobs(launches, plan, folder)
     else:
         found = command.chosen(suite, only or [], device=device, threads=threads, handwritten=handwritten)
+        cases = [one.case for group in found for one in group.contenders]
         jobs = command.timing_jobs(found, plan, folder)
     _writable(folder)
+    if device != "cpu":
+        sweep.preflight(cases, folder / "logs")
     with _interruptible():
-        command.measure_machine(folder, threads)
+        command.measure_machine(folder, cases[0])
         failed = command.work(jobs, folder, _command(), console)
     if any(job.path.exists() for job in jobs):
         _report(folder)
@@ -292,6 +298,7 @@ def calibrate(
 def certify(
     *,
     only: Only = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the frameworks train.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Default: results/published/certificates.")] = None,
 ) -> None:
     """Hold the frameworks against the NumPy reference, step by step; exit 1 beyond the bound."""
@@ -300,13 +307,14 @@ def certify(
     from benchmarks import certificate as certification
     from results import certificates, terminal
 
-    chosen = certification.chosen(only or [])
+    chosen = certification.chosen(only or [], device)
     _writable(out or certificates.PUBLISHED)
     failed = False
     logs = plugins.ROOT / "results" / "runs" / "certify"
     for framework, checks in chosen.items():
         with Progress(console=console, disable=not console.is_terminal, speed_estimate_period=600) as bar:
-            certificate = certification.judge(framework, bar.track(checks, description=framework), logs)
+            tracked = bar.track(checks, description=framework)
+            certificate = certification.judge(framework, tracked, logs, device)
         console.print(terminal.certificate(certificate))
         failed = failed or not certificate["passed"]
         if certificate["complete"] or out:

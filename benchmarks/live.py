@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plugins import ROOT
+from benchmarks.plugins import ROOT, environment
+from frameworks.base import surroundings
 
 NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
@@ -52,7 +53,7 @@ class Live:
             self.process = subprocess.Popen(  # noqa: S603
                 [self.python, "-m", "benchmarks.worker", *self.arguments],
                 cwd=ROOT,
-                env=os.environ | dict.fromkeys(NUMPY_THREADS, self.arguments[2]),
+                env=self.environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -65,6 +66,12 @@ class Live:
             self.fault = str(error)
             raise StartError(self.fault) from error
         self.imports += time.perf_counter() - began
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the process starts with: its threads', and those that its framework wants."""
+        framework, device, threads = self.arguments
+        wanted = surroundings(environment(framework, device), os.environ)
+        return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | wanted
 
     def ask(self, request: dict[str, Any], progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
         """Send a request and return its answer; raise `CaseFailedError` where there is none."""

@@ -119,6 +119,8 @@ class Record:
     numerics: int  # version of our own numerical code
     certificate: str | None = None  # the certificate under which the row is comparable, if there is one
     device_name: str
+    device_software: str = ""  # versions of an accelerator's libraries; empty on the CPU
+    device_settings: str = ""  # what was set so that it repeats itself bit for bit; the CPU needs nothing
     processor: str
     cores: int
     jobs: int  # worker processes that ran at the same time

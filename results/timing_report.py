@@ -137,12 +137,23 @@ def _text(
             f"{machine['threads']} thread(s): {rates} ({escape(machine['blas'])}); copies: "
             f"{machine['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
         )
+        parts += [_device(machine["device"])] if machine.get("device") else []
     commands = dict.fromkeys(group["facts"]["command"] for group in groups)
     commits = dict.fromkeys(group["facts"]["commit"] for group in groups)
     if commands:
         listed = "".join(f"- {code(command)}\n" for command in commands)
         parts.append(f"## The commands\n\n{listed}\nat commit {', '.join(commits)}.\n")
     return "\n".join(parts)
+
+
+def _device(device: dict[str, Any]) -> str:
+    rates = ", ".join(f"{kind} {rate / 1e3:.1f} TFLOP/s" for kind, rate in device["gflops"].items())
+    return (
+        f"{escape(device['device_name'])} ({escape(device['device_software'])}; {escape(device['device_settings'])}): "
+        f"matrix products through {device['framework']}: {rates}; copies: {device['copy_gb_per_s']:.0f} GB/s, read and "
+        "written both counted. Steps ran in "
+        f"{escape(device['precision'])}; their share of peak is that of the same precision.\n"
+    )
 
 
 def _machine(folder: Path) -> dict[str, Any] | None:

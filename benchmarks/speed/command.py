@@ -14,6 +14,8 @@ from rich.console import Console
 
 from benchmarks import environment, plugins, progress
 from benchmarks import suite as suites
+from benchmarks.case import Case
+from benchmarks.live import CaseFailedError, Live, StartError
 from benchmarks.speed import check, machine, pairs, run, versus
 from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
 from benchmarks.speed.handwritten import LOOPS, NEEDS
@@ -70,20 +72,25 @@ def timing_jobs(found: list[Group], plan: pairs.Plan, folder: Path) -> list[Job]
     ]
 
 
-def check_jobs(trials: int, only: list[str], plan: pairs.Plan, *, folder: Path, threads: int) -> list[Job]:
-    """Return a job for each launch of a check."""
+def launches(trials: int, only: list[str], *, device: Device, threads: int) -> list[check.Launch]:
+    """Return the launches of a check; raise `UsageError` where --only narrows it by more than a framework."""
     wrong = [text for text in only if not text.startswith("framework=")]
     if wrong:
         message = f"a check is narrowed by framework alone, not by {' and '.join(wrong)}"
         raise plugins.UsageError(message)
     frameworks = suites.named(only) or [name for name in plugins.compared() if plugins.version(name)]
+    return check.launches(frameworks, trials, threads, device)
+
+
+def check_jobs(found: list[check.Launch], plan: pairs.Plan, folder: Path) -> list[Job]:
+    """Return a job for each launch of a check."""
     return [
         Job(
             f"check, launch {launch.number}: {launch.case.framework} {launch.case.cell}",
             folder / checked.FOLDER / f"{launch.name(plan)}.json",
             functools.partial(check.measure, launch, plan),
         )
-        for launch in check.launches(frameworks, trials, threads)
+        for launch in found
     ]
 
 
@@ -103,11 +110,28 @@ def live_jobs(
     ]
 
 
-def measure_machine(folder: Path, threads: int) -> None:
-    """Measure what the machine can do at best, where that has not been done for these threads."""
+def measure_machine(folder: Path, case: Case) -> None:
+    """Measure what the machine, and the GPU that a case runs on, can do at best, where that has not been done."""
     path = folder / timings.MACHINE
-    if not path.exists() or json.loads(path.read_text()).get("threads") != threads:
-        files.write_json(path, machine.measure(threads))
+    known = json.loads(path.read_text()) if path.exists() else {}
+    gpu = known.get("device")
+    if case.device != "cpu" and not gpu:
+        gpu = _measured_gpu(case, folder / "logs")
+    if known.get("threads") != case.threads or gpu != known.get("device"):
+        files.write_json(path, machine.measure(case.threads, device=gpu))
+
+
+def _measured_gpu(case: Case, log: Path) -> dict[str, Any]:
+    """Measure the GPU through the framework of a case; which that was, and the GPU's facts, stand beside the rates."""
+    live = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
+    try:
+        found: dict[str, Any] = live.ask({"do": "device"})["result"]
+    except (CaseFailedError, StartError) as error:
+        message = f"--device {case.device}: it could not be measured: {error}"
+        raise plugins.UsageError(message) from error
+    finally:
+        live.stop()
+    return found | live.facts | {"framework": case.framework}
 
 
 def work(jobs: list[Job], folder: Path, command: str, console: Console) -> list[str]:

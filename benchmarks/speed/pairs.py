@@ -97,6 +97,7 @@ class Runner:
         self.steps = TRIAL_STEPS
         self.compile_seconds = 0.0
         self.kernel = ""
+        self.device: list[float] = []  # the GPU's own seconds a step of each block, where its framework tells them
 
     def load(self, steps: int) -> None:
         """Make chunks of so many steps ready."""
@@ -125,6 +126,8 @@ class Runner:
         if not 0 < wall <= 1.01 * elapsed:
             reason = f"its clock says {wall} s for a block that ended within {elapsed} s"
             raise ContenderFailedError(self.contender, reason)
+        if "device" in answer:
+            self.device.append(answer["device"] / self.steps)
         return wall / self.steps, cpu / wall
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:

@@ -128,6 +128,7 @@ def _line(runner: pairs.Runner, series: pairs.Series, at: int, *, energy: bool) 
         "flops": step_flops(one.case.model(), one.case.batch, one.case.load().length),
         **runner.ask("memory"),
         "seconds": series.seconds[:, at].tolist(),
+        **({"device_seconds": float(np.median(runner.device[-len(series.seconds) :]))} if runner.device else {}),
         "cpu_to_wall": float(np.median(series.cpu[:, at])),
         **(runner.ask("energy", count=runner.steps) if energy else {}),
     }
