@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from benchmarks import environment, plugins
-from benchmarks.case import NUMERICS, Case
+from benchmarks.case import NUMERICS, Case, Lane
 from benchmarks.live import CaseFailedError, Live, StartError
 from results import certificates, flow
 from results.record import TIMES, Record, number
@@ -65,10 +65,6 @@ class Listener(Protocol):
         ...
 
 
-Lane = tuple[str, str, int, str]
-"""What a worker process is kept for: framework, device, threads, dtype."""
-
-
 def plan(cases: list[Case], store: Store) -> Plan:
     """Name every case by its key and find out which are done."""
     keyed = {case.key(): case for case in cases}
@@ -94,11 +90,53 @@ def preflight(cases: list[Case], log: Path) -> None:
             worker.stop()
 
 
-class Sweep:
-    """One run: lanes of cases, each lane a worker process, up to `jobs` lanes at a time.
+class Keeper:
+    """What becomes of the cases of a run that end, wherever they ran: the store, the failures, the log of runs.
 
     Attributes:
         facts: what every record says of this run: `suite`, `command`, `jobs`, and the environment.
+
+    """
+
+    def __init__(self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any]) -> None:
+        self.plan, self.store, self.listener = chosen, store, listener
+        self.facts = environment.facts() | facts
+        self.seconds = dict.fromkeys(TIMES, 0.0)
+        self.failed: list[Failure] = []
+        self.finished = 0
+
+    def _keep(self, key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write one finished case to the store."""
+        record = to_record(key, case, outcome, self.facts | facts)
+        self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS})
+        self.finished += 1
+        skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
+        self.listener.ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
+
+    def _fail(self, case: Case, reason: str) -> None:
+        self.failed.append(Failure(case, reason))
+        self.listener.ended(case, f"failed: {reason}")
+
+    def _log(self, started: str, wall: float) -> None:
+        self.store.log(
+            {
+                "started": started,
+                "command": self.facts["command"],
+                "planned": len(self.plan.cases),
+                "done_before": len(self.plan.done),
+                "finished": self.finished,
+                "failed": [{"case": failure.case.label(), "reason": failure.reason} for failure in self.failed],
+                "wall_seconds": wall,
+                "jobs": self.facts["jobs"],
+                "seconds": self.seconds,
+            }
+        )
+
+
+class Sweep(Keeper):
+    """One run: lanes of cases, each lane a worker process, up to `jobs` lanes at a time.
+
+    Attributes:
         workers: processes among which the cases of one lane are dealt; 1 where frameworks are compared.
 
     """
@@ -106,15 +144,12 @@ class Sweep:
     def __init__(
         self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any], workers: int = 1
     ) -> None:
-        self.plan, self.store, self.listener, self.workers_each = chosen, store, listener, workers
-        self.facts = environment.facts() | facts
+        super().__init__(chosen, store, listener=listener, facts=facts)
+        self.workers_each = workers
         self.events: queue.Queue[Callable[[], None] | BaseException] = queue.Queue()
         self.workers: list[Live] = []
         self.stopping = threading.Event()
         self.lock = threading.Lock()
-        self.seconds = dict.fromkeys(TIMES, 0.0)
-        self.failed: list[Failure] = []
-        self.finished = 0
 
     def run(self) -> Report:
         """Run what is missing, lane beside lane; Ctrl-C ends it with everything finished kept."""
@@ -146,7 +181,7 @@ class Sweep:
     def _lanes(self) -> list[list[tuple[str, Case]]]:
         lanes: dict[Lane, list[tuple[str, Case]]] = {}
         for key, case in self.plan.missing.items():
-            lanes.setdefault((case.framework, case.device, case.threads, case.dtype), []).append((key, case))
+            lanes.setdefault(case.lane, []).append((key, case))
         dealt = [lane[at :: self.workers_each] for lane in lanes.values() for at in range(self.workers_each)]
         return [lane for lane in dealt if lane]
 
@@ -226,33 +261,6 @@ class Sweep:
             claimed[kind] += seconds
         facts = worker.facts | {"started": started}
         self.events.put(lambda: self._keep(key, case, outcome, facts))
-
-    def _keep(self, key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
-        """Write one finished case to the store."""
-        record = to_record(key, case, outcome, self.facts | facts)
-        self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS})
-        self.finished += 1
-        skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
-        self.listener.ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
-
-    def _fail(self, case: Case, reason: str) -> None:
-        self.failed.append(Failure(case, reason))
-        self.listener.ended(case, f"failed: {reason}")
-
-    def _log(self, started: str, wall: float) -> None:
-        self.store.log(
-            {
-                "started": started,
-                "command": self.facts["command"],
-                "planned": len(self.plan.cases),
-                "done_before": len(self.plan.done),
-                "finished": self.finished,
-                "failed": [{"case": failure.case.label(), "reason": failure.reason} for failure in self.failed],
-                "wall_seconds": wall,
-                "jobs": self.facts["jobs"],
-                "seconds": self.seconds,
-            }
-        )
 
 
 def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> Record:
