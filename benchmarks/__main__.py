@@ -23,6 +23,8 @@ from benchmarks import plugins
 if TYPE_CHECKING:
     from benchmarks import sweep
     from benchmarks.advise import Advisor
+    from benchmarks.cluster.pool import Pool
+    from benchmarks.speed.command import Job
     from results.store import Store
 
 app = typer.Typer(
@@ -33,6 +35,8 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 
 Only = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Keep the cases that match; repeatable.")]
+Dask = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Send the work to a Dask cluster.")]
+Patience = Annotated[float, typer.Option(min=1, help="Seconds after which a silent worker of it is given up.")]
 
 
 @app.command("list")
@@ -57,12 +61,17 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes at work at a time, one a framework. Default: cores/threads.")
     ] = None,
+    dask: Dask = None,
+    patience: Patience = 60.0,
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE.")] = None,
 ) -> None:
     """Run a suite: what is missing in its folder is trained, then the report is written."""
     from benchmarks import suite as suites
     from benchmarks import sweep
 
+    if dask and jobs:
+        message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
+        raise plugins.UsageError(message)
     installed = [name for name in plugins.compared() if plugins.version(name)]
     frameworks = suites.named(only or []) or installed
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
@@ -70,12 +79,15 @@ def run(
     sweep.check(cases)
     folder = out or plugins.ROOT / "results" / "runs" / Path(suite).stem
     store = _opened(folder)
-    if device == "cuda":
-        sweep.preflight(cases, folder / "logs")
     plan = sweep.plan(cases, store)
     facts = _facts(Path(suite).stem, jobs, threads)
-    alone = len({case.framework for case in cases}) == 1
-    ended = _swept(plan, store, facts, workers=facts["jobs"] if alone else 1)
+    if dask:
+        ended = _sent(plan, store, facts, dask, patience)
+    else:
+        if device == "cuda":
+            sweep.preflight(cases, folder / "logs")
+        alone = len({case.framework for case in cases}) == 1
+        ended = _swept(plan, store, facts, workers=facts["jobs"] if alone else 1)
     if store.finished():
         _report(folder, anew=False)
     _end(ended.failed)
@@ -102,11 +114,16 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     width: Annotated[float, typer.Option(help="Half of a 95 % interval, as a share of the ratio.")] = 0.01,
     limit: Annotated[float, typer.Option(help="Seconds that the rounds of one step may take.")] = 120.0,
     energy: Annotated[bool, typer.Option(help="Estimate joules a step too (needs codecarbon).")] = False,
+    dask: Dask = None,
+    patience: Patience = 60.0,
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or results/runs/check.")] = None,
 ) -> None:
     """Time frameworks against each other in alternating blocks; path=auto in --only is the default."""
     from benchmarks.speed import command, pairs
 
+    if dask and check:
+        message = "--check is about one machine: run it there, without --dask"
+        raise plugins.UsageError(message)
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
     folder = out or plugins.ROOT / "results" / "runs" / name
@@ -117,8 +134,11 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         jobs = command.timing_jobs(found, plan, folder)
     _writable(folder)
     with _interruptible():
-        command.measure_machine(folder, threads)
-        failed = command.work(jobs, folder, _command(), console)
+        if dask:
+            failed = _timed(jobs, folder, dask, patience)
+        else:
+            command.measure_machine(folder, threads)
+            failed = command.work(jobs, folder, _command(), console)
     if any(job.path.exists() for job in jobs):
         _report(folder)
     for line in failed:
@@ -332,10 +352,54 @@ def _swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: in
     from benchmarks.progress import Progress
     from benchmarks.sweep import Sweep
 
-    done, missing = len(plan.done), len(plan.missing)
-    console.print(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
+    _say(plan, facts)
     with _interruptible(), Progress(list(plan.missing.values()), console) as shown:
         return Sweep(plan, store, listener=shown, facts=facts, workers=workers).run()
+
+
+def _sent(plan: sweep.Plan, store: Store, facts: dict[str, Any], address: str, patience: float) -> sweep.Report:
+    """Say how much there is to do and have a cluster run what is missing, with a progress bar."""
+    from benchmarks.progress import Progress
+
+    with _interruptible(), _pool(address, patience, store.folder) as pool:
+        from benchmarks.cluster import sweep as cluster
+
+        pool.check(cluster.work(plan.missing).values())
+        _say(plan, facts)
+        with Progress(list(plan.missing.values()), console) as shown:
+            return cluster.Sweep(plan, store, pool, listener=shown, facts=facts).run()
+
+
+def _timed(jobs: list[Job], folder: Path, address: str, patience: float) -> list[str]:
+    """Have the workers of a cluster do the timings that are missing; return a line for each that failed."""
+    import functools
+
+    from benchmarks.speed import command
+
+    with _pool(address, patience, folder) as pool:
+        from benchmarks.cluster import timings
+
+        pool.check(timings.work(job for job in jobs if not job.path.exists()).values())
+        return command.work(jobs, folder, _command(), console, functools.partial(timings.measured, pool))
+
+
+def _pool(address: str, patience: float, folder: Path) -> Pool:
+    """Return the workers of a Dask cluster, which are let go when its block is left."""
+    if plugins.installed("distributed") is None:
+        message = "--dask needs the package distributed, which is not installed"
+        raise plugins.UsageError(message)
+    from benchmarks.cluster import connect
+
+    def notice(line: str) -> None:
+        console.print(line, markup=False)
+
+    return connect.connect(address, patience=patience, notice=notice, log=folder / "logs" / "dask.log")
+
+
+def _say(plan: sweep.Plan, facts: dict[str, Any]) -> None:
+    """Print how much there is to do."""
+    done, missing = len(plan.done), len(plan.missing)
+    console.print(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
 
 
 def _end(failed: list[sweep.Failure]) -> NoReturn:

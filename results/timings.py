@@ -136,6 +136,8 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
         sizes = {"T": step["parameters"].get("T"), "hidden": step["hidden"], "batch": step["batch"]}
         rest = {name: value for name, value in step.items() if name not in {"parameters", "hidden", "batch"}}
         rest["parameters"] = {name: value for name, value in step["parameters"].items() if name != "T"}
+        if group.get("machine"):  # which a cluster has several of
+            rest["processor"] = group["machine"]["processor"]
         for one in group["contenders"]:
             if one["loop"] or sizes["T"] is None:
                 continue
@@ -153,14 +155,14 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
     """Return what a step takes of each contender.
 
     Its median time with the 95 % order-statistic interval; the operations of its matrix products a second, and their
-    share of the peak that `machine` measured; the peak of its process's memory, and that above
-    what the process held with the framework imported and nothing loaded; the seconds that compiling took, and
+    share of the peak that was measured where the group ran, else of that of `machine`; the peak of its process's memory,
+    and that above what the process held with the framework imported and nothing loaded; the seconds that compiling took, and
     the steps after which that has paid off against the framework's own path with the shortest compile time.
     """
     lines = []
     for group in groups:
         length, batch = group["length"], group["step"]["batch"]
-        peak = (machine or {}).get("gflops", {}).get(group["step"]["dtype"])
+        peak = (group.get("machine") or machine or {}).get("gflops", {}).get(group["step"]["dtype"])
         for one in group["contenders"]:
             seconds = float(np.median(one["seconds"]))
             low, high = _median_interval(one["seconds"])
