@@ -266,35 +266,11 @@ def semantics(
     out: Annotated[Path | None, typer.Option(help="Default: results/published/semantics.md.")] = None,
 ) -> None:
     """Ask the frameworks' own clip functions what they do, and write the table."""
-    import pandas as pd
-
-    from benchmarks.live import CaseFailedError, Live, StartError
-    from results import markdown
+    from benchmarks import semantics_table
 
     path = out or plugins.ROOT / "results" / "published" / "semantics.md"
     _writable(path.parent)
-    rows = []
-    for framework in plugins.compared():
-        has_probe = (plugins.ROOT / "frameworks" / "clips" / f"{framework}.py").exists()
-        if has_probe and plugins.version(framework):
-            worker = Live(framework, "cpu", 1, plugins.ROOT / "results" / "runs" / "semantics" / f"{framework}.log")
-            try:
-                rows += worker.ask({"do": "semantics", "framework": framework})["result"]
-            except (CaseFailedError, StartError) as error:
-                message = f"{framework} cannot be asked: {error}"
-                raise plugins.UsageError(message) from error
-            finally:
-                worker.stop()
-    if not rows:
-        message = f"none of the frameworks is installed: {', '.join(plugins.compared())}"
-        raise plugins.UsageError(message)
-    versions = ", ".join(f"{name} {plugins.version(name)}" for name in dict.fromkeys(row["framework"] for row in rows))
-    text = (
-        "# What a clip at threshold 1 does in the frameworks' own functions\n\n"
-        f"Made by `python -m benchmarks semantics` from live calls, float32, CPU: {versions}. "
-        "*excess* is the norm after the clip of a gradient of norm 2, minus 1: an epsilon shows there.\n\n"
-        + markdown.table(pd.DataFrame(rows))
-    )
+    text = semantics_table.text(plugins.ROOT / "results" / "runs" / "semantics")
     path.write_text(text)
     console.print(text, markup=False)
     console.print(f"wrote {path}")
@@ -466,8 +442,9 @@ def _report(folder: Path, *, anew: bool = True) -> None:
             said += [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]
             table = terminal.summary(results.rows)
         if timing_report.there(folder):
-            written += timing_report.write(folder)
-            said += timing_report.sentences(*timing_report.read(folder))
+            timed = timing_report.read(folder)
+            written += timing_report.write(folder, timed)
+            said += timed.sentences()
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     console.print()

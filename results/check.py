@@ -15,6 +15,10 @@ from results import intervals
 from results.store import StoreError
 
 FOLDER = "check"
+
+SCHEMA = 1
+"""Version of the launches' files."""
+
 CERTAIN = 0.95
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,37 +16,62 @@ from results.store import StoreError
 
 PAGE = "speed.md"
 
+MADE = {
+    "tables": ("pairs", "overheads", "costs", "growth", "paths", "trials"),
+    "figures": ("ratios", "overheads", "growth-*"),
+}
+"""What is written beside speed.md; that of an earlier page is removed first."""
+
 
 def there(folder: Path) -> bool:
     """Return whether a folder holds timings or a check of them."""
     return any((folder / part).is_dir() for part in (timings.FOLDER, check.FOLDER))
 
 
-def read(folder: Path) -> tuple[list[dict[str, Any]], check.Check | None]:
-    """Return the timings and the check that a folder holds; raise `StoreError` where a file is damaged."""
-    return timings.read(folder), check.read(folder)
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """What a folder's timings and its check say.
 
+    Attributes:
+        groups: the timing files.
+        checked: the check of the method, None where the folder has none.
+        pairs: `timings.pairs`, judged by what the check saw from launch to launch.
+        overheads: `timings.overheads`.
 
-def sentences(groups: list[dict[str, Any]], checked: check.Check | None) -> list[str]:
-    """Return what the timings say, in sentences: who is faster by how much, then what qualifies that."""
-    said = []
-    pairs, overheads = timings.pairs(groups, checked.launches if checked else None), timings.overheads(groups)
-    for setting, part in _by_setting(pairs):
-        said.append(f"One training step of {setting}: {'; '.join(_faster(row) for _, row in part.iterrows())}.")
-    for setting, part in _by_setting(overheads):
-        said.append(f"Our step of {setting}: {'; '.join(_overhead(row) for _, row in part.iterrows())}.")
-    said += checked.sentences() if checked else []
-    return said + timings.trouble(groups)
-
-
-def write(folder: Path) -> list[Path]:
-    """Write speed.md, its tables and figures; return their paths, speed.md first.
-
-    Raises `StoreError` where a file is damaged or the folder cannot be written.
     """
-    (groups, checked), machine = read(folder), _machine(folder)
-    pairs, overheads = timings.pairs(groups, checked.launches if checked else None), timings.overheads(groups)
-    grown = timings.growth(groups)
+
+    groups: list[dict[str, Any]]
+    checked: check.Check | None
+    pairs: pd.DataFrame
+    overheads: pd.DataFrame
+
+    def sentences(self) -> list[str]:
+        """Say who is faster by how much, then what qualifies that."""
+        said = [
+            f"One training step of {setting}: {'; '.join(_faster(row) for _, row in part.iterrows())}."
+            for setting, part in _by_setting(self.pairs)
+        ]
+        said += [
+            f"Our step of {setting}: {'; '.join(_overhead(row) for _, row in part.iterrows())}."
+            for setting, part in _by_setting(self.overheads)
+        ]
+        return [*said, *(self.checked.sentences() if self.checked else []), *timings.trouble(self.groups)]
+
+
+def read(folder: Path) -> Timed:
+    """Return what a folder's timings say; raise `StoreError` where a file is damaged."""
+    groups, checked = timings.read(folder), check.read(folder)
+    launches = checked.launches if checked else None
+    return Timed(groups, checked, timings.pairs(groups, launches), timings.overheads(groups))
+
+
+def write(folder: Path, timed: Timed) -> list[Path]:
+    """Write speed.md, its tables and figures, in place of older ones; return their paths, speed.md first.
+
+    Raises `StoreError` where the folder cannot be written.
+    """
+    groups, checked, pairs, overheads = timed.groups, timed.checked, timed.pairs, timed.overheads
+    machine, grown = _machine(folder), timings.growth(groups)
     exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
     tables = [
         ("pairs", "Who is faster: ratio of two frameworks' step times", pairs),
@@ -69,8 +95,10 @@ def write(folder: Path) -> list[Path]:
     if len(grown):
         figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.figures(grown).items()}
     try:
-        for part in ("tables", "figures"):
+        for part, names in MADE.items():
             (folder / part).mkdir(exist_ok=True)
+            for old in (path for name in names for path in (folder / part).glob(f"{name}.*")):
+                old.unlink()
         made = [_table(folder, name, title, frame) for name, title, frame in shown]
         for name, figure in figures.items():
             with panels.style():
@@ -78,7 +106,7 @@ def write(folder: Path) -> list[Path]:
             made.append(folder / "figures" / f"{name}.png")
         page = folder / PAGE
         page.write_text(
-            _text(groups, machine, said=sentences(groups, checked), tables=shown, figures=list(figures)),
+            _text(groups, machine, said=timed.sentences(), tables=shown, figures=list(figures)),
             encoding="utf-8",
         )
     except OSError as error:

@@ -186,7 +186,7 @@ def test_a_check_has_as_many_trials_as_were_asked_for_and_some_that_are_slowed()
     assert {(launch.case.framework, launch.case.cell) for launch in identical} == {
         (framework, cell) for framework in ("pytorch", "jax") for cell in ("rnn", "lstm", "gru")
     }
-    assert len({launch.name for launch in found}) == len(found)
+    assert len({launch.name(pairs.Plan()) for launch in found}) == len(found)
 
 
 def test_a_launch_gives_its_trials(tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ def group(*contenders: dict[str, Any], **changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def page(folder: Path) -> list[Path]:
+    return timing_report.write(folder, timing_report.read(folder))
+
+
 def pytorch_and_jax(ratio: float) -> dict[str, Any]:
     """PyTorch takes `ratio` times as long as JAX."""
     return group(contender("pytorch (eager)", noisy(ratio, seed=1)), contender("jax (scan)", noisy(1.0, seed=2)))
@@ -203,17 +207,30 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
 
 def test_the_page_says_who_is_faster_and_survives_a_lone_contender(tmp_path: Path) -> None:
     kept(tmp_path, pytorch_and_jax(1.5), group(contender("jax (scan)", noisy(1.0)), step=STEP | {"hidden": 128}))
-    (page, *others) = timing_report.write(tmp_path)
-    text = page.read_text()
+    first, *others = page(tmp_path)
+    text = first.read_text()
     assert "jax (scan) is 1.5" in text
     assert "(95 % interval 1.4" in text
     assert {path.name for path in others} == {"pairs.md", "costs.md", "ratios.png"}
     assert all(path.stat().st_size for path in others)
 
 
+def test_a_page_leaves_no_figure_of_an_earlier_one(tmp_path: Path) -> None:
+    page(kept(tmp_path, pytorch_and_jax(1.5)))
+    assert (tmp_path / "figures" / "ratios.png").exists()
+    (tmp_path / "figures" / "skill.png").write_text("of the report of the rows")
+    kept(tmp_path, group(contender("jax (scan)", noisy(1.0))))
+    for old in (tmp_path / timings.FOLDER).glob("*.json"):
+        if len(json.loads(old.read_text())["contenders"]) > 1:
+            old.unlink()
+    page(tmp_path)
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["skill.png"]
+    assert not (tmp_path / "tables" / "pairs.csv").exists()
+
+
 def test_a_page_without_pairs_says_so(tmp_path: Path) -> None:
     kept(tmp_path, group(failed=[{"contender": "jax (scan)", "reason": "no memory"}]))
-    assert "jax (scan) failed: no memory" in timing_report.write(tmp_path)[0].read_text()
+    assert "jax (scan) failed: no memory" in page(tmp_path)[0].read_text()
 
 
 # The check
@@ -260,7 +277,7 @@ def test_launches_that_differ_show_as_false_alarms_and_as_a_spread(tmp_path: Pat
 def test_the_check_stands_on_the_page_beside_what_it_qualifies(tmp_path: Path) -> None:
     checked(tmp_path, bias=0.03)
     kept(tmp_path, pytorch_and_jax(1.04))
-    text = timing_report.write(tmp_path)[0].read_text()
+    text = page(tmp_path)[0].read_text()
     assert "cannot tell jax (scan) from pytorch (eager)" in text
     assert "planted slow-down of 2.0 % was found" in text
 
@@ -276,7 +293,7 @@ def test_growth_is_fitted_where_one_size_alone_changes_and_drawn(tmp_path: Path)
         *(("T", T) for T in (50, 100, 200, 400)),
         *(("hidden", hidden) for hidden in (32, 64, 128)),
     }
-    made = timing_report.write(kept(tmp_path, *found))
+    made = page(kept(tmp_path, *found))
     assert {"growth.md", "growth-T.png", "growth-hidden.png"} <= {path.name for path in made}
     text = (tmp_path / "tables" / "growth.csv").read_text()
     exponents = {line.split(",")[0]: float(line.split(",")[8]) for line in text.splitlines()[1:] if "step time" in line}

@@ -7,7 +7,9 @@ as a pilot asked for. In some launches the second process is slowed by `PLANTED`
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from benchmarks.case import Case
 from benchmarks.speed import pairs
 from benchmarks.speed.contenders import Contender
 from frameworks.base import Cell
+from results import check as checked
 
 PLANTED = 0.02
 TRIALS_A_LAUNCH = 6
@@ -36,10 +39,12 @@ class Launch:
     case: Case
     planted: float
 
-    @property
-    def name(self) -> str:
-        """The name of its file."""
-        return f"{self.number:03d}-{self.case.framework}-{self.case.cell}{'-planted' if self.planted else ''}"
+    def name(self, plan: pairs.Plan) -> str:
+        """Return the name of its file, which ends in a hash of everything that can change what it holds."""
+        facts = [self.case.key(), self.planted, TRIALS_A_LAUNCH, dataclasses.asdict(plan), checked.SCHEMA]
+        digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
+        planted = "-planted" if self.planted else ""
+        return f"{self.number:03d}-{self.case.framework}-{self.case.cell}{planted}-{digest}"
 
 
 def launches(frameworks: list[str], trials: int, threads: int) -> list[Launch]:

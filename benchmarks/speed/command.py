@@ -96,7 +96,7 @@ def check_jobs(trials: int, only: list[str], plan: pairs.Plan, *, folder: Path, 
     return [
         Job(
             f"check, launch {launch.number}: {launch.case.framework} {launch.case.cell}",
-            folder / checked.FOLDER / f"{launch.name}.json",
+            folder / checked.FOLDER / f"{launch.name(plan)}.json",
             functools.partial(check.measure, launch, plan),
             (launch.case,),
         )
