@@ -6,6 +6,7 @@ the command that needs them.
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sys
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from benchmarks import sweep
     from benchmarks.advise import Advisor
     from benchmarks.cluster.pool import Pool
-    from benchmarks.speed.command import Job
     from results.store import Store
 
 app = typer.Typer(
@@ -81,10 +81,11 @@ def run(
     store = _opened(folder)
     plan = sweep.plan(cases, store)
     facts = _facts(Path(suite).stem, jobs, threads)
-    if dask:
-        ended = _sent(plan, store, facts, dask, patience)
+    if dask and plan.missing:
+        with _pool(dask, patience, folder) as pool:
+            ended = _sent(plan, store, facts, pool)
     else:
-        if device == "cuda":
+        if device == "cuda" and not dask:
             sweep.preflight(cases, folder / "logs")
         alone = len({case.framework for case in cases}) == 1
         ended = _swept(plan, store, facts, workers=facts["jobs"] if alone else 1)
@@ -133,11 +134,18 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         found = command.chosen(suite, only or [], device=device, threads=threads, handwritten=handwritten)
         jobs = command.timing_jobs(found, plan, folder)
     _writable(folder)
-    with _interruptible():
-        if dask:
-            failed = _timed(jobs, folder, dask, patience)
-        else:
-            command.measure_machine(folder, threads)
+    missing = [job for job in jobs if not job.path.exists()]
+    if dask and missing:
+        from benchmarks.cluster import timings
+
+        with _pool(dask, patience, folder) as pool:
+            pool.workers.check(timings.work(missing).values())
+            measure = functools.partial(timings.measured, pool)
+            failed = command.work(jobs, folder, _command(), console, measure=measure)
+    else:
+        with _interruptible():
+            if missing or not dask:
+                command.measure_machine(folder, threads)
             failed = command.work(jobs, folder, _command(), console)
     if any(job.path.exists() for job in jobs):
         _report(folder)
@@ -333,34 +341,20 @@ def _swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: in
         return Sweep(plan, store, listener=shown, facts=facts, workers=workers).run()
 
 
-def _sent(plan: sweep.Plan, store: Store, facts: dict[str, Any], address: str, patience: float) -> sweep.Report:
+def _sent(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.Report:
     """Say how much there is to do and have a cluster run what is missing, with a progress bar."""
+    from benchmarks.cluster.sweep import Sweep, work
     from benchmarks.progress import Progress
 
-    with _interruptible(), _pool(address, patience, store.folder) as pool:
-        from benchmarks.cluster import sweep as cluster
-
-        pool.check(cluster.work(plan.missing).values())
-        _say(plan, facts)
-        with Progress(list(plan.missing.values()), console) as shown:
-            return cluster.Sweep(plan, store, pool, listener=shown, facts=facts).run()
+    pool.workers.check(work(plan.missing).values())
+    _say(plan, facts)
+    with Progress(list(plan.missing.values()), console) as shown:
+        return Sweep(plan, store, pool, listener=shown, facts=facts).run()
 
 
-def _timed(jobs: list[Job], folder: Path, address: str, patience: float) -> list[str]:
-    """Have the workers of a cluster do the timings that are missing; return a line for each that failed."""
-    import functools
-
-    from benchmarks.speed import command
-
-    with _pool(address, patience, folder) as pool:
-        from benchmarks.cluster import timings
-
-        pool.check(timings.work(job for job in jobs if not job.path.exists()).values())
-        return command.work(jobs, folder, _command(), console, functools.partial(timings.measured, pool))
-
-
-def _pool(address: str, patience: float, folder: Path) -> Pool:
-    """Return the workers of a Dask cluster, which are let go when its block is left."""
+@contextmanager
+def _pool(address: str, patience: float, folder: Path) -> Iterator[Pool]:
+    """Yield the workers of a Dask cluster, which are let go when the block is left."""
     if plugins.installed("distributed") is None:
         message = "--dask needs the package distributed, which is not installed"
         raise plugins.UsageError(message)
@@ -369,7 +363,11 @@ def _pool(address: str, patience: float, folder: Path) -> Pool:
     def notice(line: str) -> None:
         console.print(line, markup=False)
 
-    return connect.connect(address, patience=patience, notice=notice, log=folder / "logs" / "dask.log")
+    with (
+        _interruptible(),
+        connect.connect(address, patience=patience, notice=notice, log=folder / "logs" / "dask.log") as pool,
+    ):
+        yield pool
 
 
 def _say(plan: sweep.Plan, facts: dict[str, Any]) -> None:

@@ -155,9 +155,10 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
     """Return what a step takes of each contender.
 
     Its median time with the 95 % order-statistic interval; the operations of its matrix products a second, and their
-    share of the peak that was measured where the group ran, else of that of `machine`; the peak of its process's memory,
-    and that above what the process held with the framework imported and nothing loaded; the seconds that compiling took, and
-    the steps after which that has paid off against the framework's own path with the shortest compile time.
+    share of the peak that was measured where the group ran, else of that of `machine`; the peak of its process's
+    memory, and that above what the process held with the framework imported and nothing loaded; the seconds that
+    compiling took, and the steps after which that has paid off against the framework's own path with the shortest
+    compile time.
     """
     lines = []
     for group in groups:

@@ -13,6 +13,7 @@ from distributed.comm.registry import backends
 
 from benchmarks import plugins
 from benchmarks.cluster.pool import Pool
+from benchmarks.cluster.workers import Workers
 
 SECONDS = 10.0
 """How long a scheduler has to answer, and how long the first worker has to come."""
@@ -55,7 +56,7 @@ def connect(address: str, *, patience: float, notice: Callable[[str], None], log
         client.close(timeout=1)
         message = f"the cluster at {address} has no workers"
         raise plugins.UsageError(message) from error
-    return Pool(client, address, patience=patience, notice=notice)
+    return Pool(client, Workers(client, address, patience), notice)
 
 
 def _divert(log: Path) -> None:

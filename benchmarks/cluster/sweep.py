@@ -9,7 +9,8 @@ from typing import Any
 from benchmarks import environment
 from benchmarks.case import Case
 from benchmarks.cluster import worker
-from benchmarks.cluster.pool import Pool, Work
+from benchmarks.cluster.pool import Pool
+from benchmarks.cluster.workers import Work
 from benchmarks.sweep import Keeper, Listener, Plan, Report
 from results.store import Store
 
@@ -24,7 +25,9 @@ class Sweep(Keeper):
 
     def __init__(self, chosen: Plan, store: Store, pool: Pool, *, listener: Listener, facts: dict[str, Any]) -> None:
         cases = list(chosen.missing.values())
-        super().__init__(chosen, store, listener=listener, facts=facts | {"jobs": pool.slots(cases[0]) if cases else 0})
+        super().__init__(
+            chosen, store, listener=listener, facts=facts | {"jobs": pool.workers.slots(cases[0]) if cases else 0}
+        )
         self.pool = pool
 
     def run(self) -> Report:
@@ -51,5 +54,5 @@ class Sweep(Keeper):
             return
         for kind, seconds in answer["seconds"].items():
             self.seconds[kind] += seconds
-        jobs = self.pool.slots(case, self.pool.host(answer["worker"]))
+        jobs = self.pool.workers.slots(case, answer["worker"])
         self._keep(key, case, answer["outcome"], answer["facts"] | {"jobs": jobs})

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from benchmarks.cluster import worker
-from benchmarks.cluster.pool import Pool, Work
+from benchmarks.cluster.pool import Pool
+from benchmarks.cluster.workers import Work
 from benchmarks.speed.command import Job, Measured
 
 

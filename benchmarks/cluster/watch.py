@@ -30,8 +30,8 @@ class View:
 class Watch:
     """A thread that keeps looking: the scheduler itself may be slow to answer, or never do so.
 
-    A worker is silent when the scheduler's note of when it was last seen has not changed for `patience` seconds. Whether it
-    changes is asked, and not what it is: the clocks of two machines differ.
+    A worker is silent when the scheduler's note of when it was last seen has not changed for `patience` seconds.
+    Whether it changes is asked, and not what it is: the clocks of two machines differ.
     """
 
     def __init__(self, client: distributed.Client, patience: float) -> None:

@@ -57,7 +57,7 @@ class Errand:
     @property
     def room(self) -> int:
         """The threads of this worker."""
-        return self.worker.state.nthreads
+        return int(self.worker.state.nthreads)
 
     @property
     def logs(self) -> Path:

@@ -124,7 +124,7 @@ def here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> 
             yield Measured(job, found | {"facts": facts | {"started": started}})
 
 
-def work(jobs: list[Job], folder: Path, command: str, console: Console, measure: Measure = here) -> list[str]:
+def work(jobs: list[Job], folder: Path, command: str, console: Console, *, measure: Measure = here) -> list[str]:
     """Have the jobs done whose files are missing; return a line for each that failed."""
     missing = [job for job in jobs if not job.path.exists()]
     console.print(f"{len(jobs)} timings, {len(jobs) - len(missing)} already done, {len(missing)} to do")
