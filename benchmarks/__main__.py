@@ -144,7 +144,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
             failed = command.work(jobs, folder, _command(), console, measure=measure)
     else:
         with _interruptible():
-            if missing or not dask:
+            if not dask:
                 command.measure_machine(folder, threads)
             failed = command.work(jobs, folder, _command(), console)
     if any(job.path.exists() for job in jobs):

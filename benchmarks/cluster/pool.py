@@ -8,6 +8,7 @@ can do ends with a reason, and so does work that kills each worker that it meets
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import queue
 import time
 import uuid
@@ -23,7 +24,10 @@ from benchmarks.cluster import worker
 from benchmarks.cluster.workers import Fit, Need, Work, Workers
 
 TRIES = 3
-"""Work that ended so many times without an answer, since its worker died say, is given up."""
+"""Work during which so many workers died is given up; the last of them had nothing else to do."""
+
+ERRORS = 10
+"""Work that ended so often without an answer for other reasons is given up: its workers died before it began, say."""
 
 BATCH = 1_000
 """Pieces of work in one message to the scheduler."""
@@ -36,11 +40,21 @@ Kind = tuple[tuple[Need, ...], bool]
 
 @dataclasses.dataclass
 class Attempt:
-    """One task of the scheduler: whose work it is, who may take it (None: everybody), and whether that is given up."""
+    """One task of the scheduler.
+
+    Attributes:
+        key: whose work it is.
+        workers: who may take it; None for everybody.
+        begun: whether it has begun, and not ended, as far as is known. Where it begins again, its worker has died: Dask
+            itself sends work on, a few times over.
+        given_up: whether it is with a silent worker.
+
+    """
 
     key: str
     future: distributed.Future
     workers: frozenset[str] | None
+    begun: bool = False
     given_up: bool = False
 
     def hopeful(self, live: set[str]) -> bool:
@@ -64,8 +78,9 @@ class Pool:
         self.attempts: dict[str, Attempt] = {}
         self.settled: deque[tuple[str, worker.Answer]] = deque()
         self.stranded: dict[str, float] = {}
-        self.strikes: Counter[str] = Counter()
-        self.begun: Counter[str] = Counter()
+        self.deaths: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.untended = True
         self.count = 0
         self.noticed: set[str] = set()
         self.done = distributed.as_completed(with_results=True, raise_errors=False, loop=client.loop)
@@ -86,49 +101,62 @@ class Pool:
         self, work: Mapping[str, Work], heard: Callable[[str, float], None]
     ) -> Iterator[tuple[str, worker.Answer]]:
         """Yield each piece of work's key and answer, once, as they end; `heard` is told how far the others are."""
-        self.waiting = dict(work)
-        tended = -float("inf")
+        self.waiting, self.untended = dict(work), True
+        tended = time.monotonic()
         while self.waiting or self.settled:
             while not self.events.empty():
                 self._progress(self.events.get()[1], heard)
             batch = self.done.next_batch(block=False)
-            dropped = [self._hear(future, answer) for future, answer in batch]
-            if any(dropped) or time.monotonic() - tended > self.workers.watch.interval:
+            for future, answer in batch:
+                self._hear(future, answer)
+            if self.untended or time.monotonic() - tended > self.workers.watch.interval:
                 self._tend()
-                tended = time.monotonic()
+                self.untended, tended = False, time.monotonic()
             if self.settled:
                 yield self.settled.popleft()
             elif not batch:
                 time.sleep(POLL)
 
     def _progress(self, event: Mapping[str, Any], heard: Callable[[str, float], None]) -> None:
-        """Pass on how far a piece of work is; 0 says that it has begun."""
-        attempt = self.attempts.get(event["key"])
-        if attempt is not None:
-            self.begun[attempt.key] += not event["reached"]
-            heard(attempt.key, event["reached"])
+        """Pass on how far a piece of work is, and note when it begins and ends."""
+        name, reached = event["key"], event["reached"]
+        attempt = self.attempts.get(name)
+        if attempt is None:
+            return
+        if reached == worker.BEGUN and attempt.begun:
+            self._died(name)
+        elif reached > worker.BEGUN:
+            heard(attempt.key, reached)
+        attempt.begun = reached != worker.ENDED
 
-    def _hear(self, future: distributed.Future, answer: Any) -> bool:
-        """Take what a task ended with; return whether its work has to be sent again."""
-        attempt = self.attempts.pop(future.key, None)
-        if attempt is None or attempt.key not in self.waiting:
-            return False  # it has arrived from another worker
-        key = attempt.key
+    def _hear(self, future: distributed.Future, answer: Any) -> None:
+        """Take what a task ended with; work that has no answer yet is sent again."""
+        attempt = self.attempts.get(future.key)
+        if attempt is None:
+            return  # its work was done by another worker
+        key, self.untended = attempt.key, True
+        if future.status == "error" and isinstance(answer[1], KilledWorker) and attempt.begun:
+            self._died(future.key)
+            return
+        del self.attempts[future.key]
         if future.status == "finished" and "refused" in answer:
             self.workers.refused[answer["worker"], self.waiting[key].needs[answer["which"]]] = answer["refused"]
         elif future.status == "finished":
             self._settle(key, answer)
         elif future.status == "error":
-            self._strike(key, answer[1])
-        return key in self.waiting  # what is none of these was cancelled, since the scheduler was lost for a while
+            self.errors[key] += 1
+            if self.errors[key] >= ERRORS:
+                self._settle(key, {"failed": f"{type(answer[1]).__name__}: {worker.line(answer[1])}"})
+        # What is none of these was cancelled, since the scheduler was lost for a while.
 
-    def _strike(self, key: str, error: BaseException) -> None:
-        """Count an end without an answer; after `TRIES` of them the work fails."""
-        self.strikes[key] += 1
-        killed = isinstance(error, KilledWorker)
-        if self.strikes[key] >= TRIES or (killed and self.begun[key] >= TRIES):
-            lost = f"{max(self.begun[key], self.strikes[key])} workers died while they ran it"
-            self._settle(key, {"failed": lost if killed else f"{type(error).__name__}: {worker.line(error)}"})
+    def _died(self, name: str) -> None:
+        """Count a worker that died in the middle of some work, which then is sent again, in the end alone."""
+        attempt = self.attempts.pop(name)
+        attempt.future.cancel()
+        self.deaths[attempt.key] += 1
+        self.untended = True
+        if self.deaths[attempt.key] >= TRIES:
+            self._settle(attempt.key, {"failed": f"{TRIES} workers died while they ran it"})
 
     def _settle(self, key: str, answer: worker.Answer) -> None:
         """End a piece of work; what is still out of it is cancelled."""
@@ -177,14 +205,14 @@ class Pool:
             work = self.waiting[key]
             fit = fits[work.needs, work.alone]
             where = None if fit.everybody else fit.workers
-            together.setdefault((work.function, where, work.cases[0].device), []).append(key)
-        for (function, where, device), some in together.items():
+            alone = self.deaths[key] >= TRIES - 1  # whoever dies now dies of this
+            together.setdefault((where, work.cases[0].device, alone), []).append(key)
+        for (where, device, alone), some in together.items():
             names = [f"{self.name}-{self.count + at:08d}" for at in range(len(some))]
             self.count += len(some)
             futures = self.client.map(
-                function,
-                [self.waiting[key].asked for key in some],
-                [self.name] * len(some),
+                pickle.loads,
+                [self.waiting[key].call(self.name, alone=alone).packed() for key in some],
                 key=names,
                 workers=where and sorted(where),
                 resources={"GPU": 1} if device == "cuda" else None,

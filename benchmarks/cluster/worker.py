@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from distributed import get_worker
+from distributed.utils import sync
 
 from benchmarks import environment, plugins
 from benchmarks.case import Case, Lane
@@ -36,6 +37,9 @@ TELL_EVERY = 1.0
 WATCH_EVERY = 0.5
 IDLE = 60.0
 """Seconds after which a live process that nobody needs is ended; its framework may hold the memory of a GPU."""
+
+BEGUN, ENDED = 0, -1
+"""What is said of the progress of an errand at its ends."""
 
 Answer = dict[str, Any]
 
@@ -52,7 +56,6 @@ class Errand:
         self.key, self.topic = self.worker.get_current_task(), topic
         self.lives: list[Live] = []
         self.told = 0.0
-        self._log(0)  # it has begun
 
     @property
     def room(self) -> int:
@@ -63,6 +66,15 @@ class Errand:
     def logs(self) -> Path:
         """Where live processes write what a library prints."""
         return Path(self.worker.local_directory) / "farreach"
+
+    def begin(self) -> None:
+        """Say that it begins, and wait until that is heard: should this worker die now, it may have died of this."""
+        message = {"key": self.key, "reached": BEGUN}
+        sync(self.worker.loop, self.worker.scheduler.log_event, topic=self.topic, msg=message)
+
+    def end(self) -> None:
+        """Say that it has ended: what this worker dies of now is something else."""
+        self._log(ENDED)
 
     def tell(self, reached: float) -> None:
         """Say how far it is; raise `UnwantedError` where nobody wants it any more."""
@@ -141,9 +153,11 @@ class Workplace:
                 if not self.watching:
                     threading.Thread(target=self._watch, daemon=True, name="farreach-watch").start()
                     self.watching = True
+            errand.begin()
             try:
                 yield
             finally:
+                errand.end()
                 with self.lock:
                     self.errands.remove(errand)
 
@@ -194,19 +208,23 @@ class Workplace:
 PLACE = Workplace()
 """Of this worker process; its threads share it."""
 
+READING = threading.Lock()
+"""Held where plug-ins are read: `ast.parse` fails now and then where two threads call it (seen in Python 3.11)."""
+
 
 def introduce(asked: list[Answer]) -> list[str]:
     """Return for each case that is asked about, as `request` has it, why this worker refuses it, or ""."""
     return [refusal(**one) for one in asked]
 
 
-def run_case(asked: Answer, topic: str) -> Answer:
-    """Train one case; `asked` is what `request` made of it."""
-    return _answered(topic, functools.partial(_trained, asked))
+def run_case(asked: Answer, topic: str, alone: bool) -> Answer:  # noqa: FBT001 - Dask maps positions
+    """Train one case, with nothing else at work on this worker if it is to be alone; `request` made what is asked."""
+    return _answered(topic, functools.partial(_trained, asked, alone))
 
 
-def time_group(asked: tuple[list[Answer], Callable[..., Answer]], topic: str) -> Answer:
-    """Time one group of contenders, with nothing else at work on this worker; `asked` are its cases, and how."""
+def time_group(asked: tuple[list[Answer], Callable[..., Answer]], topic: str, alone: bool) -> Answer:  # noqa: FBT001
+    """Time one group of contenders, which is always alone on its worker; asked are its cases, and how."""
+    del alone
     return _answered(topic, functools.partial(_timed, *asked))
 
 
@@ -219,8 +237,9 @@ def refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
     """Return why a case would have another key here, or would not run here at all; "" where it is the same."""
     framework, mode = identity["framework"], identity["mode"]
     try:
-        plugins.require(plugins.known("framework", framework, plugins.frameworks()), mode)
-        ours = Case.from_json(case).identity()
+        with READING:
+            plugins.require(plugins.known("framework", framework, plugins.frameworks()), mode)
+            ours = Case.from_json(case).identity()
     except plugins.UsageError as error:
         return str(error)
     except (TypeError, AttributeError, ImportError, OSError) as error:
@@ -259,12 +278,12 @@ def _answered(topic: str, work: Callable[[Errand], Answer]) -> Answer:
     return answer | {"worker": errand.worker.address}
 
 
-def _trained(asked: Answer, errand: Errand) -> Answer:
+def _trained(asked: Answer, alone: bool, errand: Errand) -> Answer:  # noqa: FBT001
     reason = refusal(**asked)
     if reason:
         return {"refused": reason, "which": 0}
     case = Case.from_json(asked["case"])
-    with PLACE.open(errand, case.threads), PLACE.live(case.lane, errand) as kept:
+    with PLACE.open(errand, errand.room if alone else case.threads), PLACE.live(case.lane, errand) as kept:
         started, began, before = environment.now(), time.perf_counter(), kept.live.imports
         outcome = kept.live.ask({"do": "run", "case": asked["case"]}, errand.tell)["outcome"]
         seconds = dict.fromkeys(TIMES, 0.0) | outcome["seconds"] | {"imports": kept.live.imports - before}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pickle
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,6 +18,26 @@ from benchmarks.cluster.watch import Watch
 
 ASK = 10.0
 """Seconds that workers have to say which versions they have; one that is busy is asked with its first case."""
+
+
+class Call:
+    """A function call, pickled here and made where it is unpickled: in the task, by a worker that has Farreach.
+
+    Dask unpickles the function of a task where it receives it, on the scheduler and in the event loop of a worker,
+    which dies where that fails. With `pickle.loads` as the function, nobody but the task needs Farreach, and where it
+    is not there, the task fails and no more.
+    """
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+    def packed(self) -> bytes:
+        """Return what `pickle.loads` makes the call of."""
+        return pickle.dumps(self)
+
 
 Need = tuple[str, str, str, str]
 """What a worker may lack: framework, mode, task, device."""
@@ -42,6 +63,10 @@ class Work:
     def needs(self) -> tuple[Need, ...]:
         """What its worker must have, case by case."""
         return tuple((case.framework, case.mode, case.task, case.device) for case in self.cases)
+
+    def call(self, topic: str, *, alone: bool) -> Call:
+        """Return what a worker is to call."""
+        return Call(self.function, self.asked, topic, alone)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +96,12 @@ class Workers:
         work = list(work)
         needs = {need: case for one in work for need, case in zip(one.needs, one.cases, strict=True)}
         asked = [worker.request(case) for case in needs.values()]
+        call, name = Call(worker.introduce, asked).packed(), f"farreach-ask-{uuid.uuid4().hex}"
         futures = {
             address: self.client.submit(
-                worker.introduce, asked, key=f"farreach-ask-{uuid.uuid4().hex}", workers=[address], priority=100
+                pickle.loads, call, key=f"{name}-{at}", workers=[address], priority=100, pure=False
             )
-            for address in self.live
+            for at, address in enumerate(self.live)
         }
         with contextlib.suppress(TimeoutError):  # who says nothing is asked again with its first case
             list(distributed.as_completed(futures.values(), loop=self.client.loop, timeout=ASK))
