@@ -6,6 +6,7 @@ the command that needs them.
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import sys
@@ -23,6 +24,7 @@ from benchmarks import plugins
 if TYPE_CHECKING:
     from benchmarks import sweep
     from benchmarks.advise import Advisor
+    from benchmarks.cluster.pool import Pool
     from results.store import Store
 
 app = typer.Typer(
@@ -33,6 +35,8 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 
 Only = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Keep the cases that match; repeatable.")]
+Dask = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Send the work to a Dask cluster.")]
+Patience = Annotated[float, typer.Option(min=1, help="Seconds after which a silent worker of it is given up.")]
 
 
 @app.command("list")
@@ -48,7 +52,7 @@ def list_(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - typer reads the options from the arguments
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")],
     *,
     only: Only = None,
@@ -58,12 +62,17 @@ def run(
         int | None, typer.Option(min=1, help="Processes at work at a time, one a framework. Default: cores/threads.")
     ] = None,
     shard: Annotated[str | None, typer.Option(metavar="K/N", help="Run the K-th of N parts of the cases.")] = None,
+    dask: Dask = None,
+    patience: Patience = 60.0,
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE.")] = None,
 ) -> None:
     """Run a suite: what is missing in its folder is trained, then the report is written."""
     from benchmarks import suite as suites
     from benchmarks import sweep
 
+    if dask and jobs:
+        message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
+        raise plugins.UsageError(message)
     installed = [name for name in plugins.compared() if plugins.version(name)]
     frameworks = suites.named(only or []) or installed
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
@@ -71,12 +80,16 @@ def run(
     sweep.check(cases)
     folder = out or plugins.ROOT / "results" / "runs" / Path(suite).stem
     store = _opened(folder)
-    if device == "cuda":
-        sweep.preflight(cases, folder / "logs")
     plan = sweep.plan(cases, store)
     facts = _facts(Path(suite).stem, jobs, threads)
-    alone = len({case.framework for case in cases}) == 1
-    ended = _swept(plan, store, facts, workers=facts["jobs"] if alone else 1)
+    if dask and plan.missing:
+        with _pool(dask, patience, folder) as pool:
+            ended = _sent(plan, store, facts, pool)
+    else:
+        if device == "cuda" and not dask:
+            sweep.preflight(cases, folder / "logs")
+        alone = len({case.framework for case in cases}) == 1
+        ended = _swept(plan, store, facts, workers=facts["jobs"] if alone else 1)
     if store.finished():
         _report(folder, anew=False)
     _end(ended.failed)
@@ -177,12 +190,17 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     width: Annotated[float, typer.Option(help="Half of a 95 % interval, as a share of the ratio.")] = 0.01,
     limit: Annotated[float, typer.Option(help="Seconds that the rounds of one step may take.")] = 120.0,
     energy: Annotated[bool, typer.Option(help="Estimate joules a step too (needs codecarbon).")] = False,
+    dask: Dask = None,
+    patience: Patience = 60.0,
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or .../check; -cuda after it.")] = None,
 ) -> None:
     """Time frameworks against each other in alternating blocks; path=auto in --only is the default."""
     from benchmarks import sweep
     from benchmarks.speed import command, pairs
 
+    if dask and check:
+        message = "--check is about one machine: run it there, without --dask"
+        raise plugins.UsageError(message)
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
     folder = out or plugins.ROOT / "results" / "runs" / (name if device == "cpu" else f"{name}-{device}")
@@ -195,11 +213,21 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         cases = [one.case for group in found for one in group.contenders]
         jobs = command.timing_jobs(found, plan, folder)
     _writable(folder)
-    if device != "cpu":
-        sweep.preflight(cases, folder / "logs")
-    with _interruptible():
-        command.measure_machine(folder, cases[0])
-        failed = command.work(jobs, folder, _command(), console)
+    missing = [job for job in jobs if not job.path.exists()]
+    if dask and missing:
+        from benchmarks.cluster import timings
+
+        with _pool(dask, patience, folder) as pool:
+            pool.workers.check(timings.work(missing).values())
+            measure = functools.partial(timings.measured, pool)
+            failed = command.work(jobs, folder, _command(), console, measure=measure)
+    else:
+        if device != "cpu" and not dask:
+            sweep.preflight(cases, folder / "logs")
+        with _interruptible():
+            if not dask:
+                command.measure_machine(folder, cases[0])
+            failed = command.work(jobs, folder, _command(), console)
     if any(job.path.exists() for job in jobs):
         _report(folder)
     for line in failed:
@@ -397,8 +425,7 @@ def _swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: in
     from benchmarks.progress import Progress
     from benchmarks.sweep import Sweep
 
-    done, missing = len(plan.done), len(plan.missing)
-    console.print(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
+    _say(plan, facts)
     with _interruptible(), Progress(list(plan.missing.values()), console) as shown:
         return Sweep(plan, store, listener=shown, facts=facts, workers=workers).run()
 
@@ -415,6 +442,41 @@ def _timed_live(
     with _interruptible():
         failed = command.work(jobs, folder, _command(), console)
     return failed, [job.path for job in jobs if job.path.exists()]
+
+
+def _sent(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.Report:
+    """Say how much there is to do and have a cluster run what is missing, with a progress bar."""
+    from benchmarks.cluster.sweep import Sweep, work
+    from benchmarks.progress import Progress
+
+    pool.workers.check(work(plan.missing).values())
+    _say(plan, facts)
+    with Progress(list(plan.missing.values()), console) as shown:
+        return Sweep(plan, store, pool, listener=shown, facts=facts).run()
+
+
+@contextmanager
+def _pool(address: str, patience: float, folder: Path) -> Iterator[Pool]:
+    """Yield the workers of a Dask cluster, which are let go when the block is left."""
+    if plugins.installed("distributed") is None:
+        message = "--dask needs the package distributed, which is not installed"
+        raise plugins.UsageError(message)
+    from benchmarks.cluster import connect
+
+    def notice(line: str) -> None:
+        console.print(line, markup=False)
+
+    with (
+        _interruptible(),
+        connect.connect(address, patience=patience, notice=notice, log=folder / "logs" / "dask.log") as pool,
+    ):
+        yield pool
+
+
+def _say(plan: sweep.Plan, facts: dict[str, Any]) -> None:
+    """Print how much there is to do."""
+    done, missing = len(plan.done), len(plan.missing)
+    console.print(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
 
 
 def _end(failed: list[sweep.Failure]) -> NoReturn:

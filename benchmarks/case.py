@@ -25,6 +25,9 @@ REGULARISERS = ("l1", "l2", "omega")
 
 Scalar = int | float | str | bool | None
 
+Lane = tuple[str, str, int, str]
+"""What a worker process is kept for: framework, device, threads, dtype."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
@@ -153,8 +156,13 @@ class Case:
             penalty = Regulariser(self.regulariser, self.strength)  # type: ignore[arg-type]
         return Training(self.optimizer, self.learning_rate, limit, penalty)
 
-    def key(self) -> str:
-        """Return the name of the record: a hash of everything that can change the result."""
+    @property
+    def lane(self) -> Lane:
+        """What a live process that runs this case is kept for."""
+        return self.framework, self.device, self.threads, self.dtype
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything that can change the result: the case, and the versions that are installed here."""
         versions = {
             "task_version": type(self.load()).version,
             "metric_version": type(self.load()).metric_version,
@@ -166,7 +174,11 @@ class Case:
         facts = {name: value for name, value in fields.items() if (name, value) not in LATER}
         if self.mode == plugins.NATIVE:  # layers and optimizers may come from packages with versions of their own
             facts["versions"] = {name: plugins.installed(name) for name in plugins.needs(self.framework, self.mode)}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        return facts
+
+    def key(self) -> str:
+        """Return the name of the record: a hash of its identity."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
 
     def label(self) -> str:
         """Return a line for people: what tells this case from its neighbours."""

@@ -16,7 +16,7 @@ import pandas as pd
 from filelock import FileLock
 
 from benchmarks import environment, plugins
-from benchmarks.case import NUMERICS, Case
+from benchmarks.case import NUMERICS, Case, Lane
 from benchmarks.live import CaseFailedError, Live, StartError
 from results import certificates, flow
 from results.record import TIMES, Record, number
@@ -70,6 +70,8 @@ class Listener(Protocol):
 PATIENCE = 0.5
 """Seconds between two looks at cases that another run is at work on."""
 
+ELSEWHERE = "done by another run into the same folder"
+
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
@@ -78,10 +80,6 @@ class Turn:
     key: str
     case: Case
     claim: FileLock
-
-
-Lane = tuple[str, str, int, str]
-"""What a worker process is kept for: framework, device, threads, dtype."""
 
 
 def plan(cases: list[Case], store: Store) -> Plan:
@@ -109,11 +107,55 @@ def preflight(cases: list[Case], log: Path) -> None:
             worker.stop()
 
 
-class Sweep:
-    """One run: lanes of cases, each lane a worker process, up to `jobs` lanes at a time.
+class Keeper:
+    """What becomes of the cases of a run that end, wherever they ran: the store, the failures, the log of runs.
 
     Attributes:
         facts: what every record says of this run: `suite`, `command`, `jobs`, and the environment.
+
+    """
+
+    def __init__(self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any]) -> None:
+        self.plan, self.store, self.listener = chosen, store, listener
+        self.facts = environment.facts() | facts
+        self.seconds = dict.fromkeys(TIMES, 0.0)
+        self.failed: list[Failure] = []
+        self.finished = 0
+
+    def _keep(self, key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write one finished case to the store."""
+        record = to_record(key, case, outcome, self.facts | facts)
+        if not self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS}):
+            self.listener.ended(case, ELSEWHERE)
+            return
+        self.finished += 1
+        skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
+        self.listener.ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
+
+    def _fail(self, case: Case, reason: str) -> None:
+        self.failed.append(Failure(case, reason))
+        self.listener.ended(case, f"failed: {reason}")
+
+    def _log(self, started: str, wall: float) -> None:
+        self.store.log(
+            {
+                "started": started,
+                "command": self.facts["command"],
+                "planned": len(self.plan.cases),
+                "done_before": len(self.plan.done),
+                "finished": self.finished,
+                "failed": [{"case": failure.case.label(), "reason": failure.reason} for failure in self.failed],
+                "wall_seconds": wall,
+                "jobs": self.facts["jobs"],
+                "seconds": self.seconds,
+            }
+        )
+
+
+class Sweep(Keeper):
+    """One run: lanes of cases, each lane a worker process, up to `jobs` lanes at a time.
+
+    Attributes:
         workers: processes among which the cases of one lane are dealt; 1 where frameworks are compared.
 
     """
@@ -121,15 +163,12 @@ class Sweep:
     def __init__(
         self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any], workers: int = 1
     ) -> None:
-        self.plan, self.store, self.listener, self.workers_each = chosen, store, listener, workers
-        self.facts = environment.facts() | facts
+        super().__init__(chosen, store, listener=listener, facts=facts)
+        self.workers_each = workers
         self.events: queue.Queue[Callable[[], None] | BaseException] = queue.Queue()
         self.workers: list[Live] = []
         self.stopping = threading.Event()
         self.lock = threading.Lock()
-        self.seconds = dict.fromkeys(TIMES, 0.0)
-        self.failed: list[Failure] = []
-        self.finished = 0
 
     def run(self) -> Report:
         """Run what is missing, lane beside lane; Ctrl-C ends it with everything finished kept."""
@@ -161,7 +200,7 @@ class Sweep:
     def _lanes(self) -> list[list[tuple[str, Case]]]:
         lanes: dict[Lane, list[tuple[str, Case]]] = {}
         for key, case in self.plan.missing.items():
-            lanes.setdefault((case.framework, case.device, case.threads, case.dtype), []).append((key, case))
+            lanes.setdefault(case.lane, []).append((key, case))
         dealt = [lane[at :: self.workers_each] for lane in lanes.values() for at in range(self.workers_each)]
         return [lane for lane in dealt if lane]
 
@@ -231,7 +270,7 @@ class Sweep:
         """Have one case run and pass on what came of it."""
         started = environment.now()
         if self.store.has(turn.key):
-            self.events.put(lambda: self._end(turn, "done by another run into the same folder"))
+            self.events.put(lambda: self._settle(turn, lambda: self.listener.ended(turn.case, ELSEWHERE)))
             return
         try:
             answer = worker.ask(
@@ -240,45 +279,19 @@ class Sweep:
             )
         except (CaseFailedError, StartError) as error:
             if not self.stopping.is_set():
-                failure = Failure(turn.case, str(error))
-                self.events.put(lambda: self._fail(turn, failure))
+                reason = str(error)
+                self.events.put(lambda: self._settle(turn, lambda: self._fail(turn.case, reason)))
             return
         outcome = answer["outcome"]
         for kind, seconds in outcome["seconds"].items():
             claimed[kind] += seconds
-        facts = self.facts | worker.facts | {"started": started}
-        self.events.put(lambda: self._keep(turn, outcome, facts))
+        facts = worker.facts | {"started": started}
+        self.events.put(lambda: self._settle(turn, lambda: self._keep(turn.key, turn.case, outcome, facts)))
 
-    def _keep(self, turn: Turn, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
-        """Write one finished case to the store."""
-        record = to_record(turn.key, turn.case, outcome, facts)
-        self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS})
-        self.finished += 1
-        skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
-        self._end(turn, f"{skill}, {record.seconds_training:.1f} s of training")
-
-    def _fail(self, turn: Turn, failure: Failure) -> None:
-        self.failed.append(failure)
-        self._end(turn, f"failed: {failure.reason}")
-
-    def _end(self, turn: Turn, said: str) -> None:
+    def _settle(self, turn: Turn, settle: Callable[[], None]) -> None:
+        """Do what is to be done of a case that has ended, and let go of it."""
+        settle()
         self.store.release(turn.claim)
-        self.listener.ended(turn.case, said)
-
-    def _log(self, started: str, wall: float) -> None:
-        self.store.log(
-            {
-                "started": started,
-                "command": self.facts["command"],
-                "planned": len(self.plan.cases),
-                "done_before": len(self.plan.done),
-                "finished": self.finished,
-                "failed": [{"case": failure.case.label(), "reason": failure.reason} for failure in self.failed],
-                "wall_seconds": wall,
-                "jobs": self.facts["jobs"],
-                "seconds": self.seconds,
-            }
-        )
 
 
 def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> Record:

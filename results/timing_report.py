@@ -130,14 +130,16 @@ def _text(
         f"## {title}\n\n" + (table(frame) if name != "trials" else f"[All {len(frame)} trials](tables/trials.csv)\n")
         for name, title, frame in tables
     ]
-    if machine:
-        rates = ", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in machine["gflops"].items())
+    machines = [machine] if machine else []
+    machines += [group["machine"] for group in groups if group.get("machine")]  # where a cluster did it
+    for one in {one["processor"]: one for one in machines}.values():
+        rates = ", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in one["gflops"].items())
         parts.append(
-            f"## The machine\n\n{escape(machine['processor'])}, {machine['cores']} cores; square matrix products with "
-            f"{machine['threads']} thread(s): {rates} ({escape(machine['blas'])}); copies: "
-            f"{machine['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
+            f"## The machine\n\n{escape(one['processor'])}, {one['cores']} cores; square matrix products with "
+            f"{one['threads']} thread(s): {rates} ({escape(one['blas'])}); copies: "
+            f"{one['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
         )
-        parts += [_device(machine["device"])] if machine.get("device") else []
+        parts += [_device(one["device"])] if one.get("device") else []
     commands = dict.fromkeys(group["facts"]["command"] for group in groups)
     commits = dict.fromkeys(group["facts"]["commit"] for group in groups)
     if commands:

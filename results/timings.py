@@ -138,6 +138,8 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
         sizes = {"T": step["parameters"].get("T"), "hidden": step["hidden"], "batch": step["batch"]}
         rest = {name: value for name, value in step.items() if name not in {"parameters", "hidden", "batch"}}
         rest["parameters"] = {name: value for name, value in step["parameters"].items() if name != "T"}
+        if group.get("machine"):  # which a cluster has several of
+            rest["processor"] = group["machine"]["processor"]
         for one in group["contenders"]:
             if one["loop"] or sizes["T"] is None:
                 continue
@@ -156,14 +158,16 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
     """Return what a step takes of each contender; rows on an accelerator have `ON_DEVICE` too.
 
     Its median time with the 95 % order-statistic interval; the operations of its matrix products a second, and their
-    share of the peak that `machine` measured; the peak of its process's memory, and that above
-    what the process held with the framework imported and nothing loaded; the seconds that compiling took, and
-    the steps after which that has paid off against the framework's own path with the shortest compile time.
+    share of the peak that was measured where the group ran, else of that of `machine`; the peak of its process's
+    memory, and that above what the process held with the framework imported and nothing loaded; the seconds that
+    compiling took, and the steps after which that has paid off against the framework's own path with the shortest
+    compile time.
     """
     lines = []
     for group in groups:
         length, batch = group["length"], group["step"]["batch"]
-        limits = machine if group["step"]["device"] == "cpu" else (machine or {}).get("device")
+        limits = group.get("machine") or machine
+        limits = limits if group["step"]["device"] == "cpu" else (limits or {}).get("device")
         peak = (limits or {}).get("gflops", {}).get(group["step"]["dtype"])
         for one in group["contenders"]:
             seconds = float(np.median(one["seconds"]))

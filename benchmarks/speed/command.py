@@ -28,11 +28,25 @@ Heard = Callable[[float], None]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One file to be made: what it says, how it is measured and where it goes."""
+    """One file to be made: what it says, how it is measured, where it goes and the cases that it times."""
 
     label: str
     path: Path
     measure: Callable[[Path, Heard], dict[str, Any]]
+    cases: tuple[Case, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a job gave: its file's content, the facts of the machine included, or why there is none."""
+
+    job: Job
+    found: dict[str, Any]
+    reason: str = ""
+
+
+Measure = Callable[[list[Job], Path, Callable[[Job, float], None]], Iterator[Measured]]
+"""What does jobs, here or elsewhere, and says for each how far it is: `here`, or its like on a cluster."""
 
 
 def chosen(suite: str, only: list[str], *, device: Device, threads: int, handwritten: bool) -> list[Group]:
@@ -67,6 +81,7 @@ def timing_jobs(found: list[Group], plan: pairs.Plan, folder: Path) -> list[Job]
             group.label(),
             folder / timings.FOLDER / f"{run.key(group, plan)}.json",
             functools.partial(run.measure, group, plan),
+            tuple(contender.case for contender in group.contenders),
         )
         for group in found
     ]
@@ -89,6 +104,7 @@ def check_jobs(found: list[check.Launch], plan: pairs.Plan, folder: Path) -> lis
             f"check, launch {launch.number}: {launch.case.framework} {launch.case.cell}",
             folder / checked.FOLDER / f"{launch.name(plan)}.json",
             functools.partial(check.measure, launch, plan),
+            (launch.case,),
         )
         for launch in found
     ]
@@ -105,6 +121,7 @@ def live_jobs(
             step.label(),
             folder / comparison.FOLDER / f"{step.key(plan)}.json",
             functools.partial(step.measure, plan),
+            (step.case,),
         )
         for step in steps
     ]
@@ -134,23 +151,31 @@ def _measured_gpu(case: Case, log: Path) -> dict[str, Any]:
     return found | live.facts | {"framework": case.framework}
 
 
-def work(jobs: list[Job], folder: Path, command: str, console: Console) -> list[str]:
-    """Do the jobs whose files are missing, one at a time; return a line for each that failed."""
+def here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> Iterator[Measured]:
+    """Do jobs on this machine, one at a time."""
+    facts = environment.facts()
+    for job in jobs:
+        started = environment.now()
+        try:
+            found = job.measure(folder / "logs", functools.partial(heard, job))
+        except pairs.ContenderFailedError as error:
+            yield Measured(job, {}, str(error))
+        else:
+            yield Measured(job, found | {"facts": facts | {"started": started}})
+
+
+def work(jobs: list[Job], folder: Path, command: str, console: Console, *, measure: Measure = here) -> list[str]:
+    """Have the jobs done whose files are missing; return a line for each that failed."""
     missing = [job for job in jobs if not job.path.exists()]
     console.print(f"{len(jobs)} timings, {len(jobs) - len(missing)} already done, {len(missing)} to do")
-    facts = environment.facts() | {"command": command}
     failed = []
     with _shown(missing, console) as (heard, ended):
-        for job in missing:
-            started = environment.now()
-            try:
-                found = job.measure(folder / "logs", functools.partial(heard, job))
-            except pairs.ContenderFailedError as error:
-                failed.append(f"{job.label}: {error}")
-                found = {}
+        for done in measure(missing, folder, heard):
+            job, found = done.job, done.found
+            failed += [f"{job.label}: {done.reason}"] if done.reason else []
             failed += [f"{job.label}: {one['contender']}: {one['reason']}" for one in found.get("failed", [])]
             if any(found.get(part) for part in ("contenders", "trials", "launches")):
-                files.write_json(job.path, found | {"facts": facts | {"started": started}})
+                files.write_json(job.path, found | {"facts": found["facts"] | {"command": command}})
             ended(job)
     return failed
 

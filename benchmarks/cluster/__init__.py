@@ -1,0 +1,1 @@
+"""Cases and timings on many machines, by an existing Dask cluster."""

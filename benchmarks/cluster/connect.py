@@ -1,0 +1,71 @@
+"""The way to a Dask cluster: an address, one line where it leads nowhere, and Dask's own log out of the way."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import distributed
+from distributed.comm.registry import backends
+
+from benchmarks import plugins
+from benchmarks.cluster.pool import Pool
+from benchmarks.cluster.workers import Workers
+
+SECONDS = 10.0
+"""How long a scheduler has to answer, and how long the first worker has to come."""
+
+LOGS = ("distributed", "tornado", "asyncio")
+
+
+def check(address: str) -> str:
+    """Return a scheduler's address; raise `UsageError` where it is none."""
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme in set(backends) - {"inproc"} and parts.hostname and parts.port and not parts.path
+    except ValueError:  # of a port that is no number
+        good = False
+    if not good:
+        message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {address!r}"
+        raise plugins.UsageError(message)
+    return address
+
+
+def connect(address: str, *, patience: float, notice: Callable[[str], None], log: Path) -> Pool:
+    """Return the workers of a cluster; raise `UsageError` where there is no scheduler, or no worker.
+
+    Args:
+        address: of the scheduler.
+        patience: seconds that a worker may be silent.
+        notice: hears a line about a worker that is not used.
+        log: where Dask's own messages go.
+
+    """
+    _divert(log)
+    try:
+        client = distributed.Client(check(address), timeout=SECONDS, set_as_default=False)
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        message = f"no Dask scheduler answers at {address} within {SECONDS:g} s"
+        raise plugins.UsageError(message) from error
+    try:
+        client.wait_for_workers(1, timeout=SECONDS)
+    except TimeoutError as error:
+        client.close(timeout=1)
+        message = f"the cluster at {address} has no workers"
+        raise plugins.UsageError(message) from error
+    return Pool(client, Workers(client, address, patience), notice)
+
+
+def _divert(log: Path) -> None:
+    """Have what Dask says about connections that come and go written to a file: what matters is said in our words."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(log, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    for name in LOGS:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+    warnings.filterwarnings("ignore", category=distributed.versions.VersionMismatchWarning)

@@ -1,0 +1,224 @@
+"""Work sent to a Dask cluster: every piece of it is answered once, whatever becomes of the workers.
+
+Dask itself sends what a dead worker had to another one. What it does not do is done here: a worker that has gone
+silent (paused, say, or cut off) is given up after a while, one that refuses a case is not asked again, work that nobody
+can do ends with a reason, and so does work that kills each worker that it meets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import queue
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import distributed
+from distributed.scheduler import KilledWorker
+
+from benchmarks.cluster import worker
+from benchmarks.cluster.workers import Fit, Need, Work, Workers
+
+TRIES = 3
+"""Work during which so many workers died is given up; the last of them had nothing else to do."""
+
+ERRORS = 10
+"""Work that ended so often without an answer for other reasons is given up: its workers died before it began, say."""
+
+BATCH = 1_000
+"""Pieces of work in one message to the scheduler."""
+
+POLL = 0.02
+
+Kind = tuple[tuple[Need, ...], bool]
+"""Work that the same workers can do: its needs, and whether it runs alone."""
+
+
+@dataclasses.dataclass
+class Attempt:
+    """One task of the scheduler.
+
+    Attributes:
+        key: whose work it is.
+        workers: who may take it; None for everybody.
+        begun: whether it has begun, and not ended, as far as is known. Where it begins again, its worker has died: Dask
+            itself sends work on, a few times over.
+        given_up: whether it is with a silent worker.
+
+    """
+
+    key: str
+    future: distributed.Future
+    workers: frozenset[str] | None
+    begun: bool = False
+    given_up: bool = False
+
+    def hopeful(self, live: set[str]) -> bool:
+        """Say whether its answer is still to be waited for."""
+        return not self.given_up and (self.workers is None or not self.workers.isdisjoint(live))
+
+
+class Pool:
+    """The way to the workers of a cluster; leave it and what is out is cancelled.
+
+    Attributes:
+        workers: who there is; one that is silent, and work that no worker can take, is given up after its patience.
+        notice: hears one line about each worker that is not used.
+
+    """
+
+    def __init__(self, client: distributed.Client, workers: Workers, notice: Callable[[str], None]) -> None:
+        self.client, self.workers, self.notice = client, workers, notice
+        self.name = f"farreach-{uuid.uuid4().hex}"
+        self.waiting: dict[str, Work] = {}
+        self.attempts: dict[str, Attempt] = {}
+        self.settled: deque[tuple[str, worker.Answer]] = deque()
+        self.stranded: dict[str, float] = {}
+        self.deaths: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.untended = True
+        self.count = 0
+        self.noticed: set[str] = set()
+        self.done = distributed.as_completed(with_results=True, raise_errors=False, loop=client.loop)
+        self.events: queue.Queue[tuple[float, Mapping[str, Any]]] = queue.Queue()
+
+    def __enter__(self) -> Self:
+        self.workers.watch.start()
+        self.client.subscribe_topic(self.name, self.events.put)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.workers.watch.stop()
+        self.client.close(timeout=5)  # the scheduler cancels what a client that leaves had out
+
+    def each(
+        self, work: Mapping[str, Work], heard: Callable[[str, float], None]
+    ) -> Iterator[tuple[str, worker.Answer]]:
+        """Yield each piece of work's key and answer, once, as they end; `heard` is told how far the others are."""
+        self.waiting, self.untended = dict(work), True
+        tended = time.monotonic()
+        while self.waiting or self.settled:
+            while not self.events.empty():
+                self._progress(self.events.get()[1], heard)
+            batch = self.done.next_batch(block=False)
+            for future, answer in batch:
+                self._hear(future, answer)
+            if self.untended or time.monotonic() - tended > self.workers.watch.interval:
+                self._tend()
+                self.untended, tended = False, time.monotonic()
+            if self.settled:
+                yield self.settled.popleft()
+            elif not batch:
+                time.sleep(POLL)
+
+    def _progress(self, event: Mapping[str, Any], heard: Callable[[str, float], None]) -> None:
+        """Pass on how far a piece of work is, and note when it begins and ends."""
+        name, reached = event["key"], event["reached"]
+        attempt = self.attempts.get(name)
+        if attempt is None:
+            return
+        if reached == worker.BEGUN and attempt.begun:
+            self._died(name)
+        elif reached > worker.BEGUN:
+            heard(attempt.key, reached)
+        attempt.begun = reached != worker.ENDED
+
+    def _hear(self, future: distributed.Future, answer: Any) -> None:
+        """Take what a task ended with; work that has no answer yet is sent again."""
+        attempt = self.attempts.get(future.key)
+        if attempt is None:
+            return  # its work was done by another worker
+        key, self.untended = attempt.key, True
+        if future.status == "error" and isinstance(answer[1], KilledWorker) and attempt.begun:
+            self._died(future.key)
+            return
+        del self.attempts[future.key]
+        if future.status == "finished" and "refused" in answer:
+            self.workers.refused[answer["worker"], self.waiting[key].needs[answer["which"]]] = answer["refused"]
+        elif future.status == "finished":
+            self._settle(key, answer)
+        elif future.status == "error":
+            self.errors[key] += 1
+            if self.errors[key] >= ERRORS:
+                self._settle(key, {"failed": f"{type(answer[1]).__name__}: {worker.line(answer[1])}"})
+        # What is none of these was cancelled, since the scheduler was lost for a while.
+
+    def _died(self, name: str) -> None:
+        """Count a worker that died in the middle of some work, which then is sent again, in the end alone."""
+        attempt = self.attempts.pop(name)
+        attempt.future.cancel()
+        self.deaths[attempt.key] += 1
+        self.untended = True
+        if self.deaths[attempt.key] >= TRIES:
+            self._settle(attempt.key, {"failed": f"{TRIES} workers died while they ran it"})
+
+    def _settle(self, key: str, answer: worker.Answer) -> None:
+        """End a piece of work; what is still out of it is cancelled."""
+        del self.waiting[key]
+        self.settled.append((key, answer))
+        for attempt in [attempt for attempt in self.attempts.values() if attempt.key == key]:
+            del self.attempts[attempt.future.key]
+            attempt.future.cancel()
+
+    def _tend(self) -> None:
+        """Look after all that is out: give up what silent workers hold, end what is hopeless, send what nobody has."""
+        view = self.workers.watch.view
+        if self.client.status == "closed" or time.monotonic() - view.at > self.workers.patience:
+            for key in list(self.waiting):
+                self._settle(key, {"failed": f"the scheduler at {self.workers.address} does not answer any more"})
+        for line in self.workers.said():
+            if line not in self.noticed:
+                self.noticed.add(line)
+                self.notice(line)
+        for attempt in filter(None, map(self.attempts.get, frozenset().union(*view.silent.values()))):
+            attempt.given_up = True
+        fits = self._fits()
+        live = self.workers.live
+        held = {attempt.key for attempt in self.attempts.values() if attempt.hopeful(live)}
+        if self.client.status == "running":
+            self._send([key for key in self.waiting if key not in held and key not in self.stranded], fits)
+
+    def _fits(self) -> dict[Kind, Fit]:
+        """Return who can do each kind of work; end what nobody has been able to do for too long."""
+        fits: dict[Kind, Fit] = {}
+        now = time.monotonic()
+        for key, work in list(self.waiting.items()):
+            kind = work.needs, work.alone
+            if kind not in fits:
+                fits[kind] = self.workers.fit(work)
+            if fits[kind].workers:
+                self.stranded.pop(key, None)
+            elif now - self.stranded.setdefault(key, now) > self.workers.patience or self.workers.hopeless(work):
+                self._settle(key, {"failed": self.workers.why(work)})
+        return fits
+
+    def _send(self, keys: list[str], fits: Mapping[Kind, Fit]) -> None:
+        """Give work to the scheduler, all that may go to the same workers in one message, in the order of the run."""
+        together: dict[tuple[Any, ...], list[str]] = {}
+        for key in keys:
+            work = self.waiting[key]
+            fit = fits[work.needs, work.alone]
+            where = None if fit.everybody else fit.workers
+            alone = self.deaths[key] >= TRIES - 1  # whoever dies now dies of this
+            together.setdefault((where, work.cases[0].device, alone), []).append(key)
+        for (where, device, alone), some in together.items():
+            names = [f"{self.name}-{self.count + at:08d}" for at in range(len(some))]
+            self.count += len(some)
+            futures = self.client.map(
+                pickle.loads,
+                [self.waiting[key].call(self.name, alone=alone).packed() for key in some],
+                key=names,
+                workers=where and sorted(where),
+                resources={"GPU": 1} if device == "cuda" else None,
+                pure=False,
+                batch_size=BATCH,
+            )
+            for key, name, future in zip(some, names, futures, strict=True):
+                self.attempts[name] = Attempt(key, future, where)
+            self.done.update(futures)

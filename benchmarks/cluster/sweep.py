@@ -1,0 +1,58 @@
+"""Many cases into a store by way of a cluster: the same store, the same keys, the same resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks import environment
+from benchmarks.case import Case
+from benchmarks.cluster import worker
+from benchmarks.cluster.pool import Pool
+from benchmarks.cluster.workers import Work
+from benchmarks.sweep import Keeper, Listener, Plan, Report
+from results.store import Store
+
+
+def work(cases: Mapping[str, Case]) -> dict[str, Work]:
+    """Return what a cluster has to do for some cases, by their keys."""
+    return {key: Work(worker.run_case, worker.request(case), (case,)) for key, case in cases.items()}
+
+
+class Sweep(Keeper):
+    """One run whose cases are trained by the workers of a cluster; this process alone writes to the store."""
+
+    def __init__(self, chosen: Plan, store: Store, pool: Pool, *, listener: Listener, facts: dict[str, Any]) -> None:
+        cases = list(chosen.missing.values())
+        super().__init__(
+            chosen, store, listener=listener, facts=facts | {"jobs": pool.workers.slots(cases[0]) if cases else 0}
+        )
+        self.pool = pool
+
+    def run(self) -> Report:
+        """Run what is missing; Ctrl-C ends it with everything finished kept."""
+        began, started = time.perf_counter(), environment.now()
+        missing = self.plan.missing
+        try:
+            ended = self.pool.each(work(missing), lambda key, steps: self._hear(missing[key], steps))
+            for key, answer in ended:
+                self._end(key, missing[key], answer)
+        finally:
+            wall = time.perf_counter() - began
+            self._log(started, wall)
+        return Report(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+
+    def _hear(self, case: Case, steps: float) -> None:
+        if steps:
+            self.listener.progress(case, int(steps))
+
+    def _end(self, key: str, case: Case, answer: worker.Answer) -> None:
+        """Keep what a worker found; its record says how many cases its machine runs at a time."""
+        if "failed" in answer:
+            self._fail(case, answer["failed"])
+            return
+        for kind, seconds in answer["seconds"].items():
+            self.seconds[kind] += seconds
+        jobs = self.pool.workers.slots(case, answer["worker"])
+        self._keep(key, case, answer["outcome"], answer["facts"] | {"jobs": jobs})

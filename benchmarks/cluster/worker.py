@@ -1,0 +1,317 @@
+"""What runs on a Dask worker: one case, or one timing, in live processes below the worker's own.
+
+A worker's own processes are daemonic and may have no children by `multiprocessing`; live processes are none of those.
+Every function here answers with a dictionary, never with an exception:
+
+    {"outcome": ..., "facts": ..., "seconds": ...}   what `run_case` found, and the facts of this machine
+    {"found": ...}                                   what `time_group` found, the facts of this machine in it
+    {"failed": reason}                               the case cannot be run, here or elsewhere
+    {"refused": reason, "which": 0}                  this worker cannot run that one of the cases; another one may
+
+and with ``worker``, this worker's address.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from distributed import get_worker
+from distributed.utils import sync
+
+from benchmarks import environment, plugins
+from benchmarks.case import Case, Lane
+from benchmarks.live import CaseFailedError, Live, StartError
+from benchmarks.speed import machine
+from results.record import TIMES
+
+TELL_EVERY = 1.0
+"""Seconds between two messages about the progress of one case."""
+
+WATCH_EVERY = 0.5
+IDLE = 60.0
+"""Seconds after which a live process that nobody needs is ended; its framework may hold the memory of a GPU."""
+
+BEGUN, ENDED = 0, -1
+"""What is said of the progress of an errand at its ends."""
+
+Answer = dict[str, Any]
+
+
+class UnwantedError(Exception):
+    """The run that asked for this has ended, or has it from another worker."""
+
+
+class Errand:
+    """One task of this worker: where it is, who hears of it, and whether it is still wanted."""
+
+    def __init__(self, topic: str) -> None:
+        self.worker = get_worker()
+        self.key, self.topic = self.worker.get_current_task(), topic
+        self.lives: list[Live] = []
+        self.told = 0.0
+
+    @property
+    def room(self) -> int:
+        """The threads of this worker."""
+        return int(self.worker.state.nthreads)
+
+    @property
+    def logs(self) -> Path:
+        """Where live processes write what a library prints."""
+        return Path(self.worker.local_directory) / "farreach"
+
+    def begin(self) -> None:
+        """Say that it begins, and wait until that is heard: should this worker die now, it may have died of this."""
+        message = {"key": self.key, "reached": BEGUN}
+        sync(self.worker.loop, self.worker.scheduler.log_event, topic=self.topic, msg=message)
+
+    def end(self) -> None:
+        """Say that it has ended: what this worker dies of now is something else."""
+        self._log(ENDED)
+
+    def tell(self, reached: float) -> None:
+        """Say how far it is; raise `UnwantedError` where nobody wants it any more."""
+        if not self.wanted():
+            raise UnwantedError
+        if time.monotonic() - self.told >= TELL_EVERY:
+            self._log(reached)
+
+    def wanted(self) -> bool:
+        """Say whether the scheduler still waits for it: a task that has begun is only marked when it is cancelled."""
+        state = self.worker.state.tasks.get(self.key)
+        return state is not None and state.state != "cancelled"
+
+    def _log(self, reached: float) -> None:
+        self.told = time.monotonic()
+        self.worker.log_event(self.topic, {"key": self.key, "reached": reached})
+
+
+class Slots:
+    """The threads of a worker, handed out in the order in which they are asked for."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.waiting: deque[object] = deque()
+        self.taken = 0
+
+    @contextmanager
+    def taking(self, count: int, room: int, wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Hold `count` of `room` threads, or all where it is more; raise `UnwantedError` where that is not wanted."""
+        ticket, count = object(), min(count, room)
+        with self.changed:
+            self.waiting.append(ticket)
+            try:
+                while self.waiting[0] is not ticket or self.taken + count > room:
+                    self.changed.wait(WATCH_EVERY)
+                    if not wanted():
+                        raise UnwantedError
+                self.taken += count
+            finally:
+                self.waiting.remove(ticket)
+                self.changed.notify_all()
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken -= count
+                self.changed.notify_all()
+
+
+class Kept:
+    """A live process with the facts of its machine, as they were when it was started."""
+
+    def __init__(self, lane: Lane, log: Path) -> None:
+        framework, device, threads, _ = lane
+        self.lane, self.live = lane, Live(framework, device, threads, log / f"{framework}.log")
+        self.facts = environment.facts()
+        self.since = time.monotonic()
+
+
+class Workplace:
+    """The live processes of this worker: at most one a thread, each with one case at a time, kept by their lane."""
+
+    def __init__(self) -> None:
+        self.slots = Slots()
+        self.lock = threading.Lock()
+        self.idle: list[Kept] = []
+        self.errands: list[Errand] = []
+        self.watching = False
+
+    @contextmanager
+    def open(self, errand: Errand, threads: int) -> Iterator[None]:
+        """Hold threads for an errand and end its live processes where it is not wanted any more."""
+        with self.slots.taking(threads, errand.room, errand.wanted):
+            with self.lock:
+                self.errands.append(errand)
+                if not self.watching:
+                    threading.Thread(target=self._watch, daemon=True, name="farreach-watch").start()
+                    self.watching = True
+            errand.begin()
+            try:
+                yield
+            finally:
+                errand.end()
+                with self.lock:
+                    self.errands.remove(errand)
+
+    @contextmanager
+    def live(self, lane: Lane, errand: Errand) -> Iterator[Kept]:
+        """Lend a live process of a lane, idle or new."""
+        with self.lock:
+            at = next((at for at, kept in enumerate(self.idle) if kept.lane == lane), None)
+            kept = self.idle.pop(at) if at is not None else Kept(lane, errand.logs)
+            errand.lives.append(kept.live)
+            surplus = self._surplus(errand.room - sum(len(one.lives) for one in self.errands))
+        _end(surplus)
+        try:
+            yield kept
+        finally:
+            kept.since = time.monotonic()
+            good = kept.live.fault is None and errand.wanted()
+            if not good:  # in the middle of a case that nobody wants, say
+                kept.live.stop()
+            with self.lock:
+                errand.lives.remove(kept.live)
+                self.idle += [kept] if good else []
+
+    def clear(self) -> None:
+        """End every live process that is idle."""
+        with self.lock:
+            surplus = self._surplus(0)
+        _end(surplus)
+
+    def _surplus(self, room: int) -> list[Kept]:
+        """Take out the idle processes beyond `room`, the longest idle first."""
+        out, self.idle = self.idle[: max(0, len(self.idle) - room)], self.idle[max(0, len(self.idle) - room) :]
+        return out
+
+    def _watch(self) -> None:
+        """End what is not wanted: live processes of errands that were cancelled, and those idle for long."""
+        while True:
+            time.sleep(WATCH_EVERY)
+            with self.lock:
+                unwanted = [live for errand in self.errands if not errand.wanted() for live in errand.lives]
+                old = [kept for kept in self.idle if time.monotonic() - kept.since > IDLE]
+                self.idle = [kept for kept in self.idle if kept not in old]
+            for live in unwanted:
+                live.stop()
+            _end(old)
+
+
+PLACE = Workplace()
+"""Of this worker process; its threads share it."""
+
+READING = threading.Lock()
+"""Held where plug-ins are read: `ast.parse` fails now and then where two threads call it (seen in Python 3.11)."""
+
+
+def introduce(asked: list[Answer]) -> list[str]:
+    """Return for each case that is asked about, as `request` has it, why this worker refuses it, or ""."""
+    return [refusal(**one) for one in asked]
+
+
+def run_case(asked: Answer, topic: str, alone: bool) -> Answer:  # noqa: FBT001 - Dask maps positions
+    """Train one case, with nothing else at work on this worker if it is to be alone; `request` made what is asked."""
+    return _answered(topic, functools.partial(_trained, asked, alone))
+
+
+def time_group(asked: tuple[list[Answer], Callable[..., Answer]], topic: str, alone: bool) -> Answer:  # noqa: FBT001
+    """Time one group of contenders, which is always alone on its worker; asked are its cases, and how."""
+    del alone
+    return _answered(topic, functools.partial(_timed, *asked))
+
+
+def request(case: Case) -> Answer:
+    """Return what a worker has to know of a case."""
+    return {"case": case.to_json(), "identity": case.identity()}
+
+
+def refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
+    """Return why a case would have another key here, or would not run here at all; "" where it is the same."""
+    framework, mode = identity["framework"], identity["mode"]
+    try:
+        with READING:
+            plugins.require(plugins.known("framework", framework, plugins.frameworks()), mode)
+            ours = Case.from_json(case).identity()
+    except plugins.UsageError as error:
+        return str(error)
+    except (TypeError, AttributeError, ImportError, OSError) as error:
+        return f"it has another version of Farreach ({line(error)})"
+    names = {
+        "framework_version": f"{plugins.package(framework)} {{}}",
+        "task_version": f"version {{}} of task {identity['task']}",
+        "numerics": "version {} of Farreach's numerics",
+        "schema": "version {} of Farreach's records",
+        "versions": "{}",
+    }
+    for name, text in names.items():
+        if ours.get(name) != identity.get(name):
+            return f"it has {text.format(ours.get(name))}, not {text.format(identity.get(name))}"
+    return "" if ours == identity else "it has another version of Farreach"
+
+
+def line(error: BaseException) -> str:
+    """Return the first line of what an error says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _answered(topic: str, work: Callable[[Errand], Answer]) -> Answer:
+    """Do some work and say what came of it, and where."""
+    errand = Errand(topic)
+    try:
+        answer = work(errand)
+    except StartError as error:
+        answer = {"refused": line(error), "which": 0}
+    except UnwantedError:
+        answer = {"failed": "it is not wanted any more"}
+    except (CaseFailedError, plugins.UsageError) as error:
+        answer = {"failed": f"{error}, on {errand.worker.address}"}
+    except Exception as error:  # noqa: BLE001 - it costs this case only, and its traceback means nothing elsewhere
+        answer = {"failed": f"{type(error).__name__}: {line(error)}, on {errand.worker.address}"}
+    return answer | {"worker": errand.worker.address}
+
+
+def _trained(asked: Answer, alone: bool, errand: Errand) -> Answer:  # noqa: FBT001
+    reason = refusal(**asked)
+    if reason:
+        return {"refused": reason, "which": 0}
+    case = Case.from_json(asked["case"])
+    with PLACE.open(errand, errand.room if alone else case.threads), PLACE.live(case.lane, errand) as kept:
+        started, began, before = environment.now(), time.perf_counter(), kept.live.imports
+        outcome = kept.live.ask({"do": "run", "case": asked["case"]}, errand.tell)["outcome"]
+        seconds = dict.fromkeys(TIMES, 0.0) | outcome["seconds"] | {"imports": kept.live.imports - before}
+        seconds["other"] += time.perf_counter() - began - sum(seconds.values())
+        return {
+            "outcome": outcome,
+            "facts": kept.facts | kept.live.facts | {"started": started},
+            "seconds": seconds,
+        }
+
+
+def _timed(asked: list[Answer], measure: Callable[..., Answer], errand: Errand) -> Answer:
+    for which, reason in enumerate(introduce(asked)):
+        if reason:
+            return {"refused": reason, "which": which}
+    with PLACE.open(errand, errand.room):
+        PLACE.clear()
+        peak = _machine(asked[0]["identity"]["threads"])
+        facts = environment.facts() | {"started": environment.now()}
+        return {"found": measure(errand.logs, errand.tell) | {"facts": facts, "machine": peak}}
+
+
+@functools.cache
+def _machine(threads: int) -> Answer:
+    """Measure what this machine can do at best, once for a number of threads."""
+    return machine.measure(threads)
+
+
+def _end(kept: list[Kept]) -> None:
+    for one in kept:
+        one.live.stop()

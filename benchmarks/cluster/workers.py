@@ -1,0 +1,165 @@
+"""Which workers of a cluster can do which work, and why nobody can where that is so."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pickle
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import distributed
+
+from benchmarks import plugins
+from benchmarks.case import Case
+from benchmarks.cluster import worker
+from benchmarks.cluster.watch import Watch
+
+ASK = 10.0
+"""Seconds that workers have to say which versions they have; one that is busy is asked with its first case."""
+
+
+class Call:
+    """A function call, pickled here and made where it is unpickled: in the task, by a worker that has Farreach.
+
+    Dask unpickles the function of a task where it receives it, on the scheduler and in the event loop of a worker,
+    which dies where that fails. With `pickle.loads` as the function, nobody but the task needs Farreach, and where it
+    is not there, the task fails and no more.
+    """
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+    def packed(self) -> bytes:
+        """Return what `pickle.loads` makes the call of."""
+        return pickle.dumps(self)
+
+
+Need = tuple[str, str, str, str]
+"""What a worker may lack: framework, mode, task, device."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A piece of work.
+
+    Attributes:
+        function: `worker.run_case` or `worker.time_group`, and `asked`, its first argument.
+        cases: those whose frameworks, versions and device it needs.
+        alone: whether it needs a machine to itself: one worker a machine is given such work.
+
+    """
+
+    function: Callable[..., worker.Answer]
+    asked: Any
+    cases: tuple[Case, ...]
+    alone: bool = False
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What its worker must have, case by case."""
+        return tuple((case.framework, case.mode, case.task, case.device) for case in self.cases)
+
+    def call(self, topic: str, *, alone: bool) -> Call:
+        """Return what a worker is to call."""
+        return Call(self.function, self.asked, topic, alone)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """The workers that can do some work, and whether these are all of those that have its device."""
+
+    workers: frozenset[str]
+    everybody: bool
+
+
+class Workers:
+    """The workers of a cluster, what they refused, and which of them are silent."""
+
+    def __init__(self, client: distributed.Client, address: str, patience: float) -> None:
+        self.client, self.address, self.patience = client, address, patience
+        self.watch = Watch(client, patience)
+        self.refused: dict[tuple[str, Need], str] = {}
+
+    @property
+    def live(self) -> set[str]:
+        """Those that give signs of life."""
+        view = self.watch.view
+        return view.workers.keys() - view.silent.keys()
+
+    def check(self, work: Iterable[Work]) -> None:
+        """Ask every worker for its versions; raise `UsageError` where there is work that none of them can do."""
+        work = list(work)
+        needs = {need: case for one in work for need, case in zip(one.needs, one.cases, strict=True)}
+        asked = [worker.request(case) for case in needs.values()]
+        call, name = Call(worker.introduce, asked).packed(), f"farreach-ask-{uuid.uuid4().hex}"
+        futures = {
+            address: self.client.submit(
+                pickle.loads, call, key=f"{name}-{at}", workers=[address], priority=100, pure=False
+            )
+            for at, address in enumerate(self.live)
+        }
+        with contextlib.suppress(TimeoutError):  # who says nothing is asked again with its first case
+            list(distributed.as_completed(futures.values(), loop=self.client.loop, timeout=ASK))
+        for address, future in futures.items():
+            if future.status == "error":
+                reason = f"it cannot import Farreach ({worker.line(future.exception())}); start it in a checkout"
+                self.refused |= {(address, need): reason for need in needs}
+            elif future.status == "finished":
+                said = zip(needs, future.result(), strict=True)
+                self.refused |= {(address, need): reason for need, reason in said if reason}
+        for one in work:
+            if not self.fit(one).workers:
+                raise plugins.UsageError(self.why(one))
+
+    def fit(self, work: Work) -> Fit:
+        """Return who can do some work; Dask itself minds who has a GPU."""
+        workers = self.watch.view.workers
+        able = {address for address, facts in workers.items() if slots(facts, work.cases[0])}
+        fit = {address for address in able & self.live if not self._reason(address, work)}
+        if work.alone:
+            fit = set({workers[address]["host"]: address for address in sorted(fit)}.values())
+        return Fit(frozenset(fit), fit == able)
+
+    def hopeless(self, work: Work) -> bool:
+        """Say whether there are workers and all of them refused some work: waiting for one that is gone is no use."""
+        reasons = [self._reason(address, work) for address in self.live]
+        return bool(reasons) and all(reasons)
+
+    def why(self, work: Work) -> str:
+        """Return why there is nobody to do some work."""
+        workers = self.watch.view.workers
+        reasons = [f"{address}: {reason}" for address in workers if (reason := self._reason(address, work))]
+        if not workers:
+            return f"the cluster at {self.address} has no workers"
+        if not any(slots(facts, work.cases[0]) for facts in workers.values()):
+            return f"cases on cuda go to workers that declare a GPU (--resources GPU=1); none at {self.address} does"
+        if reasons:
+            return f"no worker at {self.address} can run this; {reasons[0]}"
+        return f"no worker at {self.address} gives a sign of life"
+
+    def said(self) -> list[str]:
+        """Return a line for each worker that is not used for something."""
+        refused = [f"{address} is not used for {need[0]}: {reason}" for (address, need), reason in self.refused.items()]
+        said = f"has been silent for {self.patience:g} s: its cases go to other workers"
+        return refused + [f"{address} {said}" for address in self.watch.view.silent]
+
+    def slots(self, case: Case, beside: str | None = None) -> int:
+        """Return how many cases like this one run at a time: on all machines, or on that of the worker `beside`."""
+        host = self.watch.hosts.get(beside or "")
+        there = [facts for facts in self.watch.view.workers.values() if host in {None, facts["host"]}]
+        return max(1, sum(slots(facts, case) for facts in there))
+
+    def _reason(self, address: str, work: Work) -> str:
+        """Return why a worker refused some work, or "" where it did not."""
+        return next((self.refused[address, need] for need in work.needs if (address, need) in self.refused), "")
+
+
+def slots(facts: Mapping[str, Any], case: Case) -> int:
+    """Return how many cases like this one a worker runs at a time; 0 where it has no such device."""
+    count = max(1, int(facts["nthreads"]) // case.threads)
+    return count if case.device == "cpu" else min(count, int(facts["resources"].get("GPU", 0)))
