@@ -30,6 +30,8 @@ TASKS = ("adding", "copy", "order", "speech", "translation")
 CELLS = ("rnn", "lstm", "gru")
 FRAMEWORKS = ("pytorch", "tensorflow", "jax", "reference")
 CLIPS = (NONE, "norm", "value", "variable")
+LENGTHS = ("T", "delay", "longest")
+"""The parameters that say how long a dependency is, of whichever task."""
 
 _NUMBERS = [
     *("threshold", "learning_rate", "loss", "floor", "score", "skill", "steps_to_solve", "diverged_at"),
@@ -124,6 +126,17 @@ def percent(fraction: float) -> str:
 def parameters(text: str) -> str:
     """Return a task's parameters, given as JSON, as ``T=50, symbols=8``."""
     return ", ".join(f"{name}={_plain(value)}" for name, value in json.loads(text).items())
+
+
+def length(text: str) -> tuple[str, float] | None:
+    """Return the parameter, given all as JSON, that says how long the dependency is: its name and value.
+
+    One of `LENGTHS`, else the first number; None where no parameter is a number.
+    """
+    values = json.loads(text)
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and value is not True}
+    name = next((one for one in (*LENGTHS, *numbers) if one in numbers), None)
+    return None if name is None else (name, float(numbers[name]))
 
 
 def words(name: object) -> str:
