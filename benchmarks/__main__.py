@@ -388,25 +388,29 @@ def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
 
 
 def _report(folder: Path, *, anew: bool = True) -> None:
-    """Write the report, `anew` or where it is older than what it tells of; print its findings and compact table."""
+    """Write report and page, `anew` or where they are older than what they tell of; print answers and compact table."""
     from results import findings, report, terminal, timing_report
+    from results.site import page
     from results.store import StoreError
 
     written: list[Path] = []
     said: list[str] = []
     table = None
     try:
+        results = report.read(folder)
         if (folder / "rows").is_dir():
             written += report.write(folder) if anew or not report.fresh(folder) else []
-            results = report.read(folder)
-            said += [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]
+            said += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
             table = terminal.summary(results.rows)
         if timing_report.there(folder):
             written += timing_report.write(folder)
             said += timing_report.sentences(*timing_report.read(folder))
+        written += page.write(folder) if written else []
+        asked = report.answered(results)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     console.print()
+    console.print(terminal.answers(asked))
     for sentence in said:
         console.print(f"- {sentence}", markup=False)
     if table:

@@ -43,14 +43,14 @@ def write(folder: Path) -> list[Path]:
 
     Raises `StoreError` where a file is damaged or the folder cannot be written.
     """
-    (groups, checked), machine = read(folder), _machine(folder)
+    (groups, checked), facts = read(folder), machine(folder)
     pairs, overheads = timings.pairs(groups, checked.launches if checked else None), timings.overheads(groups)
     grown = timings.growth(groups)
     exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
     tables = [
         ("pairs", "Who is faster: ratio of two frameworks' step times", pairs),
         ("overheads", "Our step over hand-written loops", overheads),
-        ("costs", "What a step takes", timings.costs(groups, machine)),
+        ("costs", "What a step takes", timings.costs(groups, facts)),
         ("growth", "How cost grows: exponents of a power law, and of its last octave", exponents),
         ("paths", "Each framework's own paths, by a short calibration", timings.paths(groups)),
         ("trials", "The check: identical code against itself", checked.trials if checked else pd.DataFrame()),
@@ -73,12 +73,10 @@ def write(folder: Path) -> list[Path]:
             (folder / part).mkdir(exist_ok=True)
         made = [_table(folder, name, title, frame) for name, title, frame in shown]
         for name, figure in figures.items():
-            with panels.style():
-                figure.savefig(folder / "figures" / f"{name}.png", dpi=panels.DPI)
-            made.append(folder / "figures" / f"{name}.png")
+            made += panels.save(figure, folder / "figures" / f"{name}.png", vector=True)
         page = folder / PAGE
         page.write_text(
-            _text(groups, machine, said=sentences(groups, checked), tables=shown, figures=list(figures)),
+            _text(groups, facts, said=sentences(groups, checked), tables=shown, figures=list(figures)),
             encoding="utf-8",
         )
     except OSError as error:
@@ -89,7 +87,7 @@ def write(folder: Path) -> list[Path]:
 
 def _text(
     groups: list[dict[str, Any]],
-    machine: dict[str, Any] | None,
+    facts: dict[str, Any] | None,
     *,
     said: list[str],
     tables: list[tuple[str, str, pd.DataFrame]],
@@ -102,12 +100,12 @@ def _text(
         f"## {title}\n\n" + (table(frame) if name != "trials" else f"[All {len(frame)} trials](tables/trials.csv)\n")
         for name, title, frame in tables
     ]
-    if machine:
-        rates = ", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in machine["gflops"].items())
+    if facts:
+        rates = ", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in facts["gflops"].items())
         parts.append(
-            f"## The machine\n\n{escape(machine['processor'])}, {machine['cores']} cores; square matrix products with "
-            f"{machine['threads']} thread(s): {rates} ({escape(machine['blas'])}); copies: "
-            f"{machine['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
+            f"## The machine\n\n{escape(facts['processor'])}, {facts['cores']} cores; square matrix products with "
+            f"{facts['threads']} thread(s): {rates} ({escape(facts['blas'])}); copies: "
+            f"{facts['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
         )
     commands = dict.fromkeys(group["facts"]["command"] for group in groups)
     commits = dict.fromkeys(group["facts"]["commit"] for group in groups)
@@ -117,7 +115,8 @@ def _text(
     return "\n".join(parts)
 
 
-def _machine(folder: Path) -> dict[str, Any] | None:
+def machine(folder: Path) -> dict[str, Any] | None:
+    """Return what the machine can do at best, None where it was not measured; raise `StoreError` on a damaged file."""
     path = folder / timings.MACHINE
     try:
         found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None

@@ -32,5 +32,5 @@ def answer(frame: pd.DataFrame) -> Answer:
     if native:
         parts.append(f"{native} ran with the frameworks' own defaults, which are not meant to agree")
     verdicts = agreement.verdicts(agreement.agreement(rows))
-    said = [one[0].lower() + one[1:].rstrip(".") for one in findings.agreed(rows)]
+    said = [one[0].lower() + one[1:].rstrip(".") for one in findings.agreed(rows, verdicts)]
     return Answer(AGREE, "", (*parts, *said), missing=not len(held) and not verdicts)
