@@ -417,7 +417,8 @@ def _report(folder: Path, *, anew: bool = True) -> None:
         console.print(table)
     for parent in dict.fromkeys(path.parent for path in written):
         names = [path.name for path in written if path.parent == parent]
-        console.print(f"wrote {parent}/: {names[0] if len(names) == 1 else f'{len(names)} files'}")
+        few = names if len(names) <= 3 else [f"{len(names)} files"]  # noqa: PLR2004 - names that fit a line
+        console.print(f"wrote {parent}/: {', '.join(few)}")
     if not written:
         console.print(f"nothing is newer than {folder}/{report.PAGE}, which was left as it is")
 

@@ -166,7 +166,10 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
     shown = {task: _shown(texts) for task, texts in frame.groupby("task", sort=False)["parameters"].unique().items()}
     rest = [column for column in CASE if column not in _NAMED | _APART and column in frame]
     labels = []
-    for _, row in frame.iterrows():
+    named_by = [name for name in (*_NAMED,) if name in frame]
+    place = frame.groupby(sorted(named_by), dropna=False, sort=False).ngroup()
+    first = ~place.duplicated()
+    for _, row in frame.loc[first].iterrows():
         values = json.loads(str(row["parameters"]))
         named = [f"{name}={_plain(values[name])}" for name in shown[row["task"]] if name in values]
         more = [] if row["regulariser"] in {None, "none"} else [f"{row['regulariser']} {_plain(row['strength'])}"]
@@ -174,7 +177,8 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
         recipe = [row["optimizer"], row["learning_rate"]]  # which a run of one's own need not say
         said = " ".join(_plain(value) for value in recipe if pd.notna(value))
         labels.append(" ".join([str(row["task"]), *named, f"({', '.join([said, *more] if said else more)})"]))
-    names = frame.assign(label=labels)
+    words = dict(zip(place[first], labels, strict=True))
+    names = frame.assign(label=place.map(words))
     for _, group in names.groupby("label"):
         differing = group[[column for column in rest if len(group[column].unique()) > 1]]
         for column in differing:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from results import observed
 from results.answers import faster, solving
-from results.cases import CELL, CLIP, LEARNER, SETTING, drawn, labelled, length
+from results.cases import CELL, CLIP, LEARNER, NONE, SETTING, drawn, labelled, length, percent
+
+SETTINGS = 40
+"""A picture of more settings than this says less, not more."""
 
 PLACE = ["task", "name", "length", CELL, LEARNER]
 REACHED = ["task", "name", "length", "cell", "framework", "setting", "clip", "seeds", "reach", "low", "high"]
@@ -18,6 +22,21 @@ def atlas(rows: pd.DataFrame) -> pd.DataFrame:
     """Return `solving.judged` with ``share``, the share of the seeds that solved, for the clip atlas."""
     found = solving.judged(labelled(rows))
     return found.assign(share=found["solved"] / found["seeds"]) if len(found) else found.assign(share=[])
+
+
+def words(row: Mapping[Any, Any]) -> tuple[str, str]:
+    """Return what a field of the atlas says: seeds that solved it and share of the steps clipped, ``3/3``, ``46 %``."""
+    share = "" if row[CLIP] == NONE else percent(row["clip fraction"])
+    return f"{row['solved']:.0f}/{row['seeds']:.0f}", share
+
+
+def first(part: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the first `SETTINGS` settings of one task's atlas, and what is to be said of the others."""
+    settings = list(dict.fromkeys(part[SETTING].astype(str)))
+    if len(settings) <= SETTINGS:
+        return part, ""
+    kept = part[part[SETTING].astype(str).isin(settings[:SETTINGS])]
+    return kept, f" The first {SETTINGS} of {len(settings)} settings; the table has all."
 
 
 def reach(rows: pd.DataFrame) -> pd.DataFrame:

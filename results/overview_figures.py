@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from results import panels
-from results.cases import CELL, CELLS, CLIP, NEVER, NONE, SETTING, clipped, ordered
+from results import overview, panels
+from results.cases import CELL, CELLS, CLIP, SETTING, ordered
 
 COLOURS = "cividis"
 """From none of the seeds, dark, to all of them, light; the same to people who see fewer colours."""
@@ -24,17 +24,9 @@ CELL_MARKERS = {"rnn": "v", "lstm": "o", "gru": "s"}
 def atlas(found: pd.DataFrame) -> dict[str, Figure]:
     """Return for each task its clip atlas: cell by threshold, a facet a setting; `found` is `overview.atlas`.
 
-    The colour is the share of the seeds that solved the task; the text says how many, and which share of the steps
-    was clipped.
+    Colour and first line: the share of the seeds that solved the task; second line: the share of the steps clipped.
     """
-    return {str(task): _atlas(part) for task, part in found.groupby("task", sort=False)}
-
-
-def words(row: pd.Series[Any]) -> tuple[str, str]:
-    """Return what a field of the atlas says: ``3/3`` and ``46 % clipped``."""
-    done = clipped(str(row[CLIP]), row["clip fraction"])
-    second = "" if row[CLIP] == NONE else done if done == NEVER else f"{done} clipped"
-    return f"{row['solved']:.0f}/{row['seeds']:.0f}", second
+    return {str(task): _atlas(overview.first(part)[0]) for task, part in found.groupby("task", sort=False)}
 
 
 def _atlas(part: pd.DataFrame) -> Figure:
@@ -56,7 +48,7 @@ def _atlas(part: pd.DataFrame) -> Figure:
 
 
 def _field(ax: Axes, part: pd.DataFrame, clips: list[str]) -> None:
-    texts = part.assign(text=["\n".join(filter(None, words(row))) for _, row in part.iterrows()])
+    texts = part.assign(text=["\n".join(filter(None, overview.words(row))) for row in part.to_dict("records")])
     wide = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="share")
     wide = wide.reindex(index=ordered(wide.index, CELLS), columns=clips)
     said = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="text", aggfunc="first")

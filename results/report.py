@@ -47,8 +47,8 @@ CAPTIONS = {
     "atlas": (
         "Clip atlas",
         (
-            "Cell by threshold: how many of the seeds solved the task, in every framework that ran it, and the share "
-            "of the steps that was clipped."
+            "Cell by threshold. Colour and first line: how many of the seeds solved the task, in every framework that "
+            "ran it; second line: share of the steps clipped."
         ),
     ),
     "ratios": (
@@ -210,7 +210,7 @@ def text(
     rows, runs = results.rows, results.runs
     said = [*findings.sentences(rows, runs, results.timings), *results.trouble]
     parts = [f"# {escape(title(results))}\n"]
-    parts += [f"**{one.question}** {escape(one.sentence)}\n" for one in asked]
+    parts += [_answer(one) for one in asked]
     parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in said)]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
     parts.append("## Figures\n")
@@ -229,6 +229,12 @@ def text(
         parts.append("The rows come from different commits or numerical versions: compare them with care.\n")
     parts += ["## The commands\n", _commands(results)]
     return "\n".join(parts)
+
+
+def _answer(one: Answer) -> str:
+    first, *parts = map(escape, one.lines())
+    listed = "".join(f"- {part}\n" for part in parts)
+    return f"**{one.question}** {first}\n" + (f"\n{listed}" if parts else "")
 
 
 def _link(heading: str, path: Path) -> str:

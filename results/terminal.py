@@ -34,11 +34,13 @@ def summary(rows: pd.DataFrame) -> Table:
 
 
 def answers(asked: list[Answer]) -> Text:
-    """Return the five answers as text of rich, each below its question; markup in names stays text."""
+    """Return the five answers as text of rich, each below its question, a line a part; markup in names stays text."""
     text = Text()
     for one in asked:
         text.append(f"{one.question}\n", style="bold")
-        text.append(f"  {one.sentence}\n")
+        lead, *parts = one.lines()
+        text.append(f"  {lead}\n")
+        text.append("".join(f"  - {part}\n" for part in parts))
     return text
 
 

@@ -34,5 +34,12 @@ class Answer:
     @property
     def sentence(self) -> str:
         """The answer as one sentence."""
-        text = f"{self.lead} {'; '.join(self.parts)}.".strip()
-        return text[0].upper() + text[1:]
+        return _sentence(f"{self.lead} {'; '.join(self.parts)}".strip())
+
+    def lines(self) -> list[str]:
+        """Return the sentence taken apart: the lead, if there is one, and the parts, whole sentences without a lead."""
+        return [self.lead, *self.parts] if self.lead else [_sentence(part) for part in self.parts]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

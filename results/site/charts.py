@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from results import overview_figures, panels, scaling
+from results import overview, overview_figures, panels, scaling
 from results.cases import CELL, CELLS, CLIP, SETTING, ordered
 from results.scaling_figures import NAMES
 
@@ -39,6 +39,7 @@ class Chart:
         title: its heading.
         caption: what it shows, which also stands for it where it cannot be seen.
         figure: data and layout as plotly's script takes them.
+        columns: fields beside each other that need room of their own; 0 for a picture that fits any width.
 
     """
 
@@ -46,18 +47,21 @@ class Chart:
     title: str
     caption: str
     figure: dict[str, Any]
+    columns: int = 0
 
 
 def atlas(found: pd.DataFrame) -> list[Chart]:
     """Return the clip atlas of each task; `found` is `overview.atlas`."""
     caption = (
-        "Colour and numbers: how many of the seeds solved it (in every framework that ran it); below them the share of "
-        "the steps that was clipped, mean over seeds and frameworks."
+        "Colour, from dark to light, and first line: how many of the seeds solved it, in every framework that ran it. "
+        "Second line: share of the steps clipped, mean over seeds and frameworks."
     )
-    return [
-        Chart(f"atlas-{task}", f"Clip atlas: {task}", caption, _plain(_atlas(part)))
-        for task, part in found.groupby("task", sort=False)
-    ]
+    made = []
+    for task, whole in found.groupby("task", sort=False):
+        part, note = overview.first(whole)
+        columns = len(part[CLIP].unique())
+        made.append(Chart(f"atlas-{task}", f"Clip atlas: {task}", caption + note, _plain(_atlas(part)), columns))
+    return made
 
 
 def _atlas(part: pd.DataFrame) -> go.Figure:
@@ -67,13 +71,14 @@ def _atlas(part: pd.DataFrame) -> go.Figure:
     cells = [ordered(group[CELL].astype(str), CELLS)[::-1] for group in groups]
     figure = _facets(settings, [len(names) for names in cells], height=LINE + 10, legend=False)
     for row, (group, names) in enumerate(zip(groups, cells, strict=True), start=1):
-        table = {(str(line[CELL]), str(line[CLIP])): line for _, line in group.iterrows()}
-        shares = [
-            [float(table[cell, clip]["share"]) if (cell, clip) in table else None for clip in clips] for cell in names
-        ]
+        fields = {(str(line[CELL]), str(line[CLIP])): line for line in group.to_dict("records")}
+        said = {place: "<br>".join(filter(None, map(_text, overview.words(line)))) for place, line in fields.items()}
+        shares = {place: float(line["share"]) for place, line in fields.items()}
         figure.add_trace(
             go.Heatmap(
-                z=shares,
+                z=[[shares.get((cell, clip)) for clip in clips] for cell in names],
+                text=[[said.get((cell, clip), "") for clip in clips] for cell in names],
+                texttemplate="%{text}",
                 x=[_text(clip) for clip in clips],
                 y=[_text(cell) for cell in names],
                 zmin=0,
@@ -81,29 +86,12 @@ def _atlas(part: pd.DataFrame) -> go.Figure:
                 colorscale="Cividis",
                 xgap=2,
                 ygap=2,
-                colorbar={
-                    "title": {"text": "seeds that solved it", "side": "right"},
-                    "tickformat": ".0%",
-                    "thickness": 12,
-                },
-                showscale=row == 1,
+                showscale=False,
                 hovertemplate="%{y}, %{x}: %{z:.0%}<extra></extra>",
             ),
             row=row,
             col=1,
         )
-        for (cell, clip), line in table.items():
-            count, second = overview_figures.words(line)
-            light = line["share"] > 0.5  # noqa: PLR2004 - the light half of the colours
-            figure.add_annotation(
-                x=_text(clip),
-                y=_text(cell),
-                text=f"<b>{count}</b>" + (f"<br>{_text(second)}" if second else ""),
-                font={"size": 11, "color": "#111" if light else "#fff"},
-                showarrow=False,
-                row=row,
-                col=1,
-            )
     figure.update_xaxes(type="category", showgrid=False, side="bottom")
     figure.update_yaxes(type="category", showgrid=False)
     return figure
@@ -148,7 +136,7 @@ def forest(pairs: pd.DataFrame) -> Chart:
         figure.add_vline(x=1, line_width=1, line_color=GREY, row=row, col=1)
     figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
     figure.update_yaxes(type="category", showgrid=False)
-    figure.update_xaxes(title="ratio of the times of a training step", row=len(settings), col=1)
+    figure.update_xaxes(title="ratio of step times", row=len(settings), col=1)
     caption = (
         "Median ratio of the times of a training step with its 95 % interval; right of 1 the second named is faster. "
         "Colour and mark: the first named."
@@ -251,7 +239,7 @@ def _facets(
         subplot_titles=[_text(title) for title in titles],
     )
     figure.update_annotations(x=0, xanchor="left", font_size=13)
-    place = {"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0}
+    place = {"orientation": "h", "x": 0, "y": 1 + 28 / (total - top - 60), "yanchor": "bottom"}
     figure.update_layout(template="none", height=total, margin={"l": 10, "r": 10, "t": top, "b": 60}, legend=place)
     figure.update_yaxes(automargin=True)
     return figure

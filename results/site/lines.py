@@ -54,7 +54,8 @@ class Table:
     """A table of the page: its data, and which of them are shown under which heading.
 
     Attributes:
-        name: its name in the link, and of its Parquet file.
+        name: its name in the link.
+        source: the name of its data, and of their Parquet file; tables of one source share them.
         title: its tab.
         note: what a reader must know, one or two sentences.
         frame: the data, whole.
@@ -65,6 +66,7 @@ class Table:
     """
 
     name: str
+    source: str
     title: str
     note: str
     frame: pd.DataFrame
@@ -167,7 +169,7 @@ def accuracy(table: pd.DataFrame) -> Table:
         Column("diverged", "diverged", "of", of="seeds"),
     )
     note = f"Means over seeds; in brackets the 95 % interval. {BOLD}"
-    return Table("accuracy", "Accuracy", note, table, columns, FILTERS, "runs")
+    return Table("accuracy", "lines", "Accuracy", note, table, columns, FILTERS, "runs")
 
 
 def gradients(table: pd.DataFrame) -> Table:
@@ -186,7 +188,7 @@ def gradients(table: pd.DataFrame) -> Table:
         "Norms before the clip, over all steps and seeds. Reach: share of the steps before the scored ones over which "
         "the gradient keeps 1 % of its norm at the end of training, with its 95 % interval."
     )
-    return Table("gradients", "Gradients", note, table, columns, FILTERS, "runs")
+    return Table("gradients", "lines", "Gradients", note, table, columns, FILTERS, "runs")
 
 
 def every(table: pd.DataFrame) -> Table:
@@ -212,28 +214,30 @@ def every(table: pd.DataFrame) -> Table:
             "Parquet file holds all."
         )
     filters = FILTERS | {"cell": [CELL], "clip": [CLIP], "framework": [LEARNER]}
-    return Table("cases", "Every case", note, table, columns, filters, "runs")
+    return Table("cases", "cases", "Every case", note, table, columns, filters, "runs")
 
 
-def encoded(table: Table) -> dict[str, Any]:
-    """Return a table as the page reads it: text as codes into a list of the distinct words, numbers rounded."""
-    used = dict.fromkeys(
-        name
-        for column in table.columns
-        for name in (column.key, column.low, column.high, column.of, column.best)
-        if name
-    )
-    used |= dict.fromkeys(name for names in table.filters.values() for name in names)
-    frame = table.shown
+def encoded(made: list[Table]) -> dict[str, Any]:
+    """Return the tables as the page reads them, and each source's data once: text as codes, numbers rounded."""
+    used: dict[str, dict[str, pd.Series[Any]]] = {}
+    for one in made:
+        shown = one.shown
+        names = [getattr(column, name) for column in one.columns for name in ("key", "low", "high", "of", "best")]
+        names += [name for filtered in one.filters.values() for name in filtered]
+        used.setdefault(one.source, {}).update({name: shown[name] for name in names if name})
+    columns = [
+        [{name: value for name, value in dataclasses.asdict(column).items() if value} for column in one.columns]
+        for one in made
+    ]
+    plain = ("name", "title", "source", "opens", "filters")
     return {
-        "name": table.name,
-        "title": table.title,
-        "note": table.note,
-        "opens": table.opens,
-        "count": len(frame),
-        "filters": table.filters,
-        "columns": [{name: value for name, value in dataclasses.asdict(one).items() if value} for one in table.columns],
-        "data": {name: _packed(frame[name]) for name in used},
+        "tables": [
+            {name: getattr(one, name) for name in plain} | {"columns": shown, "count": len(one.shown)}
+            for one, shown in zip(made, columns, strict=True)
+        ],
+        "sources": {
+            source: {name: _packed(values) for name, values in found.items()} for source, found in used.items()
+        },
     }
 
 

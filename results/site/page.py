@@ -70,7 +70,11 @@ def write(folder: Path) -> list[Path]:
 
     Raises `StoreError` where there is no such folder, where a file in it is damaged, or where it cannot be written.
     """
-    whole = Set(report.read(folder), *timing_report.read(folder), timing_report.machine(folder))
+    return put(folder, Set(report.read(folder), *timing_report.read(folder), timing_report.machine(folder)))
+
+
+def put(folder: Path, whole: Set) -> list[Path]:
+    """Write the page of what was read into a folder; return and raise as `write` does."""
     beside, path = folder / FOLDER, folder / PAGE
     try:
         beside.mkdir(exist_ok=True)
@@ -81,8 +85,8 @@ def write(folder: Path) -> list[Path]:
         shards.write(beside, whole.results.store, shown)
         (beside / "plotly.min.js").write_bytes(_bundle(plotly, "package_data", "plotly.min.js"))
         made = _tables(whole, each)
-        for one in made:
-            _plain(one.frame).to_parquet(beside / f"{one.name}.parquet", compression="zstd", index=False)
+        for source, frame in {one.source: one.frame for one in made}.items():
+            _plain(frame).to_parquet(beside / f"{source}.parquet", compression="zstd", index=False)
         path.write_text(_text(whole, made, [str(key) for key in shown["key"]]), encoding="utf-8")
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
@@ -118,8 +122,8 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     results, groups = whole.results, whole.groups
     rows, folder, drawn = results.rows, results.store.folder, _charts(whole)
     known = {key: at for at, key in enumerate(keys)}
-    data = {
-        "tables": [_encoded(one, known) for one in made],
+    data = lines.encoded(made) | {
+        "opens": {one.source: _opens(one, known) for one in made},
         "keys": keys,
         "shard": shards.CASES,
         "charts": {one.name: one.figure for one in drawn},
@@ -132,7 +136,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "title": report.title(results),
         "facts": _facts(results, groups),
         "answers": answers(rows, results.timings, groups, whole.checked),
-        "findings": findings.sentences(rows, results.runs, results.timings),
+        "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= lines.MOST else [],
         "trouble": results.trouble,
         "tables": made,
         "charts": [(one, _twins(folder, one.name)) for one in drawn],
@@ -151,13 +155,12 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     return environment.get_template("report.html.j2").render(context)
 
 
-def _encoded(one: Table, known: dict[str, int]) -> dict[str, Any]:
-    """Return a table with what its rows open: the places of their cases, or facts and a command."""
-    found = lines.encoded(one)
+def _opens(one: Table, known: dict[str, int]) -> list[Any]:
+    """Return what each row of a table opens: the places of its cases, or facts and a command."""
     if one.opens == "runs":
-        return found | {"runs": [[known[key] for key in keys if key in known] for keys in one.shown["keys"]]}
+        return [[known[key] for key in keys if key in known] for keys in one.shown["keys"]]
     facts = _plain(one.shown).astype(object).to_dict("records")
-    return found | {"facts": [{name: lines.simple(value) for name, value in line.items()} for line in facts]}
+    return [{name: lines.simple(value) for name, value in line.items()} for line in facts]
 
 
 def _facts(results: report.Results, groups: list[dict[str, Any]]) -> list[str]:

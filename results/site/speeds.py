@@ -46,7 +46,7 @@ def ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: f
     filters = {name: [name] for name in ("task", "cell", "device")}
     filters |= {"framework": ["faster framework", "slower framework"]}
     note = f"Ratio of the times of a training step, {how}, with its 95 % interval. Bold: told from 1."
-    return Table("ratios", "Who is faster", note, pairs, columns, filters, "facts")
+    return Table("ratios", "ratios", "Who is faster", note, pairs, columns, filters, "facts")
 
 
 def steps(
@@ -70,7 +70,7 @@ def steps(
         )
         columns = (*_STEP, Column("contender", "contender"), time, *more)
         note = "Timed in alternating blocks. Bold: the fastest of its step, and whatever cannot be told from it."
-        return Table("steps", "Speed", note, frame, columns, filters, "facts")
+        return Table("steps", "steps", "Speed", note, frame, columns, filters, "facts")
     if timed is not None and len(timed):
         frame = speed.steps(timed)
         frame["parameters"] = [f"T={value}" for value in frame.pop("T")]
@@ -79,7 +79,7 @@ def steps(
         frame["best"] = _best(frame, "contender", faster.compared(timed, [])[0])
         columns = (*_STEP, Column("contender", "contender"), time, Column("compile s", "compile s", "number"))
         note = "Timed one after the other. Bold: the fastest of its step, and whatever cannot be told from it."
-        return Table("steps", "Speed", note, frame, columns, filters, "facts")
+        return Table("steps", "steps", "Speed", note, frame, columns, filters, "facts")
     frame = tables.step_times(rows)
     if frame.empty:
         return None
@@ -98,7 +98,7 @@ def steps(
         )
     )
     note = "NOT a comparison: what the training runs saw, several beside each other; the range is over cases."
-    return Table("steps", "Speed", note, frame, seen, filters, "facts")
+    return Table("steps", "steps", "Speed", note, frame, seen, filters, "facts")
 
 
 def _of_setting(rows: pd.DataFrame, name: str, settings: pd.Series[Any]) -> list[str]:

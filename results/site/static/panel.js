@@ -28,7 +28,7 @@ function openRow(table, row) {
     showFacts(table, row);
     return;
   }
-  const places = table.runs[row];
+  const places = table.rows[row];
   if (places.length) {
     setOne("row", DATA.keys[places[0]]);
     showCase(places[0]);
@@ -41,7 +41,7 @@ function openRow(table, row) {
 function openFromState() {
   const name = readState().get("row");
   const [table, row] = (name ?? "").split(":");
-  if (TABLES[table]?.facts?.[row]) showFacts(TABLES[table], Number(row));
+  if (TABLES[table]?.opens === "facts" && TABLES[table].rows[row]) showFacts(TABLES[table], Number(row));
   else if (DATA.keys.includes(name)) showCase(DATA.keys.indexOf(name));
   else if (name) showMessage("The case that this link names is not in this set.");
   else if (opened.open) opened.close();
@@ -68,13 +68,13 @@ function command(text) {
 }
 
 function showFacts(table, row) {
-  const {again, ...facts} = table.facts[row];
+  const {again, ...facts} = table.rows[row];
   show(escapeHTML(table.title), `${command(again)}<h3>Figures</h3>${listed(facts)}`);
 }
 
 // The line of a table that holds a case, so that its other seeds stand beside it.
 function siblings(place) {
-  const lines = DATA.tables.find((table) => table.opens === "runs")?.runs ?? [];
+  const lines = DATA.tables.find((table) => table.opens === "runs")?.rows ?? [];
   return lines.find((places) => places.includes(place)) ?? [place];
 }
 
@@ -101,7 +101,7 @@ async function showCase(place) {
     <p><strong>Diagnosis</strong> ${escapeHTML(one.diagnosis)}.</p>${remarks}
     <div class="curves">
       <div><h4>Learning curve</h4><div data-curve="learning"></div></div>
-      <div><h4>Gradient norm before and after the clip</h4><div data-curve="norms"></div></div>
+      <div><h4>Norm before and after the clip</h4><div data-curve="norms"></div></div>
       <div><h4>Gradient through time</h4><div data-curve="flow"></div></div>
     </div>
     ${command(one.again)}

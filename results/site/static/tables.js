@@ -1,6 +1,10 @@
 // Tabs, filters, tables and what can be taken from them.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
+for (const table of DATA.tables) {
+  table.data = DATA.sources[table.source];
+  table.rows = DATA.opens[table.source]; // what each row opens
+}
 const TABLES = Object.fromEntries(DATA.tables.map((table) => [table.name, table]));
 const drawn = {}; // name of a table -> its DataTable, once its tab was open
 let applying = false; // while the address is applied it is not written
