@@ -529,35 +529,40 @@ def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
 
 
 def _report(folder: Path, *, anew: bool = True) -> None:
-    """Write the report, `anew` or where it is older than what it tells of; print its findings and compact table."""
+    """Write report and page, `anew` or where they are older than what they tell of; print answers and compact table."""
     from benchmarks import versions
     from results import findings, report, terminal, timing_report
     from results.files import StoreError
+    from results.site import page
 
     written: list[Path] = []
     said: list[str] = []
     table = None
     now = versions.current()
     try:
+        results, timed = report.read(folder, now=now), timing_report.read(folder)
         if (folder / "rows").is_dir():
             written += report.write(folder, now) if anew or not report.fresh(folder) else []
-            results = report.read(folder, now=now)
-            said += [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]
+            results = report.read(folder, now=now)  # once more: what was found damaged has been set aside
+            said += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
             table = terminal.summary(results.rows)
         if timing_report.there(folder):
-            timed = timing_report.read(folder)
             written += timing_report.write(folder, timed)
             said += timed.sentences()
+        written += page.write(results, timed) if written else []
+        asked = report.answered(results, timed)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     console.print()
+    console.print(terminal.answers(asked))
     for sentence in said:
         console.print(f"- {sentence}", markup=False)
     if table:
         console.print(table)
     for parent in dict.fromkeys(path.parent for path in written):
         names = [path.name for path in written if path.parent == parent]
-        console.print(f"wrote {parent}/: {names[0] if len(names) == 1 else f'{len(names)} files'}")
+        few = names if len(names) <= 3 else [f"{len(names)} files"]  # noqa: PLR2004 - names that fit a line
+        console.print(f"wrote {parent}/: {', '.join(few)}")
     if not written:
         console.print(f"nothing is newer than {folder}/{report.PAGE}, which was left as it is")
 
