@@ -187,14 +187,14 @@ class Pool:
     def _fits(self) -> dict[Kind, Fit]:
         """Return who can do each kind of work; end what nobody has been able to do for too long."""
         fits: dict[Kind, Fit] = {}
-        now = time.monotonic()
+        seen = self.workers.watch.view.at  # by this clock, so that nothing is held against workers that nobody saw
         for key, work in list(self.waiting.items()):
             kind = work.needs, work.alone
             if kind not in fits:
                 fits[kind] = self.workers.fit(work)
             if fits[kind].workers:
                 self.stranded.pop(key, None)
-            elif now - self.stranded.setdefault(key, now) > self.workers.patience or self.workers.hopeless(work):
+            elif seen - self.stranded.setdefault(key, seen) > self.workers.patience or self.workers.hopeless(work):
                 self._settle(key, {"failed": self.workers.why(work)})
         return fits
 
