@@ -52,7 +52,7 @@ def list_(
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - typer reads the options from the arguments
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")],
     *,
     only: Only = None,
@@ -61,6 +61,7 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes at work at a time, one a framework. Default: cores/threads.")
     ] = None,
+    shard: Annotated[str | None, typer.Option(metavar="K/N", help="Run the K-th of N parts of the cases.")] = None,
     dask: Dask = None,
     patience: Patience = 60.0,
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE.")] = None,
@@ -75,7 +76,7 @@ def run(
     installed = [name for name in plugins.compared() if plugins.version(name)]
     frameworks = suites.named(only or []) or installed
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
-    cases = suites.narrow(cases, only or [], suite)
+    cases = suites.shard(suites.narrow(cases, only or [], suite), shard)
     sweep.check(cases)
     folder = out or plugins.ROOT / "results" / "runs" / Path(suite).stem
     store = _opened(folder)
@@ -104,6 +105,80 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result 
 
 
 @app.command()
+def reproduce(
+    target: Annotated[str, typer.Argument(metavar="KEY|DIR", help="A row's key, DIR/KEY, or a result set.")],
+    *,
+    only: Only = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at work at a time. Default: cores.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the new rows here, to carry on after a stop.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write what was found here too, as Markdown.")] = None,
+) -> None:
+    """Run recorded cases again and compare them bit for bit; exit 1 where one is not the same."""
+    import tempfile
+
+    from benchmarks import reproduce as reproducing
+    from benchmarks import sweep
+    from results import reproduction
+
+    found = reproducing.recorded(target, only or [])
+    sweep.check([*found.rows])
+    with tempfile.TemporaryDirectory() as scratch:
+        store = _opened(out or Path(scratch))
+        plan = sweep.plan([*found.rows], store)
+        facts = _facts("reproduce", jobs, 1)
+        ended = _swept(plan, store, facts, workers=facts["jobs"])
+        judged = reproducing.compared(found, store, ended.failed)
+    if page:
+        page.write_text(reproduction.page(judged, facts["command"]), encoding="utf-8")
+    for sentence in reproduction.sentences(judged):
+        console.print(f"- {sentence}", markup=False)
+    raise typer.Exit(0 if all(one.verdict == reproduction.IDENTICAL for one in judged) else 1)
+
+
+@app.command()
+def compare(  # noqa: PLR0913 - typer reads the options from the arguments
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A result set, a folder of several, or an environment.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, of the other side.")],
+    *,
+    live: Annotated[bool, typer.Option("--live", help="OLD and NEW are Python environments: time both now.")] = False,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(metavar="worse|changed", help="Exit 1 where a row is that; repeatable.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="With --live: the steps of this suite.")] = "speed",
+    only: Only = None,
+    launches: Annotated[int, typer.Option(min=2, help="With --live: how often both are started.")] = 5,
+    limit: Annotated[float, typer.Option(help="With --live: seconds that the rounds of a launch may take.")] = 20.0,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/compare, or compare-live.")] = None,
+) -> None:
+    """Compare two result sets row by row, or with --live the speed of two environments."""
+    from benchmarks import versions
+    from results import comparison, comparison_report
+    from results.files import StoreError
+
+    folder = out or plugins.ROOT / "results" / "runs" / ("compare-live" if live else "compare")
+    for verdict in fail_on or []:
+        plugins.known("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
+    _writable(folder)
+    failed: list[str] = []
+    try:
+        if live:
+            failed, paths = _timed_live((old, new), suite, only or [], launches=launches, limit=limit, folder=folder)
+            found = comparison.live(paths)
+        else:
+            now = versions.current()
+            found = comparison.compared(comparison.read(Path(old), now), comparison.read(Path(new), now))
+        written = comparison_report.write(folder, found, title=f"{old} and {new}", command=_command())
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    for sentence in comparison_report.sentences(found):
+        console.print(f"- {sentence}", markup=False)
+    console.print(f"wrote {folder}/: {', '.join(path.name for path in written)}")
+    for line in failed:
+        console.print(f"[red]failed[/red] {escape(line)}")
+    raise typer.Exit(1 if failed or any(found.flagged(verdict) for verdict in fail_on or []) else 0)
+
+
+@app.command()
 def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")] = "speed",
     *,
@@ -117,9 +192,10 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     energy: Annotated[bool, typer.Option(help="Estimate joules a step too (needs codecarbon).")] = False,
     dask: Dask = None,
     patience: Patience = 60.0,
-    out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or results/runs/check.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or .../check; -cuda after it.")] = None,
 ) -> None:
     """Time frameworks against each other in alternating blocks; path=auto in --only is the default."""
+    from benchmarks import sweep
     from benchmarks.speed import command, pairs
 
     if dask and check:
@@ -127,11 +203,14 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         raise plugins.UsageError(message)
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
-    folder = out or plugins.ROOT / "results" / "runs" / name
+    folder = out or plugins.ROOT / "results" / "runs" / (name if device == "cpu" else f"{name}-{device}")
     if check:
-        jobs = command.check_jobs(check, only or [], plan, folder=folder, threads=threads)
+        launches = command.launches(check, only or [], device=device, threads=threads)
+        cases = [launch.case for launch in launches]
+        jobs = command.check_jobs(launches, plan, folder)
     else:
         found = command.chosen(suite, only or [], device=device, threads=threads, handwritten=handwritten)
+        cases = [one.case for group in found for one in group.contenders]
         jobs = command.timing_jobs(found, plan, folder)
     _writable(folder)
     missing = [job for job in jobs if not job.path.exists()]
@@ -143,9 +222,11 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
             measure = functools.partial(timings.measured, pool)
             failed = command.work(jobs, folder, _command(), console, measure=measure)
     else:
+        if device != "cpu" and not dask:
+            sweep.preflight(cases, folder / "logs")
         with _interruptible():
             if not dask:
-                command.measure_machine(folder, threads)
+                command.measure_machine(folder, cases[0])
             failed = command.work(jobs, folder, _command(), console)
     if any(job.path.exists() for job in jobs):
         _report(folder)
@@ -245,6 +326,7 @@ def calibrate(
 def certify(
     *,
     only: Only = None,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the frameworks train.")] = "cpu",
     out: Annotated[Path | None, typer.Option(help="Default: results/published/certificates.")] = None,
 ) -> None:
     """Hold the frameworks against the NumPy reference, step by step; exit 1 beyond the bound."""
@@ -253,13 +335,14 @@ def certify(
     from benchmarks import certificate as certification
     from results import certificates, terminal
 
-    chosen = certification.chosen(only or [])
+    chosen = certification.chosen(only or [], device)
     _writable(out or certificates.PUBLISHED)
     failed = False
     logs = plugins.ROOT / "results" / "runs" / "certify"
     for framework, checks in chosen.items():
         with Progress(console=console, disable=not console.is_terminal, speed_estimate_period=600) as bar:
-            certificate = certification.judge(framework, bar.track(checks, description=framework), logs)
+            tracked = bar.track(checks, description=framework)
+            certificate = certification.judge(framework, tracked, logs, device)
         console.print(terminal.certificate(certificate))
         failed = failed or not certificate["passed"]
         if certificate["complete"] or out:
@@ -297,7 +380,8 @@ def main() -> None:
 
 def _opened(folder: Path) -> Store:
     """Return the store of a folder, made if need be, before anything is run for it."""
-    from results.store import Store, StoreError
+    from results.files import StoreError
+    from results.store import Store
 
     store = Store(folder)
     try:
@@ -323,9 +407,14 @@ def _command() -> str:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the command with one line and status 130."""
+    """Let Ctrl-C end the command with one line and status 130, and a disk that takes no more with status 1."""
+    from results.files import StoreError
+
     try:
         yield
+    except StoreError as error:
+        sys.stderr.write(f"error: {error}; what was finished is kept, the same command carries on\n")
+        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
         raise typer.Exit(130) from None
@@ -339,6 +428,20 @@ def _swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: in
     _say(plan, facts)
     with _interruptible(), Progress(list(plan.missing.values()), console) as shown:
         return Sweep(plan, store, listener=shown, facts=facts, workers=workers).run()
+
+
+def _timed_live(
+    environments: tuple[str, str], suite: str, only: list[str], *, launches: int, limit: float, folder: Path
+) -> tuple[list[str], list[Path]]:
+    """Time the steps of a suite in two environments; return a line for each that failed, and the others' files."""
+    from benchmarks.speed import command, pairs, versus
+
+    old, new = map(versus.interpreter, environments)
+    steps = command.chosen(suite, only, device="cpu", threads=1, handwritten=False)
+    jobs = command.live_jobs(steps, pairs.Plan(limit=limit), folder, pythons=(old, new), launches=launches)
+    with _interruptible():
+        failed = command.work(jobs, folder, _command(), console)
+    return failed, [job.path for job in jobs if job.path.exists()]
 
 
 def _sent(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.Report:
@@ -385,7 +488,7 @@ def _end(failed: list[sweep.Failure]) -> NoReturn:
 
 def _writable(folder: Path) -> None:
     """Make a folder that results go to, before anything is run for it."""
-    from results.store import StoreError, writable
+    from results.files import StoreError, writable
 
     try:
         writable(folder)
@@ -410,7 +513,7 @@ def _about(kind: str, name: str) -> str:
 def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
     """Write the advice that the finished cases give, and print it with the paths."""
     from results import advice_report, terminal
-    from results.store import StoreError
+    from results.files import StoreError
 
     try:
         found = advisor.advice(ladder)
@@ -426,33 +529,40 @@ def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
 
 
 def _report(folder: Path, *, anew: bool = True) -> None:
-    """Write the report, `anew` or where it is older than what it tells of; print its findings and compact table."""
+    """Write report and page, `anew` or where they are older than what they tell of; print answers and compact table."""
+    from benchmarks import versions
     from results import findings, report, terminal, timing_report
-    from results.store import StoreError
+    from results.files import StoreError
+    from results.site import page
 
     written: list[Path] = []
     said: list[str] = []
     table = None
+    now = versions.current()
     try:
+        results, timed = report.read(folder, now=now), timing_report.read(folder)
         if (folder / "rows").is_dir():
-            written += report.write(folder) if anew or not report.fresh(folder) else []
-            results = report.read(folder)
-            said += [*findings.sentences(results.rows, results.runs, results.timings), *results.trouble]
+            written += report.write(folder, now) if anew or not report.fresh(folder) else []
+            results = report.read(folder, now=now)  # once more: what was found damaged has been set aside
+            said += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
             table = terminal.summary(results.rows)
         if timing_report.there(folder):
-            timed = timing_report.read(folder)
             written += timing_report.write(folder, timed)
             said += timed.sentences()
+        written += page.write(results, timed) if written else []
+        asked = report.answered(results, timed)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     console.print()
+    console.print(terminal.answers(asked))
     for sentence in said:
         console.print(f"- {sentence}", markup=False)
     if table:
         console.print(table)
     for parent in dict.fromkeys(path.parent for path in written):
         names = [path.name for path in written if path.parent == parent]
-        console.print(f"wrote {parent}/: {names[0] if len(names) == 1 else f'{len(names)} files'}")
+        few = names if len(names) <= 3 else [f"{len(names)} files"]  # noqa: PLR2004 - names that fit a line
+        console.print(f"wrote {parent}/: {', '.join(few)}")
     if not written:
         console.print(f"nothing is newer than {folder}/{report.PAGE}, which was left as it is")
 

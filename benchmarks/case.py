@@ -18,8 +18,8 @@ from tasks.base import Task
 NUMERICS = 1
 """Version of our own numerical code; raised when a change moves numbers. Part of every key."""
 
-LATER = {("radius", 1.0)}
-"""Fields that joined later, and the value that every case before them had: with it a key stays what it was."""
+LATER = {("radius", 1.0), ("metric_version", 1)}
+"""Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
 
 REGULARISERS = ("l1", "l2", "omega")
 
@@ -163,13 +163,15 @@ class Case:
 
     def identity(self) -> dict[str, Any]:
         """Return everything that can change the result: the case, and the versions that are installed here."""
-        fields = dataclasses.asdict(self)
-        facts = {name: value for name, value in fields.items() if (name, value) not in LATER} | {
+        versions = {
             "task_version": type(self.load()).version,
+            "metric_version": type(self.load()).metric_version,
             "framework_version": plugins.version(self.framework),
             "numerics": NUMERICS,
             "schema": SCHEMA,
         }
+        fields = dataclasses.asdict(self) | versions
+        facts = {name: value for name, value in fields.items() if (name, value) not in LATER}
         if self.mode == plugins.NATIVE:  # layers and optimizers may come from packages with versions of their own
             facts["versions"] = {name: plugins.installed(name) for name in plugins.needs(self.framework, self.mode)}
         return facts
@@ -192,6 +194,21 @@ class Case:
     def to_json(self) -> dict[str, Any]:
         """Return the case as JSON has it."""
         return dataclasses.asdict(self) | {"parameters": dict(self.parameters)}
+
+    @staticmethod
+    def from_row(row: dict[str, Any]) -> Case:
+        """Return the case that a row of a result set is of; raise `UsageError` where there is no such case here."""
+        fields = {field.name: row[field.name] for field in dataclasses.fields(Case)}
+        absent = {"threshold": None, "strength": None} | {"radius": 1.0, "regulariser": "none"}
+        for name, value in absent.items():  # a table writes None as NaN
+            fields[name] = value if fields[name] is None or fields[name] != fields[name] else fields[name]
+        whole = {field.name for field in dataclasses.fields(Case) if field.type == "int"}
+        try:
+            fields |= {name: int(fields[name]) for name in whole}
+            return Case.from_json(fields | {"parameters": json.loads(fields["parameters"])})
+        except (TypeError, ValueError) as error:
+            message = f"the row {row['key']} is of no case of a suite: {error}"
+            raise plugins.UsageError(message) from error
 
     @staticmethod
     def from_json(fields: dict[str, Any]) -> Case:

@@ -11,12 +11,13 @@ from benchmarks import certify, environment, plugins
 from benchmarks.case import NUMERICS
 from benchmarks.certify import Check
 from benchmarks.live import CaseFailedError, Live, StartError
+from frameworks.base import Device
 from results import certificates
 
 
-def chosen(only: list[str]) -> dict[str, list[Check]]:
+def chosen(only: list[str], device: Device = "cpu") -> dict[str, list[Check]]:
     """Return the checks by framework that meet every KEY=VALUE; raise `UsageError` where that is none."""
-    everything = [check for framework in plugins.compared() for check in certify.checks(framework)]
+    everything = [check for framework in plugins.compared() for check in certify.checks(framework, device)]
     fields = [field.name for field in dataclasses.fields(Check)]
     wanted: dict[str, set[str]] = {}
     for text in only:
@@ -38,14 +39,14 @@ def chosen(only: list[str]) -> dict[str, list[Check]]:
     return by_framework
 
 
-def judge(framework: str, checks: Iterable[Check], log: Path) -> dict[str, Any]:
-    """Hold one framework against the judge in these checks and return the certificate.
+def judge(framework: str, checks: Iterable[Check], log: Path, device: Device = "cpu") -> dict[str, Any]:
+    """Hold one framework on one device against the judge in these checks and return the certificate.
 
     It is complete, and has the float32 horizons, where no check is left out.
     """
     facts = environment.facts()  # of the start: the checkout may move on while this runs
     started = environment.now()
-    worker = Live(framework, "cpu", 1, log / f"{framework}.log")
+    worker = Live(framework, device, 1, log / f"{framework}.log")
     results = []
     try:
         for check in checks:
@@ -57,20 +58,20 @@ def judge(framework: str, checks: Iterable[Check], log: Path) -> dict[str, Any]:
                 result = dict.fromkeys((*certify.COMPARED, "drift", "copy_drift"), float("inf"))
                 fault = str(error)
             results.append(dataclasses.asdict(check) | result | {"passed": certify.passed(result), "fault": fault})
-        complete = len(results) == len(certify.checks(framework))
+        complete = len(results) == len(certify.checks(framework, device))
         cells = ("rnn", "lstm", "gru") if complete else ()
-        horizons = [_horizon(worker, framework, cell) for cell in cells]
+        horizons = [_horizon(worker, framework, cell, device) for cell in cells]
     except StartError as error:
         raise plugins.UsageError(str(error)) from error
     finally:
         worker.stop()
     version = worker.facts["framework_version"]
     return {
-        "name": certificates.name(framework, version, NUMERICS, "cpu"),
+        "name": certificates.name(framework, version, NUMERICS, device),
         "framework": framework,
         "framework_version": version,
         "numerics": NUMERICS,
-        "device": "cpu",
+        "device": device,
         "bound": certify.BOUND,
         "steps": certify.STEPS,
         "complete": complete,
@@ -81,10 +82,10 @@ def judge(framework: str, checks: Iterable[Check], log: Path) -> dict[str, Any]:
     } | facts
 
 
-def _horizon(worker: Live, framework: str, cell: str) -> dict[str, Any]:
+def _horizon(worker: Live, framework: str, cell: str, device: Device) -> dict[str, Any]:
     """Return where the float32 curves of a cell part; a failure costs that figure only."""
     try:
-        answer = worker.ask({"do": "horizon", "framework": framework, "cell": cell})
+        answer = worker.ask({"do": "horizon", "framework": framework, "cell": cell, "device": device})
     except CaseFailedError as error:
         return {"cell": cell, "judge": None, "copy": None, "fault": str(error)}
     found: dict[str, Any] = answer["result"]

@@ -21,7 +21,7 @@ from benchmarks import plugins
 from benchmarks.case import Case
 from benchmarks.training import train
 from frameworks import reference, weights
-from frameworks.base import Activation, Array, Cell, Clip, Framework, Model, Optimizer, Regulariser, Training
+from frameworks.base import Activation, Array, Cell, Clip, Device, Framework, Model, Optimizer, Regulariser, Training
 from tasks.base import Batch
 
 STEPS = 200
@@ -61,6 +61,7 @@ class Check:
     optimizer: Optimizer
     clip: str
     regulariser: str
+    device: Device = "cpu"
 
     def model(self) -> Model:
         """Return the model: regression at the last step of vectors, 5 classes at the last 4 steps of tokens."""
@@ -82,8 +83,8 @@ class Check:
         return Training(self.optimizer, RATES[self.optimizer], CLIPS[self.clip], PENALTIES[self.regulariser])
 
 
-def checks(framework: str) -> list[Check]:
-    """Return every check of a framework on its default paths.
+def checks(framework: str, device: Device = "cpu") -> list[Check]:
+    """Return every check of a framework on its default paths on a device.
 
     Every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, under the
     norm clip; every cell under each penalty; and the rnn under Omega.
@@ -96,7 +97,7 @@ def checks(framework: str) -> list[Check]:
     return [
         Check(
             framework=framework,
-            path=plugins.paths(framework, "cpu", cell)[0],
+            path=plugins.paths(framework, device, cell)[0],
             cell=cell,
             activation=activation,
             layers=layers,
@@ -104,6 +105,7 @@ def checks(framework: str) -> list[Check]:
             optimizer=optimizer,  # type: ignore[arg-type]
             clip=clip,
             regulariser=regulariser,
+            device=device,
         )
         for (cell, activation), layers, inputs, optimizer, clip, regulariser in (*plain, *tokens, *penalised, *omega)
     ]
@@ -118,7 +120,7 @@ def measure(check: Check, steps: int = STEPS) -> dict[str, float]:
         model,
         training,
         weights.draw(model, 0),
-        device="cpu",
+        device=check.device,
         dtype="float64",
         threads=1,
         path=check.path,
@@ -196,7 +198,7 @@ HORIZON = 0.01
 """Two curves have parted at the first step at which they differ by more than 1 %."""
 
 
-def horizon(framework: str, cell: Cell) -> dict[str, Any]:
+def horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str, Any]:
     """Return the steps at which float32 curves part by more than 1 %, None where they never do.
 
     The adding problem, T = 50, clip norm 0.1: the framework in float32 against the judge in float64, and
@@ -210,9 +212,10 @@ def horizon(framework: str, cell: Cell) -> dict[str, Any]:
         clip="norm",
         threshold=0.1,
         steps=HORIZON_STEPS,
-        path=plugins.paths(framework, "cpu", cell)[0],
+        device=device,
+        path=plugins.paths(framework, device, cell)[0],
     )
-    judge = dataclasses.replace(case, framework=plugins.JUDGE, path="numpy", dtype="float64")
+    judge = dataclasses.replace(case, framework=plugins.JUDGE, device="cpu", path="numpy", dtype="float64")
     copy = dataclasses.replace(case, renumbering=1)
     single, judged, renumbered = (np.array(train(one, lambda _: None).curves["loss"]) for one in (case, judge, copy))
     return {"cell": cell, "judge": _parted(single, judged), "copy": _parted(single, renumbered)}

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plugins import ROOT
+from benchmarks.plugins import ROOT, environment
+from frameworks.base import surroundings
 
 NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
@@ -27,11 +28,16 @@ class StartError(Exception):
 
 
 class Live:
-    """One worker process, started when it is first needed and again after it was killed."""
+    """One worker process, started when it is first needed and again after it was killed.
 
-    def __init__(self, framework: str, device: str, threads: int, log: Path) -> None:
+    Attributes:
+        python: the interpreter that runs it; another environment's has that environment's packages.
+
+    """
+
+    def __init__(self, framework: str, device: str, threads: int, log: Path, *, python: str = sys.executable) -> None:
         self.arguments = [framework, device, str(threads)]
-        self.log = log
+        self.log, self.python = log, python
         self.process: subprocess.Popen[str] | None = None
         self.facts: dict[str, str] = {}
         self.fault: str | None = None
@@ -45,9 +51,9 @@ class Live:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "benchmarks.worker", *self.arguments],
+                [self.python, "-m", "benchmarks.worker", *self.arguments],
                 cwd=ROOT,
-                env=os.environ | dict.fromkeys(NUMPY_THREADS, self.arguments[2]),
+                env=self.environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -60,6 +66,12 @@ class Live:
             self.fault = str(error)
             raise StartError(self.fault) from error
         self.imports += time.perf_counter() - began
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the process starts with: its threads', and those that its framework wants."""
+        framework, device, threads = self.arguments
+        wanted = surroundings(environment(framework, device), os.environ)
+        return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | wanted
 
     def ask(self, request: dict[str, Any], progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
         """Send a request and return its answer; raise `CaseFailedError` where there is none."""

@@ -6,7 +6,7 @@ import ast
 import functools
 import importlib.metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 ROOT = Path(__file__).resolve().parent.parent
 SUITES = Path(__file__).resolve().parent / "suites"
@@ -102,6 +102,12 @@ def paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> tuple[
     return tuple(devices[device][cell])
 
 
+def environment(framework: str, device: str) -> dict[str, str]:
+    """Return the variables that a framework wants to be set before its process starts on a device."""
+    path = _file(framework, MATCHED)
+    return dict(_literal(path, "ENVIRONMENT").get(device, {})) if _declares(path, "ENVIRONMENT") else {}
+
+
 def known(kind: str, name: str, names: list[str]) -> str:
     """Return `name` if it is one of `names`; raise `UsageError` with what is allowed otherwise."""
     if name not in names:
@@ -127,7 +133,15 @@ def _file(framework: str, mode: str) -> Path:
 @functools.cache
 def _literal(path: Path, name: str) -> Any:
     for node in _parsed(path).body:
-        if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets):
+        if _assigns(node, name):
             return ast.literal_eval(node.value)
     message = f"{path.relative_to(ROOT)} declares no {name}"
     raise AttributeError(message)
+
+
+def _declares(path: Path, name: str) -> bool:
+    return any(_assigns(node, name) for node in _parsed(path).body)
+
+
+def _assigns(node: ast.stmt, name: str) -> TypeGuard[ast.Assign]:
+    return isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,12 @@ from benchmarks import plugins
 from benchmarks.case import Case, Scalar
 from frameworks.base import Activation, Cell, Device, Mode, Optimizer, Precision
 from tasks.base import TaskError
+
+MOST_CASES = 1_000_000
+"""Cases that one block may stand for."""
+
+LARGEST = 2**20
+"""Bytes that a suite's file may have."""
 
 
 def _listed(value: object) -> list[object]:
@@ -125,7 +132,7 @@ class Block(BaseModel):
             "cell": self.cell,
             "activation": self.activation,
             "layers": self.layers,
-            "radius": map(float, self.radius),
+            "radius": [float(radius) for radius in self.radius],
             "hidden": self.hidden,
             "optimizer": self.optimizer,
             "batch": self.batch,
@@ -138,6 +145,10 @@ class Block(BaseModel):
             "renumbering": self.renumbering,
             "seed": self.seed,
         }
+        count = math.prod(len(values) for values in axes.values())
+        if count > MOST_CASES:
+            message = f"a block stands for {count} cases, more than {MOST_CASES}"
+            raise plugins.UsageError(message)
         for values in itertools.product(*axes.values()):
             point: dict[str, Any] = dict(zip(axes, values, strict=True))
             (regulariser, strength), (clip, threshold) = point.pop("penalty"), point.pop("limit")
@@ -192,15 +203,18 @@ def load(name: str) -> Suite:
     if path.suffix != ".toml":
         path = plugins.SUITES / f"{plugins.known('suite', name, plugins.suites())}.toml"
     try:
-        return Suite.model_validate(tomllib.loads(path.read_text()))
+        if path.stat().st_size > LARGEST:
+            message = f"suite {path.name} has more than {LARGEST} bytes"
+            raise plugins.UsageError(message)
+        return Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         message = f"cannot read suite {path}: {error.strerror}"
         raise plugins.UsageError(message) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"suite {path.name} is no TOML: {error}"
-        raise plugins.UsageError(message) from error
     except ValidationError as error:
         message = f"suite {path.name}: {_first_fault(error)}"
+        raise plugins.UsageError(message) from error
+    except (ValueError, RecursionError) as error:
+        message = f"suite {path.name} is no TOML: {' '.join(str(error).split())[:200]}"
         raise plugins.UsageError(message) from error
 
 
@@ -241,6 +255,22 @@ def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:
         message = f"suite {suite} has no case with {' and '.join(only)}"
         raise plugins.UsageError(message)
     return chosen
+
+
+def shard(cases: list[Case], part: str | None) -> list[Case]:
+    """Return the K-th of N parts, ``K/N``: every N-th case from the K-th on, so that each part has some of all."""
+    if part is None:
+        return cases
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part)
+    at, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= at <= parts:
+        message = f"--shard takes K/N with K from 1 to N, not {part!r}"
+        raise plugins.UsageError(message)
+    kept = cases[at - 1 :: parts]
+    if not kept:
+        message = f"--shard {part} is empty: there are {len(cases)} cases"
+        raise plugins.UsageError(message)
+    return kept
 
 
 def _check_rungs(wanted: dict[str, list[str]], rung: str, axis: str) -> None:

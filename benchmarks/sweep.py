@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import queue
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
+from filelock import FileLock
 
 from benchmarks import environment, plugins
 from benchmarks.case import NUMERICS, Case, Lane
@@ -65,10 +67,25 @@ class Listener(Protocol):
         ...
 
 
+PATIENCE = 0.5
+"""Seconds between two looks at cases that another run is at work on."""
+
+ELSEWHERE = "done by another run into the same folder"
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """A case that this run holds: nobody else runs it until the claim is released."""
+
+    key: str
+    case: Case
+    claim: FileLock
+
+
 def plan(cases: list[Case], store: Store) -> Plan:
-    """Name every case by its key and find out which are done."""
+    """Name every case by its key and find out which are done; damaged ones are set aside and so are missing."""
     keyed = {case.key(): case for case in cases}
-    return Plan(keyed, store.finished() & keyed.keys())
+    return Plan(keyed, store.sound(keyed))
 
 
 def check(cases: list[Case]) -> None:
@@ -108,7 +125,9 @@ class Keeper:
     def _keep(self, key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
         record = to_record(key, case, outcome, self.facts | facts)
-        self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS})
+        if not self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS}):
+            self.listener.ended(case, ELSEWHERE)
+            return
         self.finished += 1
         skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
         self.listener.ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
@@ -223,11 +242,21 @@ class Sweep(Keeper):
         with self.lock:
             self.workers.append(worker)
         claimed = dict.fromkeys(TIMES, 0.0)
+        turns = collections.deque(lane)
+        held = 0  # cases in a row that another run holds
         try:
-            for key, case in lane:
-                if self.stopping.is_set():
-                    return
-                self._ask(worker, key, case, claimed)
+            while turns and not self.stopping.is_set():
+                key, case = turns.popleft()
+                claim = self.store.claim(key)
+                if claim:
+                    held = 0
+                    self._ask(worker, Turn(key, case, claim), claimed)
+                else:
+                    turns.append((key, case))
+                    held += 1
+                    if held >= len(turns):
+                        held = 0
+                        self.stopping.wait(PATIENCE)
         finally:
             worker.stop()
             claimed["imports"] = worker.imports
@@ -237,30 +266,32 @@ class Sweep(Keeper):
                 for kind, seconds in claimed.items():
                     self.seconds[kind] += seconds
 
-    def _ask(
-        self,
-        worker: Live,
-        key: str,
-        case: Case,
-        claimed: dict[str, float],
-    ) -> None:
+    def _ask(self, worker: Live, turn: Turn, claimed: dict[str, float]) -> None:
         """Have one case run and pass on what came of it."""
         started = environment.now()
+        if self.store.has(turn.key):
+            self.events.put(lambda: self._settle(turn, lambda: self.listener.ended(turn.case, ELSEWHERE)))
+            return
         try:
             answer = worker.ask(
-                {"do": "run", "case": case.to_json()},
-                lambda steps: self.events.put(lambda: self.listener.progress(case, steps)),
+                {"do": "run", "case": turn.case.to_json()},
+                lambda steps: self.events.put(lambda: self.listener.progress(turn.case, steps)),
             )
         except (CaseFailedError, StartError) as error:
             if not self.stopping.is_set():
                 reason = str(error)
-                self.events.put(lambda: self._fail(case, reason))
+                self.events.put(lambda: self._settle(turn, lambda: self._fail(turn.case, reason)))
             return
         outcome = answer["outcome"]
         for kind, seconds in outcome["seconds"].items():
             claimed[kind] += seconds
         facts = worker.facts | {"started": started}
-        self.events.put(lambda: self._keep(key, case, outcome, facts))
+        self.events.put(lambda: self._settle(turn, lambda: self._keep(turn.key, turn.case, outcome, facts)))
+
+    def _settle(self, turn: Turn, settle: Callable[[], None]) -> None:
+        """Do what is to be done of a case that has ended, and let go of it."""
+        settle()
+        self.store.release(turn.claim)
 
 
 def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> Record:

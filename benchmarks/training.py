@@ -185,6 +185,7 @@ def result(task: Task, case: Case, traces: list[Trace], evaluations: list[dict[s
     solved_at = steps_to_solve(task, evaluations)
     return {
         "task_version": type(task).version,
+        "metric_version": type(task).metric_version,
         "status": "finished" if diverged is None else "diverged",
         "diverged_at": diverged,
         "loss": last.get("loss"),

@@ -6,8 +6,9 @@ it keeps to itself: whatever a library prints goes to standard error.
 
     {"do": "run", "case": ...}      -> {"progress": steps} ..., {"outcome": ...}
     {"do": "load", "slot": name, "case": ..., "count": steps, ...} -> {"loaded": seconds to compile, "kernel": ...}
-    {"do": "steps", "slot": name}   -> {"wall": seconds, "cpu": seconds}, of one chunk of what was loaded there
+    {"do": "steps", "slot": name}   -> {"wall": seconds, "cpu": seconds, ...}, of one chunk of what was loaded there
     {"do": "memory", "slot": name}  -> {"peak_bytes": ..., "idle_bytes": ..., "peak_kind": ...} of one chunk
+    {"do": "device"}                -> {"result": what the GPU can do at best}
     {"do": "energy", "slot": name, "count": steps}          -> {"joules": a step, "energy_method": ..., ...}
     {"do": "certify", "check": ...} -> {"result": differences}
     {"do": "horizon", "cell": ...}  -> {"result": steps}
@@ -25,10 +26,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from benchmarks import certify, semantics
 from benchmarks.case import Case
+from benchmarks.speed import device as devices
 from benchmarks.speed import timed
 from benchmarks.training import train
 from frameworks.base import UnsupportedError
@@ -37,8 +40,8 @@ from frameworks.base import UnsupportedError
 class Session:
     """The answers of a live worker, one method a request."""
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
-        self.send = send
+    def __init__(self, send: Callable[[dict[str, Any]], None], gpu: ModuleType | None) -> None:
+        self.send, self.gpu = send, gpu
         self.loaded: dict[str, timed.Timed] = {}
         self.idle = timed.resident()
 
@@ -57,11 +60,16 @@ class Session:
 
     def steps(self, request: dict[str, Any]) -> None:
         """Time one chunk of what was loaded, from idle device to idle device."""
-        self.send(timed.clock(self._loaded(request).chunk))
+        self.send(timed.clock(self._loaded(request).chunk, self.gpu))
 
     def memory(self, request: dict[str, Any]) -> None:
-        """Measure the peak memory of this process over one chunk."""
-        self.send(timed.memory(self._loaded(request).chunk) | {"idle_bytes": self.idle})
+        """Measure the peak memory of this process, and of the GPU, over one chunk."""
+        self.send(timed.memory(self._loaded(request).chunk, self.gpu) | {"idle_bytes": self.idle})
+
+    def device(self, request: dict[str, Any]) -> None:
+        """Measure what the GPU can do at best."""
+        del request
+        self.send({"result": devices.measure(self.gpu)})
 
     def energy(self, request: dict[str, Any]) -> None:
         """Estimate the energy of a step over many chunks."""
@@ -83,7 +91,7 @@ class Session:
 
     def horizon(self, request: dict[str, Any]) -> None:
         """Find the step at which float32 curves part."""
-        self.send({"result": certify.horizon(request["framework"], request["cell"])})
+        self.send({"result": certify.horizon(request["framework"], request["cell"], request["device"])})
 
 
 def main(framework: str, device: str, threads: str) -> None:
@@ -102,12 +110,13 @@ def main(framework: str, device: str, threads: str) -> None:
     except UnsupportedError as error:
         send({"failed": str(error)})
         return
-    session = Session(send)
+    session = Session(send, devices.gpu(framework, device))
     requests = {
         "run": session.run,
         "load": session.load,
         "steps": session.steps,
         "memory": session.memory,
+        "device": session.device,
         "energy": session.energy,
         "certify": session.certify,
         "horizon": session.horizon,

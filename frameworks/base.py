@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
@@ -30,8 +30,26 @@ ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 
 
+FLAGS = "_FLAGS"
+"""How the name of a variable ends that holds several settings: ours join those that the user has there."""
+
+
 class UnsupportedError(RuntimeError):
     """Something that this framework or this machine cannot do; the message is one line."""
+
+
+def surroundings(wanted: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the environment that a framework wants, as they are to be set where `here` is set."""
+    found = {}
+    for name, value in wanted.items():
+        there = here.get(name, "").split() if name.endswith(FLAGS) else []
+        found[name] = " ".join([*there, *([] if value in there else [value])])
+    return found
+
+
+def settings(environment: Mapping[str, str], here: Mapping[str, str]) -> str:
+    """Return those variables as they are really set, for a record."""
+    return ", ".join(f"{name}={here[name]}" for name in environment if name in here)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,10 +232,10 @@ class Framework(Learner, Protocol):
     """One model in training. Every module in this folder has one class with this name.
 
     Beside it the module declares, as literals that can be read without importing it:
-    ``NEEDS``, the distributions that must be installed, of which the first is the framework itself,
-    and ``PATHS``, which maps device and cell
-    to the paths on offer, the default first; and ``configure(device, threads)``, which sets up the
-    process once and raises `UnsupportedError` where the device is not there.
+    ``NEEDS``, the distributions that must be installed, of which the first is the framework itself;
+    ``PATHS``, which maps device and cell to the paths on offer, the default first; and, where a device needs any,
+    ``ENVIRONMENT``, which maps it to variables that are set before the process starts. ``configure(device, threads)``
+    sets up the process once and raises `UnsupportedError` where the device is not there.
     """
 
     def __init__(
@@ -244,5 +262,9 @@ class Framework(Learner, Protocol):
 
     @staticmethod
     def facts(device: Device) -> dict[str, str]:
-        """Return what a record should know: version, device name, precision settings."""
+        """Return what a record should know: version, device name, what float32 products really use.
+
+        Of an accelerator also ``device_software``, the versions of its libraries, and ``device_settings``, what was
+        set so that it repeats itself bit for bit.
+        """
         ...

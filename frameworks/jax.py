@@ -2,7 +2,8 @@
 
 Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs.
 flax is not used: its LSTM and RNN cells compute the same but project the inputs step by step, within
-the loop, and its GRU has no bias beside h @ recurrent in the reset and update gates.
+the loop, and its GRU has no bias beside h @ recurrent in the reset and update gates. On a GPU the path ``cudnn`` has
+the LSTM run by cuDNN (`frameworks.jax_cudnn`), in float32 alone; JAX has no such rnn and gru.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from jax import numpy as jnp
 
 from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
+from frameworks.devices.jax import gpu_facts
+from frameworks.jax_cudnn import lstm
 from tasks.base import Batch
 
 NEEDS = ("jax", "optax")
 PATHS = {
     "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
-    "cuda": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
+    "cuda": {"rnn": ("scan",), "lstm": ("scan", "cudnn"), "gru": ("scan",)},
 }
+# Left to itself JAX takes three quarters of the memory of a GPU, which others share.
+ENVIRONMENT = {"cuda": {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}}
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid}
@@ -51,7 +56,7 @@ def configure(device: str, threads: int) -> None:
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
     if device == "cuda":
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
+        os.environ.update(base.surroundings(ENVIRONMENT["cuda"], os.environ))
         try:
             jax.devices("cuda")
         except RuntimeError as error:
@@ -65,8 +70,8 @@ class Network:
     The weights are arguments, not state: one compiled program serves every case of its shape.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, path: str = "scan") -> None:
+        self.model, self.path = model, path
 
     def __call__(self, weights: Tensors, inputs: jax.Array) -> jax.Array:
         """Map inputs [time, batch, ...] to scores [S, batch, outputs]."""
@@ -79,7 +84,10 @@ class Network:
         for layer in range(self.model.layers):
             every_step = layer < self.model.layers - 1 or self.model.scored > 1 or by is not None
             parts = (weights[f"layer{layer}.{part}"] for part in ("input", "recurrent", "bias"))
-            states = self.scan(states, *parts, every_step=every_step, by=None if by is None else by[layer])
+            if self.path == "cudnn":
+                states = lstm(states, *parts, every_step=every_step)
+            else:
+                states = self.scan(states, *parts, every_step=every_step, by=None if by is None else by[layer])
             kept.append(states)
         return states[-self.model.scored :] @ weights["output.kernel"] + weights["output.bias"], kept
 
@@ -204,14 +212,14 @@ def update(
 
 @functools.cache
 def program(
-    model: Model, optimizer: Optimizer, *, kind: str, penalty: str
+    model: Model, optimizer: Optimizer, *, kind: str, penalty: str, path: str
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the compiled chunk and the compiled prediction, shared by every case of this kind.
 
     State is weights, slots and the steps done. State, threshold, learning rate and the penalty's strength
     are run-time inputs, so that a ladder of thresholds, rates, strengths or seeds compiles once.
     """
-    network = Network(model)
+    network = Network(model, path)
 
     @jax.value_and_grad
     def slope(weights: Any, inputs: Any, targets: Any, mask: Any) -> Any:
@@ -272,6 +280,9 @@ class Framework:
         path: str,
     ) -> None:
         configure(device, threads)
+        if path == "cudnn" and dtype != "float32":
+            message = f"JAX's cuDNN LSTM computes in float32 alone: {dtype} runs on path scan"
+            raise base.UnsupportedError(message)
         self.model, self.training, self.path = model, training, path
         self.dtype = dtype
         limit: Clip | None = training.clip
@@ -279,7 +290,7 @@ class Framework:
         kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
         penalty: Regulariser | None = training.regulariser
         penalty_kind, strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
-        self.chunk, self.scores = program(model, training.optimizer, kind=kind, penalty=penalty_kind)
+        self.chunk, self.scores = program(model, training.optimizer, kind=kind, penalty=penalty_kind, path=path)
         self.limits = tuple(jnp.array(limit, dtype) for limit in (threshold, training.learning_rate, strength))
         self.carried: tuple[Tensors, list[Tensors], jax.Array]
         nothing = {name: np.zeros_like(value) for name, value in weights.items()}
@@ -322,13 +333,13 @@ class Framework:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return "lax.scan"
+        return {"scan": "lax.scan", "cudnn": "cuDNN"}[self.path]
 
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:
         """Return the version, the device's name and the precision of float32 products."""
-        name = jax.devices()[0].device_kind if device == "cuda" else "cpu"
-        return {"framework_version": jax.__version__, "device_name": name, "precision": "float32, TF32 off"}
+        found = {"framework_version": jax.__version__, "device_name": "cpu", "precision": "float32, TF32 off"}
+        return found if device == "cpu" else found | gpu_facts(base.settings(ENVIRONMENT["cuda"], os.environ))
 
     def stacked(self, batches: Sequence[Batch]) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Copy a chunk to the device at once, time-major: [steps, time, batch, ...]."""

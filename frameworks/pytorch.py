@@ -1,15 +1,17 @@
 """PyTorch: its native recurrent layers, run step by step; the sigmoid rnn, which it lacks, by hand.
 
-Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs.
+Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs. On a GPU the
+layers are cuDNN's on the paths ``cudnn``, ``cudagraph`` (the whole step recorded and replayed) and ``compiled``, and
+PyTorch's own on ``eager``.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +22,22 @@ from torch.optim.sgd import sgd
 
 from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
+from frameworks.devices.pytorch import gpu_facts
+from frameworks.pytorch_loops import LoopedRNN
+from frameworks.pytorch_paths import Captured, Step, compiled, kernel, kernels
 from tasks.base import Batch
 
 NEEDS = ("torch",)
 PATHS = {
     "cpu": {"rnn": ("eager", "compiled"), "lstm": ("eager", "compiled"), "gru": ("eager", "compiled")},
-    "cuda": {"rnn": ("cudnn", "eager"), "lstm": ("cudnn", "eager"), "gru": ("cudnn", "eager")},
+    "cuda": {
+        "rnn": ("cudnn", "cudagraph", "compiled", "eager"),
+        "lstm": ("cudnn", "cudagraph", "compiled", "eager"),
+        "gru": ("cudnn", "cudagraph", "compiled", "eager"),
+    },
 }
+# One size of workspace: cuBLAS, and cuDNN through it, may otherwise choose another algorithm from run to run.
+ENVIRONMENT = {"cuda": {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}}
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
 LAYERS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
@@ -45,20 +56,11 @@ def configure(device: str, threads: int) -> None:
         if not torch.cuda.is_available():
             message = "PyTorch finds no CUDA GPU on this machine"
             raise base.UnsupportedError(message)
+        os.environ.update(base.surroundings(ENVIRONMENT["cuda"], os.environ))
         torch.backends.cudnn.deterministic = True
-
-
-def _compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Return the function as `torch.compile` makes it; a recurrent layer in it stays the native one.
-
-    What was compiled for other models is forgotten: beyond a number of them PyTorch would silently stop compiling.
-    """
-    if shutil.which(os.environ.get("CXX", "c++")) is None and shutil.which("g++") is None:
-        message = "path compiled needs a C++ compiler, and PyTorch finds none on this machine"
-        raise base.UnsupportedError(message)
-    torch.compiler.reset()
-    made: Callable[..., torch.Tensor] = torch.compile(function, dynamic=False)
-    return made
+        torch.use_deterministic_algorithms(mode=True)
+        # To fill memory before its use is a search for faults, and costs a kernel an allocation.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 class Network(torch.nn.Module):
@@ -88,36 +90,6 @@ class Network(torch.nn.Module):
             final = final[0] if self.model.cell == "lstm" else final
             return self.output(final[-1:])  # type: ignore[no-any-return]
         return self.output(states[-self.model.scored :])  # type: ignore[no-any-return]
-
-
-class LoopedRNN(torch.nn.RNN):
-    """An rnn whose step is written out: parameters and results of `torch.nn.RNN`, which has no sigmoid.
-
-    ``totals`` and ``states`` keep, of the last call and for each layer, the pre-activations (a list over time) and
-    the states [time, batch, H], which Omega needs.
-    """
-
-    def __init__(self, width: int, hidden: int, layers: int, *, activation: base.Activation) -> None:
-        super().__init__(width, hidden, layers)
-        self.activation = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}[activation]
-
-    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        """Map inputs [time, batch, ...] to the last layer's states and the final state of every layer."""
-        self.totals: list[list[torch.Tensor]] = []
-        self.states: list[torch.Tensor] = []
-        for layer in range(self.num_layers):
-            kernel, recurrent, bias = (
-                self.get_parameter(f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih")
-            )
-            transposed, totals = recurrent.T, []
-            states = [torch.zeros(inputs.shape[1], self.hidden_size, dtype=inputs.dtype, device=inputs.device)]
-            for below in functional.linear(inputs, kernel, bias):
-                totals.append(torch.addmm(below, states[-1], transposed))
-                states.append(self.activation(totals[-1]))
-            inputs = torch.stack(states[1:])
-            self.totals.append(totals)
-            self.states.append(inputs)
-        return inputs, torch.stack([states[-1] for states in self.states])
 
 
 def loss_of(model: Model, scores: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -197,55 +169,21 @@ def update(
     learning_rate: float,
 ) -> None:
     """Update weights, slots and step counts in place, by PyTorch's own functional optimizers."""
-    rate, decay = learning_rate, 0.0
+    shared: dict[str, Any] = {"lr": learning_rate, "weight_decay": 0.0}
     if optimizer in {"sgd", "momentum"}:
         nothing: list[torch.Tensor | None] = [None] * len(weights)
         # A momentum that starts at zero makes the first step v = g, as the algebra has it.
         kept: list[torch.Tensor | None] = [*slots[0]] if optimizer == "momentum" else nothing
         momentum = base.MOMENTUM if optimizer == "momentum" else 0.0
-        sgd(
-            weights,
-            gradients,
-            kept,
-            lr=rate,
-            momentum=momentum,
-            weight_decay=decay,
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-        )
+        sgd(weights, gradients, kept, momentum=momentum, dampening=0.0, nesterov=False, maximize=False, **shared)
     elif optimizer == "rmsprop":
-        rmsprop(
-            weights,
-            gradients,
-            slots[0],
-            [],
-            [],
-            steps,
-            lr=rate,
-            alpha=base.RMSPROP_DECAY,
-            eps=base.RMSPROP_EPSILON,
-            weight_decay=decay,
-            momentum=0.0,
-            centered=False,
-        )
+        shared |= {"alpha": base.RMSPROP_DECAY, "eps": base.RMSPROP_EPSILON}
+        rmsprop(weights, gradients, slots[0], [], [], steps, momentum=0.0, centered=False, **shared)
     else:
-        adam(
-            weights,
-            gradients,
-            slots[0],
-            slots[1],
-            [],
-            steps,
-            fused=True,
-            lr=rate,
-            beta1=base.ADAM_DECAYS[0],
-            beta2=base.ADAM_DECAYS[1],
-            eps=base.ADAM_EPSILON,
-            weight_decay=decay,
-            amsgrad=False,
-            maximize=False,
-        )
+        first, second = base.ADAM_DECAYS
+        shared |= {"beta1": first, "beta2": second, "eps": base.ADAM_EPSILON, "amsgrad": False, "maximize": False}
+        means, squares = slots
+        adam(weights, gradients, means, squares, [], steps, fused=True, **shared)
 
 
 class Framework:
@@ -263,41 +201,39 @@ class Framework:
         path: str,
     ) -> None:
         configure(device, threads)
-        torch.backends.cudnn.enabled = path == "cudnn"
         self.model, self.training, self.path = model, training, path
         self.device, self.dtype = torch.device(device), type_of[dtype]
-        self.omega = training.regulariser is not None and training.regulariser.kind == "omega"
-        self.network = Network(model, by_hand=self.omega).to(self.device, self.dtype)
-        self.lost = _compiled(self._lost) if path == "compiled" else self._lost
+        limit: Clip | None = training.clip
+        self.limit = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
+        penalty: Regulariser | None = training.regulariser
+        self.penalty, self.strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
+        self.network = Network(model, by_hand=self.penalty == "omega").to(self.device, self.dtype)
+        self.lost = compiled(self._lost, device) if path == "compiled" else self._lost
         trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
         self.names, self.trained = list(trained), list[torch.Tensor](trained.values())
+        self.slots = [[torch.zeros_like(w) for w in self.trained] for _ in range(SLOTS[training.optimizer])]
+        self.steps = [torch.zeros((), device=self.device) for _ in self.trained]
+        self.step: Step = self._step
+        if path == "cudagraph":
+            kept = [*self.trained, *(one for slot in self.slots for one in slot), *self.steps]
+            self.step = Captured(self._step, kept)
         nothing = {name: np.zeros_like(value) for name, value in weights.items()}
         self.restore(base.State(weights, (nothing,) * SLOTS[training.optimizer], steps=0))
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
         start = time.perf_counter()
-        stacked = self.stacked(batches[:1])
-        self._gradients(*(part[0] for part in stacked))
+        first = [part[0] for part in self.stacked(batches[:1])]
+        with kernels(self.path):
+            (self.step.record if isinstance(self.step, Captured) else self._gradients)(*first)
         self.predict(inputs)
         return time.perf_counter() - start
 
     def train(self, batches: Sequence[Batch]) -> base.Trace:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
         start = time.perf_counter()
-        limit: Clip | None = self.training.clip
-        kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
-        penalty: Regulariser | None = self.training.regulariser
-        penalty_kind, strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
-        optimizer, rate = self.training.optimizer, self.training.learning_rate
-        rows = []
-        for inputs, targets, mask in zip(*self.stacked(batches), strict=True):
-            loss, gradients = self._gradients(inputs, targets, mask)
-            with torch.no_grad():
-                gradients = penalise(penalty_kind, self.trained, gradients, names=self.names, strength=strength)
-                gradients, before, after, clipped = clip(kind, gradients, threshold)
-                update(optimizer, self.trained, gradients, self.slots, steps=self.steps, learning_rate=rate)
-            rows.append(torch.stack([loss, before, after, clipped]))
+        with kernels(self.path):
+            rows = [self.step(*batch) for batch in zip(*self.stacked(batches), strict=True)]
         self.updates += len(rows)
         figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
         loss, before, after, clipped = figures.T
@@ -305,7 +241,7 @@ class Framework:
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
-        with torch.inference_mode():
+        with kernels(self.path), torch.inference_mode():
             scores = self.network(self.tensor(inputs).transpose(0, 1).contiguous())
         return np.asarray(scores.transpose(0, 1).cpu().numpy())
 
@@ -318,8 +254,7 @@ class Framework:
         return base.State(self.weights(), tuple(self._shared(slot) for slot in self.slots), self.updates)
 
     def restore(self, state: base.State) -> None:
-        """Go on from this state instead of the current one."""
-        self.slots = [[torch.zeros_like(w) for w in self.trained] for _ in state.slots]
+        """Go on from this state instead of the current one; it is copied to where a CUDA graph expects it."""
         with torch.no_grad():
             for name, value in to_native(self.model, state.weights).items():
                 self.network.get_parameter(name).copy_(torch.from_numpy(value))
@@ -327,21 +262,35 @@ class Framework:
                 native = to_native(self.model, values)
                 for name, tensor in zip(self.names, slot, strict=True):
                     tensor.copy_(torch.from_numpy(native[name]))
+            for count in self.steps:
+                count.fill_(state.steps)
         self.updates = state.steps
-        self.steps = [torch.full((), float(state.steps), device=self.device) for _ in self.trained]
 
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        if self.omega or self.model.activation == "sigmoid":
-            return "hand-written loop"  # on every path: cuDNN has no sigmoid, and keeps what Omega needs to itself
-        return {"cudnn": "cuDNN", "eager": "ATen", "compiled": "ATen, the rest Inductor"}[self.path]
+        graph = ", in a CUDA graph" if self.path == "cudagraph" else ""
+        if isinstance(self.network.recurrent, LoopedRNN):  # cuDNN has no sigmoid, and keeps what Omega needs to itself
+            return f"hand-written loop{graph}"
+        rest = ", the rest Inductor" if self.path == "compiled" else ""
+        return kernel(self.path, self.trained[0]) + rest + graph
 
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:
         """Return the version, the device's name and the precision of float32 products."""
-        name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-        return {"framework_version": torch.__version__, "device_name": name, "precision": "float32, TF32 off"}
+        found = {"framework_version": torch.__version__, "device_name": "cpu", "precision": "float32, TF32 off"}
+        return found if device == "cpu" else found | gpu_facts(base.settings(ENVIRONMENT["cuda"], os.environ))
+
+    def _step(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Do one update in place; return loss, norm before, norm after and the share clipped, [4]."""
+        optimizer, rate = self.training.optimizer, self.training.learning_rate
+        loss, gradients = self._gradients(inputs, targets, mask)
+        with torch.no_grad():
+            gradients = penalise(self.penalty, self.trained, gradients, names=self.names, strength=self.strength)
+            kind, threshold = self.limit
+            gradients, before, after, clipped = clip(kind, gradients, threshold)
+            update(optimizer, self.trained, gradients, self.slots, steps=self.steps, learning_rate=rate)
+        return torch.stack([loss, before, after, clipped])
 
     def _lost(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return loss_of(self.model, self.network(inputs), targets, mask)
@@ -350,7 +299,7 @@ class Framework:
         self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         loss = self.lost(inputs, targets, mask)
-        if not self.omega:
+        if self.penalty != "omega":
             return loss.detach(), torch.autograd.grad(loss, self.trained)
         looped, count = self.network.recurrent, len(self.trained)
         totals = [total for layer in looped.totals for total in layer]
@@ -359,13 +308,12 @@ class Framework:
 
     def _with_omega(self, gradients: list[torch.Tensor], slopes: torch.Tensor) -> list[torch.Tensor]:
         """Add Omega's slope to the gradients, from the slopes along all pre-activations [layers * time, batch, H]."""
-        strength = self.training.regulariser.strength if self.training.regulariser else 0.0
         with torch.no_grad():
             layers = zip(self.network.recurrent.states, slopes.chunk(self.model.layers), strict=True)
             for layer, (states, part) in enumerate(layers):
                 at = self.names.index(f"recurrent.weight_hh_l{layer}")
                 slope = omega(self.model.activation, states, part, self.trained[at].T)  # PyTorch keeps U transposed
-                gradients[at] = gradients[at] + strength * slope.T
+                gradients[at] = gradients[at] + self.strength * slope.T
         return gradients
 
     def _shared(self, tensors: Iterable[torch.Tensor]) -> Weights:

@@ -1,6 +1,7 @@
 """TensorFlow: Keras' native recurrent layers, a chunk of steps in one graph, with XLA or without.
 
-Read it beside `pytorch.py`: the same names in the same order, so that a diff shows what differs.
+Read it beside `pytorch.py`: the same names in the same order, so that a diff shows what differs. On a GPU the path
+``cudnn`` has Keras take cuDNN's LSTM and GRU, which XLA cannot compile; Keras has no cuDNN kernel for its rnn.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tensorflow as tf
 
 from frameworks import base
 from frameworks.base import Array, Clip, Model, Optimizer, Regulariser, Training, Weights
+from frameworks.devices.tensorflow import gpu_facts
 from frameworks.tensorflow_loops import Tensors, follow
 from tasks.base import Batch
 
@@ -27,6 +29,8 @@ PATHS = {
     "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
     "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},
 }
+# Left to itself TensorFlow takes the whole memory of a GPU, which others share.
+ENVIRONMENT = {"cuda": {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}}
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
 LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
@@ -262,6 +266,8 @@ class Framework:
             count = tf.constant(len(batches))
             self.carried, figures = self.chunk(self.carried, self.stacked(batches), self.limits, count)
         rows = figures.numpy().astype(np.float64)  # the chunk's only sync point
+        if self.device != "/CPU:0":
+            tf.test.experimental.sync_devices()  # the figures do not wait for the last update
         loss, before, after, clipped = rows.T
         return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
 
@@ -296,11 +302,8 @@ class Framework:
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:
         """Return the version, the device's name and the precision of float32 products."""
-        name = "cpu"
-        if device == "cuda":
-            gpu = tf.config.list_physical_devices("GPU")[0]
-            name = tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-        return {"framework_version": tf.__version__, "device_name": name, "precision": "float32, TF32 off"}
+        found = {"framework_version": tf.__version__, "device_name": "cpu", "precision": "float32, TF32 off"}
+        return found if device == "cpu" else found | gpu_facts(base.settings(ENVIRONMENT["cuda"], os.environ))
 
     def _shared(self, tensors: Iterable[Any]) -> Weights:
         native = {name: value.numpy() for name, value in zip(self.names, tensors, strict=True)}

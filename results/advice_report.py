@@ -12,8 +12,8 @@ import pandas as pd
 from results import advice, advice_figure, norms, panels
 from results.advice import Thumb, Verdict
 from results.cases import DASH, NONE, clip_label, clipped, joined, parameters, percent
+from results.files import StoreError
 from results.markdown import code, escape, table
-from results.store import StoreError
 
 RULE = (
     "A case's *score* is its skill averaged over the evaluations of its training, so that it rises when the task is "

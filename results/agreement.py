@@ -61,6 +61,11 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     # A clip that never clipped is the case without clipping once more, and no evidence of its own.
     frame = frame[(frame["clip"] == "none") | (frame["clip_fraction"] > 0)]
     same = [name for name in CASE if name not in {"framework", "path", "renumbering"} and name in frame]
+    copied = (
+        frame.assign(copy=frame["renumbering"] > 0).groupby(same, dropna=False, sort=False)["copy"].transform("any")
+    )
+    needed = [*same, "framework", "renumbering", "skill", "clip_fraction", SETTING, CELL, CLIP, LEARNER]
+    frame = frame.loc[copied, needed]
     lines = []
     for _, case in frame.groupby(same, dropna=False, sort=False):
         drawn = case[case["renumbering"] == 0]

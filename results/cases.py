@@ -30,6 +30,8 @@ TASKS = ("adding", "copy", "order", "speech", "translation")
 CELLS = ("rnn", "lstm", "gru")
 FRAMEWORKS = ("pytorch", "tensorflow", "jax", "reference")
 CLIPS = (NONE, "norm", "value", "variable")
+LENGTHS = ("T", "delay", "longest")
+"""The parameters that say how long a dependency is, of whichever task."""
 
 _NUMBERS = [
     *("threshold", "learning_rate", "loss", "floor", "score", "skill", "steps_to_solve", "diverged_at"),
@@ -126,6 +128,17 @@ def parameters(text: str) -> str:
     return ", ".join(f"{name}={_plain(value)}" for name, value in json.loads(text).items())
 
 
+def length(text: str) -> tuple[str, float] | None:
+    """Return the parameter, given all as JSON, that says how long the dependency is: its name and value.
+
+    One of `LENGTHS`, else the first number; None where no parameter is a number.
+    """
+    values = json.loads(text)
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and value is not True}
+    name = next((one for one in (*LENGTHS, *numbers) if one in numbers), None)
+    return None if name is None else (name, float(numbers[name]))
+
+
 def words(name: object) -> str:
     """Return a metric's name as text: ``source gain``, ``within 0.04``."""
     return re.sub(r"(\d)_(\d)", r"\1.\2", str(name)).replace("_", " ")
@@ -153,7 +166,10 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
     shown = {task: _shown(texts) for task, texts in frame.groupby("task", sort=False)["parameters"].unique().items()}
     rest = [column for column in CASE if column not in _NAMED | _APART and column in frame]
     labels = []
-    for _, row in frame.iterrows():
+    named_by = [name for name in (*_NAMED,) if name in frame]
+    place = frame.groupby(sorted(named_by), dropna=False, sort=False).ngroup()
+    first = ~place.duplicated()
+    for _, row in frame.loc[first].iterrows():
         values = json.loads(str(row["parameters"]))
         named = [f"{name}={_plain(values[name])}" for name in shown[row["task"]] if name in values]
         more = [] if row["regulariser"] in {None, "none"} else [f"{row['regulariser']} {_plain(row['strength'])}"]
@@ -161,7 +177,8 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
         recipe = [row["optimizer"], row["learning_rate"]]  # which a run of one's own need not say
         said = " ".join(_plain(value) for value in recipe if pd.notna(value))
         labels.append(" ".join([str(row["task"]), *named, f"({', '.join([said, *more] if said else more)})"]))
-    names = frame.assign(label=labels)
+    words = dict(zip(place[first], labels, strict=True))
+    names = frame.assign(label=place.map(words))
     for _, group in names.groupby("label"):
         differing = group[[column for column in rest if len(group[column].unique()) > 1]]
         for column in differing:

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from results import intervals
-from results.store import StoreError
+from results.files import StoreError
 
 FOLDER = "check"
 

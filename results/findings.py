@@ -22,7 +22,7 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
 
     Args:
         rows: the rows of the store, as they are.
-        runs: the lines of runs.jsonl.
+        runs: what the runs logged.
         timings: what `speed.load` returned, or None where nothing was timed.
 
     """
@@ -233,12 +233,18 @@ def _faster(row: pd.Series[Any]) -> str:
     return f"{row['cell']}: {row['faster']} is {ratio} times as fast as {row['slower']} ({interval})"
 
 
-def agreed(frame: pd.DataFrame) -> list[str]:
-    """Say whether the frameworks are further apart than renumbered copies of one framework."""
+def agreed(frame: pd.DataFrame, verdicts: list[agreement.Verdict] | None = None) -> list[str]:
+    """Say whether the frameworks are further apart than renumbered copies of one framework.
+
+    Args:
+        frame: the rows.
+        verdicts: `agreement.verdicts` of them, where they are known already.
+
+    """
     if frame["framework"].nunique() < 2:  # noqa: PLR2004
         return [f"Only {joined(_labels(frame['framework']))} ran, so nothing is said about agreement."]
     found = []
-    for one in agreement.verdicts(agreement.agreement(frame)):
+    for one in agreement.verdicts(agreement.agreement(frame)) if verdicts is None else verdicts:
         median = f"median gap {_gap(one.median_frameworks)} against {_gap(one.median_copies)}"
         most = f"largest {_gap(one.max_frameworks)} against {_gap(one.max_copies)}"
         apart = {

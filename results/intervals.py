@@ -1,4 +1,4 @@
-"""The interval of a median ratio from alternating rounds."""
+"""Intervals that several tables share: of a median ratio from alternating rounds, of a share, of a mean over seeds."""
 
 from __future__ import annotations
 
@@ -45,3 +45,14 @@ def ratio(first: NDArray[Any], second: NDArray[Any]) -> tuple[float, float, floa
     wider = stats.t.ppf(tail, count - 1) / stats.norm.ppf(tail) * np.sqrt(count / (count - 1))
     low, high = (middle + (bound - middle) * wider for bound in (found.low, found.high))
     return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
+
+
+def share(count: int, of: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share by Wilson (1927); `count` of `of` trials, at least one."""
+    found = stats.binomtest(int(count), int(of)).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def overlap(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    """Return whether two intervals have a point in common."""
+    return first[0] <= second[1] and second[0] <= first[1]

@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -49,6 +50,20 @@ LOOKS = {
     "reference": Look(GREY, "D"),
 }
 SPARE = [Look(PALETTE[at], marker) for at, marker in ((4, "v"), (3, "P"), (9, "X"), (5, "<"), (6, ">"), (8, "h"))]
+
+
+def save(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
+    """Write a figure as PNG, and with `vector` as SVG for a paper too; return the paths.
+
+    An SVG made again of the same data is the same file: no date, and names that do not change.
+    """
+    with style():
+        figure.savefig(path, dpi=DPI)
+        if not vector:
+            return [path]
+        with mpl.rc_context({"svg.hashsalt": path.stem}):
+            figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return [path, path.with_suffix(".svg")]
 
 
 def looks(learners: Iterable[str]) -> dict[str, Look]:

@@ -42,6 +42,7 @@ class Record:
     task: str
     parameters: str  # the task's parameters as JSON, keys sorted
     task_version: int
+    metric_version: int = 1  # of what the task's evaluation says
     framework: str
     cell: str
     activation: str
@@ -118,6 +119,8 @@ class Record:
     numerics: int  # version of our own numerical code
     certificate: str | None = None  # the certificate under which the row is comparable, if there is one
     device_name: str
+    device_software: str = ""  # versions of an accelerator's libraries; empty on the CPU
+    device_settings: str = ""  # what was set so that it repeats itself bit for bit; the CPU needs nothing
     processor: str
     cores: int
     jobs: int  # worker processes that ran at the same time

@@ -19,23 +19,53 @@ from results import (
     findings,
     flow_figures,
     observed,
+    overview,
+    overview_figures,
     panels,
     speed,
+    stale,
     tables,
     times,
+    timing_figures,
+    timing_report,
 )
+from results.answers import Answer, answers
+from results.files import StoreError
 from results.markdown import code, escape, table
-from results.store import Store, StoreError
+from results.record import FLOW, SPECTRA
+from results.stale import Versions
+from results.store import CURVES, Store
 
 PAGE = "report.md"
 
-MADE = {"tables": (".csv", ".md"), "figures": (".png",)}
+MADE = {"tables": (".csv", ".md"), "figures": (".png", ".svg")}
 """What the report writes besides report.md; files of an earlier report are removed first."""
 
 NO_TIMINGS = "Step times inside the training runs (no speed.json): median and range over cases, not a comparison"
 TIMINGS = "Step times by pytest-benchmark: median over rounds, 95 % bootstrap interval"
 
+VECTOR = {"atlas", "ratios", "reach-length"}
+"""Figures that are written as SVG too: those that a paper takes, and that the page draws."""
+
 CAPTIONS = {
+    "atlas": (
+        "Clip atlas",
+        (
+            "Cell by threshold. Colour and first line: how many of the seeds solved the task, in every framework that "
+            "ran it; second line: share of the steps clipped."
+        ),
+    ),
+    "ratios": (
+        "How many times as fast",
+        "Ratio of the times of a training step, median with its 95 % interval: right of 1 the second named is faster.",
+    ),
+    "reach-length": (
+        "Reach against length",
+        (
+            "Share of the steps before the scored ones over which the gradient keeps 1 % of its norm at the end of "
+            "training, mean over seeds with its 95 % interval, without a clip where that ran."
+        ),
+    ),
     "skill": (
         "Skill by cell and threshold",
         (
@@ -86,8 +116,8 @@ CAPTIONS = {
     "step-time": ("Step time", ""),
 }
 
-OPTIONAL = {"training-loss", "matched-native"}
-"""Figures that are passed over in silence where there is nothing to draw: most sets have no such runs."""
+OPTIONAL = {"atlas", "ratios", "reach-length", "training-loss", "matched-native"}
+"""Figures that are passed over in silence where there is nothing to draw: not every set has such runs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +127,7 @@ class Results:
     Attributes:
         store: the folder.
         rows: its rows, none where no case has finished.
-        runs: the lines of runs.jsonl.
+        runs: what the runs logged.
         timings: what speed.json holds, None where there is none.
         trouble: one sentence for each part that could not be read.
 
@@ -110,22 +140,33 @@ class Results:
     trouble: list[str]
 
 
-def write(folder: Path) -> list[Path]:
+def write(folder: Path, now: Versions | None = None) -> list[Path]:
     """Write tables, figures and report.md into a result folder and return their paths, report.md first.
 
-    Raises `StoreError` where there is no such folder, or where it cannot be written.
+    Rows that another version than `now` made are stale: left out and said. A case whose files turn out to be damaged
+    is set aside, left out and named. Raises `StoreError` where there is no such folder, or where it cannot be written.
     """
-    results = read(folder)
+    store = Store(folder)
+    while True:
+        known = len(store.damaged)
+        made = _written(read(folder, store=store, now=now))
+        if len(store.damaged) == known:  # else once more, without the cases that turned out to be damaged
+            return made
+
+
+def _written(results: Results) -> list[Path]:
+    folder = results.store.folder
     try:
         for part, suffixes in MADE.items():
             (folder / part).mkdir(exist_ok=True)
             for old in (folder / part).iterdir():
                 if old.suffix in suffixes:
                     old.unlink()
+        asked = answered(results, timing_report.read(folder))
         shown = [*_write_tables(results)]
         drawn = [*_write_figures(results)]
         path = folder / PAGE
-        path.write_text(text(results, tables_text=shown, figure_paths=drawn), encoding="utf-8")
+        path.write_text(text(results, asked, tables_text=shown, figure_paths=drawn), encoding="utf-8")
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
@@ -136,40 +177,62 @@ def write(folder: Path) -> list[Path]:
 def fresh(folder: Path) -> bool:
     """Return whether a folder's report is newer than the rows and timings that it tells of, and than this code."""
     page = folder / PAGE
-    sources = [folder / "rows", folder / speed.FILE, *Path(__file__).parent.glob("*.py")]
+    here = Path(__file__).parent
+    code_ = [path for part in (here, here / "answers", here / "site") for path in part.glob("*.py")]
+    looks = [path for part in ("templates", "static") for path in (here / "site" / part).iterdir()]
+    sources = [folder / "rows", folder / speed.FILE, *code_, *looks]
     # A folder's time is that of the last file that was moved into it.
     return page.exists() and page.stat().st_mtime >= max(path.stat().st_mtime for path in sources if path.exists())
 
 
-def read(folder: Path) -> Results:
+def read(folder: Path, *, store: Store | None = None, now: Versions | None = None) -> Results:
     """Read what a result folder holds, whichever parts of it are there."""
     if not folder.is_dir():
         message = f"no such folder: {folder}"
         raise StoreError(message)
-    store = Store(folder)
-    rows = cases.labelled(store.rows() if store.finished() else cases.empty())
+    store = store or Store(folder)
+    try:
+        rows = store.rows()
+    except StoreError:  # there is none; the page says what there is instead
+        rows = cases.empty()
     timings, trouble = None, []
+    if now is not None:
+        old = stale.stale(rows, now)
+        trouble += stale.sentences(rows[old], now)
+        rows = rows[~old]
     try:
         timings = speed.load(folder / speed.FILE) if (folder / speed.FILE).exists() else None
     except speed.SpeedError as error:
         trouble.append(f"{error}.")
-    return Results(store, rows, store.runs(), timings, trouble)
+    return Results(store, cases.labelled(rows), store.runs(), timings, [*trouble, *store.trouble()])
 
 
-def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: list[tuple[str, Path]]) -> str:
-    """Return report.md: the findings first, then tables, figures, failures, times, machines, commands.
+def answered(results: Results, timed: timing_report.Timed) -> list[Answer]:
+    """Return the five answers of a result folder."""
+    return answers(results.rows, results.timings, timed.groups, timed.checked)
+
+
+def text(
+    results: Results,
+    asked: list[Answer],
+    *,
+    tables_text: list[tuple[str, str]],
+    figure_paths: list[tuple[str, Path]],
+) -> str:
+    """Return report.md: the five answers first, then findings, tables, figures, failures, times, machines, commands.
 
     Args:
         results: what the folder holds.
+        asked: the five answers.
         tables_text: heading and Markdown of each table.
         figure_paths: name (a key of `CAPTIONS`) and path of each figure.
 
     """
     rows, runs = results.rows, results.runs
     said = [*findings.sentences(rows, runs, results.timings), *results.trouble]
-    suites = sorted({str(suite) for suite in rows["suite"]})
-    title = f"Results of {cases.joined(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
-    parts = [f"# {escape(title)}\n", "".join(f"- {escape(one)}\n" for one in said)]
+    parts = [f"# {escape(title(results))}\n"]
+    parts += [_answer(one) for one in asked]
+    parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in said)]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
     parts.append("## Figures\n")
     for name, (heading, caption) in CAPTIONS.items():
@@ -178,7 +241,7 @@ def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: 
             continue
         if name == "step-time":
             caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
-        links = "".join(f"![{heading}, {path.stem}](figures/{path.name})\n" for path in paths)
+        links = "".join(_link(heading, path) for path in paths)
         parts.append(f"### {heading}\n\n{caption}\n\n{links}" if paths else f"### {heading}\n\nNothing to draw.\n")
     parts += ["## Failures\n", table(times.failures(runs), empty="No case failed.")]
     parts += ["## Where the wall time went\n", _shares(runs)]
@@ -187,6 +250,33 @@ def text(results: Results, *, tables_text: list[tuple[str, str]], figure_paths: 
         parts.append("The rows come from different commits or numerical versions: compare them with care.\n")
     parts += ["## The commands\n", _commands(results)]
     return "\n".join(parts)
+
+
+def _answer(one: Answer) -> str:
+    first, *parts = map(escape, one.lines())
+    listed = "".join(f"- {part}\n" for part in parts)
+    return f"**{one.question}** {first}\n" + (f"\n{listed}" if parts else "")
+
+
+def _link(heading: str, path: Path) -> str:
+    vector = path.with_suffix(".svg")
+    also = f" [as SVG](figures/{vector.name})" if vector.exists() else ""
+    return f"![{heading}, {path.stem}](figures/{path.name}){also}\n"
+
+
+def title(results: Results) -> str:
+    """Return what a report is called: by its suites, or by its folder where no case has finished."""
+    suites = sorted({str(suite) for suite in results.rows["suite"]})
+    return f"Results of {cases.joined(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
+
+
+def again(folder: Path) -> str:
+    """Return the command that makes the report of a folder again; it names no folder of the machine that made it."""
+    try:
+        place = folder.resolve().relative_to(Path.cwd())
+    except ValueError:
+        place = Path("DIR")
+    return f"python -m benchmarks report {place}"
 
 
 def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
@@ -204,7 +294,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     metrics, held = tables.task_metrics(rows), certificates.standing(rows)
     torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), times.shares(results.runs)
     far, found = observed.reach(rows), observed.diagnosed(rows)
-    matrices = observed.spectra(rows, results.store.spectra)
+    matrices = observed.spectra(rows, _spared(results.store.spectra, SPECTRA))
     by_task = (
         (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
     )
@@ -248,23 +338,49 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
 def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
     """Draw and save every figure that has something to show; yield its name and path."""
     rows, store = results.rows, results.store
+    curves, evaluations = _spared(store.curves, CURVES), _spared(store.evaluations, ("step", "loss"))
+    flow = _spared(store.flow, FLOW)
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
+        "atlas": lambda: overview_figures.atlas(overview.atlas(rows)),
+        "ratios": lambda: _ratios(results),
+        "reach-length": lambda: overview_figures.reach(overview.reach(rows)),
         "skill": lambda: figures.skill(rows),
-        "learning": lambda: figures.learning(rows, store.evaluations),
-        "training-loss": lambda: figures.training_loss(rows, store.curves),
-        "gradient-norm": lambda: figures.gradient_norm(rows, store.curves),
+        "learning": lambda: figures.learning(rows, evaluations),
+        "training-loss": lambda: figures.training_loss(rows, curves),
+        "gradient-norm": lambda: figures.gradient_norm(rows, curves),
         "clip-fraction": lambda: figures.clip_fraction(rows),
-        "gradient-flow": lambda: flow_figures.profiles(rows, store.flow),
-        "gradient-heat": lambda: flow_figures.heat_maps(rows, store.flow),
+        "gradient-flow": lambda: flow_figures.profiles(rows, flow),
+        "gradient-heat": lambda: flow_figures.heat_maps(rows, flow),
         "matched-native": lambda: figures.modes(rows),
         "step-time": lambda: _step_time(results),
     }
     for name, make in makers.items():
         for which, figure in make().items():
             path = store.folder / "figures" / (f"{name}-{which}.png" if which else f"{name}.png")
-            with panels.style():
-                figure.savefig(path, dpi=panels.DPI)
+            panels.save(figure, path, vector=name in VECTOR)
             yield name, path
+
+
+def _spared(load: Callable[[str], pd.DataFrame], columns: tuple[str, ...]) -> Callable[[str], pd.DataFrame]:
+    """Return a reader that gives an empty table where a file is damaged or missing: one case does not stop a report."""
+
+    def read_or_empty(key: str) -> pd.DataFrame:
+        try:
+            return load(key)
+        except StoreError:
+            return pd.DataFrame(columns=[*columns], dtype=float)
+
+    return read_or_empty
+
+
+def _ratios(results: Results) -> dict[str, Figure]:
+    """Return the forest plot of the steps that pytest-benchmark timed."""
+    pairs = overview.ratios(results.timings, [])
+    if pairs.empty:
+        return {}
+    heading = "ratio of the times of a training step, median and 95 % interval"
+    names = ("slower", "faster")
+    return {"": timing_figures.forest(pairs, ratio="times as fast", names=names, heading=heading)}
 
 
 def _step_time(results: Results) -> dict[str, Figure]:
@@ -289,11 +405,6 @@ def _shares(runs: list[dict[str, Any]]) -> str:
 def _commands(results: Results) -> str:
     """Return the commands that made the rows, and the one that makes this report again."""
     made = sorted({str(command) for command in results.rows["command"]})
-    folder = results.store.folder
-    try:
-        place = folder.resolve().relative_to(Path.cwd())
-    except ValueError:
-        place = Path("DIR")  # a report names no folder of the machine that made it
-    again = f"This report, its tables and its figures: {code(f'python -m benchmarks report {place}')}\n"
+    report = f"This report, its tables and its figures: {code(again(results.store.folder))}\n"
     rows = "".join(f"- {code(command)}\n" for command in made)
-    return f"{again}\nThe rows:\n\n{rows}" if rows else again
+    return f"{report}\nThe rows:\n\n{rows}" if rows else report

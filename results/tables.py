@@ -31,6 +31,9 @@ from results.record import METRIC
 HEAD = ["setting", "task", "parameters", "cell", "clip", "optimizer", "learning rate", "framework"]
 """The columns that open every table of numbers."""
 
+Columns = dict[str, tuple[str, str] | None]
+"""Name of a column, and the rows' column that it sums up, with how: ``("skill", "mean")``."""
+
 
 def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what each framework reached, with the clip fraction beside every threshold.
@@ -41,7 +44,26 @@ def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     seeds solved it, of how many that have a criterion); steps to solve (median over the seeds that
     solved it); clip fraction (mean, 0 to 1) and clipped (the same in words).
     """
-    return _lines(rows, _accuracy)
+    frame = _scored(drawn(rows))
+    return _lines(
+        frame.assign(torn=frame["status"] == "diverged", judged=frame["solved"].notna()),
+        {
+            "seeds": ("key", "size"),
+            "diverged": ("torn", "sum"),
+            "loss": ("loss", "mean"),
+            "skill": ("skill", "mean"),
+            "skill low": ("skill", "min"),
+            "skill high": ("skill", "max"),
+            "metric": ("metric", "first"),
+            "score": ("score", "mean"),
+            "score low": ("score low", "mean"),
+            "score high": ("score high", "mean"),
+            "solved": ("solved", "sum"),
+            "judged": ("judged", "sum"),
+            "steps to solve": ("steps_to_solve", "median"),
+            "clip fraction": ("clip_fraction", "mean"),
+        },
+    )
 
 
 def gradients(rows: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +73,20 @@ def gradients(rows: pd.DataFrame) -> pd.DataFrame:
     fraction (mean share of steps), clipped (in words), clipped elements (mean share of elements),
     diverged and seeds (counts), diverged at (first step of the first seed to diverge).
     """
-    return _lines(rows, _gradients)
+    frame = drawn(rows)
+    return _lines(
+        frame.assign(torn=frame["status"] == "diverged"),
+        {
+            "norm median": ("norm_before_median", "median"),
+            "norm max": ("norm_before_max", "max"),
+            "clip fraction": ("clip_fraction", "mean"),
+            "clipped": None,
+            "clipped elements": ("clipped_elements", "mean"),
+            "diverged": ("torn", "sum"),
+            "seeds": ("key", "size"),
+            "diverged at": ("diverged_at", "min"),
+        },
+    )
 
 
 def divergence(rows: pd.DataFrame) -> pd.DataFrame:
@@ -67,15 +102,9 @@ def divergence(rows: pd.DataFrame) -> pd.DataFrame:
 
 def task_metrics(rows: pd.DataFrame) -> pd.DataFrame:
     """Return every metric that the tasks report at the end of training, mean over seeds."""
-    names = metrics(rows)
-
-    def line(group: pd.DataFrame) -> dict[str, Any]:
-        means = group[names].mean()
-        return {"clipped": _clipped(group)} | {
-            words(str(name).removeprefix(METRIC)): mean for name, mean in means.items()
-        }
-
-    return _lines(rows, line)
+    means: Columns = {words(str(name).removeprefix(METRIC)): (name, "mean") for name in metrics(rows)}
+    table = _lines(drawn(rows), {"clip fraction": ("clip_fraction", "mean"), "clipped": None, **means})
+    return table.drop(columns="clip fraction")
 
 
 def step_times(rows: pd.DataFrame) -> pd.DataFrame:
@@ -148,75 +177,37 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["setting", "cell", "clip", *learners, "clipped"]).fillna(DASH)
 
 
-def _lines(rows: pd.DataFrame, line: Any) -> pd.DataFrame:
-    """Return one line a group of `drawn` rows, in the groups' order; `line` maps a group to columns."""
-    frame = drawn(rows)
-    lines = [
-        dict(zip(HEAD, _head(group), strict=True)) | line(group) for _, group in frame.groupby(GROUP, observed=True)
+def _lines(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """Return one line a group of `drawn` rows, in the groups' order: `HEAD`, then `columns`, a mean or the like each.
+
+    ``clipped``, the clip fraction in words, stands where `columns` has it, or at the end.
+    """
+    head = {name: (name, "first") for name in ("task", "parameters", "optimizer", "learning_rate")}
+    given = {name: how for name, how in columns.items() if how}
+    table = frame.groupby(GROUP, observed=True).agg(**head, **given).reset_index()
+    names = {SETTING: "setting", CELL: "cell", CLIP: "clip", LEARNER: "framework", "learning_rate": "learning rate"}
+    table = table.rename(columns=names)
+    for name in ("setting", "cell", "clip", "framework"):
+        table[name] = table[name].cat.remove_unused_categories() if len(table) else table[name]
+    for name in {"solved", "judged", "diverged", "seeds"} & set(given):
+        table[name] = table[name].astype(int)
+    table["parameters"] = table["parameters"].map(parameters)
+    table["clipped"] = [
+        clipped(str(at), share) for at, share in zip(table["clip"], table["clip fraction"], strict=True)
     ]
-    if not lines:
-        return pd.DataFrame(columns=[*HEAD, *line(frame)])
-    table = pd.DataFrame(lines)
-    for name, column in (("setting", SETTING), ("cell", CELL), ("clip", CLIP), ("framework", LEARNER)):
-        present = [value for value in frame[column].cat.categories if value in set(table[name])]
-        table[name] = pd.Categorical(table[name], categories=present, ordered=True)
-    return table
+    return table[[*HEAD, *columns, *([] if "clipped" in columns else ["clipped"])]]
 
 
-def _head(group: pd.DataFrame) -> list[Any]:
-    row = group.iloc[0]
-    given = parameters(row["parameters"])
-    return [
-        *(row[SETTING], row["task"], given, row[CELL], row[CLIP]),
-        *(row["optimizer"], row["learning_rate"], row[LEARNER]),
-    ]
-
-
-def _accuracy(group: pd.DataFrame) -> dict[str, Any]:
-    low, high = _interval(group)
-    return {
-        "seeds": len(group),
-        "diverged": int((group["status"] == "diverged").sum()),
-        "loss": group["loss"].mean(),
-        "skill": group["skill"].mean(),
-        "skill low": group["skill"].min(),
-        "skill high": group["skill"].max(),
-        "metric": group["metric"].iloc[0] if len(group) else None,
-        "score": group["score"].mean(),
-        "score low": low,
-        "score high": high,
-        "solved": int(group["solved"].sum()),
-        "judged": int(group["solved"].notna().sum()),
-        "steps to solve": group["steps_to_solve"].median(),
-        "clip fraction": group["clip_fraction"].mean(),
-        "clipped": _clipped(group),
-    }
-
-
-def _gradients(group: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "norm median": group["norm_before_median"].median(),
-        "norm max": group["norm_before_max"].max(),
-        "clip fraction": group["clip_fraction"].mean(),
-        "clipped": _clipped(group),
-        "clipped elements": group["clipped_elements"].mean(),
-        "diverged": int((group["status"] == "diverged").sum()),
-        "seeds": len(group),
-        "diverged at": group["diverged_at"].min(),
-    }
-
-
-def _interval(group: pd.DataFrame) -> tuple[float, float]:
-    """Return the mean ends of the headline metric's own interval; NaN where the task gives none."""
-    if group.empty:
-        return float("nan"), float("nan")
-    name = METRIC + group["metric"].iloc[0]
-    low, high = (group[end].mean() if end in group else float("nan") for end in (f"{name}_low", f"{name}_high"))
-    return float(low), float(high)
-
-
-def _clipped(group: pd.DataFrame) -> str:
-    return clipped(str(group[CLIP].iloc[0]), group["clip_fraction"].mean()) if len(group) else DASH
+def _scored(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with the ends of the headline metric's own interval, NaN where the task gives none."""
+    ends: dict[str, pd.Series[float]] = {}
+    for end in ("low", "high"):
+        found = pd.Series(float("nan"), index=frame.index)
+        for metric in frame["metric"].unique():
+            if (column := f"{METRIC}{metric}_{end}") in frame:
+                found = found.where(frame["metric"] != metric, frame[column])
+        ends[f"score {end}"] = found
+    return frame.assign(**ends)
 
 
 def _texts(row: pd.Series[Any]) -> dict[str, str]:

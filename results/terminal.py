@@ -8,9 +8,11 @@ import pandas as pd
 from rich import box
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from results import certificates, tables
 from results.advice_report import Advice, shown
+from results.answers import Answer
 from results.calibration import Calibration
 from results.cases import NEVER
 
@@ -29,6 +31,17 @@ def summary(rows: pd.DataFrame) -> Table:
         table.add_row("" if case == before else escape(case), *(escape(cell) for cell in rest))
         before = case
     return table
+
+
+def answers(asked: list[Answer]) -> Text:
+    """Return the five answers as text of rich, each below its question, a line a part; markup in names stays text."""
+    text = Text()
+    for one in asked:
+        text.append(f"{one.question}\n", style="bold")
+        lead, *parts = one.lines()
+        text.append(f"  {lead}\n")
+        text.append("".join(f"  - {part}\n" for part in parts))
+    return text
 
 
 def advice(found: Advice) -> Table:

@@ -1,4 +1,4 @@
-"""Where the wall time of the runs went, and which cases failed, from the lines of runs.jsonl."""
+"""Where the wall time of the runs went, and which cases failed, from what the runs logged."""
 
 from __future__ import annotations
 

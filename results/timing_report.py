@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results import check, panels, scaling, scaling_figures, timing_figures, timings
+from results.files import StoreError
 from results.markdown import code, escape, table
-from results.store import StoreError
 
 PAGE = "speed.md"
 
@@ -71,12 +71,12 @@ def write(folder: Path, timed: Timed) -> list[Path]:
     Raises `StoreError` where the folder cannot be written.
     """
     groups, checked, pairs, overheads = timed.groups, timed.checked, timed.pairs, timed.overheads
-    machine, grown = _machine(folder), timings.growth(groups)
+    facts, grown = machine(folder), timings.growth(groups)
     exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
     tables = [
         ("pairs", "Who is faster: ratio of two frameworks' step times", pairs),
         ("overheads", "Our step over hand-written loops", overheads),
-        ("costs", "What a step takes", timings.costs(groups, machine)),
+        ("costs", "What a step takes", timings.costs(groups, facts)),
         ("growth", "How cost grows: exponents of a power law, and of its last octave", exponents),
         ("paths", "Each framework's own paths, by a short calibration", timings.paths(groups)),
         ("trials", "The check: identical code against itself", checked.trials if checked else pd.DataFrame()),
@@ -101,12 +101,10 @@ def write(folder: Path, timed: Timed) -> list[Path]:
                 old.unlink()
         made = [_table(folder, name, title, frame) for name, title, frame in shown]
         for name, figure in figures.items():
-            with panels.style():
-                figure.savefig(folder / "figures" / f"{name}.png", dpi=panels.DPI)
-            made.append(folder / "figures" / f"{name}.png")
+            made += panels.save(figure, folder / "figures" / f"{name}.png", vector=True)
         page = folder / PAGE
         page.write_text(
-            _text(groups, machine, said=timed.sentences(), tables=shown, figures=list(figures)),
+            _text(groups, facts, said=timed.sentences(), tables=shown, figures=list(figures)),
             encoding="utf-8",
         )
     except OSError as error:
@@ -117,7 +115,7 @@ def write(folder: Path, timed: Timed) -> list[Path]:
 
 def _text(
     groups: list[dict[str, Any]],
-    machine: dict[str, Any] | None,
+    facts: dict[str, Any] | None,
     *,
     said: list[str],
     tables: list[tuple[str, str, pd.DataFrame]],
@@ -130,7 +128,7 @@ def _text(
         f"## {title}\n\n" + (table(frame) if name != "trials" else f"[All {len(frame)} trials](tables/trials.csv)\n")
         for name, title, frame in tables
     ]
-    machines = [machine] if machine else []
+    machines = [facts] if facts else []
     machines += [group["machine"] for group in groups if group.get("machine")]  # where a cluster did it
     for one in {one["processor"]: one for one in machines}.values():
         rates = ", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in one["gflops"].items())
@@ -139,6 +137,7 @@ def _text(
             f"{one['threads']} thread(s): {rates} ({escape(one['blas'])}); copies: "
             f"{one['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
         )
+        parts += [_device(one["device"])] if one.get("device") else []
     commands = dict.fromkeys(group["facts"]["command"] for group in groups)
     commits = dict.fromkeys(group["facts"]["commit"] for group in groups)
     if commands:
@@ -147,7 +146,18 @@ def _text(
     return "\n".join(parts)
 
 
-def _machine(folder: Path) -> dict[str, Any] | None:
+def _device(device: dict[str, Any]) -> str:
+    rates = ", ".join(f"{kind} {rate / 1e3:.1f} TFLOP/s" for kind, rate in device["gflops"].items())
+    return (
+        f"{escape(device['device_name'])} ({escape(device['device_software'])}; {escape(device['device_settings'])}): "
+        f"matrix products through {device['framework']}: {rates}; copies: {device['copy_gb_per_s']:.0f} GB/s, read and "
+        "written both counted. Steps ran in "
+        f"{escape(device['precision'])}; their share of peak is that of the same precision.\n"
+    )
+
+
+def machine(folder: Path) -> dict[str, Any] | None:
+    """Return what the machine can do at best, None where it was not measured; raise `StoreError` on a damaged file."""
     path = folder / timings.MACHINE
     try:
         found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None

@@ -17,7 +17,7 @@ from scipy import stats
 
 from results import intervals, scaling
 from results.cases import CELLS, ordered
-from results.store import StoreError
+from results.files import StoreError
 
 SCHEMA = 1
 """Version of the timing files."""
@@ -35,6 +35,8 @@ OVERHEADS = [*STEP, "ours", "loop", "ours / loop", "low", "high", "rounds", "at 
 GROWTH = ["axis", "value", "cell", "fixed", "framework", "path", "seconds", "peak_memory_bytes"]
 COSTS = [*STEP, "contender", "kernel", "ms a step", "low ms", "high ms", "sequences/s", "time steps/s"]
 COSTS += ["GFLOP/s", "share of peak", "peak MiB", "above idle MiB", "compile s", "pays off after", "joules a step"]
+ON_DEVICE = ["ms on the device", "peak device MiB"]
+"""Columns of `costs` that rows on an accelerator alone have."""
 
 ALLOWED = {"loop": 1.02, "fit": 1.0, "trainer": 1.0}
 """How long our step may take in terms of a hand-written loop, and of a trainer that a framework or a library brings."""
@@ -145,14 +147,15 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
             for axis, size in sizes.items():
                 fixed = {name: other for name, other in sizes.items() if name != axis} | rest
                 line = {"axis": axis, "value": size, "cell": step["cell"], "fixed": str(fixed)}
-                lines.append(line | facts | {"peak_memory_bytes": one["peak_bytes"] - one["idle_bytes"]})
+                held = one.get("device_peak_bytes", one["peak_bytes"] - one["idle_bytes"])
+                lines.append(line | facts | {"peak_memory_bytes": held})
     table = pd.DataFrame(lines, columns=GROWTH)
     several = table.groupby(["axis", "fixed", "framework", "path"])["value"].transform("nunique") >= scaling.FEWEST
     return table[several].reset_index(drop=True)
 
 
 def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -> pd.DataFrame:
-    """Return what a step takes of each contender.
+    """Return what a step takes of each contender; rows on an accelerator have `ON_DEVICE` too.
 
     Its median time with the 95 % order-statistic interval; the operations of its matrix products a second, and their
     share of the peak that was measured where the group ran, else of that of `machine`; the peak of its process's
@@ -163,7 +166,9 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
     lines = []
     for group in groups:
         length, batch = group["length"], group["step"]["batch"]
-        peak = (group.get("machine") or machine or {}).get("gflops", {}).get(group["step"]["dtype"])
+        limits = group.get("machine") or machine
+        limits = limits if group["step"]["device"] == "cpu" else (limits or {}).get("device")
+        peak = (limits or {}).get("gflops", {}).get(group["step"]["dtype"])
         for one in group["contenders"]:
             seconds = float(np.median(one["seconds"]))
             low, high = _median_interval(one["seconds"])
@@ -180,9 +185,15 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
                         (one["peak_bytes"] - one["idle_bytes"]) / 2**20,
                     ),
                     *(one["compile_seconds"], pays_off(one), one.get("joules")),
+                    *(_scaled(one.get("device_seconds"), 1e3), _scaled(one.get("device_peak_bytes"), 2**-20)),
                 ]
             )
-    return pd.DataFrame(lines, columns=COSTS)
+    table = pd.DataFrame(lines, columns=[*COSTS, *ON_DEVICE])
+    return table if set(table["device"]) - {"cpu"} else table[COSTS]
+
+
+def _scaled(value: float | None, by: float) -> float | None:
+    return None if value is None else value * by
 
 
 def pays_off(contender: dict[str, Any]) -> float | None:

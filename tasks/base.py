@@ -55,7 +55,10 @@ class Task(abc.ABC):
     """
 
     version: ClassVar[int]
-    """Raised when the data, the floor or the metrics change: older rows are then stale."""
+    """Raised when the data, the floor or the loss change: older rows are then stale."""
+
+    metric_version: ClassVar[int] = 1
+    """Raised when what `evaluate` or `solved` say of the same predictions changes: older rows are then stale."""
 
     loss: ClassVar[Literal["cross_entropy", "mse"]]
     """The loss, averaged over the positions that the mask counts."""

@@ -150,7 +150,7 @@ def looked_at(one: Record) -> tuple[Record, dict[str, pd.DataFrame]]:
 
 
 def run_line(**changes: Any) -> dict[str, Any]:
-    """Return one line of runs.jsonl: 480 s with two workers, 87.5 % of it training and evaluation."""
+    """Return what one run logged: 480 s with two workers, 87.5 % of it training and evaluation."""
     seconds = {"imports": 30, "compile": 50, "data": 20, "training": 760, "evaluation": 80, "other": 20}
     line = {"started": "2026-01-01T10:00:00+00:00", "command": "python -m benchmarks run quick"}
     counts = {"planned": 50, "done_before": 0, "finished": 49, "failed": [], "jobs": 2, "wall_seconds": 480.0}

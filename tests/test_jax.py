@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -238,9 +237,9 @@ def test_separate_processes_end_in_the_same_bits() -> None:
     assert len(one.strip()) == 64
 
 
-def test_every_path_on_offer_is_the_scan() -> None:
-    for device, cell in itertools.product(jax.PATHS, CELLS):
-        assert plugins.paths("jax", device, cell) == ("scan",)
+def test_every_path_on_the_cpu_is_the_scan() -> None:
+    for cell in CELLS:
+        assert plugins.paths("jax", "cpu", cell) == ("scan",)
     assert build(a_model(), Training()).kernel == "lax.scan"
     assert jax.Framework.facts("cpu") == {
         "framework_version": installed.__version__,

@@ -71,8 +71,8 @@ def test_the_threads_are_set_before_numpy_is_imported(monkeypatch: pytest.Monkey
         return subprocess.CompletedProcess(command, 0, stdout='{"threads": 3}')
 
     monkeypatch.setattr(machine.subprocess, "run", run)
-    peak = {"float32": 67_000.0}
-    assert machine.measure(3, device_gflops=peak) == {"threads": 3, "device_gflops": peak}
+    gpu = {"gflops": {"float32": 67_000.0}}
+    assert machine.measure(3, device=gpu) == {"threads": 3, "device": gpu}
     assert {given[0]["env"][name] for name in NUMPY_THREADS} == {"3"}
     assert given[0]["command"] == [sys.executable, "-m", machine.__name__]
 

@@ -17,7 +17,8 @@ keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 
 from farreach.keras import ClipWarning, NoGradientWarning, Recorder, recorded  # noqa: E402 - after the skip
-from results.store import COLUMNS, Store  # noqa: E402
+from results.rows import REQUIRED  # noqa: E402
+from results.store import Store  # noqa: E402
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("keras is not set to tensorflow", allow_module_level=True)
@@ -96,7 +97,7 @@ def test_the_curves_are_those_of_a_loop_written_by_hand(tmp_path: Path, clip: di
     np.testing.assert_allclose(curves.to_numpy(float), expected.to_numpy(float), rtol=1e-12)
     kind = {"global_clipnorm": "norm", "clipnorm": "variable", "clipvalue": "value"}.get(next(iter(clip), ""), "none")
     assert (row["clip"], row["threshold"]) == (kind, next(iter(clip.values()), None))
-    assert set(row) >= COLUMNS
+    assert set(row) >= REQUIRED
     assert (row["cell"], row["optimizer"], row["learning_rate"]) == ("lstm", "sgd", 0.05)
     if kind in {"norm", "value"}:
         assert 0 < curves["clipped"].mean() < 1

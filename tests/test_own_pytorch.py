@@ -18,7 +18,8 @@ torch = pytest.importorskip("torch")
 from torch.nn.utils import clip_grad_norm_  # noqa: E402 - after the skip
 
 from farreach.pytorch import ClipWarning, NoGradientWarning, Recorder  # noqa: E402
-from results.store import COLUMNS, Store  # noqa: E402
+from results.rows import REQUIRED  # noqa: E402
+from results.store import Store  # noqa: E402
 
 EXACT = {"rel": 1e-12, "abs": 0}
 
@@ -245,7 +246,7 @@ def test_a_row_has_every_column_that_a_result_folder_asks_for(tmp_path: Path) ->
     recorder.parameters = [*loop.model.parameters()]
     recorder.step(loop.backward())
     _, row = written(recorder)
-    assert set(row) >= COLUMNS
+    assert set(row) >= REQUIRED
     assert (row["cell"], row["optimizer"], row["batch"], row["floor"]) == ("lstm", "adam", 8, None)
 
 

@@ -17,8 +17,9 @@ from rich.console import Console
 
 from results import figures as drawn
 from results import findings, panels, report, speed, tables, terminal
+from results.files import StoreError
 from results.record import Record
-from results.store import Store, StoreError
+from results.store import Store
 from tests import synthetic
 
 

@@ -10,9 +10,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from results import agreement, cases, findings, markdown, tables, times
+from benchmarks.case import Case
+from results import agreement, cases, findings, markdown, report, tables, times
+from results.files import StoreError
 from results.record import Record
-from results.store import PARTS, Store, StoreError
+from results.stale import Versions
+from results.store import PARTS, Store
 from tests import synthetic
 from tests.synthetic import rows
 
@@ -252,3 +255,36 @@ def test_code_keeps_its_backticks() -> None:
 
 def test_a_zero_has_no_sign() -> None:
     assert [tables.rounded(value) for value in (-0.001, 0.0, -0.01, 1.0)] == ["0.00", "0.00", "-0.01", "1.00"]
+
+
+# Stale rows
+
+
+def test_rows_of_another_version_are_left_out_and_said(tmp_path: Path) -> None:
+    planted = [
+        synthetic.record(key="now", seed=0),
+        synthetic.record(key="old", seed=1, task_version=0),
+        synthetic.record(key="scored", seed=2, metric_version=2),
+        synthetic.record(key="summed", seed=3, numerics=0),
+        synthetic.record(key="copy", task="copy"),
+    ]
+    synthetic.write(tmp_path, planted)
+    numerics = planted[0].numerics
+    now = Versions(numerics, {"adding": (1, 1)})
+    found = report.read(tmp_path, now=now)
+    assert found.rows["key"].tolist() == ["now", "copy"]
+    (sentence,) = found.trouble
+    assert sentence.startswith("3 rows of adding left out as stale")
+    assert f"it is now 1.1 with numerics {numerics}" in sentence
+    report.write(tmp_path, now)
+    assert "left out as stale" in (tmp_path / report.PAGE).read_text()
+    assert len(report.read(tmp_path, now=Versions(numerics, {"adding": (2, 1), "copy": (1, 1)})).rows) == 1
+
+
+def test_a_new_version_of_a_metric_makes_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(task="adding", parameters=(("T", 5),), framework="reference", cell="rnn", path="numpy")
+    before = case.key()
+    monkeypatch.setattr(type(case.load()), "metric_version", 2)
+    assert case.key() != before
+    monkeypatch.undo()
+    assert case.key() == before

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from results import check, intervals, timing_report, timings
-from results.store import StoreError, write_json
+from results.files import StoreError, write_json
 
 Seconds = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -20,7 +20,7 @@ from benchmarks import plugins
 from benchmarks.case import Case
 from benchmarks.speed import pairs
 from benchmarks.speed.contenders import Contender
-from frameworks.base import Cell
+from frameworks.base import Cell, Device
 from results import check as checked
 
 PLANTED = 0.02
@@ -47,7 +47,7 @@ class Launch:
         return f"{self.number:03d}-{self.case.framework}-{self.case.cell}{planted}-{digest}"
 
 
-def launches(frameworks: list[str], trials: int, threads: int) -> list[Launch]:
+def launches(frameworks: list[str], trials: int, threads: int, device: Device = "cpu") -> list[Launch]:
     """Return launches for so many trials of identical code, frameworks and cells in turn, and the planted ones."""
     kinds = itertools.cycle(itertools.product(CELLS, frameworks))
     made: list[Launch] = []
@@ -61,7 +61,8 @@ def launches(frameworks: list[str], trials: int, threads: int) -> list[Launch]:
             cell=cell,
             clip="norm",
             threshold=1.0,
-            path=plugins.paths(framework, "cpu", cell)[0],
+            device=device,
+            path=plugins.paths(framework, device, cell)[0],
             threads=threads,
         )
         made.append(Launch(len(made), case, 0.0))

@@ -15,12 +15,13 @@ from rich.console import Console
 from benchmarks import environment, plugins, progress
 from benchmarks import suite as suites
 from benchmarks.case import Case
-from benchmarks.speed import check, machine, pairs, run
+from benchmarks.live import CaseFailedError, Live, StartError
+from benchmarks.speed import check, machine, pairs, run, versus
 from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
 from benchmarks.speed.handwritten import LOOPS, NEEDS
 from frameworks.base import Device
 from results import check as checked
-from results import store, timings
+from results import comparison, files, timings
 
 Heard = Callable[[float], None]
 
@@ -86,13 +87,18 @@ def timing_jobs(found: list[Group], plan: pairs.Plan, folder: Path) -> list[Job]
     ]
 
 
-def check_jobs(trials: int, only: list[str], plan: pairs.Plan, *, folder: Path, threads: int) -> list[Job]:
-    """Return a job for each launch of a check."""
+def launches(trials: int, only: list[str], *, device: Device, threads: int) -> list[check.Launch]:
+    """Return the launches of a check; raise `UsageError` where --only narrows it by more than a framework."""
     wrong = [text for text in only if not text.startswith("framework=")]
     if wrong:
         message = f"a check is narrowed by framework alone, not by {' and '.join(wrong)}"
         raise plugins.UsageError(message)
     frameworks = suites.named(only) or [name for name in plugins.compared() if plugins.version(name)]
+    return check.launches(frameworks, trials, threads, device)
+
+
+def check_jobs(found: list[check.Launch], plan: pairs.Plan, folder: Path) -> list[Job]:
+    """Return a job for each launch of a check."""
     return [
         Job(
             f"check, launch {launch.number}: {launch.case.framework} {launch.case.cell}",
@@ -100,15 +106,49 @@ def check_jobs(trials: int, only: list[str], plan: pairs.Plan, *, folder: Path, 
             functools.partial(check.measure, launch, plan),
             (launch.case,),
         )
-        for launch in check.launches(frameworks, trials, threads)
+        for launch in found
     ]
 
 
-def measure_machine(folder: Path, threads: int) -> None:
-    """Measure what the machine can do at best, where that has not been done for these threads."""
+def live_jobs(
+    found: list[Group], plan: pairs.Plan, folder: Path, *, pythons: tuple[str, str], launches: int
+) -> list[Job]:
+    """Return a job for each framework's step, on its own path, in two environments."""
+    firsts = [{one.case.framework: one.case for one in reversed(group.contenders)} for group in found]
+    steps = [versus.Versus(case, pythons, launches) for by in firsts for case in by.values()]
+    return [
+        Job(
+            step.label(),
+            folder / comparison.FOLDER / f"{step.key(plan)}.json",
+            functools.partial(step.measure, plan),
+            (step.case,),
+        )
+        for step in steps
+    ]
+
+
+def measure_machine(folder: Path, case: Case) -> None:
+    """Measure what the machine, and the GPU that a case runs on, can do at best, where that has not been done."""
     path = folder / timings.MACHINE
-    if not path.exists() or json.loads(path.read_text()).get("threads") != threads:
-        store.write_json(path, machine.measure(threads))
+    known = json.loads(path.read_text()) if path.exists() else {}
+    gpu = known.get("device")
+    if case.device != "cpu" and not gpu:
+        gpu = _measured_gpu(case, folder / "logs")
+    if known.get("threads") != case.threads or gpu != known.get("device"):
+        files.write_json(path, machine.measure(case.threads, device=gpu))
+
+
+def _measured_gpu(case: Case, log: Path) -> dict[str, Any]:
+    """Measure the GPU through the framework of a case; which that was, and the GPU's facts, stand beside the rates."""
+    live = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
+    try:
+        found: dict[str, Any] = live.ask({"do": "device"})["result"]
+    except (CaseFailedError, StartError) as error:
+        message = f"--device {case.device}: it could not be measured: {error}"
+        raise plugins.UsageError(message) from error
+    finally:
+        live.stop()
+    return found | live.facts | {"framework": case.framework}
 
 
 def here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> Iterator[Measured]:
@@ -134,8 +174,8 @@ def work(jobs: list[Job], folder: Path, command: str, console: Console, *, measu
             job, found = done.job, done.found
             failed += [f"{job.label}: {done.reason}"] if done.reason else []
             failed += [f"{job.label}: {one['contender']}: {one['reason']}" for one in found.get("failed", [])]
-            if found.get("contenders") or found.get("trials"):
-                store.write_json(job.path, found | {"facts": found["facts"] | {"command": command}})
+            if any(found.get(part) for part in ("contenders", "trials", "launches")):
+                files.write_json(job.path, found | {"facts": found["facts"] | {"command": command}})
             ended(job)
     return failed
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plugins
-from benchmarks.live import Live
+from benchmarks.live import Live, StartError
 
 DEFAULT = plugins.ROOT / "results" / "runs" / "speed" / "speed.json"
 
@@ -16,6 +16,7 @@ DEFAULT = plugins.ROOT / "results" / "runs" / "speed" / "speed.json"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the threads that each framework gets."""
     parser.addoption("--threads", type=int, default=1, help="threads of every framework (default 1)")
+    parser.addoption("--device", choices=["cpu", "cuda"], default="cpu", help="where to train (default cpu)")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,7 +35,11 @@ def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         plugins.require(framework)
     except plugins.UsageError as missing:
         pytest.skip(str(missing))
-    live = Live(framework, "cpu", request.config.getoption("threads"), tmp_path_factory.mktemp("logs") / "worker.log")
-    live.start()
+    device, threads = (request.config.getoption(name) for name in ("device", "threads"))
+    live = Live(framework, device, threads, tmp_path_factory.mktemp("logs") / "worker.log")
+    try:
+        live.start()
+    except StartError as missing:
+        pytest.skip(str(missing))
     yield live
     live.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,7 @@ class Contender:
         loop: a file of ``handwritten/`` that runs it, or "" for our own step.
         copy: tells two processes of one framework apart; 0, or 1 where a framework is timed against itself.
         slowed: the share by which it is made slower, where a check of the method plants that.
+        python: the interpreter of the environment that it runs in.
 
     """
 
@@ -29,6 +31,7 @@ class Contender:
     loop: str = ""
     copy: int = 0
     slowed: float = 0.0
+    python: str = sys.executable
 
     @property
     def name(self) -> str:

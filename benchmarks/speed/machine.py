@@ -51,7 +51,7 @@ class MachineError(RuntimeError):
     """A measurement that gave nothing; the message is one line."""
 
 
-def measure(threads: int, *, device_gflops: dict[str, float] | None = None) -> dict[str, Any]:
+def measure(threads: int, *, device: dict[str, Any] | None = None) -> dict[str, Any]:
     """Measure the host in a process of its own, seconds long; nothing else should run meanwhile.
 
     ``gflops``: the peak for float32 and float64, the best rate of any product in 10^9 floating-point operations a
@@ -63,8 +63,7 @@ def measure(threads: int, *, device_gflops: dict[str, float] | None = None) -> d
 
     Args:
         threads: what NumPy's OpenBLAS gets, and how many threads copy.
-        device_gflops: peak of an accelerator by dtype, 10^9 operations a second, kept as it is given: from a
-            measurement elsewhere or its data sheet.
+        device: what `benchmarks.speed.device.measure` found of a GPU, kept beside it; None without one.
 
     """
     done = subprocess.run(
@@ -80,7 +79,7 @@ def measure(threads: int, *, device_gflops: dict[str, float] | None = None) -> d
         message = f"the machine could not be measured: {reason}"
         raise MachineError(message)
     found: dict[str, Any] = json.loads(done.stdout)
-    return found | {"device_gflops": device_gflops}
+    return found | {"device": device}
 
 
 def here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from benchmarks.case import Case
 from benchmarks.live import Live
 
 REPEATS = 5
+MANY = 100_000
+QUICK = "results/published/quick"
 
 SUITE = """
 description = "many short cases of the reference"
@@ -68,6 +71,27 @@ def finished_run() -> Cost:
         return Cost("a finished suite of 30 cases, run again", _median(functools.partial(_command, *again)), 3.0)
 
 
+def large_reports() -> list[Cost]:
+    """Return what the report over `MANY` rows takes, the first time and with the index that the first one leaves.
+
+    The rows are those of the published `quick` set again and again, with other seeds and keys; they have no curves.
+    """
+    models = [json.loads(path.read_text()) for path in sorted((plugins.ROOT / QUICK / "rows").glob("*.json"))]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows"
+        rows.mkdir()
+        for at in range(MANY):
+            copy = models[at % len(models)] | {"key": f"{at:016x}", "seed": at // len(models)}
+            (rows / f"{copy['key']}.json").write_text(json.dumps(copy))
+        seconds = []
+        for _ in range(2):
+            began = time.perf_counter()
+            _command("report", folder)
+            seconds.append(time.perf_counter() - began)
+    what = f"a report over {MANY:,} rows"
+    return [Cost(f"{what}, the first", seconds[0], 10.0), Cost(f"{what}, again", seconds[1], 10.0)]
+
+
 def case_starts(log: Path) -> list[Cost]:
     """Return, for each framework, what a case takes in a live process beyond compiling, training and evaluating."""
     found = []
@@ -102,7 +126,7 @@ def main() -> None:
     """Measure and print."""
     table = Table("what", "seconds", "within", title="what the suite itself costs", title_justify="left")
     with tempfile.TemporaryDirectory() as log:
-        for cost in [*commands(), finished_run(), *case_starts(Path(log))]:
+        for cost in [*commands(), finished_run(), *case_starts(Path(log)), *large_reports()]:
             colour = "green" if cost.seconds <= cost.within else "red"
             table.add_row(cost.what, f"[{colour}]{cost.seconds:.3f}[/{colour}]", f"{cost.within:g}")
     Console().print(table)

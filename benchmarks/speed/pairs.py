@@ -24,7 +24,7 @@ from benchmarks.plugins import UsageError
 from benchmarks.speed.contenders import Contender
 from results import intervals
 
-BLOCK_SECONDS = 0.2
+BLOCK_SECONDS = 0.1
 """What a block takes at least, so that its ends, where caches are cold, weigh little."""
 
 LONGEST_CHUNK = 100
@@ -97,6 +97,7 @@ class Runner:
         self.steps = TRIAL_STEPS
         self.compile_seconds = 0.0
         self.kernel = ""
+        self.device: list[float] = []  # the GPU's own seconds a step of each block, where its framework tells them
 
     def load(self, steps: int) -> None:
         """Make chunks of so many steps ready."""
@@ -125,6 +126,8 @@ class Runner:
         if not 0 < wall <= 1.01 * elapsed:
             reason = f"its clock says {wall} s for a block that ended within {elapsed} s"
             raise ContenderFailedError(self.contender, reason)
+        if "device" in answer:
+            self.device.append(answer["device"] / self.steps)
         return wall / self.steps, cpu / wall
 
     def ask(self, do: str, **more: Any) -> dict[str, Any]:
@@ -142,7 +145,8 @@ def started(contenders: Sequence[Contender], log: Path) -> Iterator[list[Runner]
     for one in contenders:
         case = one.case
         if one.process not in lives:
-            lives[one.process] = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
+            file = log / f"{case.framework}.log"
+            lives[one.process] = Live(case.framework, case.device, case.threads, file, python=one.python)
     try:
         yield [Runner(one, lives[one.process]) for one in contenders]
     finally:

@@ -18,6 +18,12 @@ from benchmarks.speed.contenders import Contender, Group
 from benchmarks.speed.flops import step_flops
 from results import timings
 
+CALIBRATION_ROUNDS = 9
+"""Alternating rounds by which the fastest path is found."""
+
+FASTER = 1.02
+"""The factor by which a path must be faster to be chosen; less than that, so short a calibration cannot tell."""
+
 
 def key(group: Group, plan: pairs.Plan) -> str:
     """Return the name of the group's file: a hash of everything that can change what it holds."""
@@ -66,16 +72,24 @@ def measure(
 def fastest(
     contenders: list[Contender], auto: frozenset[str], plan: pairs.Plan, log: Path
 ) -> tuple[list[Contender], dict[str, list[dict[str, Any]]]]:
-    """Keep of each framework in `auto` its fastest path; return also what each path took in the calibration."""
+    """Keep of each framework in `auto` its fastest path; return also what each path took in the calibration.
+
+    A path is kept over those that the framework's file names before it where it is faster by `FASTER`.
+    """
     tried: dict[str, list[dict[str, Any]]] = {}
     best: dict[str, tuple[float, Contender]] = {}
     ours = [one for one in contenders if one.case.framework in auto and not one.loop]
     with pairs.started(ours, log) as runners:
         for runner in runners:
-            one, seconds = runner.contender, runner.calibrate(plan.block_seconds)
+            runner.calibrate(plan.block_seconds)
+        rounds = pairs.measure(runners, CALIBRATION_ROUNDS, np.random.default_rng(0)) if runners else None
+        for at, runner in enumerate(runners):
+            one, seconds = runner.contender, float(np.median(rounds.seconds[:, at])) if rounds else 0.0
             line = {"path": one.case.path, "seconds": seconds, "compile_seconds": runner.compile_seconds}
             tried.setdefault(one.case.framework, []).append(line)
-            best[one.case.framework] = min(best.get(one.case.framework, (seconds, one)), (seconds, one), key=_first)
+            first = best.setdefault(one.case.framework, (seconds, one))
+            if seconds * FASTER < first[0]:
+                best[one.case.framework] = (seconds, one)
     chosen = {one for _, one in best.values()}
     return [one for one in contenders if one not in ours or one in chosen], tried
 
@@ -114,10 +128,7 @@ def _line(runner: pairs.Runner, series: pairs.Series, at: int, *, energy: bool) 
         "flops": step_flops(one.case.model(), one.case.batch, one.case.load().length),
         **runner.ask("memory"),
         "seconds": series.seconds[:, at].tolist(),
+        **({"device_seconds": float(np.median(runner.device[-len(series.seconds) :]))} if runner.device else {}),
         "cpu_to_wall": float(np.median(series.cpu[:, at])),
         **(runner.ask("energy", count=runner.steps) if energy else {}),
     }
-
-
-def _first(pair: tuple[float, Contender]) -> float:
-    return pair[0]

@@ -45,7 +45,7 @@ CLOCK = WorkerClock()
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_training_step(benchmark: BenchmarkFixture, worker: Live, cell: Cell, length: int) -> None:
     """Time one step, clip by norm at 1 and norm recording included."""
-    framework, _, threads = worker.arguments
+    framework, device, threads = worker.arguments
     case = Case(
         task="adding",
         parameters=(("T", length),),
@@ -53,7 +53,8 @@ def test_training_step(benchmark: BenchmarkFixture, worker: Live, cell: Cell, le
         cell=cell,
         clip="norm",
         threshold=1.0,
-        path=plugins.paths(framework, "cpu", cell)[0],
+        device=device,  # type: ignore[arg-type]
+        path=plugins.paths(framework, device, cell)[0],
         threads=int(threads),
     )
     compiled = worker.ask({"do": "load", "slot": "step", "case": case.to_json(), "count": STEPS_A_ROUND})["loaded"]

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,12 +95,19 @@ def load(case: Case, *, count: int, loop: str = "", slowed: float = 0.0) -> Time
     return Slowed(timed, slowed) if slowed else timed
 
 
-def clock(run: Callable[[], None]) -> dict[str, float]:
-    """Return the wall and the processor seconds of a call, the latter over all threads."""
+def clock(run: Callable[[], None], gpu: Any = None) -> dict[str, float]:
+    """Return the wall and the processor seconds of a call, the latter over all threads; a GPU is idle at both ends.
+
+    ``device`` are the GPU's own seconds, where its framework tells them.
+    """
+    if gpu is not None:
+        gpu.synchronise()
     cpu, start = time.process_time(), time.perf_counter()
-    run()
+    with nullcontext() if gpu is None else gpu.Stopwatch() as watch:
+        run()
     wall = time.perf_counter() - start
-    return {"wall": wall, "cpu": time.process_time() - cpu}
+    found = {"wall": wall, "cpu": time.process_time() - cpu}
+    return found if watch is None or watch.seconds is None else found | {"device": watch.seconds}
 
 
 def resident() -> int:
@@ -108,11 +116,14 @@ def resident() -> int:
         return peak.before
 
 
-def memory(run: Callable[[], None]) -> dict[str, int | str]:
-    """Return the peak of this process's memory over a call, and how that was measured."""
+def memory(run: Callable[[], None], gpu: Any = None) -> dict[str, int | str]:
+    """Return the peak of this process's memory over a call, beside it that of a GPU's, and how each was measured."""
     with PeakMemory() as peak:
-        run()
-    return {"peak_bytes": peak.bytes, "peak_kind": peak.kind}
+        there = None if gpu is None else gpu.peak(run)
+        if there is None:
+            run()
+    found: dict[str, int | str] = {"peak_bytes": peak.bytes, "peak_kind": peak.kind}
+    return found if there is None else found | {"device_peak_bytes": there[0], "device_peak_kind": there[1]}
 
 
 ENERGY_SECONDS = 10.0

@@ -14,6 +14,7 @@ import torch
 from frameworks import base
 from frameworks.base import Array, Clip, Model, Training, Weights
 from frameworks.pytorch import configure, loss_of, type_of
+from frameworks.pytorch_paths import kernel, kernels
 from tasks.base import Batch
 
 NEEDS = ("torch",)
@@ -106,7 +107,6 @@ class Native:
         path: str,
     ) -> None:
         configure(device, threads)
-        torch.backends.cudnn.enabled = path == "cudnn"
         self.model, self.training, self.path = model, training, path
         self.device, self.dtype = torch.device(device), type_of[dtype]
         torch.manual_seed(seed)
@@ -116,7 +116,8 @@ class Native:
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
         start = time.perf_counter()
-        self._loss(batches[0]).backward()  # type: ignore[no-untyped-call]
+        with kernels(self.path):
+            self._loss(batches[0]).backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad()
         self.predict(inputs)
         return time.perf_counter() - start
@@ -125,21 +126,22 @@ class Native:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
         start = time.perf_counter()
         limit, rows = self.training.clip, []
-        for batch in batches:
-            self.optimizer.zero_grad()
-            loss = self._loss(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            before = [gradient.clone() for gradient in self._gradients()]
-            clip(limit, self.network)
-            rows.append(torch.stack([loss.detach(), *changed(limit, before, self._gradients())]))
-            self.optimizer.step()
+        with kernels(self.path):
+            for batch in batches:
+                self.optimizer.zero_grad()
+                loss = self._loss(batch)
+                loss.backward()  # type: ignore[no-untyped-call]
+                before = [gradient.clone() for gradient in self._gradients()]
+                clip(limit, self.network)
+                rows.append(torch.stack([loss.detach(), *changed(limit, before, self._gradients())]))
+                self.optimizer.step()
         figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
         losses, norms, limited, clipped = figures.T
         return base.Trace(losses, norms, limited, clipped, seconds=time.perf_counter() - start)
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
-        with torch.inference_mode():
+        with kernels(self.path), torch.inference_mode():
             return np.asarray(self.network(self._tensor(inputs)).cpu().numpy())
 
     def weights(self) -> Weights:
@@ -149,7 +151,7 @@ class Native:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return "cuDNN" if self.path == "cudnn" else "ATen"
+        return kernel(self.path, next(self.network.recurrent.parameters()))
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         inputs, targets, mask = (self._tensor(part) for part in (batch.inputs, batch.targets, batch.mask))

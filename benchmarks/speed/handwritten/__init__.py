@@ -5,6 +5,9 @@ gradient clipped by its global norm, Adam, float32. ``prepare`` compiles and war
 ``train`` takes batches as NumPy arrays [steps, batch, ...], does one update a batch and returns with the device idle.
 Recurrent matrices start orthogonal; every other default is the framework's own. Where a tool keeps no norms, or no
 loss of each step, of itself, it is not made to: what it then returns is None, or the mean.
+
+A loop runs in the process of its framework, beside ours, and so under the same settings: threads, full float32
+products and, on a GPU, algorithms that repeat themselves bit for bit.
 """
 
 LOOPS = {

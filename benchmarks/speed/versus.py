@@ -1,0 +1,87 @@
+"""Two environments side by side: the same step in each, in alternating blocks, in several launches.
+
+Identical code differs more from launch to launch than from block to block, so the launches are what is counted: each
+starts both processes anew and gives one ratio.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import plugins
+from benchmarks.case import NUMERICS, Case
+from benchmarks.speed import pairs
+from benchmarks.speed.contenders import Contender, Group
+from results import comparison
+
+
+@dataclasses.dataclass(frozen=True)
+class Versus:
+    """One step, timed in an old and in a new environment.
+
+    Attributes:
+        case: whose step it is.
+        pythons: the interpreter of each environment, the old one first.
+        launches: how often both are started.
+
+    """
+
+    case: Case
+    pythons: tuple[str, str]
+    launches: int
+
+    def label(self) -> str:
+        """Return a line for people."""
+        return f"{self.case.framework} ({self.case.path}): {Group((Contender(self.case),)).label()}"
+
+    def key(self, plan: pairs.Plan) -> str:
+        """Return the name of its file: a hash of everything that can change what it holds."""
+        case, asked = self.case.to_json(), dataclasses.asdict(plan)
+        facts = [case, self.pythons, self.launches, asked, NUMERICS, comparison.SCHEMA]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def measure(self, plan: pairs.Plan, log: Path, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
+        """Time it and return what its file holds; raise `ContenderFailedError` where an environment cannot run it.
+
+        The first launch's pilot sets the number of rounds of every launch.
+        """
+        old, new = (Contender(self.case, copy=at, python=python) for at, python in enumerate(self.pythons))
+        random = np.random.default_rng(int(self.key(plan), 16))
+        found: list[dict[str, Any]] = []
+        facts: list[dict[str, str]] = []
+        for at in range(self.launches):
+            with pairs.started([old, new], log) as runners:
+                rounds, wanted = pairs.settled(runners, plan, random)
+                plan = dataclasses.replace(plan, rounds=rounds)
+                series = pairs.measure(runners, rounds, random)
+                facts = [runner.live.facts for runner in runners]
+            sides = dict(zip(("old", "new"), series.seconds.T.tolist(), strict=True))
+            found.append(sides | {"rounds_wanted": wanted, "waiting": series.waiting})
+            heard((at + 1) / self.launches)
+        return {
+            "schema": comparison.SCHEMA,
+            "step": Group((old,)).step,
+            "framework": self.case.framework,
+            "path": self.case.path,
+            "old": facts[0],
+            "new": facts[1],
+            "launches": found,
+        }
+
+
+def interpreter(environment: str) -> str:
+    """Return the interpreter of an environment: a folder made by venv or virtualenv, or the interpreter itself."""
+    path = Path(environment)
+    for found in (path, path / "bin" / "python", path / "Scripts" / "python.exe"):
+        if found.is_file() and os.access(found, os.X_OK):
+            return str(found.absolute())  # not resolved: a link to the system's Python would lose the environment
+    message = f"{environment} is no environment: neither an interpreter nor a folder with bin/python"
+    raise plugins.UsageError(message)

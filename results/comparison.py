@@ -1,0 +1,249 @@
+"""Two result sets, an old and a new one, row by row: same, better, worse, or cannot tell.
+
+Each side is a result set, or several of them: the same suite run again and again. A verdict is written only where the
+data carry it. Within one environment the rows of one seed are compared bit for bit; across environments bits may
+differ without meaning anything, so there quality takes `SEEDS` seeds a side, and speed `RUNS` runs a side anywhere,
+since identical code differs from launch to launch. P-values are corrected (Holm 1979) for the rows that are compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from results import timings
+from results.cases import GROUP, OWN, drawn, labelled
+from results.files import DamagedError, StoreError, read_json
+from results.stale import Versions, stale
+from results.store import Store
+
+SCHEMA = 1
+"""Version of the files of a live comparison."""
+
+FOLDER = "live"
+
+SEEDS, RUNS = 10, 5
+LEVEL = 0.01
+"""How often a comparison of equals may flag anything at all, over all of its rows."""
+
+MARGIN = 0.02
+"""Differences in skill that do not matter."""
+
+SPEED_MARGIN = 0.02
+"""Shares by which a step may become slower or faster without a flag."""
+
+SAME_SPEED = 0.05
+"""A ratio whose 95 % interval lies within this of 1 is called the same."""
+
+WORST = -1.0
+"""The skill at which means count a run that diverged, or that ended below it."""
+
+SAME, BETTER, WORSE, CANNOT = "same", "better", "worse", "cannot tell"
+IDENTICAL, CHANGED, OTHER = "identical", "changed", "other environment"
+
+PLACE = ("framework_version", "kernel", "precision", "device_name", "processor", "python", "numpy", "platform")
+"""The facts in which two rows must agree before a difference in their bits means anything."""
+
+QUALITY = [*GROUP, "quality", "bits", "seeds old", "seeds new", "skill old", "skill new"]
+QUALITY += ["difference", "low", "high", "p"]
+LIVE = ["step", "framework", "speed", "version old", "version new", "runs old", "runs new", "ms old", "ms new"]
+LIVE += ["new / old", "low", "high", "p"]
+SPEED = [*GROUP, "speed", "runs old", "runs new", "ms old", "ms new", "new / old", "low", "high", "p"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes:
+        quality: one line a row that both sides have: `QUALITY`.
+        speed: the same, `SPEED`; or `LIVE` where two environments ran side by side.
+        alone: rows that one side has and the other has not, in words.
+
+    """
+
+    quality: pd.DataFrame
+    speed: pd.DataFrame
+    alone: list[str]
+
+    def flagged(self, verdict: str) -> list[str]:
+        """Return the rows, in words, that got a verdict: `WORSE`, `BETTER`, `SAME`, `CANNOT` or `CHANGED`."""
+        found = []
+        for kind, table in (("quality", self.quality), ("speed", self.speed), ("bits", self.quality)):
+            names = [name for name in (*GROUP, "step", "framework") if name in table]
+            chosen = table.loc[table[kind] == verdict, names].astype(str)
+            found += [f"{kind} of {' '.join(row)}" for row in chosen.itertuples(index=False)]
+        return found
+
+
+def sets(folder: Path) -> list[Path]:
+    """Return the result sets that a folder is or holds; raise `StoreError` where there are none."""
+    found = [path for path in (folder, *sorted(folder.glob("*"))) if (path / "rows").is_dir()]
+    if not found:
+        message = f"no results in {folder}"
+        raise StoreError(message)
+    return found[:1] if found[0] == folder else found
+
+
+def read(folder: Path, now: Versions | None = None) -> pd.DataFrame:
+    """Return the rows of a side without stale ones, with the column ``run``: the result set that each comes from."""
+    parts = [Store(path).rows().assign(run=str(path)) for path in sets(folder)]
+    rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    rows = rows[rows["mode"] != OWN]
+    return rows if now is None else rows[~stale(rows, now)]
+
+
+def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
+    """Compare two sides, as `read` returns them; labels are common to both, so that rows meet their like."""
+    both = pd.concat([old.assign(side="old"), new.assign(side="new")], ignore_index=True)
+    frame = drawn(labelled(both))
+    quality, speed, alone = [], [], []
+    for names, group in frame.groupby(GROUP, observed=True, sort=True):
+        sides = [group[group["side"] == side] for side in ("old", "new")]
+        lines = [*map(str, names)]
+        if any(part.empty for part in sides):
+            where = "new" if sides[0].empty else "old"
+            alone.append(f"{' '.join(lines)} is in the {where} set alone")
+            continue
+        quality.append(dict(zip(GROUP, lines, strict=True)) | _quality(*sides))
+        speed.append(dict(zip(GROUP, lines, strict=True)) | _speed(*sides))
+    return Comparison(
+        _judged(pd.DataFrame(quality, columns=QUALITY), "quality", _quality_verdict),
+        _judged(pd.DataFrame(speed, columns=SPEED), "speed", speed_verdict),
+        alone,
+    )
+
+
+def live(paths: Iterable[Path]) -> Comparison:
+    """Return what the files of a live comparison say: its speed, a launch of both environments counted as one run.
+
+    The ratio is the geometric mean over launches of each launch's median ratio over rounds; its interval and p are
+    Student's, over launches. Raises `StoreError` where a file is damaged.
+    """
+    lines = []
+    for path in paths:
+        found = read_json(path)
+        try:
+            lines.append(_live(found))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DamagedError(path, f"{type(error).__name__}: {error}") from error
+    table = _judged(pd.DataFrame(lines, columns=LIVE), "speed", speed_verdict)
+    none = pd.DataFrame(columns=QUALITY)
+    return Comparison(none, table.sort_values(["framework", "step"], ignore_index=True), [])
+
+
+def _live(found: dict[str, Any]) -> dict[str, Any]:
+    old, new = ([np.asarray(launch[side], float) for launch in found["launches"]] for side in ("old", "new"))
+    logs = np.array([np.median(np.log(b / a)) for a, b in zip(old, new, strict=True)])
+    line: dict[str, Any] = {"step": timings.label(found), "framework": f"{found['framework']} ({found['path']})"}
+    for side, seconds in (("old", old), ("new", new)):
+        line |= {f"version {side}": found[side]["framework_version"], f"runs {side}": len(logs)}
+        line |= {f"ms {side}": float(np.median([np.median(one) for one in seconds])) * 1e3}
+    line["new / old"] = float(np.exp(logs.mean()))
+    if len(logs) < RUNS:
+        return line
+    test = stats.ttest_1samp(logs, 0)
+    low, high = test.confidence_interval(0.95)
+    return line | {"low": float(np.exp(low)), "high": float(np.exp(high)), "p": float(test.pvalue)}
+
+
+def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values corrected for their number; NaN stands for a row that was not tested, and stays.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
+    """
+    adjusted = np.full(len(p), np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * (len(order) - np.arange(len(order)))))
+    return adjusted
+
+
+def speed_test(old: NDArray[np.float64], new: NDArray[np.float64]) -> dict[str, float]:
+    """Return the ratio of the geometric means of two sides' step times, its 95 % interval, and Welch's p."""
+    a, b = np.log(old), np.log(new)
+    test = stats.ttest_ind(b, a, equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    middle = float(np.exp(b.mean() - a.mean()))
+    return {"new / old": middle, "low": float(np.exp(low)), "high": float(np.exp(high)), "p": float(test.pvalue)}
+
+
+def speed_verdict(row: dict[str, Any]) -> str:
+    """Return the verdict on a ratio new / old of step times, its interval and its corrected p-value."""
+    if np.isnan(row["p"]):
+        return CANNOT
+    if row["p"] < LEVEL and abs(np.log(row["new / old"])) > np.log1p(SPEED_MARGIN):
+        return WORSE if row["new / old"] > 1 else BETTER
+    return SAME if row["low"] > 1 / (1 + SAME_SPEED) and row["high"] < 1 + SAME_SPEED else CANNOT
+
+
+def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
+    a, b = (_skills(side) for side in (old, new))
+    line = {"bits": _bits(old, new), "seeds old": len(a), "seeds new": len(b)}
+    line |= {"skill old": float(a.mean()), "skill new": float(b.mean()), "difference": float(b.mean() - a.mean())}
+    if line["bits"] == IDENTICAL or min(len(a), len(b)) < SEEDS:
+        return line
+    test = stats.mannwhitneyu(b, a) if len({*a, *b}) > 1 else None
+    inner = stats.bootstrap(
+        (b, a),
+        lambda one, other, axis=-1: one.mean(axis=axis) - other.mean(axis=axis),
+        n_resamples=4_999,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return line | {"low": float(inner.low), "high": float(inner.high), "p": float(test.pvalue) if test else 1.0}
+
+
+def _skills(side: pd.DataFrame) -> NDArray[np.float64]:
+    """Return one skill a seed: its mean over runs, a run that diverged counted at `WORST`."""
+    skills = pd.to_numeric(side["skill"]).fillna(WORST).clip(lower=WORST)
+    return skills.groupby(side["seed"]).mean().to_numpy(float)
+
+
+def _bits(old: pd.DataFrame, new: pd.DataFrame) -> str:
+    """Compare the rows of one seed whose environments agree: identical, changed, or that there are none."""
+    what = ["weights_sha256", "loss", "score", "status"]
+    pairs = old[["seed", *PLACE, *what]].merge(new[["seed", *PLACE, *what]], on=["seed", *PLACE])
+    if pairs.empty:
+        return OTHER
+    equal = []
+    for name in what:
+        then, now = pairs[f"{name}_x"], pairs[f"{name}_y"]
+        equal.append(bool((then.eq(now) | (then.isna() & now.isna())).all()))
+    return IDENTICAL if all(equal) else CHANGED
+
+
+def _quality_verdict(row: dict[str, Any]) -> str:
+    if row["bits"] == IDENTICAL:
+        return SAME
+    if np.isnan(row["p"]):
+        return CANNOT
+    within = row["low"] > -MARGIN and row["high"] < MARGIN
+    if row["p"] < LEVEL and not within:
+        return BETTER if row["difference"] > 0 else WORSE
+    return SAME if within else CANNOT
+
+
+def _speed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
+    """Return the median step time of each side's runs; tested where both have `RUNS` of them."""
+    a, b = (side.groupby("run")["step_seconds"].median().to_numpy(float) for side in (old, new))
+    line: dict[str, Any] = {"runs old": len(a), "runs new": len(b)}
+    line |= {"ms old": float(np.median(a)) * 1e3, "ms new": float(np.median(b)) * 1e3}
+    if min(len(a), len(b)) < RUNS:
+        return line | {"new / old": float(np.median(b) / np.median(a))}
+    return line | speed_test(a, b)
+
+
+def _judged(table: pd.DataFrame, kind: str, verdict: Any) -> pd.DataFrame:
+    """Correct the p-values for the rows that were tested, and write the verdicts."""
+    table = table.assign(p=holm(table["p"].to_numpy(float)))
+    table[kind] = [verdict(row) for row in table.to_dict("records")]
+    return table

@@ -1,0 +1,72 @@
+"""The page of a comparison: comparison.md and its tables, and the sentences that the terminal shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from results.comparison import BETTER, CANNOT, CHANGED, IDENTICAL, RUNS, SAME, SEEDS, WORSE, Comparison
+from results.files import StoreError
+from results.markdown import code, escape, table
+
+PAGE = "comparison.md"
+
+SHOWN = 20
+"""Rows that a sentence names; the tables have them all."""
+
+
+def sentences(found: Comparison) -> list[str]:
+    """Say how many rows got each verdict, and name those that are worse, changed or better."""
+    said = []
+    for kind, frame in (("quality", found.quality), ("speed", found.speed)):
+        if frame.empty:
+            continue
+        counts = frame[kind].value_counts()
+        parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in (SAME, BETTER, WORSE, CANNOT)]
+        said.append(f"{kind.capitalize()} of {len(frame)} row{'s' if len(frame) > 1 else ''}: {', '.join(parts)}.")
+    bits = found.quality["bits"].value_counts()
+    if len(found.quality):
+        there = f"{bits.get(IDENTICAL, 0)} identical, {bits.get(CHANGED, 0)} changed"
+        said.append(f"Bit for bit, where the environment is the same: {there}.")
+    for verdict in (WORSE, CHANGED, BETTER):
+        said += _listed(verdict.capitalize(), found.flagged(verdict))
+    untold = len(found.speed) and (found.speed["speed"] == CANNOT).all()
+    if untold and (found.speed[["runs old", "runs new"]].min(axis=1) < RUNS).any():
+        said.append(
+            f"Nothing is said about speed: that takes {RUNS} runs a side, or both versions side by side "
+            "(compare --live)."
+        )
+    few = (found.quality["quality"] == CANNOT) & (found.quality[["seeds old", "seeds new"]].min(axis=1) < SEEDS)
+    if few.any():
+        said.append(f"{few.sum()} rows have fewer than {SEEDS} seeds a side, too few to tell their quality apart.")
+    return said + _listed("Not compared", found.alone)
+
+
+def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
+    """Write comparison.md and a CSV of each table; return their paths. Raises `StoreError` where that cannot be."""
+    tables = [("quality", found.quality), ("speed", found.speed)]
+    said = "".join(f"- {escape(one)}\n" for one in sentences(found))
+    parts = [f"# {escape(title)}\n", f"Made by {code(command)}.\n", said]
+    parts += [f"## {name.capitalize()}\n\n{table(_shown(frame))}" for name, frame in tables if len(frame)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page = folder / PAGE
+        page.write_text("\n".join(parts), encoding="utf-8")
+        for name, frame in tables:
+            frame.to_csv(folder / f"comparison-{name}.csv", index=False)
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    return [page, *(folder / f"comparison-{name}.csv" for name, _ in tables)]
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.dropna(axis="columns", how="all")
+
+
+def _listed(what: str, rows: list[str]) -> list[str]:
+    if not rows:
+        return []
+    more = f", and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return [f"{what}: {'; '.join(rows[:SHOWN])}{more}."]

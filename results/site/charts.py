@@ -1,0 +1,255 @@
+"""The interactive pictures: what the figures for papers show, in plotly; colours of text and grid are the page's."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from results import overview, overview_figures, panels, scaling
+from results.cases import CELL, CELLS, CLIP, SETTING, ordered
+from results.scaling_figures import NAMES
+
+SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
+SYMBOLS |= {"P": "cross", "X": "x", "<": "triangle-left", ">": "triangle-right", "h": "hexagon"}
+"""Plotly's names of the markers."""
+
+DASHES = {":": "dot", "-": "solid", "--": "dash", "-.": "dashdot"}
+GREY = "#767676"
+"""Legible on white and on black."""
+
+TICKS = [tick * 10.0**power for power in range(-2, 4) for tick in (1, 1.5, 2, 3, 5, 7)]
+"""Ratios that the axis of a forest plot marks."""
+
+LINE = 34
+"""Pixels of one line of a picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A picture of the page.
+
+    Attributes:
+        name: its place in the page, and the name of its PNG and SVG in ``figures/``.
+        title: its heading.
+        caption: what it shows, which also stands for it where it cannot be seen.
+        figure: data and layout as plotly's script takes them.
+        columns: fields beside each other that need room of their own; 0 for a picture that fits any width.
+
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: dict[str, Any]
+    columns: int = 0
+
+
+def atlas(found: pd.DataFrame) -> list[Chart]:
+    """Return the clip atlas of each task; `found` is `overview.atlas`."""
+    caption = (
+        "Colour, from dark to light, and first line: how many of the seeds solved it, in every framework that ran it. "
+        "Second line: share of the steps clipped, mean over seeds and frameworks."
+    )
+    made = []
+    for task, whole in found.groupby("task", sort=False):
+        part, note = overview.first(whole)
+        columns = len(part[CLIP].unique())
+        made.append(Chart(f"atlas-{task}", f"Clip atlas: {task}", caption + note, _plain(_atlas(part)), columns))
+    return made
+
+
+def _atlas(part: pd.DataFrame) -> go.Figure:
+    settings = list(dict.fromkeys(part[SETTING].astype(str)))
+    clips = [str(clip) for clip in part[CLIP].cat.categories if (part[CLIP] == clip).any()]
+    groups = [part[part[SETTING] == setting] for setting in settings]
+    cells = [ordered(group[CELL].astype(str), CELLS)[::-1] for group in groups]
+    figure = _facets(settings, [len(names) for names in cells], height=LINE + 10, legend=False)
+    for row, (group, names) in enumerate(zip(groups, cells, strict=True), start=1):
+        fields = {(str(line[CELL]), str(line[CLIP])): line for line in group.to_dict("records")}
+        said = {place: "<br>".join(filter(None, map(_text, overview.words(line)))) for place, line in fields.items()}
+        shares = {place: float(line["share"]) for place, line in fields.items()}
+        figure.add_trace(
+            go.Heatmap(
+                z=[[shares.get((cell, clip)) for clip in clips] for cell in names],
+                text=[[said.get((cell, clip), "") for clip in clips] for cell in names],
+                texttemplate="%{text}",
+                x=[_text(clip) for clip in clips],
+                y=[_text(cell) for cell in names],
+                zmin=0,
+                zmax=1,
+                colorscale="Cividis",
+                xgap=2,
+                ygap=2,
+                showscale=False,
+                hovertemplate="%{y}, %{x}: %{z:.0%}<extra></extra>",
+            ),
+            row=row,
+            col=1,
+        )
+    figure.update_xaxes(type="category", showgrid=False, side="bottom")
+    figure.update_yaxes(type="category", showgrid=False)
+    return figure
+
+
+def forest(pairs: pd.DataFrame) -> Chart:
+    """Return every timed ratio with its interval; `pairs` is `overview.ratios`."""
+    settings = list(dict.fromkeys(pairs["setting"]))
+    groups = [pairs[pairs["setting"] == setting] for setting in settings]
+    figure = _facets(settings, [len(group) for group in groups], height=LINE + 6)
+    named: set[str] = set()
+    for row, group in enumerate(groups, start=1):
+        for _, line in group.iloc[::-1].iterrows():
+            framework = str(line["slower"]).split(" ", 1)[0]
+            look = panels.LOOKS.get(framework, panels.SPARE[0])
+            ends = None
+            if pd.notna(line["low"]):
+                ends = {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [line["high"] - line["times as fast"]],
+                    "arrayminus": [line["times as fast"] - line["low"]],
+                    "thickness": 2.5,
+                    "width": 0,
+                }
+            figure.add_trace(
+                go.Scatter(
+                    x=[line["times as fast"]],
+                    y=[_text(f"{line['slower']} over\n{line['faster']}")],
+                    error_x=ends,
+                    mode="markers",
+                    marker={"color": look.colour, "symbol": SYMBOLS[look.marker], "size": 10},
+                    name=_text(framework),
+                    legendgroup=_text(framework),
+                    showlegend=framework not in named,
+                    hovertemplate=f"%{{y}}: %{{x:.3g}} ({line['low']:.3g} to {line['high']:.3g})<extra></extra>",
+                ),
+                row=row,
+                col=1,
+            )
+            named.add(framework)
+        figure.add_vline(x=1, line_width=1, line_color=GREY, row=row, col=1)
+    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
+    figure.update_yaxes(type="category", showgrid=False)
+    figure.update_xaxes(title="ratio of step times", row=len(settings), col=1)
+    caption = (
+        "Median ratio of the times of a training step with its 95 % interval; right of 1 the second named is faster. "
+        "Colour and mark: the first named."
+    )
+    return Chart("ratios", "How many times as fast", caption, _plain(figure))
+
+
+def reach(found: pd.DataFrame) -> Chart:
+    """Return reach against length; `found` is `overview.reach`."""
+    tasks = list(dict.fromkeys(found["task"]))
+    figure = _facets(tasks, [6] * len(tasks), shared=False)
+    seen = panels.looks(found["framework"].astype(str).unique())
+    for row, task in enumerate(tasks, start=1):
+        part = found[found["task"] == task]
+        for (cell, learner), group in part.groupby(["cell", "framework"], observed=True, sort=False):
+            line = group.sort_values("length")
+            kind, name = str(cell).split(" ", 1)[0], _text(f"{cell}, {learner}")
+            colour = seen[str(learner)].colour
+            figure.add_trace(
+                go.Scatter(
+                    x=line["length"].tolist(),
+                    y=line["reach"].tolist(),
+                    error_y={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": (line["high"] - line["reach"]).fillna(0).tolist(),
+                        "arrayminus": (line["reach"] - line["low"]).fillna(0).tolist(),
+                    },
+                    mode="lines+markers",
+                    line={"color": colour, "dash": DASHES[overview_figures.CELL_DASHES.get(kind, "-.")]},
+                    marker={"symbol": SYMBOLS[overview_figures.CELL_MARKERS.get(kind, "D")], "size": 9},
+                    name=name,
+                    legendgroup=name,
+                    showlegend=not any(trace.name == name for trace in figure.data),
+                    hovertemplate=f"{name}: %{{y:.0%}} at %{{x}}<extra></extra>",
+                ),
+                row=row,
+                col=1,
+            )
+        tried = sorted(set(part["length"]))
+        figure.update_xaxes(title=_text(str(part["name"].iloc[0])), tickvals=tried, row=row, col=1)
+    figure.update_yaxes(tickformat=".0%", range=[-0.05, 1.08], title="reach")
+    caption = (
+        "Share of the steps before the scored ones over which the gradient keeps 1 % of its norm at the end of "
+        "training: mean over seeds with its 95 % interval, without a clip where that ran. Colour: framework; line and "
+        "mark: cell."
+    )
+    return Chart("reach-length", "Reach against length", caption, _plain(figure))
+
+
+def growth(table: pd.DataFrame) -> list[Chart]:
+    """Return the step time against T, hidden units and batch; `table` is that of `scaling.points`."""
+    found = scaling.points(table)
+    found = found[found["cost"] == "step time"]
+    made = []
+    for axis, part in found.groupby("axis", observed=True):
+        cells = ordered(part["cell"].astype(str), CELLS)
+        figure = _facets(cells, [6] * len(cells), shared=False)
+        for row, cell in enumerate(cells, start=1):
+            lines = part[part["cell"] == cell].groupby(["framework", "path"], observed=True)
+            for (framework, path), line in lines:
+                look, name = panels.LOOKS.get(str(framework), panels.SPARE[0]), _text(f"{framework} ({path})")
+                exponent, low, high = scaling.fit(line["value"].to_numpy(float), line["middle"].to_numpy(float))
+                said = f"exponent {exponent:.2f} ({low:.2f} to {high:.2f})"
+                figure.add_trace(
+                    go.Scatter(
+                        x=line["value"].tolist(),
+                        y=(line["middle"] * 1e3).tolist(),
+                        mode="lines+markers",
+                        line={"color": look.colour},
+                        marker={"symbol": SYMBOLS[look.marker], "size": 9},
+                        name=name,
+                        legendgroup=name,
+                        showlegend=not any(trace.name == name for trace in figure.data),
+                        hovertemplate=f"{name}: %{{y:.3g}} ms at %{{x}}; {said}<extra></extra>",
+                    ),
+                    row=row,
+                    col=1,
+                )
+        along = NAMES.get(str(axis), str(axis))
+        figure.update_xaxes(type="log", title=along, tickvals=sorted(set(part["value"])))
+        figure.update_yaxes(type="log", title="ms a step")
+        caption = "Median time of a training step, both axes logarithmic; pointed at: the exponent of a power law."
+        made.append(Chart(f"growth-{axis}", f"Growth of the step time with {along}", caption, _plain(figure)))
+    return made
+
+
+def _facets(
+    titles: list[str], lines: list[int], *, height: int = LINE, shared: bool = True, legend: bool = True
+) -> go.Figure:
+    """Return a column of facets with room for so many lines in each: one that fits a phone too."""
+    gap, top = (40 if shared else 72), (70 if legend else 34)
+    total = height * sum(lines) + gap * (len(titles) - 1) + top + 60
+    figure = make_subplots(
+        rows=len(titles),
+        cols=1,
+        shared_xaxes=shared,
+        row_heights=lines,
+        vertical_spacing=gap / (total - top - 60) if len(titles) > 1 else 0,
+        subplot_titles=[_text(title) for title in titles],
+    )
+    figure.update_annotations(x=0, xanchor="left", font_size=13)
+    place = {"orientation": "h", "x": 0, "y": 1 + 28 / (total - top - 60), "yanchor": "bottom"}
+    figure.update_layout(template="none", height=total, margin={"l": 10, "r": 10, "t": top, "b": 60}, legend=place)
+    figure.update_yaxes(automargin=True)
+    return figure
+
+
+def _plain(figure: go.Figure) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(figure.to_json())
+    return {"data": made["data"], "layout": {name: part for name, part in made["layout"].items() if name != "template"}}
+
+
+def _text(text: str) -> str:
+    """Return text that plotly shows as it is: it takes tags in labels."""
+    return html.escape(text, quote=False).replace("\n", "<br>")

@@ -1,0 +1,235 @@
+"""The page of a result set: reads one result folder and writes report.html and the folder report/ into it.
+
+The page works from the disk and loads nothing from elsewhere; its policy forbids it to. Text of the set (names, reasons
+of failures) reaches it through Jinja's autoescape, or through JSON in which no tag can close.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import importlib.resources
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import itables
+import jinja2
+import pandas as pd
+import plotly
+from markupsafe import Markup
+
+from results import cases, findings, overview, panels, report, tables, times, timing_report, timings
+from results.answers import answers
+from results.check import Check
+from results.files import StoreError
+from results.site import charts, lines, shards, speeds
+from results.site.charts import Chart
+from results.site.lines import Table
+from results.timing_report import Timed
+
+PAGE = "report.html"
+FOLDER = "report"
+"""What lies beside the page: scripts and Parquet files. All of it is written anew each time."""
+
+SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
+"""The page's own scripts, in the order in which they stand in it."""
+
+HERE = Path(__file__).parent
+
+SHOWN = 1_000
+"""Lines of failures and machines that the page lists."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Set:
+    """Everything that a page tells of.
+
+    Attributes:
+        results: what `report.read` found.
+        groups: the paired timings, none where there are none.
+        checked: the check of the timings, if there is one.
+        machine: what the machine can do at best, where it was measured.
+
+    """
+
+    results: report.Results
+    groups: list[dict[str, Any]]
+    checked: Check | None
+    machine: dict[str, Any] | None
+
+    @property
+    def launches(self) -> float | None:
+        """The factor by which two launches of identical code differ, where that is known."""
+        return self.checked.launches if self.checked else None
+
+
+def write(results: report.Results, timed: Timed) -> list[Path]:
+    """Write the page of what was read into its folder, after its report; return the paths, report.html first.
+
+    Raises `StoreError` where it cannot be written.
+    """
+    folder = results.store.folder
+    whole = Set(results, timed.groups, timed.checked, timing_report.machine(folder))
+    beside, path = folder / FOLDER, folder / PAGE
+    try:
+        beside.mkdir(exist_ok=True)
+        for old in beside.iterdir():
+            old.unlink()
+        each = lines.runs(whole.results.rows)
+        shown = each.head(lines.MOST)
+        shards.write(beside, whole.results.store, shown)
+        (beside / "plotly.min.js").write_bytes(_bundle(plotly, "package_data", "plotly.min.js"))
+        made = _tables(whole, each)
+        for source, frame in {one.source: one.frame for one in made}.items():
+            _plain(frame).to_parquet(beside / f"{source}.parquet", compression="zstd", index=False)
+        path.write_text(_text(whole, made, [str(key) for key in shown["key"]]), encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    return [path, *sorted(beside.iterdir())]
+
+
+def _tables(whole: Set, each: pd.DataFrame) -> list[Table]:
+    """Return the tables that have lines."""
+    found: list[Table | None] = []
+    if len(cases.drawn(whole.results.rows)):
+        summed = lines.lines(whole.results.rows)
+        found += [lines.accuracy(summed), lines.gradients(summed)]
+    found.append(speeds.steps(whole.results.rows, whole.results.timings, whole.groups, whole.machine))
+    found.append(speeds.ratios(whole.results.timings, whole.groups, whole.launches))
+    found.append(lines.every(each))
+    return [one for one in found if one is not None and len(one.frame)]
+
+
+def _charts(whole: Set) -> list[Chart]:
+    """Return the pictures that have something to show."""
+    found = charts.atlas(overview.atlas(whole.results.rows))
+    pairs = overview.ratios(whole.results.timings, whole.groups, whole.launches)
+    found += [charts.forest(pairs)] if len(pairs) else []
+    far = overview.reach(whole.results.rows)
+    found += [charts.reach(far)] if len(far) else []
+    grown = timings.growth(whole.groups)
+    return found + (charts.growth(grown) if len(grown) else [])
+
+
+def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
+    """Return the page; `keys` are those of the cases whose curves lie beside it."""
+    results, groups = whole.results, whole.groups
+    rows, folder, drawn = results.rows, results.store.folder, _charts(whole)
+    known = {key: at for at, key in enumerate(keys)}
+    data = lines.encoded(made) | {
+        "opens": {one.source: _opens(one, known) for one in made},
+        "keys": keys,
+        "shard": shards.CASES,
+        "charts": {one.name: one.figure for one in drawn},
+        "colours": {name: look.colour for name, look in panels.LOOKS.items()},
+    }
+    bundle = _module(_bundle(itables, "html", "dt_bundle.js").decode())
+    script = "\n".join([bundle, *(_static(f"{name}.js") for name in SCRIPTS)])
+    commands = {str(command) for command in rows["command"]} | {str(one["facts"]["command"]) for one in groups}
+    context = {
+        "title": report.title(results),
+        "facts": _facts(results, groups),
+        "answers": answers(rows, results.timings, groups, whole.checked),
+        "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= lines.MOST else [],
+        "trouble": results.trouble,
+        "tables": made,
+        "charts": [(one, _twins(folder, one.name)) for one in drawn],
+        "gallery": _gallery(folder, {one.name for one in drawn}),
+        "failures": times.failures(results.runs).head(SHOWN),
+        "machines": tables.machines(rows).head(SHOWN),
+        "commands": [report.again(folder), *sorted(commands)],
+        "most": lines.MOST,
+        "styles": _trusted(_bundle(itables, "html", "dt_bundle.css").decode() + _static("style.css")),
+        "script": _trusted(script),
+        "hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "data": jinja2.utils.htmlsafe_json_dumps(data, separators=(",", ":"), allow_nan=False),
+    }
+    loader = jinja2.FileSystemLoader(HERE / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("report.html.j2").render(context)
+
+
+def _opens(one: Table, known: dict[str, int]) -> list[Any]:
+    """Return what each row of a table opens: the places of its cases, or facts and a command."""
+    if one.opens == "runs":
+        return [[known[key] for key in keys if key in known] for keys in one.shown["keys"]]
+    facts = _plain(one.shown).astype(object).to_dict("records")
+    return [{name: lines.simple(value) for name, value in line.items()} for line in facts]
+
+
+def _facts(results: report.Results, groups: list[dict[str, Any]]) -> list[str]:
+    """Return what the head of the page says of the set: cases, versions, machine."""
+    rows = results.rows
+    if rows.empty:
+        return [f"{len(groups)} timed steps" if groups else "no case has finished"]
+    versions = rows[["framework", "framework_version"]].drop_duplicates().astype(str).agg(" ".join, axis="columns")
+    machine = rows[["processor", "cores"]].drop_duplicates()
+    places = [f"{row['processor']}, {row['cores']} cores" for _, row in machine.head(2).iterrows()]
+    places += [f"{len(machine) - 2} further machines"] if len(machine) > 2 else []  # noqa: PLR2004
+    commits = sorted({str(commit) for commit in rows["commit"]})
+    return [
+        f"{len(rows):,} case{'s' if len(rows) > 1 else ''}",
+        cases.joined(sorted(versions)),
+        *places,
+        f"commit {cases.joined(commits[:3])}{' and others' if len(commits) > 3 else ''}",  # noqa: PLR2004
+        f"schema {cases.joined(sorted(str(one) for one in rows['schema'].unique()))}",
+    ]
+
+
+def _twins(folder: Path, name: str) -> list[str]:
+    """Return the files of a picture for a paper, as the page links to them."""
+    paths = [folder / "figures" / f"{name}{suffix}" for suffix in (".png", ".svg")]
+    return [f"figures/{path.name}" for path in paths if path.exists()]
+
+
+def _gallery(folder: Path, drawn: set[str]) -> list[tuple[str, str, list[tuple[str, list[str]]]]]:
+    """Return heading, caption, and name and files of each picture that the page does not draw itself."""
+    there = sorted(path.stem for path in (folder / "figures").glob("*.png")) if (folder / "figures").is_dir() else []
+    found, left = [], [name for name in there if name not in drawn]
+    for name, (heading, caption) in report.CAPTIONS.items():
+        names = [one for one in left if one == name or one.startswith(f"{name}-")]
+        left = [one for one in left if one not in names]
+        found += [(heading, caption, [(one, _twins(folder, one)) for one in names])] if names else []
+    return [*found, ("Further figures", "", [(one, _twins(folder, one)) for one in left])] if left else found
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as Parquet takes it: categories as text, without what only the page needs."""
+    shown = frame[[name for name in frame if name != "keys"]].copy()
+    for name in shown.select_dtypes(["category", "object"]):
+        kept = shown[name].notna()
+        shown[name] = shown[name].astype(object).where(kept, None).map(lambda one: one if one is None else str(one))
+    return shown
+
+
+def _static(name: str) -> str:
+    return (HERE / "static" / name).read_text(encoding="utf-8")
+
+
+def _bundle(package: ModuleType, folder: str, name: str) -> bytes:
+    """Return a file that an installed package brings along."""
+    return (importlib.resources.files(package) / folder / name).read_bytes()
+
+
+def _trusted(text: str) -> Markup:
+    """Return text that Jinja does not escape: our own scripts and styles and those of the libraries, never a set's."""
+    return Markup(text)  # noqa: S704
+
+
+def _module(source: str) -> str:
+    """Return the table library as part of our own script: what it exports as default and as jQuery, by these names.
+
+    A page from the disk may not import a module from a file.
+    """
+    exported = re.search(r"export\s*\{([^}]*)\};?", source)
+    names = dict(re.findall(r"([\w$]+) as (\w+)", exported[1])) if exported else {}
+    kept = {name: inner for inner, name in names.items()}
+    if exported is None or "jQuery" not in kept:
+        message = "the table library exports no jQuery: its version is not the one that constraints.txt names"
+        raise StoreError(message)
+    body = (source[: exported.start()] + source[exported.end() :]).replace("</script", "<\\/script")
+    return f"const jQuery = (() => {{{body}\nreturn {kept['jQuery']};}})();"

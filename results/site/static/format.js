@@ -1,0 +1,103 @@
+// How a value of a table is written: as HTML, as plain text, as Markdown and as LaTeX.
+
+const DASH = "\u2013";
+
+function escapeHTML(text) {
+  return String(text).replace(/[&<>"']/g, (one) => ({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;"})[one]);
+}
+
+function escapeMarkdown(text) {
+  return escapeHTML(text).replace(/([\\|`*_[\]~$#])/g, "\\$1").replace(/\s+/g, " ");
+}
+
+const LATEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}", ">": "\\textgreater{}", "\u2013": "--"};
+
+function escapeLaTeX(text) {
+  return String(text).replace(/[\\~^<>\u2013&%$#_{}]/g, (one) => LATEX[one] ?? `\\${one}`).replace(/\s+/g, " ");
+}
+
+function percent(share) {
+  if (share > 0 && share < 0.01) return "<1 %";
+  if (share > 0.99 && share < 1) return ">99 %";
+  return `${Math.round(100 * share)} %`;
+}
+
+function number(value) {
+  if (value === null || value === undefined) return DASH;
+  if (Number.isInteger(value)) return Math.abs(value) < 1e6 ? String(value) : value.toExponential(2);
+  const size = Math.abs(value);
+  if (size >= 1e6 || size < 1e-4) return value.toExponential(2);
+  return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
+}
+
+const WRITE = {number, fixed: (value) => value.toFixed(2).replace("-0.00", "0.00"), share: percent};
+
+// The value of one column in one row, as it sorts: text by its place in its list, which is in the order of the report.
+function sortable(table, column, row) {
+  const data = table.data[column.key];
+  return data.codes ? data.codes[row] : (data.values[row] ?? -Infinity);
+}
+
+function word(data, row) {
+  return data.codes ? data.words[data.codes[row]] : data.values[row];
+}
+
+// The value and its interval as text: ["0.97", "0.95 to 0.99"]; the second is empty where there is none.
+function written(table, column, row) {
+  const value = word(table.data[column.key], row);
+  if (column.kind === "of") {
+    const all = word(table.data[column.of], row);
+    return [all === 0 ? DASH : `${value}/${all}`, ""];
+  }
+  if (table.data[column.key].codes) return [value, ""];
+  if (value === null) return [DASH, ""];
+  const write = WRITE[column.kind] ?? number;
+  const [low, high] = [column.low, column.high].map((name) => (name ? word(table.data[name], row) : null));
+  return [write(value), low === null || high === null ? "" : `${write(low)} to ${write(high)}`];
+}
+
+function isBest(table, column, row) {
+  return Boolean(column.best && table.data[column.best].values[row]);
+}
+
+function plain(table, column, row) {
+  const [value, ends] = written(table, column, row);
+  return ends ? `${value} (${ends})` : value;
+}
+
+function asHTML(table, column, row) {
+  const [value, ends] = written(table, column, row);
+  const body = `<bdi>${escapeHTML(value)}</bdi>${ends ? ` <small>${escapeHTML(ends)}</small>` : ""}`;
+  return isBest(table, column, row) ? `<b>${body}</b>` : body;
+}
+
+function markdown(table, rows) {
+  const line = (cells) => `| ${cells.join(" | ")} |\n`;
+  const bold = (text, best) => (best ? `**${text}**` : text);
+  const body = rows.map((row) =>
+    line(table.columns.map((column) => bold(escapeMarkdown(plain(table, column, row)), isBest(table, column, row)))));
+  const rule = table.columns.map((column) => (isNumeric(column) ? "---:" : "---"));
+  return line(table.columns.map((column) => escapeMarkdown(column.title))) + line(rule) + body.join("");
+}
+
+function latex(table, rows) {
+  const line = (cells) => `${cells.join(" & ")} \\\\\n`;
+  const bold = (text, best) => (best ? `\\textbf{${text}}` : text);
+  const body = rows.map((row) =>
+    line(table.columns.map((column) => bold(escapeLaTeX(plain(table, column, row)), isBest(table, column, row)))));
+  const places = table.columns.map((column) => (isNumeric(column) ? "r" : "l")).join("");
+  const head = line(table.columns.map((column) => escapeLaTeX(column.title)));
+  return `% needs the package booktabs\n\\begin{tabular}{${places}}\n\\toprule\n${head}\\midrule\n${body.join("")}\\bottomrule\n\\end{tabular}\n`;
+}
+
+// Every number with the digits that the page has; intervals as columns of their own.
+function csv(table, rows) {
+  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
+  const names = [...new Set(table.columns.flatMap((one) => [one.key, one.low, one.high, one.of]).filter(Boolean))];
+  const cell = (name, row) => quoted(String(word(table.data[name], row) ?? ""));
+  return [names.map(quoted), ...rows.map((row) => names.map((name) => cell(name, row)))].map((one) => `${one.join(",")}\n`).join("");
+}
+
+function isNumeric(column) {
+  return column.kind !== "text" && column.kind !== "long";
+}

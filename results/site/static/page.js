@@ -1,0 +1,31 @@
+// Start of the page, and its theme.
+
+const THEMES = ["system", "light", "dark"];
+const dark = matchMedia("(prefers-color-scheme: dark)");
+let theme = THEMES.includes(remembered("farreach-theme")) ? remembered("farreach-theme") : "system";
+
+function applyTheme() {
+  const now = theme === "system" ? (dark.matches ? "dark" : "light") : theme;
+  document.documentElement.dataset.theme = now;
+  document.documentElement.classList.toggle("dark", now === "dark"); // for the table library
+  document.getElementById("theme").textContent = `Theme: ${theme}`;
+  redraw();
+}
+
+document.getElementById("theme").addEventListener("click", () => {
+  theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+  remember("farreach-theme", theme);
+  applyTheme();
+});
+dark.addEventListener("change", applyTheme);
+addEventListener("hashchange", () => { applyState(); openFromState(); });
+
+applyTheme();
+buildFilters();
+buildTabs();
+buildTools();
+buildPanel();
+buildPictures();
+applyState();
+openFromState();
+document.documentElement.dataset.ready = "yes";

@@ -1,0 +1,370 @@
+"""Strangers' files and arguments: 10,000 mutated inputs and more are accepted, or refused with one line.
+
+Each test mutates valid bytes, or puts odd values in valid places; `EXAMPLES` says how many of each.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks import __main__ as cli
+from benchmarks import plugins, suite, sweep
+from results import cases, check, comparison, rows, speed, timings
+from results.files import DamagedError, StoreError, read_parquet
+from results.record import SPECTRA
+from results.store import CURVES, Store
+from tests import synthetic
+from tests.test_timings import checked, group, kept, pytorch_and_jax
+
+EXAMPLES = {
+    "rows": 3_000,
+    "parquet": 2_500,
+    "timings": 1_500,
+    "csv": 500,
+    "suites": 2_000,
+    "only": 700,
+    "commands": 800,
+}
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(
+        [10**400, -(2**63) - 1, "\x1b[2J", "../../etc/passwd", "<script>", "a" * 5_000, [], {}, [[]], [None]]
+    ),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+"""Values that a stranger may put where a number or a word belongs."""
+
+
+def within(count: str) -> Callable[[Any], Any]:
+    """Return how many examples a test takes; files that it shares stay, and slowness is no fault."""
+    quiet = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much]
+    made: Callable[[Any], Any] = settings(
+        max_examples=EXAMPLES[count], deadline=None, suppress_health_check=quiet, database=None, derandomize=True
+    )
+    return made
+
+
+@st.composite
+def mutated(draw: st.DrawFn, content: bytes) -> bytes:
+    """Change a few bytes: overwrite, delete, insert, cut off, repeat."""
+    changed = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, max(0, len(changed) - 1)))
+        how = draw(st.integers(0, 4))
+        if how == 0 and changed:
+            changed[at] = draw(st.integers(0, 255))
+        elif how == 1:
+            del changed[at : at + draw(st.integers(1, 40))]
+        elif how == 2:
+            changed[at:at] = draw(st.binary(max_size=12))
+        elif how == 3:
+            del changed[at:]
+        else:
+            changed[at:at] = changed[at : at + draw(st.integers(1, 60))]
+    return bytes(changed)
+
+
+def one_line(error: Exception) -> None:
+    assert str(error).strip()
+    assert "\n" not in str(error)
+    assert len(str(error)) < 1_000
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_there_are_ten_thousand_of_them() -> None:
+    assert sum(EXAMPLES.values()) >= 10_000
+
+
+# Rows
+
+ROW = json.dumps(synthetic.record(key="k").row(), indent=1).encode()
+NAMES = sorted(synthetic.record(key="k").row())
+
+
+def read_row(path: Path) -> None:
+    """Read a row; where it is accepted, the report's first step, the labels, must take it too."""
+    try:
+        row = rows.parsed(path, "k")
+    except DamagedError as error:
+        one_line(error)
+        return
+    assert row["key"] == "k"
+    frame = pd.DataFrame([row, synthetic.record(key="l").row()])
+    assert len(cases.labelled(frame)) == 2
+
+
+@within("rows")
+@given(data=st.data())
+def test_a_mutated_row_is_a_row_or_damaged(place: Path, data: st.DataObject) -> None:
+    path = place / "k.json"
+    if data.draw(st.booleans()):
+        path.write_bytes(data.draw(mutated(ROW)))
+    else:
+        changes = data.draw(
+            st.dictionaries(st.sampled_from([*NAMES, "metric.x", "future"]), ODD, min_size=1, max_size=3)
+        )
+        path.write_text(json.dumps(json.loads(ROW) | changes))
+    read_row(path)
+
+
+# Parquet
+
+
+def parquet() -> dict[str, bytes]:
+    """Return valid files: curves, spectra, which hold words, and one with an object that is no plain value."""
+    _, parts = synthetic.looked_at(synthetic.record(key="k"))
+    made = {}
+    for name, frame in {**parts, "nested": pd.DataFrame({"step": [[1, 2], [3]]})}.items():
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer, index=False)
+        made[name] = buffer.getvalue()
+    return made
+
+
+FILES = parquet()
+
+
+@within("parquet")
+@given(data=st.data())
+def test_a_mutated_parquet_file_is_a_table_or_damaged(place: Path, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(FILES)))
+    path = place / "k.parquet"
+    path.write_bytes(data.draw(mutated(FILES[name])))
+    try:
+        frame = read_parquet(path, {"curves": CURVES, "spectra": SPECTRA}.get(name, ()))
+    except DamagedError as error:
+        one_line(error)
+    else:
+        assert isinstance(frame, pd.DataFrame)
+
+
+def test_what_is_no_plain_column_is_refused(place: Path) -> None:
+    (place / "k.parquet").write_bytes(FILES["nested"])
+    with pytest.raises(DamagedError, match="is no number"):
+        read_parquet(place / "k.parquet")
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(place: Path) -> None:
+    path = place / "bomb.parquet"
+    pd.DataFrame({"step": np.zeros(25_000_000, np.int8)}).to_parquet(path, compression="zstd")
+    assert path.stat().st_size < 200_000
+    with pytest.raises(DamagedError, match="too many"):
+        read_parquet(path)
+
+
+def test_a_row_that_is_too_long_or_too_deep_is_refused(place: Path) -> None:
+    for text in ("[" * 100_000, '{"a":' * 100_000, " " * (rows.LARGEST + 1)):
+        (place / "k.json").write_text(text)
+        with pytest.raises(DamagedError) as fault:
+            rows.parsed(place / "k.json", "k")
+        one_line(fault.value)
+
+
+@within("csv")
+@given(data=st.data())
+def test_mutated_curves_of_ones_own_are_curves_or_damaged(place: Path, data: st.DataObject) -> None:
+    text = b"step,loss,norm_before,norm_after,clipped\n1,0.5,1.0,1.0,0.0\n2,0.4,2.0,1.0,1.0\n"
+    (place / "curves").mkdir(exist_ok=True)
+    (place / "curves" / "k.csv").write_bytes(data.draw(mutated(text)))
+    try:
+        frame = Store(place).curves("k")
+    except StoreError as error:
+        one_line(error)
+    else:
+        assert [*frame] == [*CURVES]
+
+
+# Timings, checks, live comparisons, pytest-benchmark's file
+
+
+@pytest.fixture(scope="module")
+def timing_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return a valid file of each kind."""
+    folder = tmp_path_factory.mktemp("timings")
+    kept(folder, pytorch_and_jax(1.5), group())
+    checked(folder)
+    names = ("task", "T", "framework", "cell", "hidden", "batch", "path", "threads", "device", "compile_seconds")
+    info = dict.fromkeys([*names, "framework_version"], "x") | {"T": 5, "compile_seconds": 1.0}
+    step = group()["step"]
+    launches = [{"old": [0.1] * 9, "new": [0.1] * 9}] * 5
+    facts = {"framework_version": "1"}
+    live = {"schema": 1, "step": step, "framework": "jax", "path": "scan", "old": facts, "new": facts}
+    return {
+        "timings": max((folder / timings.FOLDER).glob("*.json"), key=lambda path: path.stat().st_size).read_bytes(),
+        "check": min((folder / check.FOLDER).glob("*.json")).read_bytes(),
+        "live": json.dumps(live | {"launches": launches}).encode(),
+        "speed": json.dumps({"benchmarks": [{"extra_info": info, "stats": {"data": [0.1] * 9}}] * 2}).encode(),
+    }
+
+
+def read_timing(kind: str, place: Path) -> None:
+    folder = {"timings": timings.FOLDER, "check": check.FOLDER}.get(kind, "")
+    path = place / folder / "k.json"
+    if kind == "timings":
+        timings.pairs(timings.read(place))
+    elif kind == "check":
+        check.read(place)
+    elif kind == "live":
+        comparison.live([path])
+    else:
+        speed.ratios(speed.load(path))
+
+
+@within("timings")
+@given(data=st.data())
+def test_a_mutated_timing_file_is_read_or_refused(
+    place: Path, timing_files: dict[str, bytes], data: st.DataObject
+) -> None:
+    kind = data.draw(st.sampled_from(sorted(timing_files)))
+    content = timing_files[kind]
+    if data.draw(st.booleans()):
+        text = data.draw(mutated(content))
+    else:
+        whole = json.loads(content)
+        whole |= data.draw(st.dictionaries(st.sampled_from(sorted(whole)), ODD, min_size=1, max_size=2))
+        text = json.dumps(whole).encode()
+    folder = place / {"timings": timings.FOLDER, "check": check.FOLDER}.get(kind, "")
+    folder.mkdir(exist_ok=True)
+    (folder / "k.json").write_bytes(text)
+    try:
+        read_timing(kind, place)
+    except (StoreError, speed.SpeedError) as error:
+        one_line(error)
+
+
+# Suites and the command line
+
+SUITES = [path.read_bytes() for path in sorted(plugins.SUITES.glob("*.toml"))]
+WORDS = st.sampled_from(
+    [
+        *(
+            "task",
+            "adding",
+            "copy",
+            "T",
+            "50",
+            "-1",
+            "1e400",
+            "nan",
+            "framework",
+            "pytorch",
+            "cell",
+            "lstm",
+            "clip",
+            "norm",
+        ),
+        *("threshold", "0.1", "seed", "hidden", "1000000000", "=", "", "[]", "{}", "\x00", "../x", "<b>", "%s", "{0}"),
+        *("none", "true", "path", "auto", "mode", "native", "\u202e", "é", "-", "--", "--only", "--out", "--jobs"),
+    ]
+)
+
+
+@within("suites")
+@given(data=st.data())
+def test_a_mutated_suite_gives_cases_or_is_refused(place: Path, data: st.DataObject) -> None:
+    path = place / "odd.toml"
+    if data.draw(st.booleans()):
+        path.write_bytes(data.draw(mutated(data.draw(st.sampled_from(SUITES)))))
+    else:
+        key, value = data.draw(WORDS), data.draw(WORDS)
+        ways = [value, json.dumps(value), f"[{json.dumps(value)}]", f"{{ a = {value} }}"]
+        quoted = data.draw(st.sampled_from(ways))
+        path.write_text(f'description = "odd"\n[[block]]\ntask = "adding"\ncell = "rnn"\n{key} = {quoted}\n')
+    try:
+        found = suite.load(str(path)).cases(["reference"])
+    except plugins.UsageError as error:
+        one_line(error)
+    else:
+        assert all(case.steps > 0 for case in found)
+
+
+def test_a_suite_of_too_many_cases_is_refused_at_once(place: Path) -> None:
+    many = f"[{', '.join(map(str, range(1, 1_001)))}]"
+    path = place / "many.toml"
+    block = f'task = "adding"\ncell = "rnn"\nseed = {many}\nhidden = {many}\nbatch = {many}\n'
+    path.write_text(f'description = "many"\n[[block]]\n{block}')
+    with pytest.raises(plugins.UsageError, match="cases, more than"):
+        suite.load(str(path)).cases(["reference"])
+
+
+@within("only")
+@given(words=st.lists(WORDS | st.text(max_size=12), min_size=1, max_size=4))
+def test_any_only_narrows_or_is_refused(words: list[str]) -> None:
+    there = suite.load("quick").cases(["reference"])
+    try:
+        assert suite.narrow(there, ["=".join(words)], "quick")
+    except plugins.UsageError as error:
+        one_line(error)
+
+
+COMMANDS = [
+    "list",
+    "run",
+    "report",
+    "reproduce",
+    "compare",
+    "speed",
+    "advise",
+    "certify",
+    "semantics",
+    "calibrate",
+    "x",
+]
+
+
+@within("commands")
+@given(name=st.sampled_from(COMMANDS), words=st.lists(WORDS | st.text(max_size=8), max_size=5))
+def test_any_command_line_is_refused_with_one_line_or_done(
+    place: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: list[str]
+) -> None:
+    """What would train or time is kept from doing so: the arguments are what is tried."""
+
+    class Begun(Exception):  # noqa: N818 - no error
+        pass
+
+    def begin(*_: object, **__: object) -> None:
+        raise Begun
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sweep.Sweep, "run", begin)
+    monkeypatch.setattr("benchmarks.live.Live.start", begin)
+    monkeypatch.setattr("benchmarks.speed.command.measure_machine", begin)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", name, *(word for word in words if "\x00" not in word)])
+    out, errors = io.StringIO(), io.StringIO()
+    status: object = 0
+    try:
+        with redirect_stdout(out), redirect_stderr(errors):
+            cli.main()
+    except SystemExit as ended:
+        status = ended.code
+    except Begun:
+        return
+    if status == 2:
+        assert errors.getvalue().startswith("error: ")
+        assert errors.getvalue().count("\n") == 1
+    else:
+        assert status in {None, 0, 1}
+    assert "Traceback" not in errors.getvalue()
