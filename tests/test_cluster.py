@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import io
 import json
 import os
 import re
@@ -18,20 +21,24 @@ from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
 from benchmarks import __main__ as cli  # noqa: E402 - they import distributed
 from benchmarks import plugins, suite, sweep, training  # noqa: E402
 from benchmarks.case import Case  # noqa: E402
-from benchmarks.cluster import connect, worker  # noqa: E402
+from benchmarks.cluster import connect, timings, worker  # noqa: E402
 from benchmarks.cluster import sweep as clustered  # noqa: E402
 from benchmarks.cluster.pool import Pool  # noqa: E402
 from benchmarks.cluster.workers import Work, Workers, slots  # noqa: E402
+from benchmarks.speed import command, pairs  # noqa: E402
+from benchmarks.speed.contenders import groups  # noqa: E402
+from results import timing_report  # noqa: E402
 from results.store import Store  # noqa: E402
 from tests import errands  # noqa: E402
 
-DEADLINE = 40.0
+DEADLINE = 120.0
 
 SHORT = """
 description = "short"
@@ -61,6 +68,13 @@ def killing(self, request, progress=lambda _: None, ask=live.Live.ask):
     return ask(self, request, progress)
 
 live.Live.ask = killing
+"""
+
+PEAK = """
+from benchmarks.speed import machine
+
+facts = {"processor": "p", "cores": 1, "threads": 1, "blas": "b", "copy_gb_per_s": 1.0, "gflops": {"float64": 7.0}}
+machine.measure = lambda threads: facts
 """
 
 OTHER = """
@@ -281,7 +295,11 @@ def test_a_case_that_kills_every_worker_fails_and_costs_no_other_case(
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_ends_early_leaves_nothing_at_work_and_the_same_command_carries_on(
-    how: signal.Signals, cluster: Cluster, workers: Callable[..., list[subprocess.Popen[bytes]]], tmp_path: Path
+    how: signal.Signals,
+    cluster: Cluster,
+    workers: Callable[..., list[subprocess.Popen[bytes]]],
+    pool: Pool,
+    tmp_path: Path,
 ) -> None:
     (one,) = workers({})
     run = start(LONG, tmp_path, "--dask", cluster.address)
@@ -294,11 +312,10 @@ def test_a_run_that_ends_early_leaves_nothing_at_work_and_the_same_command_carri
         assert err.strip() == "interrupted: what was finished is kept, the same command carries on"
         assert Store(tmp_path / "out").runs()[-1]["finished"] == 2
     wait_until(lambda: not psutil.Process(one.pid).children(), 20)  # the case that nobody waits for was ended
-    if how == signal.SIGKILL:
-        again = start(LONG.replace("100_000", "100"), tmp_path, "--dask", cluster.address)
-        out, err = again.communicate(timeout=DEADLINE)
-        assert "3 cases, 2 already done, 1 to run" in out, err
-        assert (again.returncode, finished(tmp_path)) == (0, 3)
+    (tmp_path / "cases.toml").write_text(LONG.replace("100_000", "100"))
+    pool.workers.watch.look()
+    _, ended = run_here(suite.load(str(tmp_path / "cases.toml")).cases(), Store(tmp_path / "out"), pool)
+    assert (ended.done_before, ended.finished, ended.failed) == (2, 1, [])
 
 
 def test_a_worker_with_other_versions_is_not_used_and_named(
@@ -358,28 +375,28 @@ def test_work_for_a_gpu_goes_to_the_worker_that_declares_one(
     assert where == {address for address, resources in named.items() if resources}
 
 
-def test_a_group_of_contenders_is_timed_on_one_worker_of_a_machine(
-    cluster: Cluster,
-    workers: Callable[..., list[subprocess.Popen[bytes]]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_groups_of_contenders_are_timed_on_one_worker_of_a_machine(
+    workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
-    workers({"arguments": ("--nthreads", "2")}, {})
-    (tmp_path / "steps.toml").write_text(SHORT)
-    limits = ("--limit", "1", "--width", "0.5", "--dask", cluster.address, "--out", str(tmp_path / "out"))
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "speed", str(tmp_path / "steps.toml"), *limits])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 0, capsys.readouterr()
-    found = [json.loads(path.read_text()) for path in (tmp_path / "out" / "timings").iterdir()]
-    assert sorted(one["step"]["cell"] for one in found) == ["gru", "rnn"]
-    for one in found:
-        assert one["machine"]["gflops"]["float64"] > 0
+    workers({"preload": PEAK, "arguments": ("--nthreads", "2")}, {"preload": PEAK})
+    pool.workers.watch.look()
+    found = groups([a_case(cell=cell) for cell in ("rnn", "gru")])
+    jobs = command.timing_jobs(found, pairs.Plan(block_seconds=0.01, rounds=30), tmp_path)
+    said = io.StringIO()
+    measure = functools.partial(timings.measured, pool)
+    assert command.work(jobs, tmp_path, "a test", Console(file=said), measure=measure) == []
+    assert len(re.findall(r"^\[\d/2\]", said.getvalue(), re.MULTILINE)) == 2
+    written = [json.loads(job.path.read_text()) for job in jobs]
+    for one, group in zip(written, found, strict=True):
+        assert one["step"] == group.step
+        assert one["machine"]["gflops"]["float64"] == 7
         assert one["facts"]["cores"] == os.cpu_count()
-        assert "--dask" in one["facts"]["command"]
-    assert not (tmp_path / "out" / "machine.json").exists()
-    assert "## The machine" in (tmp_path / "out" / "speed.md").read_text()
+        assert one["facts"]["command"] == "a test"
+        assert len(one["contenders"][0]["seconds"]) == 30
+    timing_report.write(tmp_path, timing_report.read(tmp_path))
+    page = (tmp_path / timing_report.PAGE).read_text()
+    assert "## The machine\n\np, 1 cores" in page
+    assert page.count("## The machine") == 1
 
 
 def test_a_timing_has_the_threads_of_a_worker_to_itself_and_nobody_is_passed_over() -> None:
@@ -468,11 +485,20 @@ def test_bad_input_is_one_line_and_exit_status_2(
     assert said in refused(monkeypatch, capsys, *arguments, "--out", str(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"\0" * 64])
 def test_what_listens_but_is_no_scheduler_is_said_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    answer: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(connect, "SECONDS", 1.0)
+
+    def greet(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                server.accept()[0].sendall(answer)
+
     with socket.create_server(("127.0.0.1", 0)) as server:
+        if answer:
+            threading.Thread(target=greet, args=(server,), daemon=True).start()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         said = refused(monkeypatch, capsys, "run", "quick", "--dask", address, "--out", str(tmp_path / "out"))
     assert f"no Dask scheduler answers at {address} within 1 s" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import warnings
 from collections.abc import Callable
@@ -44,10 +45,17 @@ def connect(address: str, *, patience: float, notice: Callable[[str], None], log
         log: where Dask's own messages go.
 
     """
+    check(address)
     _divert(log)
+    kind = _kind(address)
+    if kind not in {"", "Scheduler"}:
+        message = f"at {address} there is no scheduler but a {kind.lower()}"
+        raise plugins.UsageError(message)
     try:
-        client = distributed.Client(check(address), timeout=SECONDS, set_as_default=False)
-    except (OSError, ValueError, RuntimeError, TypeError) as error:
+        if not kind:
+            raise TimeoutError
+        client = distributed.Client(address, timeout=SECONDS, set_as_default=False)
+    except OSError as error:
         message = f"no Dask scheduler answers at {address} within {SECONDS:g} s"
         raise plugins.UsageError(message) from error
     try:
@@ -57,6 +65,19 @@ def connect(address: str, *, patience: float, notice: Callable[[str], None], log
         message = f"the cluster at {address} has no workers"
         raise plugins.UsageError(message) from error
     return Pool(client, Workers(client, address, patience), notice)
+
+
+def _kind(address: str) -> str:
+    """Return what listens at an address, in Dask's words, or "": a client would wait for something else without end."""
+
+    async def ask() -> str:
+        async with distributed.rpc(address) as there:
+            return str((await there.identity())["type"])
+
+    try:
+        return asyncio.run(asyncio.wait_for(ask(), SECONDS))
+    except Exception:  # noqa: BLE001 - a stranger may answer anything
+        return ""
 
 
 def _divert(log: Path) -> None:

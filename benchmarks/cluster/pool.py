@@ -12,7 +12,7 @@ import pickle
 import queue
 import time
 import uuid
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -76,6 +76,7 @@ class Pool:
         self.name = f"farreach-{uuid.uuid4().hex}"
         self.waiting: dict[str, Work] = {}
         self.attempts: dict[str, Attempt] = {}
+        self.names: defaultdict[str, list[str]] = defaultdict(list)  # of the attempts at some work
         self.settled: deque[tuple[str, worker.Answer]] = deque()
         self.stranded: dict[str, float] = {}
         self.deaths: Counter[str] = Counter()
@@ -100,7 +101,10 @@ class Pool:
     def each(
         self, work: Mapping[str, Work], heard: Callable[[str, float], None]
     ) -> Iterator[tuple[str, worker.Answer]]:
-        """Yield each piece of work's key and answer, once, as they end; `heard` is told how far the others are."""
+        """Yield each piece of work's key and answer, once, as they end.
+
+        `heard` is told how far the others are, `worker.BEGUN` first; it may `settle` them.
+        """
         self.waiting, self.untended = dict(work), True
         tended = time.monotonic()
         while self.waiting or self.settled:
@@ -125,16 +129,17 @@ class Pool:
             return
         if reached == worker.BEGUN and attempt.begun:
             self._died(name)
-        elif reached > worker.BEGUN:
-            heard(attempt.key, reached)
+            return
         attempt.begun = reached != worker.ENDED
+        if attempt.begun:
+            heard(attempt.key, reached)
 
     def _hear(self, future: distributed.Future, answer: Any) -> None:
         """Take what a task ended with; work that has no answer yet is sent again."""
         attempt = self.attempts.get(future.key)
         if attempt is None:
             return  # its work was done by another worker
-        key, self.untended = attempt.key, True
+        key = attempt.key
         if future.status == "error" and isinstance(answer[1], KilledWorker) and attempt.begun:
             self._died(future.key)
             return
@@ -142,12 +147,12 @@ class Pool:
         if future.status == "finished" and "refused" in answer:
             self.workers.refused[answer["worker"], self.waiting[key].needs[answer["which"]]] = answer["refused"]
         elif future.status == "finished":
-            self._settle(key, answer)
+            self.settle(key, answer)
         elif future.status == "error":
             self.errors[key] += 1
             if self.errors[key] >= ERRORS:
-                self._settle(key, {"failed": f"{type(answer[1]).__name__}: {worker.line(answer[1])}"})
-        # What is none of these was cancelled, since the scheduler was lost for a while.
+                self.settle(key, {"failed": f"{type(answer[1]).__name__}: {worker.line(answer[1])}"})
+        self.untended |= key in self.waiting  # cancelled, say, since the scheduler was lost for a while
 
     def _died(self, name: str) -> None:
         """Count a worker that died in the middle of some work, which then is sent again, in the end alone."""
@@ -156,22 +161,23 @@ class Pool:
         self.deaths[attempt.key] += 1
         self.untended = True
         if self.deaths[attempt.key] >= TRIES:
-            self._settle(attempt.key, {"failed": f"{TRIES} workers died while they ran it"})
+            self.settle(attempt.key, {"failed": f"{TRIES} workers died while they ran it"})
 
-    def _settle(self, key: str, answer: worker.Answer) -> None:
+    def settle(self, key: str, answer: worker.Answer) -> None:
         """End a piece of work; what is still out of it is cancelled."""
         del self.waiting[key]
+        self.stranded.pop(key, None)
         self.settled.append((key, answer))
-        for attempt in [attempt for attempt in self.attempts.values() if attempt.key == key]:
-            del self.attempts[attempt.future.key]
-            attempt.future.cancel()
+        for name in self.names.pop(key, ()):
+            if name in self.attempts:
+                self.attempts.pop(name).future.cancel()
 
     def _tend(self) -> None:
         """Look after all that is out: give up what silent workers hold, end what is hopeless, send what nobody has."""
         view = self.workers.watch.view
         if self.client.status == "closed" or time.monotonic() - view.at > self.workers.patience:
             for key in list(self.waiting):
-                self._settle(key, {"failed": f"the scheduler at {self.workers.address} does not answer any more"})
+                self.settle(key, {"failed": f"the scheduler at {self.workers.address} does not answer any more"})
         for line in self.workers.said():
             if line not in self.noticed:
                 self.noticed.add(line)
@@ -187,15 +193,15 @@ class Pool:
     def _fits(self) -> dict[Kind, Fit]:
         """Return who can do each kind of work; end what nobody has been able to do for too long."""
         fits: dict[Kind, Fit] = {}
-        now = time.monotonic()
+        seen = self.workers.watch.view.at  # by this clock, so that nothing is held against workers that nobody saw
         for key, work in list(self.waiting.items()):
             kind = work.needs, work.alone
             if kind not in fits:
                 fits[kind] = self.workers.fit(work)
             if fits[kind].workers:
                 self.stranded.pop(key, None)
-            elif now - self.stranded.setdefault(key, now) > self.workers.patience or self.workers.hopeless(work):
-                self._settle(key, {"failed": self.workers.why(work)})
+            elif seen - self.stranded.setdefault(key, seen) > self.workers.patience or self.workers.hopeless(work):
+                self.settle(key, {"failed": self.workers.why(work)})
         return fits
 
     def _send(self, keys: list[str], fits: Mapping[Kind, Fit]) -> None:
@@ -221,4 +227,5 @@ class Pool:
             )
             for key, name, future in zip(some, names, futures, strict=True):
                 self.attempts[name] = Attempt(key, future, where)
+                self.names[key].append(name)
             self.done.update(futures)

@@ -11,7 +11,7 @@ from benchmarks.case import Case
 from benchmarks.cluster import worker
 from benchmarks.cluster.pool import Pool
 from benchmarks.cluster.workers import Work
-from benchmarks.sweep import Keeper, Listener, Plan, Report
+from benchmarks.sweep import ELSEWHERE, Keeper, Listener, Plan, Report
 from results.store import Store
 
 
@@ -24,10 +24,8 @@ class Sweep(Keeper):
     """One run whose cases are trained by the workers of a cluster; this process alone writes to the store."""
 
     def __init__(self, chosen: Plan, store: Store, pool: Pool, *, listener: Listener, facts: dict[str, Any]) -> None:
-        cases = list(chosen.missing.values())
-        super().__init__(
-            chosen, store, listener=listener, facts=facts | {"jobs": pool.workers.slots(cases[0]) if cases else 0}
-        )
+        jobs = max((pool.workers.slots(case) for case in chosen.missing.values()), default=0)
+        super().__init__(chosen, store, listener=listener, facts=facts | {"jobs": jobs})
         self.pool = pool
 
     def run(self) -> Report:
@@ -35,7 +33,7 @@ class Sweep(Keeper):
         began, started = time.perf_counter(), environment.now()
         missing = self.plan.missing
         try:
-            ended = self.pool.each(work(missing), lambda key, steps: self._hear(missing[key], steps))
+            ended = self.pool.each(work(missing), lambda key, steps: self._hear(key, missing[key], steps))
             for key, answer in ended:
                 self._end(key, missing[key], answer)
         finally:
@@ -43,12 +41,18 @@ class Sweep(Keeper):
             self._log(started, wall)
         return Report(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
 
-    def _hear(self, case: Case, steps: float) -> None:
-        if steps:
+    def _hear(self, key: str, case: Case, steps: float) -> None:
+        """Hear how far a case is; one that another run into this folder has finished meanwhile is not run again."""
+        if steps != worker.BEGUN:
             self.listener.progress(case, int(steps))
+        elif self.store.has(key):
+            self.pool.settle(key, {"elsewhere": True})
 
     def _end(self, key: str, case: Case, answer: worker.Answer) -> None:
         """Keep what a worker found; its record says how many cases its machine runs at a time."""
+        if "elsewhere" in answer:
+            self.listener.ended(case, ELSEWHERE)
+            return
         if "failed" in answer:
             self._fail(case, answer["failed"])
             return

@@ -26,7 +26,7 @@ from distributed import get_worker
 from distributed.utils import sync
 
 from benchmarks import environment, plugins
-from benchmarks.case import Case, Lane
+from benchmarks.case import LATER, Case, Lane
 from benchmarks.live import CaseFailedError, Live, StartError
 from benchmarks.speed import machine
 from results.record import TIMES
@@ -142,6 +142,7 @@ class Workplace:
         self.lock = threading.Lock()
         self.idle: list[Kept] = []
         self.errands: list[Errand] = []
+        self.machines: dict[tuple[str, int], Answer] = {}
         self.watching = False
 
     @contextmanager
@@ -247,13 +248,15 @@ def refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
     names = {
         "framework_version": f"{plugins.package(framework)} {{}}",
         "task_version": f"version {{}} of task {identity['task']}",
+        "metric_version": f"version {{}} of the metrics of task {identity['task']}",
         "numerics": "version {} of Farreach's numerics",
         "schema": "version {} of Farreach's records",
         "versions": "{}",
     }
     for name, text in names.items():
-        if ours.get(name) != identity.get(name):
-            return f"it has {text.format(ours.get(name))}, not {text.format(identity.get(name))}"
+        mine, theirs = (facts.get(name, dict(LATER).get(name)) for facts in (ours, identity))
+        if mine != theirs:
+            return f"it has {text.format(mine)}, not {text.format(theirs)}"
     return "" if ours == identity else "it has another version of Farreach"
 
 
@@ -301,15 +304,18 @@ def _timed(asked: list[Answer], measure: Callable[..., Answer], errand: Errand) 
             return {"refused": reason, "which": which}
     with PLACE.open(errand, errand.room):
         PLACE.clear()
-        peak = _machine(asked[0]["identity"]["threads"])
+        peak = _machine(Case.from_json(asked[0]["case"]), errand.logs)
         facts = environment.facts() | {"started": environment.now()}
         return {"found": measure(errand.logs, errand.tell) | {"facts": facts, "machine": peak}}
 
 
-@functools.cache
-def _machine(threads: int) -> Answer:
-    """Measure what this machine can do at best, once for a number of threads."""
-    return machine.measure(threads)
+def _machine(case: Case, log: Path) -> Answer:
+    """Measure what this machine, and the GPU that a case runs on, can do at best, once for a number of threads."""
+    known = case.device, case.threads
+    if known not in PLACE.machines:
+        gpu = machine.gpu(case, log) if case.device != "cpu" else None
+        PLACE.machines[known] = machine.measure(case.threads, device=gpu)
+    return PLACE.machines[known]
 
 
 def _end(kept: list[Kept]) -> None:

@@ -15,7 +15,6 @@ from rich.console import Console
 from benchmarks import environment, plugins, progress
 from benchmarks import suite as suites
 from benchmarks.case import Case
-from benchmarks.live import CaseFailedError, Live, StartError
 from benchmarks.speed import check, machine, pairs, run, versus
 from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
 from benchmarks.speed.handwritten import LOOPS, NEEDS
@@ -133,22 +132,9 @@ def measure_machine(folder: Path, case: Case) -> None:
     known = json.loads(path.read_text()) if path.exists() else {}
     gpu = known.get("device")
     if case.device != "cpu" and not gpu:
-        gpu = _measured_gpu(case, folder / "logs")
+        gpu = machine.gpu(case, folder / "logs")
     if known.get("threads") != case.threads or gpu != known.get("device"):
         files.write_json(path, machine.measure(case.threads, device=gpu))
-
-
-def _measured_gpu(case: Case, log: Path) -> dict[str, Any]:
-    """Measure the GPU through the framework of a case; which that was, and the GPU's facts, stand beside the rates."""
-    live = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
-    try:
-        found: dict[str, Any] = live.ask({"do": "device"})["result"]
-    except (CaseFailedError, StartError) as error:
-        message = f"--device {case.device}: it could not be measured: {error}"
-        raise plugins.UsageError(message) from error
-    finally:
-        live.stop()
-    return found | live.facts | {"framework": case.framework}
 
 
 def here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> Iterator[Measured]:

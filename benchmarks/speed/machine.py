@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import environment
-from benchmarks.live import NUMPY_THREADS
-from benchmarks.plugins import ROOT
+from benchmarks.case import Case
+from benchmarks.live import NUMPY_THREADS, CaseFailedError, Live, StartError
+from benchmarks.plugins import ROOT, UsageError
 
 SQUARES = (500, 1_000, 2_000)
 """Sides n of the square products [n, n] @ [n, n]."""
@@ -80,6 +81,19 @@ def measure(threads: int, *, device: dict[str, Any] | None = None) -> dict[str, 
         raise MachineError(message)
     found: dict[str, Any] = json.loads(done.stdout)
     return found | {"device": device}
+
+
+def gpu(case: Case, log: Path) -> dict[str, Any]:
+    """Measure the GPU through the framework of a case; which that was, and the GPU's facts, stand beside the rates."""
+    live = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
+    try:
+        found: dict[str, Any] = live.ask({"do": "device"})["result"]
+    except (CaseFailedError, StartError) as error:
+        message = f"--device {case.device}: it could not be measured: {error}"
+        raise UsageError(message) from error
+    finally:
+        live.stop()
+    return found | live.facts | {"framework": case.framework}
 
 
 def here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
