@@ -52,7 +52,7 @@ def _field(ax: Axes, part: pd.DataFrame, clips: list[str]) -> None:
     wide = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="share")
     wide = wide.reindex(index=ordered(wide.index, CELLS), columns=clips)
     said = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="text", aggfunc="first")
-    said = said.reindex(index=wide.index, columns=clips).fillna("")
+    said = said.reindex(index=wide.index, columns=clips).astype(object).fillna("")
     sns.heatmap(
         wide,
         annot=said.to_numpy(),

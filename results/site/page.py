@@ -28,7 +28,7 @@ from results.files import StoreError
 from results.site import charts, lines, shards, speeds
 from results.site.charts import Chart
 from results.site.lines import Table
-from results.timing_report import Timed
+from results.stale import Versions
 
 PAGE = "report.html"
 FOLDER = "report"
@@ -66,13 +66,23 @@ class Set:
         return self.checked.launches if self.checked else None
 
 
-def write(results: report.Results, timed: Timed) -> list[Path]:
-    """Write the page of what was read into its folder, after its report; return the paths, report.html first.
+SENTENCES = 2_000
+"""Rows of a set above which the page leaves out further findings: they would be too many to read."""
 
-    Raises `StoreError` where it cannot be written.
+
+def write(folder: Path, now: Versions | None = None) -> list[Path]:
+    """Write the page of a result folder, after its report; return the paths, report.html first.
+
+    Rows that another version than `now` made are left out. Raises `StoreError` where there is no such folder, where a
+    file in it is damaged, or where it cannot be written.
     """
-    folder = results.store.folder
-    whole = Set(results, timed.groups, timed.checked, timing_report.machine(folder))
+    timed = timing_report.read(folder)
+    machine = timing_report.machine(folder)
+    return put(folder, Set(report.read(folder, now=now), timed.groups, timed.checked, machine))
+
+
+def put(folder: Path, whole: Set) -> list[Path]:
+    """Write the page of what was read into a folder; return and raise as `write` does."""
     beside, path = folder / FOLDER, folder / PAGE
     try:
         beside.mkdir(exist_ok=True)
@@ -134,7 +144,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "title": report.title(results),
         "facts": _facts(results, groups),
         "answers": answers(rows, results.timings, groups, whole.checked),
-        "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= lines.MOST else [],
+        "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
         "trouble": results.trouble,
         "tables": made,
         "charts": [(one, _twins(folder, one.name)) for one in drawn],
@@ -153,12 +163,11 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     return environment.get_template("report.html.j2").render(context)
 
 
-def _opens(one: Table, known: dict[str, int]) -> list[Any]:
-    """Return what each row of a table opens: the places of its cases, or facts and a command."""
+def _opens(one: Table, known: dict[str, int]) -> Any:
+    """Return what each row of a table opens: the places of its cases, or every column of it as facts."""
     if one.opens == "runs":
         return [[known[key] for key in keys if key in known] for keys in one.shown["keys"]]
-    facts = _plain(one.shown).astype(object).to_dict("records")
-    return [{name: lines.simple(value) for name, value in line.items()} for line in facts]
+    return {str(name): lines.packed(values) for name, values in one.shown.items()}
 
 
 def _facts(results: report.Results, groups: list[dict[str, Any]]) -> list[str]:
@@ -200,7 +209,7 @@ def _gallery(folder: Path, drawn: set[str]) -> list[tuple[str, str, list[tuple[s
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table as Parquet takes it: categories as text, without what only the page needs."""
     shown = frame[[name for name in frame if name != "keys"]].copy()
-    for name in shown.select_dtypes(["category", "object"]):
+    for name in [one for one in shown if not pd.api.types.is_numeric_dtype(shown[one])]:
         kept = shown[name].notna()
         shown[name] = shown[name].astype(object).where(kept, None).map(lambda one: one if one is None else str(one))
     return shown

@@ -41,7 +41,7 @@ function openRow(table, row) {
 function openFromState() {
   const name = readState().get("row");
   const [table, row] = (name ?? "").split(":");
-  if (TABLES[table]?.opens === "facts" && TABLES[table].rows[row]) showFacts(TABLES[table], Number(row));
+  if (TABLES[table]?.opens === "facts" && Number(row) < TABLES[table].count) showFacts(TABLES[table], Number(row));
   else if (DATA.keys.includes(name)) showCase(DATA.keys.indexOf(name));
   else if (name) showMessage("The case that this link names is not in this set.");
   else if (opened.open) opened.close();
@@ -68,8 +68,8 @@ function command(text) {
 }
 
 function showFacts(table, row) {
-  const {again, ...facts} = table.rows[row];
-  show(escapeHTML(table.title), `${command(again)}<h3>Figures</h3>${listed(facts)}`);
+  const {again, ...facts} = Object.fromEntries(Object.entries(table.rows).map(([name, data]) => [name, word(data, row)]));
+  show(escapeHTML(table.title), `${again ? command(again) : ""}<h3>Figures</h3>${listed(facts)}`);
 }
 
 // The line of a table that holds a case, so that its other seeds stand beside it.
