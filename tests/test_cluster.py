@@ -106,7 +106,7 @@ class Cluster:
             arguments = ("--preload", str(self.folder / f"{name}.py"), *arguments)
         if "--nthreads" not in arguments:
             arguments = ("--nthreads", "1", *arguments)
-        options = ("--name", name, "--no-nanny", *arguments)
+        options = ("--name", name, "--no-nanny", "--death-timeout", "60", *arguments)
         return self._start("worker", self.address, *options, cwd=cwd)
 
     def _start(
@@ -519,6 +519,38 @@ def test_without_the_package_the_command_line_names_it(
     monkeypatch.setattr(plugins, "installed", lambda name: None if name == "distributed" else installed(name))
     said = refused(monkeypatch, capsys, "run", "quick", "--dask", "tcp://127.0.0.1:1", "--out", str(tmp_path / "out"))
     assert "--dask needs the package distributed, which is not installed" in said
+
+
+def test_the_commands_of_the_readme_run_a_suite(tmp_path: Path) -> None:
+    readme = (plugins.ROOT / "README.md").read_text()
+    section = readme.partition("## Many machines")[2].partition("\n## ")[0]
+    lines = re.findall(r"^    python -m (?:dask|benchmarks) .*$", section, re.MULTILINE)
+    assert [line.split()[3] for line in lines] == ["scheduler", "worker", "run"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (tmp_path / "quick.toml").write_text(SHORT.replace("[0, 1, 2, 3, 4, 5]", "[0]"))
+    places = {"--port 8786": f"--port {port}", "HOST:8786": f"127.0.0.1:{port}", "quick": str(tmp_path / "quick.toml")}
+    for named, place in places.items():
+        lines = [line.replace(named, place) for line in lines]
+    started = []
+    try:
+        for line, more in zip(lines, [["--no-dashboard"], ["--no-dashboard"], ["--out", str(tmp_path)]], strict=True):
+            with (tmp_path / "log").open("ab") as log:
+                started.append(
+                    subprocess.Popen(  # noqa: S603
+                        [sys.executable, *line.split()[1:], *more],
+                        cwd=plugins.ROOT,
+                        env=os.environ | {"DASK_TEMPORARY_DIRECTORY": str(tmp_path)},
+                        stdout=log,
+                        stderr=log,
+                    )
+                )
+        wait_until(lambda: len(Store(tmp_path).finished()) == 2 or started[-1].poll(), 2 * DEADLINE)
+        assert len(Store(tmp_path).finished()) == 2, (tmp_path / "log").read_text()
+    finally:
+        for process in reversed(started):
+            process.terminate()  # a nanny ends its worker then
+            process.wait()
 
 
 def test_a_key_does_not_depend_on_where_it_is_made() -> None:

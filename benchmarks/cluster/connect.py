@@ -71,7 +71,8 @@ def _kind(address: str) -> str:
     """Return what listens at an address, in Dask's words, or "": a client would wait for something else without end."""
 
     async def ask() -> str:
-        async with distributed.rpc(address) as there:
+        arguments = distributed.Security().get_connection_args("client")  # of tls://, as Dask's configuration has them
+        async with distributed.rpc(address, connection_args=arguments) as there:
             return str((await there.identity())["type"])
 
     try:

@@ -158,7 +158,7 @@ def _cluster(workers: int, scratch: Path) -> Iterator[Pool]:
     try:
         while not (found.exists() and found.read_text().endswith("}")):
             time.sleep(0.1)
-        alone = ["--nthreads", "1", "--no-nanny", "--preload", str(preload), *options]
+        alone = ["--nthreads", "1", "--no-nanny", "--death-timeout", "60", "--preload", str(preload), *options]
         started += [_dask(folder, "worker", *alone) for _ in range(workers)]
         address = json.loads(found.read_text())["address"]
         client = distributed.Client(address, set_as_default=False)
