@@ -16,7 +16,7 @@ import pytest
 from benchmarks import plugins, suite
 from results import cases, overview, overview_figures, panels, report, tables, timing_report
 from results.record import Record
-from results.site import again, charts, lines, page, shards
+from results.site import again, bundle, charts, lines, page, shards
 from results.store import COLUMNS, Store, StoreError
 from tests import synthetic
 from tests.test_answers import paired
@@ -402,7 +402,7 @@ def test_ten_thousand_lines_fit_below_eight_megabytes() -> None:
     summed, each = lines.lines(rows), lines.runs(rows)
     made = [lines.accuracy(summed), lines.gradients(summed), lines.every(each)]
     size = len(json.dumps(lines.encoded(made), separators=(",", ":"))) + 20 * (len(summed) + len(each))
-    libraries = sum(len(page._bundle(*one)) for one in LIBRARIES)  # noqa: SLF001
+    libraries = sum(len(bundle.bundled(*one)) for one in LIBRARIES)
     assert libraries + size / len(each) * 10_000 < 8e6
 
 
@@ -420,7 +420,7 @@ def test_a_folder_that_is_not_there_is_an_error_of_one_line(tmp_path: Path) -> N
 
 def test_a_table_library_without_its_entry_is_one_line() -> None:
     with pytest.raises(StoreError, match="exports no jQuery"):
-        page._module("var a=1;export{a as default};")  # noqa: SLF001
+        bundle._module("var a=1;export{a as default};")  # noqa: SLF001
 
 
 # The same pictures for a paper

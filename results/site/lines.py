@@ -224,6 +224,7 @@ def encoded(made: list[Table]) -> dict[str, Any]:
         shown = one.shown
         names = [getattr(column, name) for column in one.columns for name in ("key", "low", "high", "of", "best")]
         names += [name for filtered in one.filters.values() for name in filtered]
+        names += [str(name) for name in shown] if one.opens == "facts" else []
         used.setdefault(one.source, {}).update({name: shown[name] for name in names if name})
     columns = [
         [{name: value for name, value in dataclasses.asdict(column).items() if value} for column in one.columns]

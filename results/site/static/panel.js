@@ -68,7 +68,8 @@ function command(text) {
 }
 
 function showFacts(table, row) {
-  const {again, ...facts} = Object.fromEntries(Object.entries(table.rows).map(([name, data]) => [name, word(data, row)]));
+  const {again, ...facts} = Object.fromEntries(Object.entries(table.data).map(([name, data]) => [name, word(data, row)]));
+  for (const column of table.columns) delete facts[column.best]; // a mark for the table, not a figure
   show(escapeHTML(table.title), `${again ? command(again) : ""}<h3>Figures</h3>${listed(facts)}`);
 }
 
@@ -93,9 +94,9 @@ async function showCase(place) {
   const clip = facts.clip === "none" ? "no clip" : `${facts.clip} ${facts.threshold}`;
   const given = Object.entries(JSON.parse(facts.parameters)).map(([name, value]) => `${name}=${value}`).join(" ");
   const copy = facts.renumbering ? `, copy ${facts.renumbering}` : "";
-  const title = `<bdi>${escapeHTML(`${facts.task} ${given}`)}</bdi>, <bdi>${escapeHTML(facts.cell)}</bdi>, ${escapeHTML(clip)}, <bdi>${escapeHTML(facts.framework)}</bdi>, seed ${facts.seed}${copy}`;
+  const title = `<bdi>${escapeHTML(`${facts.task} ${given}`)}</bdi>, <bdi>${escapeHTML(facts.cell)}</bdi>, ${escapeHTML(clip)}, <bdi>${escapeHTML(facts.framework)}</bdi>, seed ${escapeHTML(facts.seed)}${escapeHTML(copy)}`;
   const buttons = seeds.map(([other, seed]) =>
-    `<button type="button" data-place="${other}" aria-pressed="${other === place}">seed ${seed}</button>`).join("");
+    `<button type="button" data-place="${other}" aria-pressed="${other === place}">seed ${escapeHTML(seed)}</button>`).join("");
   const remarks = one.remarks ? `<p class="note">${escapeHTML(one.remarks)}.</p>` : "";
   show(title, `<div class="seeds" role="group" aria-label="Seeds">${buttons}</div>
     <p><strong>Diagnosis</strong> ${escapeHTML(one.diagnosis)}.</p>${remarks}
