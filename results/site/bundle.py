@@ -19,7 +19,7 @@ import jinja2
 import plotly
 from markupsafe import Markup
 
-from results.store import StoreError
+from results.files import StoreError
 
 SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
 """The page's own scripts, in the order in which they stand in it."""
