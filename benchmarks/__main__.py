@@ -215,9 +215,9 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     _writable(folder)
     missing = [job for job in jobs if not job.path.exists()]
     if dask and missing:
-        from benchmarks.cluster import timings
-
         with _pool(dask, patience, folder) as pool:
+            from benchmarks.cluster import timings
+
             pool.workers.check(timings.work(missing).values())
             measure = functools.partial(timings.measured, pool)
             failed = command.work(jobs, folder, _command(), console, measure=measure)

@@ -181,7 +181,12 @@ def a_case(**fields: Any) -> Case:
 
 
 def run_here(
-    cases: list[Case], store: Store, pool: Pool, act: Callable[[int], None] = lambda _: None
+    cases: list[Case],
+    store: Store,
+    pool: Pool,
+    act: Callable[[int], None] = lambda _: None,
+    *,
+    chosen: sweep.Plan | None = None,
 ) -> tuple[list[str], sweep.Report]:
     """Run cases in this process; return the labels of those that ended, as they did, and how it went.
 
@@ -200,7 +205,8 @@ def run_here(
 
     store.create()
     facts = {"suite": "short", "command": "a test"}
-    return heard, clustered.Sweep(sweep.plan(cases, store), store, pool, listener=Listener(), facts=facts).run()
+    chosen = chosen or sweep.plan(cases, store)
+    return heard, clustered.Sweep(chosen, store, pool, listener=Listener(), facts=facts).run()
 
 
 def start(suite_text: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -259,6 +265,10 @@ def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     here = training.train(cases[0], lambda _: None)
     assert rows.loc[cases[0].key(), "weights_sha256"] == here.result["weights_sha256"]
     assert sweep.plan(cases, store).missing == {}
+    late = sweep.Plan({case.key(): case for case in cases}, set())  # as of before another run had finished them
+    said, ended = run_here(cases, store, pool, chosen=late)
+    assert sorted(said) == sorted(heard)
+    assert (ended.finished, ended.failed) == (0, [])
 
 
 def test_a_case_that_comes_from_two_workers_is_kept_once(
@@ -345,6 +355,7 @@ def test_a_worker_with_other_versions_is_not_used_and_named(
 def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one_line(
     cluster: Cluster,
     workers: Callable[..., list[subprocess.Popen[bytes]]],
+    pool: Pool,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -359,6 +370,10 @@ def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one
         gpu.write_text(SHORT.replace("reference", "pytorch"))
         said = refused(monkeypatch, capsys, "run", str(gpu), "--device", "cuda", *asked[2:])
         assert "cases on cuda go to workers that declare a GPU (--resources GPU=1); none at tcp://" in said
+    workers({})  # a run that has begun goes on beside it
+    pool.workers.watch.look()
+    _, ended = run_here([a_case(seed=seed) for seed in range(6)], Store(tmp_path / "out"), pool)
+    assert (ended.finished, ended.failed) == (6, [])
 
 
 def test_work_for_a_gpu_goes_to_the_worker_that_declares_one(
@@ -512,13 +527,22 @@ def test_a_cluster_without_workers_is_said_before_anything_runs(
     assert f"the cluster at {cluster.address} has no workers" in said
 
 
-def test_without_the_package_the_command_line_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    installed = plugins.installed
-    monkeypatch.setattr(plugins, "installed", lambda name: None if name == "distributed" else installed(name))
-    said = refused(monkeypatch, capsys, "run", "quick", "--dask", "tcp://127.0.0.1:1", "--out", str(tmp_path / "out"))
-    assert "--dask needs the package distributed, which is not installed" in said
+@pytest.mark.parametrize("command", ["run", "speed"])
+def test_without_the_package_the_command_line_names_it(command: str, tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['distributed'] = None\n"
+        "from benchmarks import __main__, plugins\n"
+        "installed = plugins.installed\n"
+        "plugins.installed = lambda name: None if name == 'distributed' else installed(name)\n"
+        f"sys.argv = ['benchmarks', '{command}', '--dask', 'tcp://127.0.0.1:1', '--out', {str(tmp_path)!r}, 'quick']\n"
+        "__main__.main()\n"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], cwd=plugins.ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --dask needs the package distributed, which is not installed\n"
 
 
 def test_the_commands_of_the_readme_run_a_suite(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ class Pool:
         `heard` is told how far the others are, `worker.BEGUN` first; it may `settle` them.
         """
         self.waiting, self.untended = dict(work), True
+        self.workers.expect(work.values())
         tended = time.monotonic()
         while self.waiting or self.settled:
             while not self.events.empty():
@@ -137,8 +138,8 @@ class Pool:
     def _hear(self, future: distributed.Future, answer: Any) -> None:
         """Take what a task ended with; work that has no answer yet is sent again."""
         attempt = self.attempts.get(future.key)
-        if attempt is None:
-            return  # its work was done by another worker
+        if self.workers.learn(future, answer) or attempt is None:
+            return  # a worker's versions, or work that another one has done meanwhile
         key = attempt.key
         if future.status == "error" and isinstance(answer[1], KilledWorker) and attempt.begun:
             self._died(future.key)
@@ -152,7 +153,8 @@ class Pool:
             self.errors[key] += 1
             if self.errors[key] >= ERRORS:
                 self.settle(key, {"failed": f"{type(answer[1]).__name__}: {worker.line(answer[1])}"})
-        self.untended |= key in self.waiting  # cancelled, say, since the scheduler was lost for a while
+            return  # it is sent again a little later, when its worker may have said that it cannot
+        self.untended |= key in self.waiting
 
     def _died(self, name: str) -> None:
         """Count a worker that died in the middle of some work, which then is sent again, in the end alone."""
@@ -178,6 +180,7 @@ class Pool:
         if self.client.status == "closed" or time.monotonic() - view.at > self.workers.patience:
             for key in list(self.waiting):
                 self.settle(key, {"failed": f"the scheduler at {self.workers.address} does not answer any more"})
+        self.done.update(self.workers.ask())
         for line in self.workers.said():
             if line not in self.noticed:
                 self.noticed.add(line)

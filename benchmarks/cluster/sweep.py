@@ -21,7 +21,10 @@ def work(cases: Mapping[str, Case]) -> dict[str, Work]:
 
 
 class Sweep(Keeper):
-    """One run whose cases are trained by the workers of a cluster; this process alone writes to the store."""
+    """One run whose cases are trained by the workers of a cluster; this process alone writes to the store.
+
+    It claims no case beforehand: what another run into the folder trains at the same time is kept once.
+    """
 
     def __init__(self, chosen: Plan, store: Store, pool: Pool, *, listener: Listener, facts: dict[str, Any]) -> None:
         jobs = max((pool.workers.slots(case) for case in chosen.missing.values()), default=0)

@@ -83,6 +83,9 @@ class Workers:
     def __init__(self, client: distributed.Client, address: str, patience: float) -> None:
         self.client, self.address, self.patience = client, address, patience
         self.watch = Watch(client, patience)
+        self.needs: dict[Need, Case] = {}
+        self.met: set[str] = set()
+        self.asked: dict[str, str] = {}  # the worker, by the task that asks it
         self.refused: dict[tuple[str, Need], str] = {}
 
     @property
@@ -94,27 +97,54 @@ class Workers:
     def check(self, work: Iterable[Work]) -> None:
         """Ask every worker for its versions; raise `UsageError` where there is work that none of them can do."""
         work = list(work)
-        needs = {need: case for one in work for need, case in zip(one.needs, one.cases, strict=True)}
-        asked = [worker.request(case) for case in needs.values()]
-        call, name = Call(worker.introduce, asked).packed(), f"farreach-ask-{uuid.uuid4().hex}"
-        futures = {
-            address: self.client.submit(
-                pickle.loads, call, key=f"{name}-{at}", workers=[address], priority=100, pure=False
-            )
-            for at, address in enumerate(self.live)
-        }
-        with contextlib.suppress(TimeoutError):  # who says nothing is asked again with its first case
-            list(distributed.as_completed(futures.values(), loop=self.client.loop, timeout=ASK))
-        for address, future in futures.items():
-            if future.status == "error":
-                reason = f"it cannot import Farreach ({worker.line(future.exception())}); start it in a checkout"
-                self.refused |= {(address, need): reason for need in needs}
-            elif future.status == "finished":
-                said = zip(needs, future.result(), strict=True)
-                self.refused |= {(address, need): reason for need, reason in said if reason}
+        self.expect(work)
+        answers = distributed.as_completed(
+            self.ask(), loop=self.client.loop, with_results=True, raise_errors=False, timeout=ASK
+        )
+        with contextlib.suppress(TimeoutError):  # who says nothing is heard with its first case
+            for future, answer in answers:
+                self.learn(future, answer)
         for one in work:
             if not self.fit(one).workers:
                 raise plugins.UsageError(self.why(one))
+
+    def expect(self, work: Iterable[Work]) -> None:
+        """Note what workers are to be asked about; they are asked anew where there is more than before."""
+        needs = {need: case for one in work for need, case in zip(one.needs, one.cases, strict=True)}
+        if not needs.keys() <= self.needs.keys():
+            self.needs, self.asked, self.met = needs, {}, set()
+
+    def ask(self) -> list[distributed.Future]:
+        """Ask the workers that have come since the last time for their versions, before they are given cases."""
+        call, name = Call(worker.introduce, list(map(worker.request, self.needs.values()))), uuid.uuid4().hex
+        new = sorted(self.live - self.met)
+        self.met |= set(new)
+        futures = [
+            self.client.submit(
+                pickle.loads,
+                call.packed(),
+                key=f"farreach-ask-{name}-{at}",
+                workers=[address],
+                priority=100,
+                pure=False,
+            )
+            for at, address in enumerate(new)
+        ]
+        self.asked |= {future.key: address for future, address in zip(futures, new, strict=True)}
+        return futures
+
+    def learn(self, future: distributed.Future, answer: Any) -> bool:
+        """Take what a worker answered; return whether that is what it was."""
+        address = self.asked.pop(future.key, None)
+        if address is None:
+            return False
+        if future.status == "finished":
+            said = zip(self.needs, answer, strict=True)
+            self.refused |= {(address, need): reason for need, reason in said if reason}
+        elif future.status == "error" and isinstance(answer[1], ImportError):
+            reason = f"it cannot import Farreach ({worker.line(answer[1])}); start it in a checkout"
+            self.refused |= {(address, need): reason for need in self.needs}
+        return True
 
     def fit(self, work: Work) -> Fit:
         """Return who can do some work; Dask itself minds who has a GPU."""
