@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from results import figures as drawn
-from results import findings, panels, report, speed, tables, terminal
+from results import findings, panels, report, speed, tables, terminal, timing_report
 from results.answers import Answer
 from results.answers.base import AGREE, FASTER, GRADIENTS, SOLVED, THRESHOLD
 from results.files import StoreError
@@ -155,7 +155,7 @@ def test_a_report_made_again_leaves_no_stale_figure(tmp_path: Path) -> None:
 
 def test_the_terminal_shows_the_same_five_answers_with_names_as_text(folder: Path) -> None:
     console = Console(width=4_000, record=True, file=io.StringIO())
-    asked = report.answered(report.read(folder))
+    asked = report.answered(report.read(folder), timing_report.read(folder))
     console.print(terminal.answers(asked))
     shown = console.export_text()
     page = (folder / "report.md").read_text()

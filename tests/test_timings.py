@@ -211,7 +211,7 @@ def test_the_page_says_who_is_faster_and_survives_a_lone_contender(tmp_path: Pat
     text = first.read_text()
     assert "jax (scan) is 1.5" in text
     assert "(95 % interval 1.4" in text
-    assert {path.name for path in others} == {"pairs.md", "costs.md", "ratios.png"}
+    assert {path.name for path in others} == {"pairs.md", "costs.md", "ratios.png", "ratios.svg"}
     assert all(path.stat().st_size for path in others)
 
 
