@@ -274,9 +274,14 @@ def test_a_missing_folder_is_an_error_of_one_line(tmp_path: Path) -> None:
 
 
 def test_every_figure_is_a_picture_of_some_size(folder: Path) -> None:
-    pictures = [*(folder / "figures").iterdir()]
-    assert len(pictures) == 6 * 4 + 1
-    assert all(path.stat().st_size > 4_000 and path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+    pictures = {path.name: path.read_bytes() for path in (folder / "figures").iterdir()}
+    png, svg = ({name for name in pictures if name.endswith(kind)} for kind in (".png", ".svg"))
+    assert png | svg == pictures.keys()
+    assert len([name for name in png if not name.startswith(("atlas", "ratios", "reach-length"))]) == 6 * 4 + 1
+    assert {"ratios.svg", "atlas-adding.svg"} <= svg  # for papers
+    assert {name.replace(".svg", ".png") for name in svg} <= png
+    assert all(len(pictures[name]) > 4_000 and pictures[name].startswith(b"\x89PNG") for name in png)
+    assert all(len(pictures[name]) > 4_000 and pictures[name].startswith(b"<?xml") for name in svg)
 
 
 def test_every_axis_has_labels_and_something_drawn(figures: dict[str, Figure]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -85,24 +84,10 @@ def test_a_write_that_fails_in_the_middle_leaves_nothing_half_done(
         return Path(path.rename(target))
 
     monkeypatch.setattr(Path, "replace", replace)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StoreError, match="disk full"):
         store.write(*synthetic.looked_at(one))
     assert store.finished() == set()
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
-
-
-def test_an_older_row_survives_a_failed_rewrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = synthetic.record(key="a", loss=0.1)
-    store = synthetic.write(tmp_path, [one])
-
-    def fail(*_: object, **__: object) -> None:
-        message = "killed"
-        raise KeyboardInterrupt(message)
-
-    monkeypatch.setattr(Path, "write_text", fail)
-    with pytest.raises(KeyboardInterrupt):
-        store.write(*synthetic.looked_at(dataclasses.replace(one, loss=0.2)))
-    assert store.rows()["loss"].tolist() == [0.1]
 
 
 def test_a_non_finite_figure_never_reaches_a_row(tmp_path: Path) -> None:
