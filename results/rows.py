@@ -72,7 +72,7 @@ def _schema() -> TypeAdapter[Any]:
         needed = Required if name in REQUIRED else NotRequired
         columns[name] = needed[kind if name in NAMES else kind | None]
     columns["key"] = Required[str]
-    columns["schema"] = Required[Annotated[int, Field(ge=1, le=SCHEMA)]]
+    columns["schema"] = Required[Annotated[int, Field(ge=0, le=SCHEMA)]]
     typed_dict: Any = typing_extensions.TypedDict  # made from data, which no type checker follows
     row = typed_dict("row", columns)
     # Columns that are not named here are metrics, or of a later version: plain values, too.

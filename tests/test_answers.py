@@ -39,7 +39,11 @@ def paired(ratios: dict[str, float], *, rounds: int = 60, spread: float = 0.01, 
         {"name": name, "framework": name.split(" ")[0], "loop": "", "seconds": 0.01 * ratio * noise}
         for (name, ratio), noise in zip(ratios.items(), drawn, strict=True)
     ]
-    return {"step": step | changes, "contenders": contenders, "facts": {"command": "python -m benchmarks speed"}}
+    return {
+        "step": step | changes,
+        "contenders": contenders,
+        "facts": {"command": "python -m benchmarks speed", "commit": "abc"},
+    }
 
 
 def ladder(counts: dict[float | None, int], *, seeds: int, **more: Any) -> list[Record]:

@@ -215,9 +215,9 @@ def test_the_fastest_and_what_cannot_be_told_from_it_are_bold(tmp_path: Path) ->
     group = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
     facts = {
         "kernel": "k",
-        "flops": 1e6,
-        "peak_bytes": 2e6,
-        "idle_bytes": 1e6,
+        "flops": 1_000_000,
+        "peak_bytes": 2_000_000,
+        "idle_bytes": 1_000_000,
         "compile_seconds": 1.0,
         "cpu_to_wall": 1.0,
     }
