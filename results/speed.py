@@ -52,7 +52,6 @@ def load(path: Path) -> pd.DataFrame:
         for one in benchmarks
     ]
     timings = pd.DataFrame(lines, columns=TIMINGS)
-    timings = timings[[len(seconds) > 0 and bool(np.isfinite(seconds).all()) for seconds in timings["seconds"]]]
     timings["cell"] = pd.Categorical(timings["cell"], ordered(timings["cell"], CELLS), ordered=True)
     timings["framework"] = pd.Categorical(timings["framework"], ordered(timings["framework"], FRAMEWORKS), ordered=True)
     return timings.sort_values([*CASE, "framework", "path"], ignore_index=True)

@@ -209,7 +209,8 @@ def timing_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     kept(folder, pytorch_and_jax(1.5), group())
     checked(folder)
     names = ("task", "T", "framework", "cell", "hidden", "batch", "path", "threads", "device", "compile_seconds")
-    info = dict.fromkeys([*names, "framework_version"], "x") | {"T": 5, "compile_seconds": 1.0}
+    info = dict.fromkeys([*names, "framework_version"], "x") | {"T": 5, "hidden": 4, "batch": 2, "threads": 1}
+    info |= {"compile_seconds": 1.0}
     step = group()["step"]
     launches = [{"old": [0.1] * 9, "new": [0.1] * 9}] * 5
     facts = {"framework_version": "1"}
