@@ -549,7 +549,7 @@ def _report(folder: Path, *, anew: bool = True) -> None:
         if timing_report.there(folder):
             written += timing_report.write(folder, timed)
             said += timed.sentences()
-        written += page.write(results, timed) if written else []
+        written += page.write(folder, now) if written else []
         asked = report.answered(results, timed)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error

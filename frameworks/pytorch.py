@@ -36,7 +36,7 @@ PATHS = {
         "gru": ("cudnn", "cudagraph", "compiled", "eager"),
     },
 }
-# One size of workspace: cuBLAS, and cuDNN through it, may otherwise choose another algorithm from run to run.
+# One size of workspace: cuDNN's products might otherwise be done by another algorithm from run to run.
 ENVIRONMENT = {"cuda": {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}}
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}

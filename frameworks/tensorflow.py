@@ -29,8 +29,13 @@ PATHS = {
     "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
     "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},
 }
-# Left to itself TensorFlow takes the whole memory of a GPU, which others share.
-ENVIRONMENT = {"cuda": {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}}
+ENVIRONMENT = {
+    "cuda": {
+        "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuDNN's products might otherwise be done another way from run to run
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # and not the whole memory at once, which others share
+    },
+}
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
 LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}

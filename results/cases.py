@@ -166,13 +166,12 @@ def _settings(frame: pd.DataFrame) -> pd.Series[str]:
     shown = {task: _shown(texts) for task, texts in frame.groupby("task", sort=False)["parameters"].unique().items()}
     rest = [column for column in CASE if column not in _NAMED | _APART and column in frame]
     labels = []
-    named_by = [name for name in (*_NAMED,) if name in frame]
-    place = frame.groupby(sorted(named_by), dropna=False, sort=False).ngroup()
+    place = frame.groupby(sorted(_NAMED & set(frame)), dropna=False, sort=False).ngroup()
     first = ~place.duplicated()
     for _, row in frame.loc[first].iterrows():
         values = json.loads(str(row["parameters"]))
         named = [f"{name}={_plain(values[name])}" for name in shown[row["task"]] if name in values]
-        more = [] if row["regulariser"] in {None, "none"} else [f"{row['regulariser']} {_plain(row['strength'])}"]
+        more = [] if row.get("regulariser") in {None, "none"} else [f"{row['regulariser']} {_plain(row['strength'])}"]
         more += [] if row["mode"] == "matched" else [str(row["mode"])]
         recipe = [row["optimizer"], row["learning_rate"]]  # which a run of one's own need not say
         said = " ".join(_plain(value) for value in recipe if pd.notna(value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from results import intervals
-from results.files import StoreError
+from results import intervals, timing_files
 
 FOLDER = "check"
 
@@ -110,17 +108,13 @@ def _percent(share: float) -> str:
 
 
 def read(folder: Path) -> Check | None:
-    """Return the check of a result set, or None where it has none; raise `StoreError` where a file is damaged."""
+    """Return the check of a result set, or None where it has none; raise `DamagedError` where a file is damaged."""
     lines: list[dict[str, Any]] = []
     for path in sorted((folder / FOLDER).glob("*.json")):
-        try:
-            launch = json.loads(path.read_text())
-            facts = {name: launch[name] for name in ("framework", "path", "cell", "launch", "planted", "rounds")}
-            for trial in launch["trials"]:
-                middle, low, high = intervals.ratio(trial["second"], trial["first"])
-                seconds = float(np.median(trial["first"]))
-                lines.append(facts | {"ratio": middle, "low": low, "high": high, "seconds": seconds})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            message = f"{path.name} cannot be read as a launch of a check ({type(error).__name__}: {error})"
-            raise StoreError(message) from error
+        launch = timing_files.read(path, timing_files.Launch)
+        facts = {name: launch[name] for name in ("framework", "path", "cell", "launch", "planted", "rounds")}
+        for trial in launch["trials"]:
+            middle, low, high = intervals.ratio(trial["second"], trial["first"])
+            seconds = float(np.median(trial["first"]))
+            lines.append(facts | {"ratio": middle, "low": low, "high": high, "seconds": seconds})
     return Check(pd.DataFrame(lines)) if lines else None

@@ -18,9 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from results import timings
+from results import timing_files, timings
 from results.cases import GROUP, OWN, drawn, labelled
-from results.files import DamagedError, StoreError, read_json
+from results.files import StoreError
 from results.stale import Versions, stale
 from results.store import Store
 
@@ -125,15 +125,9 @@ def live(paths: Iterable[Path]) -> Comparison:
     """Return what the files of a live comparison say: its speed, a launch of both environments counted as one run.
 
     The ratio is the geometric mean over launches of each launch's median ratio over rounds; its interval and p are
-    Student's, over launches. Raises `StoreError` where a file is damaged.
+    Student's, over launches. Raises `DamagedError` where a file is damaged.
     """
-    lines = []
-    for path in paths:
-        found = read_json(path)
-        try:
-            lines.append(_live(found))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DamagedError(path, f"{type(error).__name__}: {error}") from error
+    lines = [_live(timing_files.read(path, timing_files.Live, SCHEMA)) for path in paths]
     table = _judged(pd.DataFrame(lines, columns=LIVE), "speed", speed_verdict)
     none = pd.DataFrame(columns=QUALITY)
     return Comparison(none, table.sort_values(["framework", "step"], ignore_index=True), [])

@@ -41,6 +41,13 @@ LABELS: tuple[Label, ...] = (
     "stuck on the floor",
 )
 
+FIGURES = (
+    *("status", "solved", "steps_to_solve", "diverged_at", "clip", "threshold", "clip_fraction", "norm_before_max"),
+    *("skill", "floor", "metric.training_loss", "scale_median", "moved", "gain_late", "steps_before"),
+    *("reach_end", "cell_reach_end", "growth_end", "growth_end_low"),
+)
+"""The columns of a row that the rules look at."""
+
 GROWN = 10.0
 NEARLY_ALL = 0.95
 TIGHT = 0.1
@@ -78,7 +85,8 @@ def diagnose(row: Mapping[str, Any]) -> Diagnosis:
 
 def diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
     """Return ``label``, ``sentence`` and ``remarks`` of every row, in their order and under their index."""
-    found = [diagnose(row) for row in rows.to_dict("records")]  # type: ignore[arg-type]
+    looked_at = rows[[name for name in FIGURES if name in rows]]
+    found = [diagnose(row) for row in looked_at.to_dict("records")]  # type: ignore[arg-type]
     columns = {name: [getattr(one, name) for one in found] for name in ("label", "sentence", "remarks")}
     return pd.DataFrame(columns, index=rows.index)
 

@@ -30,12 +30,12 @@ def words(row: Mapping[Any, Any]) -> tuple[str, str]:
     return f"{row['solved']:.0f}/{row['seeds']:.0f}", share
 
 
-def first(part: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return the first `SETTINGS` settings of one task's atlas, and what is to be said of the others."""
-    settings = list(dict.fromkeys(part[SETTING].astype(str)))
+def first(table: pd.DataFrame, column: str = SETTING) -> tuple[pd.DataFrame, str]:
+    """Return the lines of the first `SETTINGS` settings, as many as a picture takes, and what is said of the others."""
+    settings = list(dict.fromkeys(table[column].astype(str)))
     if len(settings) <= SETTINGS:
-        return part, ""
-    kept = part[part[SETTING].astype(str).isin(settings[:SETTINGS])]
+        return table, ""
+    kept = table[table[column].astype(str).isin(settings[:SETTINGS])]
     return kept, f" The first {SETTINGS} of {len(settings)} settings; the table has all."
 
 

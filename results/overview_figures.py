@@ -19,6 +19,8 @@ COLOURS = "cividis"
 
 CELL_DASHES: dict[str, Any] = {"rnn": ":", "lstm": "-", "gru": "--"}
 CELL_MARKERS = {"rnn": "v", "lstm": "o", "gru": "s"}
+RING = "lstm"
+"""The cell whose mark is open and large, so that another at the same place shows within it."""
 
 
 def atlas(found: pd.DataFrame) -> dict[str, Figure]:
@@ -52,7 +54,7 @@ def _field(ax: Axes, part: pd.DataFrame, clips: list[str]) -> None:
     wide = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="share")
     wide = wide.reindex(index=ordered(wide.index, CELLS), columns=clips)
     said = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="text", aggfunc="first")
-    said = said.reindex(index=wide.index, columns=clips).fillna("")
+    said = said.reindex(index=wide.index, columns=clips).astype(object).fillna("")
     sns.heatmap(
         wide,
         annot=said.to_numpy(),
@@ -65,6 +67,7 @@ def _field(ax: Axes, part: pd.DataFrame, clips: list[str]) -> None:
         annot_kws={"size": 8},
         ax=ax,
     )
+    ax.grid(visible=False)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="y", rotation=0)
     ax.tick_params(axis="x", rotation=0)
@@ -95,6 +98,8 @@ def reach(found: pd.DataFrame) -> dict[str, Figure]:
                     color=seen[str(learner)].colour,
                     linestyle=CELL_DASHES.get(kind, "-."),
                     marker=CELL_MARKERS.get(kind, "D"),
+                    markersize=11 if kind == RING else 6,
+                    markerfacecolor="none" if kind == RING else None,
                     capsize=3,
                 )
             ax.set_xticks(sorted(set(part["length"])))
@@ -105,6 +110,7 @@ def reach(found: pd.DataFrame) -> dict[str, Figure]:
         for cell in cells:
             kind = cell.split(" ", 1)[0]
             dash, marker = CELL_DASHES.get(kind, "-."), CELL_MARKERS.get(kind, "D")
-            entries[cell] = Line2D([], [], color="0.25", linestyle=dash, marker=marker)
+            inside: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none"} if kind == RING else {}
+            entries[cell] = Line2D([], [], color="0.25", linestyle=dash, marker=marker, **inside)
         panels.legend(figure, entries)
     return {"": figure}

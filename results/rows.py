@@ -22,6 +22,9 @@ FIELDS = {field.name: field for field in dataclasses.fields(Record) if field.nam
 REQUIRED = {name for name, field in FIELDS.items() if field.default is dataclasses.MISSING}
 """The columns that every row has, of whichever version of the schema."""
 
+LATER = {name: field.default for name, field in FIELDS.items() if field.default not in {dataclasses.MISSING, None}}
+"""The columns that came later, and what they say of every row before them."""
+
 NAMES = ("suite", "task", "parameters", "framework", "cell", "clip", "mode", "command", "started")
 """The texts that every row has, a run of the user's own too; in the other columns None stands for "not known"."""
 
@@ -37,7 +40,7 @@ KINDS: dict[str, Any] = {"int": Whole, "float": float, "bool": bool, "str": Text
 
 
 def parsed(path: Path, key: str) -> dict[str, Any]:
-    """Return the row that a file holds, columns of a later version left out.
+    """Return the row that a file holds: columns that came after it filled in, those of a later version left out.
 
     Raises `DamagedError` where it is no row: a column is missing or has another kind of value, or the key in it is
     not the file's name.
@@ -55,7 +58,9 @@ def parsed(path: Path, key: str) -> dict[str, Any]:
         raise DamagedError(path, f"its {odd[0][:40]} is no number")
     if not _flat(row["parameters"]):
         raise DamagedError(path, "its parameters are no JSON object of plain values")
-    return {name: value for name, value in row.items() if name in FIELDS or name == "skill" or name.startswith(METRIC)}
+    return LATER | {
+        name: value for name, value in row.items() if name in FIELDS or name == "skill" or name.startswith(METRIC)
+    }
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from results import timing_files
 from results.cases import CELLS, FRAMEWORKS, ordered
+from results.files import StoreError
 
 CASE = ["task", "T", "cell", "hidden", "batch", "threads", "device"]
 """What two timings must share to be compared."""
@@ -41,15 +42,15 @@ class SpeedError(Exception):
 def load(path: Path) -> pd.DataFrame:
     """Return one line a benchmark: what was timed, and ``seconds``, the array of seconds a step, one a round."""
     try:
-        benchmarks = json.loads(path.read_text())["benchmarks"]
-        lines = [
-            {name: one["extra_info"][name] for name in TIMINGS[:-1]}
-            | {"seconds": np.asarray(one["stats"]["data"], dtype=float)}
-            for one in benchmarks
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{path.name} cannot be read as speed rows ({type(error).__name__}: {error})"
+        benchmarks = timing_files.read(path, timing_files.Benchmarks)["benchmarks"]
+    except (OSError, StoreError) as error:
+        message = f"{path.name} cannot be read as speed rows ({error})"
         raise SpeedError(message) from error
+    lines = [
+        {name: one["extra_info"][name] for name in TIMINGS[:-1]}
+        | {"seconds": np.asarray(one["stats"]["data"], dtype=float)}
+        for one in benchmarks
+    ]
     timings = pd.DataFrame(lines, columns=TIMINGS)
     timings = timings[[len(seconds) > 0 and bool(np.isfinite(seconds).all()) for seconds in timings["seconds"]]]
     timings["cell"] = pd.Categorical(timings["cell"], ordered(timings["cell"], CELLS), ordered=True)

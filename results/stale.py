@@ -26,9 +26,7 @@ class Versions:
 def stale(rows: pd.DataFrame, now: Versions) -> pd.Series[bool]:
     """Return which rows another version made; a user's own runs and tasks that are not known here are never stale."""
     tasks = rows["task"].astype(str)
-    # A row without the column is older than the column.
-    metrics = rows.get("metric_version", pd.Series(1, rows.index)).fillna(1)
-    then = zip(tasks, rows["task_version"], metrics, rows["numerics"], strict=True)
+    then = zip(tasks, rows["task_version"], rows["metric_version"], rows["numerics"], strict=True)
     found = [
         task in now.tasks and (version, metric, numerics) != (*now.tasks[task], now.numerics)
         for task, version, metric, numerics in then
@@ -40,19 +38,8 @@ def sentences(old: pd.DataFrame, now: Versions) -> list[str]:
     """Say which rows are left out because they are stale."""
     said = []
     for task, part in old.groupby(old["task"].astype(str)):
-        was = joined(
-            sorted(
-                f"{version:g}.{metric:g} with numerics {numerics:g}"
-                for version, metric, numerics in {
-                    *zip(
-                        part["task_version"],
-                        part.get("metric_version", pd.Series(1, part.index)).fillna(1),
-                        part["numerics"],
-                        strict=True,
-                    )
-                }
-            )
-        )
+        made = set(part[["task_version", "metric_version", "numerics"]].itertuples(index=False, name=None))
+        was = joined(sorted(f"{version:g}.{metric:g} with numerics {numerics:g}" for version, metric, numerics in made))
         version, metric = now.tasks[str(task)]
         said.append(
             f"{len(part)} row{'s' if len(part) > 1 else ''} of {task} left out as stale: made by version {was}; "

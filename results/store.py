@@ -133,12 +133,11 @@ class Store:
         text = self._path("curves", key).with_suffix(".csv")
         if text.exists() and not self._path("curves", key).exists():
             try:
-                frame = pd.read_csv(text, usecols=[*CURVES], dtype=float)
+                return pd.read_csv(text, usecols=[*CURVES], dtype=float).astype({"step": int})[[*CURVES]]
             except (ValueError, OverflowError) as error:
                 damage = DamagedError(text, error)
                 self._set_aside(key, damage)
                 raise damage from error
-            return frame.astype({"step": int})
         return self._part("curves", key, CURVES)
 
     def evaluations(self, key: str) -> pd.DataFrame:

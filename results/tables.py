@@ -113,7 +113,7 @@ def step_times(rows: pd.DataFrame) -> pd.DataFrame:
     They say how long the sweep took, not which framework is faster: several workers may have run
     beside each other, and a renumbered copy counts like any other case.
     """
-    frame = labelled(rows)
+    frame = labelled(rows)[[SETTING, CELL, LEARNER, "path", "step_seconds", "seconds_compile", "jobs"]]
     groups = frame.groupby([SETTING, CELL, LEARNER], observed=True)
     lines = [
         {

@@ -6,7 +6,6 @@ A result set holds them in ``timings/``, one JSON a group of contenders: the sec
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from results import intervals, scaling
+from results import intervals, scaling, timing_files
 from results.cases import CELLS, ordered
-from results.files import StoreError
 
 SCHEMA = 1
 """Version of the timing files."""
@@ -58,19 +56,12 @@ CLOCK = 0.5
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Return the timing files of a result set, sorted by their steps; raise `StoreError` where one is damaged."""
+    """Return the timing files of a result set, sorted by their steps; raise `DamagedError` where one is damaged."""
     found = []
     for path in sorted((folder / FOLDER).glob("*.json")):
-        try:
-            group = json.loads(path.read_text())
-            if group["schema"] != SCHEMA:
-                message = f"{path.name} has schema {group['schema']}; this version reads {SCHEMA}"
-                raise StoreError(message)
-            for one in group["contenders"]:
-                one["seconds"] = np.asarray(one["seconds"], float)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            message = f"{path.name} cannot be read as a timing file ({type(error).__name__}: {error})"
-            raise StoreError(message) from error
+        group = timing_files.read(path, timing_files.Group, SCHEMA)
+        for one in group["contenders"]:
+            one["seconds"] = np.asarray(one["seconds"], float)
         found.append(group)
     return sorted(found, key=_order)
 

@@ -74,7 +74,7 @@ PEAK = """
 from benchmarks.speed import machine
 
 facts = {"processor": "p", "cores": 1, "threads": 1, "blas": "b", "copy_gb_per_s": 1.0, "gflops": {"float64": 7.0}}
-machine.measure = lambda threads, device=None: facts
+machine.measure = lambda threads, device=None: facts | {"device": device}
 """
 
 OTHER = """

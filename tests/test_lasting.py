@@ -40,7 +40,8 @@ KILLS = 50
 HOLDER = """
 import pathlib, sys, time
 from results.store import Store
-print(Store(pathlib.Path(sys.argv[1])).claim(sys.argv[2]), flush=True)
+lock = Store(pathlib.Path(sys.argv[1])).claim(sys.argv[2])
+print(lock, flush=True)
 time.sleep(600)
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
@@ -17,10 +18,15 @@ from rich.console import Console
 
 from results import figures as drawn
 from results import findings, panels, report, speed, tables, terminal
+from results.answers import Answer
+from results.answers.base import AGREE, FASTER, GRADIENTS, SOLVED, THRESHOLD
 from results.files import StoreError
+from results.markdown import escape
 from results.record import Record
 from results.store import Store
 from tests import synthetic
+
+QUESTIONS = (FASTER, SOLVED, THRESHOLD, GRADIENTS, AGREE)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +115,10 @@ def test_agreement_and_wall_time_are_said(said: list[str]) -> None:
     assert "Training and evaluation took 88 % of the workers' time in the newest run" in find(said, "imports 3 %")
 
 
-def test_the_report_opens_with_the_findings_and_embeds_every_figure(folder: Path) -> None:
+def test_the_report_opens_with_answers_then_findings_and_embeds_every_figure(folder: Path) -> None:
     text = (folder / "report.md").read_text()
+    asked = [text.index(f"**{one}**") for one in QUESTIONS]
+    assert [*asked, text.index("cases finished")] == sorted([*asked, text.index("cases finished")])
     assert text.index("cases finished") < text.index("## Tables") < text.index("## Figures") < text.index("## Failures")
     links = set(re.findall(r"\]\((figures/[^)]+)\)", text))
     assert links == {f"figures/{path.name}" for path in (folder / "figures").iterdir()}
@@ -143,6 +151,20 @@ def test_a_report_made_again_leaves_no_stale_figure(tmp_path: Path) -> None:
     assert not (tmp_path / "figures" / "skill-old.png").exists()
     assert all(path.exists() for path in paths)
     assert paths[0].name == "report.md"
+
+
+def test_the_terminal_shows_the_same_five_answers_with_names_as_text(folder: Path) -> None:
+    console = Console(width=4_000, record=True, file=io.StringIO())
+    asked = report.answered(report.read(folder))
+    console.print(terminal.answers(asked))
+    shown = console.export_text()
+    page = (folder / "report.md").read_text()
+    for one in asked:
+        for line in one.lines():
+            assert line in shown
+            assert escape(line) in page
+    console.print(terminal.answers([Answer(FASTER, "", ("[bold]x[/bold] wins",))]))
+    assert "[bold]x[/bold] wins" in console.export_text()
 
 
 def test_the_terminal_table_shows_each_case_once() -> None:

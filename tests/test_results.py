@@ -117,10 +117,9 @@ def test_a_folder_without_rows_is_one_line_of_error(tmp_path: Path) -> None:
         Store(tmp_path).rows()
 
 
-def test_a_run_line_cut_off_by_a_kill_does_not_hide_the_others(tmp_path: Path) -> None:
+def test_a_runs_log_that_is_damaged_does_not_hide_the_others(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, [], runs=[synthetic.run_line()])
-    with (tmp_path / "runs.jsonl").open("a") as file:
-        file.write('{"started": "2026-')
+    (tmp_path / "runs" / "20260101T000000-x.json").write_text('{"started": "2026-')
     assert [run["finished"] for run in store.runs()] == [49]
 
 

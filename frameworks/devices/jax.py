@@ -12,7 +12,7 @@ from jax import lax
 
 Queue = Callable[[int], None]
 
-last = jax.jit(lambda x: x + 1)
+plus_one = jax.jit(lambda x: x + 1)
 
 
 def gpu_facts(settings: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def gpu_facts(settings: str) -> dict[str, str]:
 def synchronise() -> None:
     """Wait until all that was queued is done."""
     jax.block_until_ready(jax.live_arrays())  # type: ignore[no-untyped-call]
-    last(np.float32(0)).block_until_ready()  # programs run in turn: this one after those whose results nobody kept
+    plus_one(np.float32(0)).block_until_ready()  # programs run in turn: this one after those whose results nobody kept
 
 
 class Stopwatch:
@@ -77,7 +77,7 @@ def copy(size: int) -> Queue:
 
     def run(count: int) -> None:
         for _ in range(count):
-            out = last(source)
+            out = plus_one(source)
         out.block_until_ready()
 
     return run

@@ -74,7 +74,8 @@ def solved(frame: pd.DataFrame) -> Answer:
     parts = [f"{task}: {_cells(part)}" for task, part in table.groupby("task", sort=False)]
     lead = "By more than half of the seeds (with the 95 % interval of the share), at the best clip and recipe tried:"
     lead = lead if parts else ""
-    return Answer(SOLVED, lead, (*parts, *gains), missing=not (table["solved"] > HALF * table["seeds"]).any())
+    known = (table["solved"] > HALF * table["seeds"]).any() or any(above for _, above in gains)
+    return Answer(SOLVED, lead, (*parts, *(text for text, _ in gains)), missing=not known)
 
 
 def _cells(part: pd.DataFrame) -> str:
@@ -98,8 +99,8 @@ def _cells(part: pd.DataFrame) -> str:
     return ", ".join(said)
 
 
-def _gains(frame: pd.DataFrame) -> Iterator[str]:
-    """Say of each task without a criterion what its headline metric is at best, cell by cell."""
+def _gains(frame: pd.DataFrame) -> Iterator[tuple[str, bool]]:
+    """Say of each task without a criterion what its headline metric is at best, and whether an interval is above 0."""
     lines = tables.accuracy(_verdicts(frame))
     lines = lines[(lines["judged"] == 0) & lines["score"].notna()]
     for task, part in lines.groupby("task", sort=False):
@@ -111,7 +112,8 @@ def _gains(frame: pd.DataFrame) -> Iterator[str]:
         nothing = [str(cell) for cell in best.loc[best["score low"] <= 0, "cell"]]
         verdict = f", where the interval of {joined(nothing)} includes 0" if nothing else ""
         metric = words(best["metric"].iloc[0])
-        yield f"{task} has no criterion; its best {metric} with a 95 % interval: {', '.join(said)}{verdict}"
+        text = f"{task} has no criterion; its best {metric} with a 95 % interval: {', '.join(said)}{verdict}"
+        yield text, bool((best["score low"] > 0).any())
 
 
 def thresholds(frame: pd.DataFrame) -> Answer:

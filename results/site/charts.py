@@ -26,6 +26,9 @@ GREY = "#767676"
 TICKS = [tick * 10.0**power for power in range(-2, 4) for tick in (1, 1.5, 2, 3, 5, 7)]
 """Ratios that the axis of a forest plot marks."""
 
+MARKS = [mark * 10.0**power for power in range(-3, 6) for mark in (1, 2, 5)]
+"""Times that a logarithmic axis marks."""
+
 LINE = 34
 """Pixels of one line of a picture."""
 
@@ -98,7 +101,8 @@ def _atlas(part: pd.DataFrame) -> go.Figure:
 
 
 def forest(pairs: pd.DataFrame) -> Chart:
-    """Return every timed ratio with its interval; `pairs` is `overview.ratios`."""
+    """Return the timed ratios with their intervals; `pairs` is `overview.ratios`."""
+    pairs, note = overview.first(pairs, "setting")
     settings = list(dict.fromkeys(pairs["setting"]))
     groups = [pairs[pairs["setting"] == setting] for setting in settings]
     figure = _facets(settings, [len(group) for group in groups], height=LINE + 6)
@@ -141,7 +145,7 @@ def forest(pairs: pd.DataFrame) -> Chart:
         "Median ratio of the times of a training step with its 95 % interval; right of 1 the second named is faster. "
         "Colour and mark: the first named."
     )
-    return Chart("ratios", "How many times as fast", caption, _plain(figure))
+    return Chart("ratios", "How many times as fast", caption + note, _plain(figure))
 
 
 def reach(found: pd.DataFrame) -> Chart:
@@ -154,7 +158,7 @@ def reach(found: pd.DataFrame) -> Chart:
         for (cell, learner), group in part.groupby(["cell", "framework"], observed=True, sort=False):
             line = group.sort_values("length")
             kind, name = str(cell).split(" ", 1)[0], _text(f"{cell}, {learner}")
-            colour = seen[str(learner)].colour
+            colour, ring = seen[str(learner)].colour, kind == overview_figures.RING
             figure.add_trace(
                 go.Scatter(
                     x=line["length"].tolist(),
@@ -167,7 +171,10 @@ def reach(found: pd.DataFrame) -> Chart:
                     },
                     mode="lines+markers",
                     line={"color": colour, "dash": DASHES[overview_figures.CELL_DASHES.get(kind, "-.")]},
-                    marker={"symbol": SYMBOLS[overview_figures.CELL_MARKERS.get(kind, "D")], "size": 9},
+                    marker={
+                        "symbol": SYMBOLS[overview_figures.CELL_MARKERS.get(kind, "D")] + ("-open" if ring else ""),
+                        "size": 15 if ring else 9,
+                    },
                     name=name,
                     legendgroup=name,
                     showlegend=not any(trace.name == name for trace in figure.data),
@@ -218,7 +225,7 @@ def growth(table: pd.DataFrame) -> list[Chart]:
                 )
         along = NAMES.get(str(axis), str(axis))
         figure.update_xaxes(type="log", title=along, tickvals=sorted(set(part["value"])))
-        figure.update_yaxes(type="log", title="ms a step")
+        figure.update_yaxes(type="log", title="ms a step", tickvals=MARKS, ticktext=[f"{mark:g}" for mark in MARKS])
         caption = "Median time of a training step, both axes logarithmic; pointed at: the exponent of a power law."
         made.append(Chart(f"growth-{axis}", f"Growth of the step time with {along}", caption, _plain(figure)))
     return made

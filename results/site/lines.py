@@ -224,6 +224,7 @@ def encoded(made: list[Table]) -> dict[str, Any]:
         shown = one.shown
         names = [getattr(column, name) for column in one.columns for name in ("key", "low", "high", "of", "best")]
         names += [name for filtered in one.filters.values() for name in filtered]
+        names += [str(name) for name in shown] if one.opens == "facts" else []
         used.setdefault(one.source, {}).update({name: shown[name] for name in names if name})
     columns = [
         [{name: value for name, value in dataclasses.asdict(column).items() if value} for column in one.columns]
@@ -235,13 +236,12 @@ def encoded(made: list[Table]) -> dict[str, Any]:
             {name: getattr(one, name) for name in plain} | {"columns": shown, "count": len(one.shown)}
             for one, shown in zip(made, columns, strict=True)
         ],
-        "sources": {
-            source: {name: _packed(values) for name, values in found.items()} for source, found in used.items()
-        },
+        "sources": {source: {name: packed(values) for name, values in found.items()} for source, found in used.items()},
     }
 
 
-def _packed(values: pd.Series[Any]) -> dict[str, Any]:
+def packed(values: pd.Series[Any]) -> dict[str, Any]:
+    """Return a column as the page reads it."""
     if pd.api.types.is_bool_dtype(values):
         return {"values": [int(one) for one in values.fillna(value=False)]}
     if pd.api.types.is_numeric_dtype(values):

@@ -1,43 +1,28 @@
 """The page of a result set: reads one result folder and writes report.html and the folder report/ into it.
 
-The page works from the disk and loads nothing from elsewhere; its policy forbids it to. Text of the set (names, reasons
-of failures) reaches it through Jinja's autoescape, or through JSON in which no tag can close.
+The page works from the disk and loads nothing from elsewhere; its policy forbids it to.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
-import importlib.resources
-import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import itables
-import jinja2
 import pandas as pd
-import plotly
-from markupsafe import Markup
 
 from results import cases, findings, overview, panels, report, tables, times, timing_report, timings
 from results.answers import answers
 from results.check import Check
 from results.files import StoreError
-from results.site import charts, lines, shards, speeds
+from results.site import bundle, charts, lines, shards, speeds
 from results.site.charts import Chart
 from results.site.lines import Table
-from results.timing_report import Timed
+from results.stale import Versions
 
 PAGE = "report.html"
 FOLDER = "report"
 """What lies beside the page: scripts and Parquet files. All of it is written anew each time."""
-
-SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
-"""The page's own scripts, in the order in which they stand in it."""
-
-HERE = Path(__file__).parent
 
 SHOWN = 1_000
 """Lines of failures and machines that the page lists."""
@@ -66,13 +51,23 @@ class Set:
         return self.checked.launches if self.checked else None
 
 
-def write(results: report.Results, timed: Timed) -> list[Path]:
-    """Write the page of what was read into its folder, after its report; return the paths, report.html first.
+SENTENCES = 2_000
+"""Rows of a set above which the page leaves out further findings: they would be too many to read."""
 
-    Raises `StoreError` where it cannot be written.
+
+def write(folder: Path, now: Versions | None = None) -> list[Path]:
+    """Write the page of a result folder, after its report; return the paths, report.html first.
+
+    Rows that another version than `now` made are left out. Raises `StoreError` where there is no such folder, where a
+    file in it is damaged, or where it cannot be written.
     """
-    folder = results.store.folder
-    whole = Set(results, timed.groups, timed.checked, timing_report.machine(folder))
+    timed = timing_report.read(folder)
+    machine = timing_report.machine(folder)
+    return put(folder, Set(report.read(folder, now=now), timed.groups, timed.checked, machine))
+
+
+def put(folder: Path, whole: Set) -> list[Path]:
+    """Write the page of what was read into a folder; return and raise as `write` does."""
     beside, path = folder / FOLDER, folder / PAGE
     try:
         beside.mkdir(exist_ok=True)
@@ -81,7 +76,7 @@ def write(results: report.Results, timed: Timed) -> list[Path]:
         each = lines.runs(whole.results.rows)
         shown = each.head(lines.MOST)
         shards.write(beside, whole.results.store, shown)
-        (beside / "plotly.min.js").write_bytes(_bundle(plotly, "package_data", "plotly.min.js"))
+        (beside / bundle.PLOTLY).write_bytes(bundle.plotly_script())
         made = _tables(whole, each)
         for source, frame in {one.source: one.frame for one in made}.items():
             _plain(frame).to_parquet(beside / f"{source}.parquet", compression="zstd", index=False)
@@ -121,20 +116,22 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     rows, folder, drawn = results.rows, results.store.folder, _charts(whole)
     known = {key: at for at, key in enumerate(keys)}
     data = lines.encoded(made) | {
-        "opens": {one.source: _opens(one, known) for one in made},
+        "opens": {
+            one.source: [[known[key] for key in keys if key in known] for keys in one.shown["keys"]]
+            for one in made
+            if one.opens == "runs"
+        },
         "keys": keys,
         "shard": shards.CASES,
         "charts": {one.name: one.figure for one in drawn},
         "colours": {name: look.colour for name, look in panels.LOOKS.items()},
     }
-    bundle = _module(_bundle(itables, "html", "dt_bundle.js").decode())
-    script = "\n".join([bundle, *(_static(f"{name}.js") for name in SCRIPTS)])
     commands = {str(command) for command in rows["command"]} | {str(one["facts"]["command"]) for one in groups}
     context = {
         "title": report.title(results),
         "facts": _facts(results, groups),
         "answers": answers(rows, results.timings, groups, whole.checked),
-        "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= lines.MOST else [],
+        "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
         "trouble": results.trouble,
         "tables": made,
         "charts": [(one, _twins(folder, one.name)) for one in drawn],
@@ -143,22 +140,8 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "machines": tables.machines(rows).head(SHOWN),
         "commands": [report.again(folder), *sorted(commands)],
         "most": lines.MOST,
-        "styles": _trusted(_bundle(itables, "html", "dt_bundle.css").decode() + _static("style.css")),
-        "script": _trusted(script),
-        "hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        "data": jinja2.utils.htmlsafe_json_dumps(data, separators=(",", ":"), allow_nan=False),
     }
-    loader = jinja2.FileSystemLoader(HERE / "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.j2").render(context)
-
-
-def _opens(one: Table, known: dict[str, int]) -> list[Any]:
-    """Return what each row of a table opens: the places of its cases, or facts and a command."""
-    if one.opens == "runs":
-        return [[known[key] for key in keys if key in known] for keys in one.shown["keys"]]
-    facts = _plain(one.shown).astype(object).to_dict("records")
-    return [{name: lines.simple(value) for name, value in line.items()} for line in facts]
+    return bundle.render("report.html.j2", context, data)
 
 
 def _facts(results: report.Results, groups: list[dict[str, Any]]) -> list[str]:
@@ -200,36 +183,7 @@ def _gallery(folder: Path, drawn: set[str]) -> list[tuple[str, str, list[tuple[s
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table as Parquet takes it: categories as text, without what only the page needs."""
     shown = frame[[name for name in frame if name != "keys"]].copy()
-    for name in shown.select_dtypes(["category", "object"]):
+    for name in [one for one in shown if not pd.api.types.is_numeric_dtype(shown[one])]:
         kept = shown[name].notna()
         shown[name] = shown[name].astype(object).where(kept, None).map(lambda one: one if one is None else str(one))
     return shown
-
-
-def _static(name: str) -> str:
-    return (HERE / "static" / name).read_text(encoding="utf-8")
-
-
-def _bundle(package: ModuleType, folder: str, name: str) -> bytes:
-    """Return a file that an installed package brings along."""
-    return (importlib.resources.files(package) / folder / name).read_bytes()
-
-
-def _trusted(text: str) -> Markup:
-    """Return text that Jinja does not escape: our own scripts and styles and those of the libraries, never a set's."""
-    return Markup(text)  # noqa: S704
-
-
-def _module(source: str) -> str:
-    """Return the table library as part of our own script: what it exports as default and as jQuery, by these names.
-
-    A page from the disk may not import a module from a file.
-    """
-    exported = re.search(r"export\s*\{([^}]*)\};?", source)
-    names = dict(re.findall(r"([\w$]+) as (\w+)", exported[1])) if exported else {}
-    kept = {name: inner for inner, name in names.items()}
-    if exported is None or "jQuery" not in kept:
-        message = "the table library exports no jQuery: its version is not the one that constraints.txt names"
-        raise StoreError(message)
-    body = (source[: exported.start()] + source[exported.end() :]).replace("</script", "<\\/script")
-    return f"const jQuery = (() => {{{body}\nreturn {kept['jQuery']};}})();"

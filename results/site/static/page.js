@@ -21,9 +21,11 @@ dark.addEventListener("change", applyTheme);
 addEventListener("hashchange", () => { applyState(); openFromState(); });
 
 applyTheme();
-buildFilters();
-buildTabs();
-buildTools();
+if (DATA.tables.length) {
+  buildFilters();
+  buildTabs();
+  buildTools();
+}
 buildPanel();
 buildPictures();
 applyState();

@@ -41,7 +41,7 @@ function openRow(table, row) {
 function openFromState() {
   const name = readState().get("row");
   const [table, row] = (name ?? "").split(":");
-  if (TABLES[table]?.opens === "facts" && TABLES[table].rows[row]) showFacts(TABLES[table], Number(row));
+  if (TABLES[table]?.opens === "facts" && Number(row) < TABLES[table].count) showFacts(TABLES[table], Number(row));
   else if (DATA.keys.includes(name)) showCase(DATA.keys.indexOf(name));
   else if (name) showMessage("The case that this link names is not in this set.");
   else if (opened.open) opened.close();
@@ -68,8 +68,9 @@ function command(text) {
 }
 
 function showFacts(table, row) {
-  const {again, ...facts} = table.rows[row];
-  show(escapeHTML(table.title), `${command(again)}<h3>Figures</h3>${listed(facts)}`);
+  const {again, ...facts} = Object.fromEntries(Object.entries(table.data).map(([name, data]) => [name, word(data, row)]));
+  for (const column of table.columns) delete facts[column.best]; // a mark for the table, not a figure
+  show(escapeHTML(table.title), `${again ? command(again) : ""}<h3>Figures</h3>${listed(facts)}`);
 }
 
 // The line of a table that holds a case, so that its other seeds stand beside it.
@@ -93,9 +94,9 @@ async function showCase(place) {
   const clip = facts.clip === "none" ? "no clip" : `${facts.clip} ${facts.threshold}`;
   const given = Object.entries(JSON.parse(facts.parameters)).map(([name, value]) => `${name}=${value}`).join(" ");
   const copy = facts.renumbering ? `, copy ${facts.renumbering}` : "";
-  const title = `<bdi>${escapeHTML(`${facts.task} ${given}`)}</bdi>, <bdi>${escapeHTML(facts.cell)}</bdi>, ${escapeHTML(clip)}, <bdi>${escapeHTML(facts.framework)}</bdi>, seed ${facts.seed}${copy}`;
+  const title = `<bdi>${escapeHTML(`${facts.task} ${given}`)}</bdi>, <bdi>${escapeHTML(facts.cell)}</bdi>, ${escapeHTML(clip)}, <bdi>${escapeHTML(facts.framework)}</bdi>, seed ${escapeHTML(facts.seed)}${escapeHTML(copy)}`;
   const buttons = seeds.map(([other, seed]) =>
-    `<button type="button" data-place="${other}" aria-pressed="${other === place}">seed ${seed}</button>`).join("");
+    `<button type="button" data-place="${other}" aria-pressed="${other === place}">seed ${escapeHTML(seed)}</button>`).join("");
   const remarks = one.remarks ? `<p class="note">${escapeHTML(one.remarks)}.</p>` : "";
   show(title, `<div class="seeds" role="group" aria-label="Seeds">${buttons}</div>
     <p><strong>Diagnosis</strong> ${escapeHTML(one.diagnosis)}.</p>${remarks}

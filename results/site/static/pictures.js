@@ -66,7 +66,7 @@ function drawCurves(one) {
   const learning = [];
   if (training.loss) learning.push({...line(training.step, training.loss, "training", {width: 1}), opacity: 0.45});
   if (evaluations.loss) learning.push({...line(evaluations.step, evaluations.loss, "evaluation", {width: 2}), mode: "lines+markers"});
-  put("learning", learning, {...axes("training step", one.unit ? `loss (${one.unit})` : "loss", true), shapes: one.floor ? [level(one.floor)] : []}, "No curve lies beside this row.");
+  put("learning", learning, {...axes("training step", one.unit ? `loss (${escapeHTML(one.unit)})` : "loss", true), shapes: one.floor ? [level(one.floor)] : []}, "No curve lies beside this row.");
   const norms = training.norm_before
     ? [line(training.step, training.norm_before, "before the clip", {width: 1.5}),
        line(training.step, training.norm_after, "after the clip", {width: 2, dash: "dot", color: colour("--ink")})]

@@ -3,7 +3,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 for (const table of DATA.tables) {
   table.data = DATA.sources[table.source];
-  table.rows = DATA.opens[table.source]; // what each row opens
+  table.rows = DATA.opens[table.source]; // the cases that each row opens
 }
 const TABLES = Object.fromEntries(DATA.tables.map((table) => [table.name, table]));
 const drawn = {}; // name of a table -> its DataTable, once its tab was open

@@ -1,0 +1,86 @@
+"""A page out of a template: styles, scripts and data inlined, all else escaped, loading from elsewhere forbidden.
+
+Text of a result set (names, reasons of failures) reaches a page through Jinja's autoescape, or through JSON in which no
+tag can close.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import itables
+import jinja2
+import plotly
+from markupsafe import Markup
+
+from results.files import StoreError
+
+SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
+"""The page's own scripts, in the order in which they stand in it."""
+
+PLOTLY = "plotly.min.js"
+"""The script that lies beside a page, and is loaded when the first picture is about to be seen."""
+
+HERE = Path(__file__).parent
+
+
+def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
+    """Return a page.
+
+    Args:
+        template: a file in ``templates/``.
+        context: what it shows.
+        data: what its scripts read.
+
+    """
+    script = "\n".join([_module(bundled(itables, "html", "dt_bundle.js").decode()), *map(_script, SCRIPTS)])
+    styles = bundled(itables, "html", "dt_bundle.css").decode() + (HERE / "static" / "style.css").read_text("utf-8")
+    ours = {
+        "styles": _trusted(styles),
+        "script": _trusted(script),
+        "hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "data": jinja2.utils.htmlsafe_json_dumps(data, separators=(",", ":"), allow_nan=False),
+    }
+    loader = jinja2.FileSystemLoader(HERE / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(template).render(context | ours)
+
+
+def plotly_script() -> bytes:
+    """Return plotly's own script, which lies beside a page as `PLOTLY`."""
+    return bundled(plotly, "package_data", PLOTLY)
+
+
+def bundled(package: ModuleType, folder: str, name: str) -> bytes:
+    """Return a file that an installed package brings along."""
+    return (importlib.resources.files(package) / folder / name).read_bytes()
+
+
+def _script(name: str) -> str:
+    return (HERE / "static" / f"{name}.js").read_text("utf-8")
+
+
+def _trusted(text: str) -> Markup:
+    """Return text that Jinja does not escape: our own scripts and styles and those of the libraries, never a set's."""
+    return Markup(text)  # noqa: S704
+
+
+def _module(source: str) -> str:
+    """Return the table library as part of our own script: what it exports as default and as jQuery, by these names.
+
+    A page from the disk may not import a module from a file.
+    """
+    exported = re.search(r"export\s*\{([^}]*)\};?", source)
+    names = dict(re.findall(r"([\w$]+) as (\w+)", exported[1])) if exported else {}
+    kept = {name: inner for inner, name in names.items()}
+    if exported is None or "jQuery" not in kept:
+        message = "the table library exports no jQuery: its version is not the one that constraints.txt names"
+        raise StoreError(message)
+    body = (source[: exported.start()] + source[exported.end() :]).replace("</script", "<\\/script")
+    return f"const jQuery = (() => {{{body}\nreturn {kept['jQuery']};}})();"
