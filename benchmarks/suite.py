@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from benchmarks import plugins
+from benchmarks import narrowing, plugins
 from benchmarks.case import Case, Scalar
 from frameworks.base import Activation, Cell, Device, Mode, Optimizer, Precision
 from tasks.base import TaskError
@@ -226,35 +226,14 @@ def named(only: list[str]) -> list[str]:
 
 def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:
     """Keep the cases that meet every KEY=VALUE; values of the same key are alternatives."""
-    wanted: dict[str, list[str]] = {}
-    for text in only:
-        key, equals, value = text.partition("=")
-        if not (key and equals and value):
-            message = f"--only takes KEY=VALUE, not {text!r}"
-            raise plugins.UsageError(message)
-        wanted.setdefault(key, []).append(value)
+    wanted = narrowing.wanted(only)
     _check_rungs(wanted, "threshold", "clip")
     _check_rungs(wanted, "strength", "regulariser")
-    described = [(case, _facts(case)) for case in cases]
-    keys = sorted({key for _, facts in described for key in facts})
-    for key, values in wanted.items():
-        plugins.known("key", key, keys)
-        there = sorted({facts[key] for _, facts in described if key in facts}, key=_by_number)
-        for value in values:
-            if key in {"task", "framework"}:
-                plugins.known(key, value, getattr(plugins, f"{key}s")())
-            if _normal(value) not in there:
-                message = f"suite {suite} has no case with {key}={value}; it has: {', '.join(there)}"
-                raise plugins.UsageError(message)
-    chosen = [
-        case
-        for case, facts in described
-        if all(facts.get(key) in {_normal(value) for value in values} for key, values in wanted.items())
-    ]
-    if not chosen:
-        message = f"suite {suite} has no case with {' and '.join(only)}"
-        raise plugins.UsageError(message)
-    return chosen
+    for key in {"task", "framework"} & set(wanted):
+        for value in wanted[key]:
+            plugins.known(key, value, getattr(plugins, f"{key}s")())
+    described = [narrowing.words(_facts(case)) for case in cases]
+    return [cases[at] for at in narrowing.kept(described, only, f"suite {suite}")]
 
 
 def shard(cases: list[Case], part: str | None) -> list[Case]:
@@ -288,25 +267,10 @@ def _check_rungs(wanted: dict[str, list[str]], rung: str, axis: str) -> None:
             raise plugins.UsageError(message)
 
 
-def _facts(case: Case) -> dict[str, str]:
-    fields = case.to_json()
-    parameters = fields.pop("parameters")
-    return {key: _normal(value) for key, value in (fields | parameters).items() if value is not None}
-
-
-def _normal(value: Scalar) -> str:
-    """Write a value as one text, so that 1, 1.0 and "1.00" are the same."""
-    try:
-        return f"{float(value):g}" if not isinstance(value, bool) and value is not None else str(value).lower()
-    except ValueError:
-        return str(value)
-
-
-def _by_number(text: str) -> tuple[float, str]:
-    try:
-        return float(text), text
-    except ValueError:
-        return math.inf, text
+def _facts(case: Case) -> dict[str, Any]:
+    fields: dict[str, Any] = case.to_json()
+    parameters: dict[str, Any] = fields.pop("parameters")
+    return fields | parameters
 
 
 def _first_fault(error: ValidationError) -> str:

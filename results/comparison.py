@@ -51,6 +51,8 @@ IDENTICAL, CHANGED, OTHER = "identical", "changed", "other environment"
 PLACE = ("framework_version", "kernel", "precision", "device_name", "processor", "python", "numpy", "platform")
 """The facts in which two rows must agree before a difference in their bits means anything."""
 
+OUTCOME = ("weights_sha256", "loss", "score", "status")
+
 QUALITY = [*GROUP, "quality", "bits", "seeds old", "seeds new", "skill old", "skill new"]
 QUALITY += ["difference", "low", "high", "p"]
 LIVE = ["step", "framework", "speed", "version old", "version new", "runs old", "runs new", "ms old", "ms new"]
@@ -103,7 +105,7 @@ def read(folder: Path, now: Versions | None = None) -> pd.DataFrame:
 def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
     """Compare two sides, as `read` returns them; labels are common to both, so that rows meet their like."""
     both = pd.concat([old.assign(side="old"), new.assign(side="new")], ignore_index=True)
-    frame = drawn(labelled(both))
+    frame = exact(drawn(labelled(both)))
     quality, speed, alone = [], [], []
     for names, group in frame.groupby(GROUP, observed=True, sort=True):
         sides = [group[group["side"] == side] for side in ("old", "new")]
@@ -179,8 +181,8 @@ def speed_verdict(row: dict[str, Any]) -> str:
 
 
 def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
-    a, b = (_skills(side) for side in (old, new))
-    line = {"bits": _bits(old, new), "seeds old": len(a), "seeds new": len(b)}
+    a, b = (skills(side) for side in (old, new))
+    line = {"bits": bits(old, new), "seeds old": len(a), "seeds new": len(b)}
     line |= {"skill old": float(a.mean()), "skill new": float(b.mean()), "difference": float(b.mean() - a.mean())}
     if line["bits"] == IDENTICAL or min(len(a), len(b)) < SEEDS:
         return line
@@ -196,23 +198,28 @@ def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     return line | {"low": float(inner.low), "high": float(inner.high), "p": float(test.pvalue) if test else 1.0}
 
 
-def _skills(side: pd.DataFrame) -> NDArray[np.float64]:
+def skills(side: pd.DataFrame) -> NDArray[np.float64]:
     """Return one skill a seed: its mean over runs, a run that diverged counted at `WORST`."""
     skills = pd.to_numeric(side["skill"]).fillna(WORST).clip(lower=WORST)
     return skills.groupby(side["seed"]).mean().to_numpy(float)
 
 
-def _bits(old: pd.DataFrame, new: pd.DataFrame) -> str:
-    """Compare the rows of one seed whose environments agree: identical, changed, or that there are none."""
-    what = ["weights_sha256", "loss", "score", "status"]
-    pairs = old[["seed", *PLACE, *what]].merge(new[["seed", *PLACE, *what]], on=["seed", *PLACE])
-    if pairs.empty:
+def exact(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with two columns of tuples: ``place``, seed and environment, and ``outcome``, to the last bit."""
+    frame = rows[["seed", *PLACE, *OUTCOME]].astype(object)
+    lines = [*frame.where(frame.notna(), None).itertuples(index=False, name=None)]
+    split = -len(OUTCOME)
+    columns = {"place": [line[:split] for line in lines], "outcome": [line[split:] for line in lines]}
+    return rows.assign(**{name: pd.Series(values, rows.index, dtype=object) for name, values in columns.items()})
+
+
+def bits(old: pd.DataFrame, new: pd.DataFrame) -> str:
+    """Compare the rows, as `exact` has them, of one seed in one environment: identical, changed, or there are none."""
+    then, now = (dict(zip(side["place"], side["outcome"], strict=True)) for side in (old, new))
+    shared = then.keys() & now.keys()
+    if not shared:
         return OTHER
-    equal = []
-    for name in what:
-        then, now = pairs[f"{name}_x"], pairs[f"{name}_y"]
-        equal.append(bool((then.eq(now) | (then.isna() & now.isna())).all()))
-    return IDENTICAL if all(equal) else CHANGED
+    return IDENTICAL if all(then[one] == now[one] for one in shared) else CHANGED
 
 
 def _quality_verdict(row: dict[str, Any]) -> str:

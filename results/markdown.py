@@ -31,9 +31,14 @@ def table(frame: pd.DataFrame, *, empty: str = "Nothing to show.") -> str:
 
 def cell(value: object) -> str:
     """Return one value of a table, escaped."""
+    return escape(plain(value))
+
+
+def plain(value: object) -> str:
+    """Return one value of a table as text: a number to three figures, a gap as a dash."""
     if value is None or (isinstance(value, float) and pd.isna(value)) or value is pd.NA:
         return DASH
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else escape(_whole(value))  # noqa: PLR2004
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else str(_whole(value))  # noqa: PLR2004
 
 
 def code(text: str) -> str:

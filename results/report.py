@@ -146,15 +146,20 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are stale: left out and said. A case whose files turn out to be damaged
     is set aside, left out and named. Raises `StoreError` where there is no such folder, or where it cannot be written.
     """
-    store = Store(folder)
+    return put(read(folder, now=now), timing_report.read(folder), now)[0]
+
+
+def put(results: Results, timed: timing_report.Timed, now: Versions | None = None) -> tuple[list[Path], Results]:
+    """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged."""
     while True:
-        known = len(store.damaged)
-        made = _written(read(folder, store=store, now=now))
-        if len(store.damaged) == known:  # else once more, without the cases that turned out to be damaged
-            return made
+        known = len(results.store.damaged)
+        made = _written(results, timed)
+        if len(results.store.damaged) == known:
+            return made, results
+        results = read(results.store.folder, store=results.store, now=now)  # without the cases that were damaged
 
 
-def _written(results: Results) -> list[Path]:
+def _written(results: Results, timed: timing_report.Timed) -> list[Path]:
     folder = results.store.folder
     try:
         for part, suffixes in MADE.items():
@@ -162,7 +167,7 @@ def _written(results: Results) -> list[Path]:
             for old in (folder / part).iterdir():
                 if old.suffix in suffixes:
                     old.unlink()
-        asked = answered(results, timing_report.read(folder))
+        asked = answered(results, timed)
         shown = [*_write_tables(results)]
         drawn = [*_write_figures(results)]
         path = folder / PAGE

@@ -1,4 +1,4 @@
-"""The one compact table as the terminal shows it at the end of a run."""
+"""Tables and answers as the terminal shows them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -19,18 +20,31 @@ from results.cases import NEVER
 
 def summary(rows: pd.DataFrame) -> Table:
     """Return `tables.summary` as a table of rich: each setting's name once, a rule below it."""
-    frame = tables.summary(rows)
-    table = Table(title="skill, seeds that solved it, share of steps clipped", title_justify="left")
+    return grouped(tables.summary(rows).astype(str), "skill, seeds that solved it, share of steps clipped")
+
+
+def grouped(frame: pd.DataFrame, title: str, caption: str = "") -> Table:
+    """Return a table of texts as a table of rich: what opens several lines once, a rule below them."""
+    table = Table(title=escape(title), title_justify="left", caption=escape(caption) or None, caption_justify="left")
     for name in frame.columns:
         table.add_column(escape(str(name)), overflow="fold")
+    opens = frame.iloc[:, 0].tolist() if len(frame.columns) > 1 else []
+    several = len(set(opens)) < len(opens)
     before = None
-    for row in frame.astype(str).itertuples(index=False):
-        case, *rest = row
-        if before not in {None, case}:
+    for case, *rest in frame.itertuples(index=False):
+        if several and before not in {None, case}:
             table.add_section()
-        table.add_row("" if case == before else escape(case), *(escape(cell) for cell in rest))
+        table.add_row("" if several and case == before else escape(case), *(escape(cell) for cell in rest))
         before = case
     return table
+
+
+def show(table: Table, console: Console) -> None:
+    """Print a table; where that is no terminal, in lines as long as it takes to fold no field."""
+    if console.is_terminal:
+        console.print(table)
+    else:
+        Console(file=console.file, width=Console(width=10_000).measure(table).maximum).print(table)
 
 
 def answers(asked: list[Answer]) -> Text:

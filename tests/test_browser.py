@@ -6,11 +6,8 @@ Without Playwright, axe or a Chromium these tests are skipped by name; the reaso
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +18,8 @@ from results import tables
 from results.site import page as pages
 from results.store import Store
 from tests import synthetic
+from tests.browsing import PHONE, READY, WIDE, Opened, column, serious, until
 from tests.test_site import HOSTILE, hostile, shard
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-axe_api = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="needs axe: pip install axe-playwright-python"
-)
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-READY = "html[data-ready]"
-Opened = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Return a Chromium: Playwright's own where it was installed, else the machine's."""
-    with sync_api.sync_playwright() as play:
-        own = Path(play.chromium.executable_path)
-        found = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
-        if found is None:
-            pytest.skip("no Chromium: `playwright install chromium`, or `apt-get install chromium`")
-        args = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        made = play.chromium.launch(executable_path=found, args=args)
-        yield made
-        made.close()
 
 
 @pytest.fixture(scope="module")
@@ -55,51 +29,6 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     synthetic.main(folder)
     pages.write(folder)
     return folder
-
-
-@pytest.fixture
-def opened(browser: Any) -> Iterator[Opened]:
-    """Return a function that opens a page from the disk; at the end it must have had no error and asked for nothing."""
-    contexts: list[Any] = []
-    errors: list[str] = []
-    asked: list[str] = []
-
-    def go(folder: Path, fragment: str = "", *, size: dict[str, int] = WIDE, scheme: str = "light") -> Any:
-        context = browser.new_context(viewport=size, color_scheme=scheme, accept_downloads=True)
-        context.set_default_timeout(60_000)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(f"{(folder / pages.PAGE).as_uri()}{fragment}")
-        page.wait_for_selector(READY)
-        page.asked = asked
-        page.errors = errors
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert not errors
-    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
-
-
-def column(page: Any, name: str, title: str) -> list[str]:
-    """Return what a column of a table shows, on the page of it that is shown."""
-    heads = page.locator(f"#table-{name} thead th").all_inner_texts()
-    at = [head.strip() for head in heads].index(title)
-    cells = page.locator(f"#table-{name} tbody tr td:nth-child({at + 1})").all_inner_texts()
-    return [cell.strip() for cell in cells]
-
-
-def until(page: Any, expression: str) -> None:
-    """Wait until an expression is true; Playwright's own way of it needs eval, which the page forbids."""
-    end = time.monotonic() + 60
-    while not page.evaluate(f"Boolean({expression})"):
-        assert time.monotonic() < end, expression
-        page.wait_for_timeout(50)
 
 
 def choose(page: Any, name: str, value: str) -> None:
@@ -375,16 +304,6 @@ def test_axe_finds_no_serious_fault(quick: Path, opened: Opened, size: dict[str,
     page.locator("#table-accuracy button.open").first.click()
     page.wait_for_selector("#opened[open] [data-curve=learning] .plot-container")
     assert faults + serious(page) == []
-
-
-def serious(page: Any) -> list[str]:
-    """Return the serious faults that axe finds, each with the places where it finds them."""
-    found = axe_api.Axe().run(page).response["violations"]
-    return [
-        f"{one['id']}: {[node['target'] for node in one['nodes']][:5]}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    ]
 
 
 def test_hostile_names_show_as_text_and_run_nothing(opened: Opened, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def ran(line: str, place: Path) -> str:
 
 
 def test_the_guide_carries_on_runs_again_and_compares(place: Path) -> None:
-    first, again, reproduced, compared, *_ = LINES
+    first, again, reproduced, kept_too, compared, _, followed, shown = LINES
     assert first == again
     assert "2 cases, 0 already done, 2 to run" in ran(first, place)
     kept = {path: path.stat().st_mtime_ns for path in (place / "guide" / "rows").iterdir()}
@@ -44,6 +44,10 @@ def test_the_guide_carries_on_runs_again_and_compares(place: Path) -> None:
     assert "2 of 2 cases gave the same losses" in ran(reproduced, place)
     assert "Quality of 2 rows" in ran(compared, place)
     assert len(Store(place / "guide").rows()) == 2
+    assert "2 of 2 cases gave the same losses" in ran(kept_too, place)
+    assert "2 sets from" in ran(followed, place)
+    assert (place / "guide-history" / "history.html").exists()
+    assert "rnn" in ran(shown, place)
 
 
 def test_the_guide_compares_two_environments_side_by_side(place: Path) -> None:

@@ -52,6 +52,14 @@ def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
     return environment.get_template(template).render(context | ours)
 
 
+def cleared(folder: Path) -> None:
+    """Make the folder beside a page, empty but for plotly's script."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    (folder / PLOTLY).write_bytes(plotly_script())
+
+
 def plotly_script() -> bytes:
     """Return plotly's own script, which lies beside a page as `PLOTLY`."""
     return bundled(plotly, "package_data", PLOTLY)

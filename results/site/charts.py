@@ -63,7 +63,7 @@ def atlas(found: pd.DataFrame) -> list[Chart]:
     for task, whole in found.groupby("task", sort=False):
         part, note = overview.first(whole)
         columns = len(part[CLIP].unique())
-        made.append(Chart(f"atlas-{task}", f"Clip atlas: {task}", caption + note, _plain(_atlas(part)), columns))
+        made.append(Chart(f"atlas-{task}", f"Clip atlas: {task}", caption + note, plain(_atlas(part)), columns))
     return made
 
 
@@ -75,15 +75,15 @@ def _atlas(part: pd.DataFrame) -> go.Figure:
     figure = _facets(settings, [len(names) for names in cells], height=LINE + 10, legend=False)
     for row, (group, names) in enumerate(zip(groups, cells, strict=True), start=1):
         fields = {(str(line[CELL]), str(line[CLIP])): line for line in group.to_dict("records")}
-        said = {place: "<br>".join(filter(None, map(_text, overview.words(line)))) for place, line in fields.items()}
+        said = {place: "<br>".join(filter(None, map(text, overview.words(line)))) for place, line in fields.items()}
         shares = {place: float(line["share"]) for place, line in fields.items()}
         figure.add_trace(
             go.Heatmap(
                 z=[[shares.get((cell, clip)) for clip in clips] for cell in names],
                 text=[[said.get((cell, clip), "") for clip in clips] for cell in names],
                 texttemplate="%{text}",
-                x=[_text(clip) for clip in clips],
-                y=[_text(cell) for cell in names],
+                x=[text(clip) for clip in clips],
+                y=[text(cell) for cell in names],
                 zmin=0,
                 zmax=1,
                 colorscale="Cividis",
@@ -124,12 +124,12 @@ def forest(pairs: pd.DataFrame) -> Chart:
             figure.add_trace(
                 go.Scatter(
                     x=[line["times as fast"]],
-                    y=[_text(f"{line['slower']} over\n{line['faster']}")],
+                    y=[text(f"{line['slower']} over\n{line['faster']}")],
                     error_x=ends,
                     mode="markers",
                     marker={"color": look.colour, "symbol": SYMBOLS[look.marker], "size": 10},
-                    name=_text(framework),
-                    legendgroup=_text(framework),
+                    name=text(framework),
+                    legendgroup=text(framework),
                     showlegend=framework not in named,
                     hovertemplate=f"%{{y}}: %{{x:.3g}} ({line['low']:.3g} to {line['high']:.3g})<extra></extra>",
                 ),
@@ -145,7 +145,7 @@ def forest(pairs: pd.DataFrame) -> Chart:
         "Median ratio of the times of a training step with its 95 % interval; right of 1 the second named is faster. "
         "Colour and mark: the first named."
     )
-    return Chart("ratios", "How many times as fast", caption + note, _plain(figure))
+    return Chart("ratios", "How many times as fast", caption + note, plain(figure))
 
 
 def reach(found: pd.DataFrame) -> Chart:
@@ -157,7 +157,7 @@ def reach(found: pd.DataFrame) -> Chart:
         part = found[found["task"] == task]
         for (cell, learner), group in part.groupby(["cell", "framework"], observed=True, sort=False):
             line = group.sort_values("length")
-            kind, name = str(cell).split(" ", 1)[0], _text(f"{cell}, {learner}")
+            kind, name = str(cell).split(" ", 1)[0], text(f"{cell}, {learner}")
             colour, ring = seen[str(learner)].colour, kind == overview_figures.RING
             figure.add_trace(
                 go.Scatter(
@@ -184,14 +184,14 @@ def reach(found: pd.DataFrame) -> Chart:
                 col=1,
             )
         tried = sorted(set(part["length"]))
-        figure.update_xaxes(title=_text(str(part["name"].iloc[0])), tickvals=tried, row=row, col=1)
+        figure.update_xaxes(title=text(str(part["name"].iloc[0])), tickvals=tried, row=row, col=1)
     figure.update_yaxes(tickformat=".0%", range=[-0.05, 1.08], title="reach")
     caption = (
         "Share of the steps before the scored ones over which the gradient keeps 1 % of its norm at the end of "
         "training: mean over seeds with its 95 % interval, without a clip where that ran. Colour: framework; line and "
         "mark: cell."
     )
-    return Chart("reach-length", "Reach against length", caption, _plain(figure))
+    return Chart("reach-length", "Reach against length", caption, plain(figure))
 
 
 def growth(table: pd.DataFrame) -> list[Chart]:
@@ -205,7 +205,7 @@ def growth(table: pd.DataFrame) -> list[Chart]:
         for row, cell in enumerate(cells, start=1):
             lines = part[part["cell"] == cell].groupby(["framework", "path"], observed=True)
             for (framework, path), line in lines:
-                look, name = panels.LOOKS.get(str(framework), panels.SPARE[0]), _text(f"{framework} ({path})")
+                look, name = panels.LOOKS.get(str(framework), panels.SPARE[0]), text(f"{framework} ({path})")
                 exponent, low, high = scaling.fit(line["value"].to_numpy(float), line["middle"].to_numpy(float))
                 said = f"exponent {exponent:.2f} ({low:.2f} to {high:.2f})"
                 figure.add_trace(
@@ -227,7 +227,7 @@ def growth(table: pd.DataFrame) -> list[Chart]:
         figure.update_xaxes(type="log", title=along, tickvals=sorted(set(part["value"])))
         figure.update_yaxes(type="log", title="ms a step", tickvals=MARKS, ticktext=[f"{mark:g}" for mark in MARKS])
         caption = "Median time of a training step, both axes logarithmic; pointed at: the exponent of a power law."
-        made.append(Chart(f"growth-{axis}", f"Growth of the step time with {along}", caption, _plain(figure)))
+        made.append(Chart(f"growth-{axis}", f"Growth of the step time with {along}", caption, plain(figure)))
     return made
 
 
@@ -243,7 +243,7 @@ def _facets(
         shared_xaxes=shared,
         row_heights=lines,
         vertical_spacing=gap / (total - top - 60) if len(titles) > 1 else 0,
-        subplot_titles=[_text(title) for title in titles],
+        subplot_titles=[text(title) for title in titles],
     )
     figure.update_annotations(x=0, xanchor="left", font_size=13)
     place = {"orientation": "h", "x": 0, "y": 1 + 28 / (total - top - 60), "yanchor": "bottom"}
@@ -252,11 +252,12 @@ def _facets(
     return figure
 
 
-def _plain(figure: go.Figure) -> dict[str, Any]:
+def plain(figure: go.Figure) -> dict[str, Any]:
+    """Return data and layout as plotly's script takes them; the template is the page's own."""
     made: dict[str, Any] = json.loads(figure.to_json())
     return {"data": made["data"], "layout": {name: part for name, part in made["layout"].items() if name != "template"}}
 
 
-def _text(text: str) -> str:
+def text(given: str) -> str:
     """Return text that plotly shows as it is: it takes tags in labels."""
-    return html.escape(text, quote=False).replace("\n", "<br>")
+    return html.escape(given, quote=False).replace("\n", "<br>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class Column:
     Attributes:
         key: the column of the data.
         title: its heading.
-        kind: ``text``, ``long`` (text on several lines), ``number``, ``fixed`` (two decimals), ``share`` (in percent)
-            or ``of`` (a count of another).
+        kind: ``text``, ``long`` (text on several lines), ``number``, ``fixed`` (two decimals), ``share`` (in percent),
+            ``of`` (a count of another) or ``spark`` (a list of numbers, drawn as a line).
         low, high: columns with the ends of an interval, shown in brackets.
         of: for ``of``, the column that is counted against.
         best: a column that is true where the value is set in bold.
@@ -62,6 +63,7 @@ class Table:
         columns: what is shown.
         filters: for each filter the columns of which one must hold the chosen value.
         opens: what a click opens: ``runs`` (their curves) or ``facts``.
+        series: columns of lists that ``facts`` draws, each with the title of its axis.
 
     """
 
@@ -73,6 +75,7 @@ class Table:
     columns: tuple[Column, ...]
     filters: dict[str, list[str]]
     opens: str
+    series: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -217,6 +220,12 @@ def every(table: pd.DataFrame) -> Table:
     return Table("cases", "cases", "Every case", note, table, columns, filters, "runs")
 
 
+def save(folder: Path, made: list[Table]) -> None:
+    """Write the data of tables as Parquet, one file a source."""
+    for source, frame in {one.source: one.frame for one in made}.items():
+        _plain(frame).to_parquet(folder / f"{source}.parquet", compression="zstd", index=False)
+
+
 def encoded(made: list[Table]) -> dict[str, Any]:
     """Return the tables as the page reads them, and each source's data once: text as codes, numbers rounded."""
     used: dict[str, dict[str, pd.Series[Any]]] = {}
@@ -230,7 +239,7 @@ def encoded(made: list[Table]) -> dict[str, Any]:
         [{name: value for name, value in dataclasses.asdict(column).items() if value} for column in one.columns]
         for one in made
     ]
-    plain = ("name", "title", "source", "opens", "filters")
+    plain = ("name", "title", "source", "opens", "filters", "series")
     return {
         "tables": [
             {name: getattr(one, name) for name in plain} | {"columns": shown, "count": len(one.shown)}
@@ -242,6 +251,8 @@ def encoded(made: list[Table]) -> dict[str, Any]:
 
 def packed(values: pd.Series[Any]) -> dict[str, Any]:
     """Return a column as the page reads it."""
+    if len(values) and isinstance(values.iloc[0], list):
+        return {"values": [[rounded(float(one)) for one in several] for several in values]}
     if pd.api.types.is_bool_dtype(values):
         return {"values": [int(one) for one in values.fillna(value=False)]}
     if pd.api.types.is_numeric_dtype(values):
@@ -298,3 +309,13 @@ def _counted(labels: pd.Series[Any]) -> str:
     if len(counts) == 1:
         return str(counts.index[0])
     return ", ".join(f"{counts[label]} {label}" for label in LABELS if label in counts)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as Parquet takes it: categories as text, without what only the page needs."""
+    lists = {name for name in frame if len(frame) and isinstance(frame[name].iloc[0], list)}
+    shown = frame[[name for name in frame if name != "keys"]].copy()
+    for name in [one for one in shown if one not in lists and not pd.api.types.is_numeric_dtype(shown[one])]:
+        kept = shown[name].notna()
+        shown[name] = shown[name].astype(object).where(kept, None).map(lambda one: one if one is None else str(one))
+    return shown

@@ -61,26 +61,25 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are left out. Raises `StoreError` where there is no such folder, where a
     file in it is damaged, or where it cannot be written.
     """
-    timed = timing_report.read(folder)
-    machine = timing_report.machine(folder)
-    return put(folder, Set(report.read(folder, now=now), timed.groups, timed.checked, machine))
+    return put(folder, whole(report.read(folder, now=now), timing_report.read(folder)))
 
 
-def put(folder: Path, whole: Set) -> list[Path]:
+def whole(results: report.Results, timed: timing_report.Timed) -> Set:
+    """Return everything that the page of these results tells of."""
+    return Set(results, timed.groups, timed.checked, timing_report.machine(results.store.folder))
+
+
+def put(folder: Path, told: Set) -> list[Path]:
     """Write the page of what was read into a folder; return and raise as `write` does."""
     beside, path = folder / FOLDER, folder / PAGE
     try:
-        beside.mkdir(exist_ok=True)
-        for old in beside.iterdir():
-            old.unlink()
-        each = lines.runs(whole.results.rows)
+        bundle.cleared(beside)
+        each = lines.runs(told.results.rows)
         shown = each.head(lines.MOST)
-        shards.write(beside, whole.results.store, shown)
-        (beside / bundle.PLOTLY).write_bytes(bundle.plotly_script())
-        made = _tables(whole, each)
-        for source, frame in {one.source: one.frame for one in made}.items():
-            _plain(frame).to_parquet(beside / f"{source}.parquet", compression="zstd", index=False)
-        path.write_text(_text(whole, made, [str(key) for key in shown["key"]]), encoding="utf-8")
+        shards.write(beside, told.results.store, shown)
+        made = _tables(told, each)
+        lines.save(beside, made)
+        path.write_text(_text(told, made, [str(key) for key in shown["key"]]), encoding="utf-8")
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
@@ -116,6 +115,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     rows, folder, drawn = results.rows, results.store.folder, _charts(whole)
     known = {key: at for at, key in enumerate(keys)}
     data = lines.encoded(made) | {
+        "beside": FOLDER,
         "opens": {
             one.source: [[known[key] for key in keys if key in known] for keys in one.shown["keys"]]
             for one in made
@@ -134,6 +134,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
         "trouble": results.trouble,
         "tables": made,
+        "beside": FOLDER,
         "charts": [(one, _twins(folder, one.name)) for one in drawn],
         "gallery": _gallery(folder, {one.name for one in drawn}),
         "failures": times.failures(results.runs).head(SHOWN),
@@ -178,12 +179,3 @@ def _gallery(folder: Path, drawn: set[str]) -> list[tuple[str, str, list[tuple[s
         left = [one for one in left if one not in names]
         found += [(heading, caption, [(one, _twins(folder, one)) for one in names])] if names else []
     return [*found, ("Further figures", "", [(one, _twins(folder, one)) for one in left])] if left else found
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as Parquet takes it: categories as text, without what only the page needs."""
-    shown = frame[[name for name in frame if name != "keys"]].copy()
-    for name in [one for one in shown if not pd.api.types.is_numeric_dtype(shown[one])]:
-        kept = shown[name].notna()
-        shown[name] = shown[name].astype(object).where(kept, None).map(lambda one: one if one is None else str(one))
-    return shown

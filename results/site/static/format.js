@@ -30,11 +30,40 @@ function number(value) {
   return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
+const BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588";
+
+// A list of numbers as a line of blocks between its least and its largest; a space where there is none.
+function blocks(values) {
+  const seen = values.filter((value) => value !== null);
+  const low = Math.min(...seen);
+  const wide = Math.max(...seen) - low || Infinity;
+  return values.map((value) => (value === null ? " " : BLOCKS[Math.min(7, Math.floor(((value - low) / wide) * 8))])).join("");
+}
+
+// The same as a picture: a line with a gap where there is none, and a dot at the newest.
+function sparkline(values) {
+  const seen = values.filter((value) => value !== null);
+  if (!seen.length) return DASH;
+  const low = Math.min(...seen);
+  const wide = Math.max(...seen) - low;
+  const place = (value, at) => `${(4 + (92 * at) / Math.max(1, values.length - 1)).toFixed(1)},${(wide ? 20 - (16 * (value - low)) / wide : 12).toFixed(1)}`;
+  let path = "";
+  let pen = "M";
+  for (const [at, value] of values.entries()) {
+    if (value !== null) path += pen + place(value, at);
+    pen = value === null ? "M" : "L";
+  }
+  const last = values.findLastIndex((value) => value !== null);
+  const [x, y] = place(values[last], last).split(",");
+  return `<svg class="spark" viewBox="0 0 100 24" role="img" aria-label="${blocks(values)}: ${number(low)} to ${number(low + wide)}"><path d="${path}"/><circle cx="${x}" cy="${y}" r="2.5"/></svg>`;
+}
+
 const WRITE = {number, fixed: (value) => value.toFixed(2).replace("-0.00", "0.00"), share: percent};
 
 // The value of one column in one row, as it sorts: text by its place in its list, which is in the order of the report.
 function sortable(table, column, row) {
   const data = table.data[column.key];
+  if (column.kind === "spark") return data.values[row].findLast((value) => value !== null) ?? -Infinity;
   return data.codes ? data.codes[row] : (data.values[row] ?? -Infinity);
 }
 
@@ -49,6 +78,7 @@ function written(table, column, row) {
     const all = word(table.data[column.of], row);
     return [all === 0 ? DASH : `${value}/${all}`, ""];
   }
+  if (column.kind === "spark") return [blocks(value), ""];
   if (table.data[column.key].codes) return [value, ""];
   if (value === null) return [DASH, ""];
   const write = WRITE[column.kind] ?? number;
@@ -66,6 +96,7 @@ function plain(table, column, row) {
 }
 
 function asHTML(table, column, row) {
+  if (column.kind === "spark") return sparkline(word(table.data[column.key], row));
   const [value, ends] = written(table, column, row);
   const body = `<bdi>${escapeHTML(value)}</bdi>${ends ? ` <small>${escapeHTML(ends)}</small>` : ""}`;
   return isBest(table, column, row) ? `<b>${body}</b>` : body;
@@ -99,5 +130,5 @@ function csv(table, rows) {
 }
 
 function isNumeric(column) {
-  return column.kind !== "text" && column.kind !== "long";
+  return !["text", "long", "spark"].includes(column.kind);
 }

@@ -10,14 +10,14 @@ function loadScript(path) {
     const script = document.createElement("script");
     script.src = path;
     script.onload = resolve;
-    script.onerror = () => reject(new Error(`${path} is not there: the folder report/ belongs beside this page`));
+    script.onerror = () => reject(new Error(`${path} is not there: the folder ${DATA.beside}/ belongs beside this page`));
     document.head.append(script);
   });
 }
 
 async function loadCase(place) {
   const number = Math.floor(place / DATA.shard);
-  shards[number] ??= loadScript(`report/curves-${number}.js`);
+  shards[number] ??= loadScript(`${DATA.beside}/curves-${number}.js`);
   await shards[number];
   return arrived[number][DATA.keys[place]];
 }
@@ -33,7 +33,7 @@ function openRow(table, row) {
     setOne("row", DATA.keys[places[0]]);
     showCase(places[0]);
   } else {
-    showMessage("The cases of this line are beyond what the page holds; report/cases.parquet has them.");
+    showMessage(`The cases of this line are beyond what the page holds; ${DATA.beside}/cases.parquet has them.`);
   }
 }
 
@@ -70,7 +70,11 @@ function command(text) {
 function showFacts(table, row) {
   const {again, ...facts} = Object.fromEntries(Object.entries(table.data).map(([name, data]) => [name, word(data, row)]));
   for (const column of table.columns) delete facts[column.best]; // a mark for the table, not a figure
-  show(escapeHTML(table.title), `${again ? command(again) : ""}<h3>Figures</h3>${listed(facts)}`);
+  const series = Object.entries(table.series);
+  for (const [name] of series) delete facts[name];
+  const places = series.map((_, at) => `<div><h4>${escapeHTML(series[at][1])}</h4><div data-curve="series-${at}"></div></div>`);
+  show(escapeHTML(table.title), `<div class="curves">${places.join("")}</div>${again ? command(again) : ""}<h3>Figures</h3>${listed(facts)}`);
+  for (const [at, [name, title]] of series.entries()) drawSeries(`series-${at}`, table.data[name].values[row], title, facts.framework);
 }
 
 // The line of a table that holds a case, so that its other seeds stand beside it.

@@ -4,7 +4,7 @@ let plotly = null;
 const CONFIG = {displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"]};
 
 function needPlotly() {
-  plotly ??= loadScript("report/plotly.min.js").then(() => window.Plotly);
+  plotly ??= loadScript(`${DATA.beside}/plotly.min.js`).then(() => window.Plotly);
   return plotly;
 }
 
@@ -89,6 +89,13 @@ function profiles(flow, line) {
     }
   }
   return found;
+}
+
+// One row over the sets of a history; pointed at, a set says its commit.
+function drawSeries(place, values, title, framework) {
+  const own = DATA.colours[String(framework).split(" ")[0]] ?? "#767676";
+  const data = [{x: values.map((_, at) => at + 1), y: values, text: DATA.points, mode: "lines+markers", line: {color: own}, hovertemplate: "%{text}: %{y:.4g}<extra></extra>"}];
+  draw(opened.querySelector(`[data-curve=${place}]`), {data, layout: {height: 260, margin: {l: 62, r: 8, t: 20, b: 40}, ...axes("set, oldest first", escapeHTML(title), false)}});
 }
 
 function axes(x, y, log) {

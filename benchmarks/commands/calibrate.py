@@ -1,0 +1,40 @@
+"""``calibrate``: planted cases whose diagnosis is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import plugins
+from benchmarks.commands import common
+
+
+def calibrate(
+    *,
+    framework: Annotated[str, typer.Option(help="Which framework trains the planted cases.")] = "pytorch",
+    first_seed: Annotated[int, typer.Option(min=0, help="Five seeds from this one.")] = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Workers at a time. Default: cores.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/calibration.")] = None,
+) -> None:
+    """Run planted cases whose diagnosis is known, and write how often the rules are right."""
+    import json
+
+    from benchmarks import calibration, sweep
+    from results import calibration as calibrated
+    from results import terminal
+
+    plugins.require(plugins.known("framework", framework, plugins.frameworks()))
+    planted = {case.key(): (label, case) for label, case in calibration.planted(framework, first_seed)}
+    store = common.opened(out or plugins.ROOT / "results" / "runs" / "calibration")
+    truth = {key: label for key, (label, _) in planted.items()}
+    (store.folder / calibrated.PLANTED).write_text(json.dumps(truth, indent=1) + "\n")
+    plan = sweep.plan([case for _, case in planted.values()], store)
+    facts = common.facts_of("calibration", jobs, 1)
+    ended = common.swept(plan, store, facts, workers=facts["jobs"])
+    if store.finished():
+        found, page = calibrated.write(store, facts["command"])
+        common.console.print(terminal.confusion(found))
+        common.console.print(f"{found.sentence()}\nwrote {page}", markup=False)
+    common.end(ended.failed)

@@ -1,0 +1,165 @@
+"""What several commands share: options, the console, folders, interruptions, and the end of a run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from benchmarks import plugins
+
+if TYPE_CHECKING:
+    from benchmarks import sweep
+    from benchmarks.cluster.pool import Pool
+    from results.store import Store
+
+console = Console(highlight=False, soft_wrap=True)
+
+Only = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Keep the cases that match; repeatable.")]
+Dask = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Send the work to a Dask cluster.")]
+Patience = Annotated[float, typer.Option(min=1, help="Seconds after which a silent worker of it is given up.")]
+
+
+def opened(folder: Path) -> Store:
+    """Return the store of a folder, made if need be, before anything is run for it."""
+    from results.files import StoreError
+    from results.store import Store
+
+    store = Store(folder)
+    try:
+        store.create()
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    return store
+
+
+def writable(folder: Path) -> None:
+    """Make a folder that results go to, before anything is run for it."""
+    from results import files
+
+    try:
+        files.writable(folder)
+    except files.StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+
+
+def facts_of(suite: str, jobs: int | None, threads: int) -> dict[str, Any]:
+    """Return what every record says of this run."""
+    return {
+        "suite": suite,
+        "command": command_line(),
+        "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
+    }
+
+
+def command_line() -> str:
+    """Return the command that was given, as people type it."""
+    return shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the command with one line and status 130, and a disk that takes no more with status 1."""
+    from results.files import StoreError
+
+    try:
+        yield
+    except StoreError as error:
+        sys.stderr.write(f"error: {error}; what was finished is kept, the same command carries on\n")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
+        raise typer.Exit(130) from None
+
+
+def say(plan: sweep.Plan, facts: dict[str, Any]) -> None:
+    """Print how much there is to do."""
+    done, missing = len(plan.done), len(plan.missing)
+    console.print(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
+
+
+def swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1) -> sweep.Report:
+    """Say how much there is to do and run what is missing, with a progress bar."""
+    from benchmarks.progress import Progress
+    from benchmarks.sweep import Sweep
+
+    say(plan, facts)
+    with interruptible(), Progress(list(plan.missing.values()), console) as shown:
+        return Sweep(plan, store, listener=shown, facts=facts, workers=workers).run()
+
+
+@contextmanager
+def cluster(address: str, patience: float, folder: Path) -> Iterator[Pool]:
+    """Yield the workers of a Dask cluster, which are let go when the block is left."""
+    if plugins.installed("distributed") is None:
+        message = "--dask needs the package distributed, which is not installed"
+        raise plugins.UsageError(message)
+    from benchmarks.cluster import connect
+
+    def notice(line: str) -> None:
+        console.print(line, markup=False)
+
+    with (
+        interruptible(),
+        connect.connect(address, patience=patience, notice=notice, log=folder / "logs" / "dask.log") as pool,
+    ):
+        yield pool
+
+
+def end(failed: list[sweep.Failure]) -> NoReturn:
+    """Name the cases that failed and end the command: status 1 where there are any."""
+    for failure in failed:
+        console.print(f"[red]failed[/red] {escape(failure.case.label())}: {escape(failure.reason)}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def told(folder: Path, *, anew: bool = True) -> None:
+    """Write report and page, `anew` or where they are older than what they tell of; print answers and compact table."""
+    from benchmarks import versions
+    from results import findings, report, terminal, timing_report
+    from results.files import StoreError
+    from results.site import page
+
+    written: list[Path] = []
+    said: list[str] = []
+    table = None
+    now = versions.current()
+    try:
+        results, timed = report.read(folder, now=now), timing_report.read(folder)
+        if (folder / "rows").is_dir():
+            if anew or not report.fresh(folder):
+                written, results = report.put(results, timed, now)
+            said += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
+            table = terminal.summary(results.rows)
+        if timing_report.there(folder):
+            written += timing_report.write(folder, timed)
+            said += timed.sentences()
+        written += page.put(folder, page.whole(results, timed)) if written else []
+        asked = report.answered(results, timed)
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    console.print()
+    console.print(terminal.answers(asked))
+    for sentence in said:
+        console.print(f"- {sentence}", markup=False)
+    if table:
+        console.print(table)
+    wrote(written)
+    if not written:
+        console.print(f"nothing is newer than {folder}/{report.PAGE}, which was left as it is")
+
+
+def wrote(paths: list[Path]) -> None:
+    """Print what was written, a line a folder."""
+    for parent in dict.fromkeys(path.parent for path in paths):
+        names = [path.name for path in paths if path.parent == parent]
+        few = names if len(names) <= 3 else [f"{len(names)} files"]  # noqa: PLR2004 - names that fit a line
+        console.print(f"wrote {parent}/: {', '.join(few)}")

@@ -1,0 +1,70 @@
+"""``compare``: two result sets, or with --live two environments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from benchmarks import plugins
+from benchmarks.commands import common
+
+
+def compare(  # noqa: PLR0913 - typer reads the options from the arguments
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A result set, a folder of several, or an environment.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, of the other side.")],
+    *,
+    live: Annotated[bool, typer.Option("--live", help="OLD and NEW are Python environments: time both now.")] = False,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(metavar="worse|changed", help="Exit 1 where a row is that; repeatable.")
+    ] = None,
+    suite: Annotated[str, typer.Option(help="With --live: the steps of this suite.")] = "speed",
+    only: common.Only = None,
+    launches: Annotated[int, typer.Option(min=2, help="With --live: how often both are started.")] = 5,
+    limit: Annotated[float, typer.Option(help="With --live: seconds that the rounds of a launch may take.")] = 20.0,
+    out: Annotated[Path | None, typer.Option(help="Default: results/runs/compare, or compare-live.")] = None,
+) -> None:
+    """Compare two result sets row by row, or with --live the speed of two environments."""
+    from benchmarks import versions
+    from results import comparison, comparison_report
+    from results.files import StoreError
+    from results.site import comparisons
+
+    folder = out or plugins.ROOT / "results" / "runs" / ("compare-live" if live else "compare")
+    for verdict in fail_on or []:
+        plugins.known("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
+    common.writable(folder)
+    failed: list[str] = []
+    try:
+        if live:
+            failed, paths = _timed_live((old, new), suite, only or [], launches=launches, limit=limit, folder=folder)
+            found = comparison.live(paths)
+        else:
+            now = versions.current()
+            found = comparison.compared(comparison.read(Path(old), now), comparison.read(Path(new), now))
+        given = {"title": f"{old} and {new}", "command": common.command_line()}
+        written = [*comparison_report.write(folder, found, **given), *comparisons.write(folder, found, **given)]
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    for sentence in comparison_report.sentences(found):
+        common.console.print(f"- {sentence}", markup=False)
+    common.wrote(written)
+    for line in failed:
+        common.console.print(f"[red]failed[/red] {escape(line)}")
+    raise typer.Exit(1 if failed or any(found.flagged(verdict) for verdict in fail_on or []) else 0)
+
+
+def _timed_live(
+    environments: tuple[str, str], suite: str, only: list[str], *, launches: int, limit: float, folder: Path
+) -> tuple[list[str], list[Path]]:
+    """Time the steps of a suite in two environments; return a line for each that failed, and the others' files."""
+    from benchmarks.speed import command, pairs, versus
+
+    old, new = map(versus.interpreter, environments)
+    steps = command.chosen(suite, only, device="cpu", threads=1, handwritten=False)
+    jobs = command.live_jobs(steps, pairs.Plan(limit=limit), folder, pythons=(old, new), launches=launches)
+    with common.interruptible():
+        failed = command.work(jobs, folder, common.command_line(), common.console)
+    return failed, [job.path for job in jobs if job.path.exists()]

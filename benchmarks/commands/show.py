@@ -1,0 +1,64 @@
+"""``show``: any slice of a result set, on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from benchmarks import plugins
+from benchmarks.commands import common
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result set.")],
+    *,
+    only: common.Only = None,
+    table: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which table; a name that is none lists them.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="So many lines alone.")] = None,
+    style: Annotated[
+        Literal["text", "csv", "markdown", "latex"], typer.Option("--as", help="How it is written.")
+    ] = "text",
+) -> None:
+    """Print a slice of a result set as a table; nothing is written, except what is damaged is set aside."""
+    from benchmarks import versions
+    from results import report, slices, terminal, timing_report
+    from results.files import StoreError
+
+    try:
+        results, timed = report.read(folder, now=versions.current()), timing_report.read(folder)
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    there = slices.there(results, timed)
+    if not there:
+        message = f"no results in {folder}"
+        raise plugins.UsageError(message)
+    name = plugins.known("table", table, there) if table else there[0]
+    if name in slices.TIMES:
+        frame = _narrowed(slices.timed(name, results, timed), only, folder)
+    else:
+        frame = slices.ROWS[name](_narrowed(results.rows, only, folder))
+    frame = slices.shown(frame).head(top or len(frame))
+    if style == "text":
+        lines, shared = slices.split(slices.texts(frame))
+        terminal.show(terminal.grouped(lines, f"{report.title(results)}: {name}", shared), common.console)
+    else:
+        sys.stdout.write(slices.written(frame, style))
+    for line in results.trouble:
+        sys.stderr.write(f"{line}\n")
+
+
+def _narrowed(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> pd.DataFrame:
+    """Return the lines that --only leaves."""
+    from benchmarks import narrowing
+    from results import slices
+
+    described = [narrowing.words(values) for values in slices.described(frame)] if only else []
+    return frame.iloc[narrowing.kept(described, only, str(folder))] if only else frame

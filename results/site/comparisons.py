@@ -1,0 +1,107 @@
+"""The page of a comparison of two result sets: comparison.html, and what lies beside it in comparison/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from results import comparison, panels
+from results.cases import GROUP
+from results.comparison import Comparison
+from results.comparison_report import PAGE as TEXT
+from results.comparison_report import sentences
+from results.files import StoreError
+from results.site import bundle, changes, lines
+from results.site.lines import Column, Table
+
+PAGE = "comparison.html"
+FOLDER = "comparison"
+
+WORDS = (
+    f"Same, better, worse: told at a level of {comparison.LEVEL:g} after Holm's correction for the number of rows.",
+    (
+        f"Cannot tell: too few runs or seeds, or an interval too wide. Quality takes {comparison.SEEDS} seeds a side, "
+        f"speed {comparison.RUNS} runs a side, or both versions side by side (compare --live)."
+    ),
+    "Bits: identical or changed where both sides ran one seed in one environment; there nothing but the code differs.",
+)
+
+HEADINGS = {"cell_label": "cell", "clip_label": "clip", "learner": "framework"}
+
+
+def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
+    """Write the page beside comparison.md; return the paths, the page first. Raises `StoreError` where it cannot be."""
+    made = [one for one in (_quality(found.quality), _speed(found.speed)) if len(one.frame)]
+    drawn = [changes.ratios(found.speed), changes.differences(found.quality)]
+    charts = [one for one in drawn if one is not None]
+    data = lines.encoded(made) | {
+        "beside": FOLDER,
+        "opens": {},
+        "keys": [],
+        "shard": 1,
+        "points": [],
+        "charts": {one.name: one.figure for one in charts},
+        "colours": {name: look.colour for name, look in panels.LOOKS.items()},
+    }
+    context = {
+        "title": f"Compared: {title}",
+        "facts": [],
+        "sentences": sentences(found) or ["The two sets have no row in common."],
+        "words": WORDS,
+        "tables": made,
+        "charts": charts,
+        "points": None,
+        "beside": FOLDER,
+        "text": TEXT,
+        "command": command,
+        "most": lines.MOST,
+    }
+    beside, path = folder / FOLDER, folder / PAGE
+    try:
+        bundle.cleared(beside)
+        lines.save(beside, made)
+        path.write_text(bundle.render("comparison.html.j2", context, data), encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    return [path, *sorted(beside.iterdir())]
+
+
+def _filters(frame: pd.DataFrame, *verdicts: str) -> dict[str, list[str]]:
+    there = [name for name in ("setting", "step", "cell", "clip", "framework", *verdicts) if name in frame]
+    return {name: [name] for name in there}
+
+
+def _quality(frame: pd.DataFrame) -> Table:
+    frame = frame.rename(columns=HEADINGS)
+    frame["told"] = frame["quality"].isin([comparison.BETTER, comparison.WORSE])
+    columns = (
+        *lines.LABELLED,
+        Column("quality", "verdict", best="told"),
+        Column("bits", "bits", hint="one seed in one environment: the same to the last bit, or changed"),
+        Column("skill old", "skill, old", "fixed"),
+        Column("skill new", "skill, new", "fixed"),
+        Column("difference", "new - old", "number", "low", "high", best="told", hint="95 % bootstrap interval"),
+        Column("seeds old", "seeds, old", "number"),
+        Column("seeds new", "seeds, new", "number"),
+    )
+    note = "Mean skill over seeds. Bold: told from no difference."
+    return Table("quality", "quality", "Quality", note, frame, columns, _filters(frame, "quality", "bits"), "facts")
+
+
+def _speed(frame: pd.DataFrame) -> Table:
+    frame = frame.rename(columns=HEADINGS)
+    frame["told"] = frame["speed"].isin([comparison.BETTER, comparison.WORSE])
+    there = [name for name in ("step", *(HEADINGS.get(name, name) for name in GROUP)) if name in frame]
+    columns = (
+        *(Column(name, name) for name in there),
+        Column("speed", "verdict", best="told"),
+        Column("ms old", "ms, old", "number"),
+        Column("ms new", "ms, new", "number"),
+        Column("new / old", "new / old", "number", "low", "high", best="told", hint="above 1 the new one is slower"),
+        Column("runs old", "runs, old", "number"),
+        Column("runs new", "runs, new", "number"),
+    )
+    note = "Time of a training step, the median of each run. Bold: told from no difference."
+    return Table("speed", "speed", "Speed", note, frame, columns, _filters(frame, "speed"), "facts")
