@@ -8,7 +8,6 @@ they are no further apart than that.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
@@ -16,6 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from results.cases import CASE, CELL, CLIP, LEARNER, SETTING, clipped, labelled
+from results.once import once
 
 COLUMNS = [
     *("setting", "cell", "clip", "clipped", "seed", "framework a", "framework b", "skill a", "skill b"),
@@ -49,6 +49,7 @@ class Verdict:
         return None if self.p is None else self.p < LEVEL
 
 
+@once
 def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one line for each case and pair of frameworks that has a copy, worst first.
 
@@ -61,27 +62,32 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     # A clip that never clipped is the case without clipping once more, and no evidence of its own.
     frame = frame[(frame["clip"] == "none") | (frame["clip_fraction"] > 0)]
     same = [name for name in CASE if name not in {"framework", "path", "renumbering"} and name in frame]
-    copied = (
-        frame.assign(copy=frame["renumbering"] > 0).groupby(same, dropna=False, sort=False)["copy"].transform("any")
-    )
-    needed = [*same, "framework", "renumbering", "skill", "clip_fraction", SETTING, CELL, CLIP, LEARNER]
-    frame = frame.loc[copied, needed]
-    lines = []
-    for _, case in frame.groupby(same, dropna=False, sort=False):
-        drawn = case[case["renumbering"] == 0]
-        copies = case[case["renumbering"] > 0].merge(drawn[[LEARNER, "skill"]], on=LEARNER, suffixes=("", " drawn"))
-        if copies.empty:
-            continue
-        own = [gap(a, b) for a, b in zip(copies["skill drawn"], copies["skill"], strict=True)]
-        for (_, a), (_, b) in itertools.combinations(drawn.sort_values(LEARNER).iterrows(), 2):
-            if a["framework"] == b["framework"]:
-                continue
-            fraction = (a["clip_fraction"] + b["clip_fraction"]) / 2
-            head = [a[SETTING], a[CELL], a[CLIP], clipped(a[CLIP], fraction), a["seed"], a[LEARNER], b[LEARNER]]
-            gaps = [gap(a["skill"], b["skill"]), float(np.mean(own)), len(own), ", ".join(sorted(set(copies[LEARNER])))]
-            lines.append(dict(zip(COLUMNS, [*head, a["skill"], b["skill"], *gaps], strict=True)))
-    table = pd.DataFrame(lines, columns=COLUMNS)
-    return table.sort_values(
+    frame = frame.assign(case=frame.groupby(same, dropna=False, sort=False).ngroup())
+    needed = ["case", "framework", "seed", "skill", "clip_fraction", SETTING, CELL, CLIP, LEARNER]
+    originals, copies = frame[frame["renumbering"] == 0][needed], frame[frame["renumbering"] > 0][needed]
+    copies = copies.merge(originals[["case", LEARNER, "skill"]], on=["case", LEARNER], suffixes=("", " drawn"))
+    copies["own"] = gaps(copies["skill drawn"], copies["skill"])
+    by_case = copies.groupby("case", sort=False)
+    seen = pd.DataFrame({"gap copies": by_case["own"].mean(), "copies": by_case.size()})
+    named = copies[["case", LEARNER]].drop_duplicates().astype({LEARNER: str}).sort_values(["case", LEARNER])
+    seen["copies of"] = named.groupby("case")[LEARNER].agg(", ".join)
+    pairs = originals[originals["case"].isin(seen.index)]
+    pairs = pairs.merge(pairs, on="case", suffixes=(" a", " b"))
+    ordered = pairs[f"{LEARNER} a"].cat.codes < pairs[f"{LEARNER} b"].cat.codes
+    pairs = pairs[ordered & (pairs["framework a"] != pairs["framework b"])].join(seen, on="case")
+    labels = {SETTING: "setting", CELL: "cell", CLIP: "clip"}
+    table = pd.DataFrame({name: pairs[f"{label} a"].astype(str) for label, name in labels.items()})
+    shares = (pairs["clip_fraction a"] + pairs["clip_fraction b"]) / 2
+    table["clipped"] = [clipped(clip, share) for clip, share in zip(table["clip"], shares, strict=True)]
+    table["seed"] = pairs["seed a"]
+    for side in ("a", "b"):
+        table[f"framework {side}"], table[f"skill {side}"] = (
+            pairs[f"{LEARNER} {side}"].astype(str),
+            pairs[f"skill {side}"],
+        )
+    table["gap frameworks"] = gaps(pairs["skill a"], pairs["skill b"])
+    table[["gap copies", "copies", "copies of"]] = pairs[["gap copies", "copies", "copies of"]]
+    return table[COLUMNS].sort_values(
         ["gap frameworks", *COLUMNS[:3], "seed", "framework a", "framework b"],
         ascending=[False, *[True] * 6],
         ignore_index=True,
@@ -125,8 +131,7 @@ def further(frameworks: np.ndarray, copies: np.ndarray) -> float | None:
     return float(stats.wilcoxon(differing, alternative="greater").pvalue)
 
 
-def gap(first: float, second: float) -> float:
-    """Return the distance of two skills, NaN being a diverged run's."""
-    if math.isnan(first) or math.isnan(second):
-        return 0.0 if math.isnan(first) and math.isnan(second) else math.inf
-    return abs(first - second)
+def gaps(first: pd.Series[float], second: pd.Series[float]) -> pd.Series[float]:
+    """Return the distances of skills, NaN being a diverged run's."""
+    torn = first.isna().astype(int) + second.isna().astype(int)
+    return (first - second).abs().mask(torn == 1, math.inf).mask(torn == 2, 0.0)  # noqa: PLR2004 - both of them

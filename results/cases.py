@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Hashable, Iterable
 
 import pandas as pd
 
+from results.once import once
 from results.record import METRIC, Record
 
 FIELDS = [field.name for field in dataclasses.fields(Record) if field.name != "metrics"]
@@ -18,6 +20,12 @@ CASE = FIELDS[FIELDS.index("task") : FIELDS.index("threads") + 1]
 SETTING, CELL, CLIP, LEARNER = "setting", "cell_label", "clip_label", "learner"
 GROUP = [SETTING, CELL, CLIP, LEARNER]
 """What makes one line of a table; the rows within it differ in the seed alone."""
+
+SEEDS, FILES = 20, 1_000
+"""Seeds of a line, and cases in all, whose curves a report reads."""
+
+SETTINGS = 24
+"""Settings of a task that one figure shows."""
 
 OWN = "own"
 """The mode of a run of the user's own, which `farreach` wrote: no floor, no skill, no criterion, nothing to match."""
@@ -69,12 +77,39 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values([*GROUP, "seed", "renumbering", "key"], ignore_index=True)
 
 
+def few(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the rows whose curves a report reads, the first seeds of every line first, and what is said of the others.
+
+    At most `SEEDS` of a line and `FILES` in all: beyond that, further curves move no mean that an eye can see, and
+    reading them would take the time.
+    """
+    frame = labelled(rows)
+    nth = frame.groupby(GROUP, observed=True).cumcount()
+    kept = frame.loc[nth[nth < SEEDS].sort_values(kind="stable").index[:FILES]].sort_index()
+    if len(kept) == len(frame):
+        return frame, ""
+    return kept, f" Of the {len(frame):,} cases the first seeds of every line, {len(kept):,} in all."
+
+
+def pictured(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the rows of each task's first `SETTINGS` settings, which a picture takes, and whether there are more."""
+    frame = labelled(rows)
+    there = frame[["task", SETTING]].drop_duplicates()
+    first = there.groupby("task", sort=False).head(SETTINGS)
+    if len(first) == len(there):
+        return frame, ""
+    kept = frame[frame[SETTING].isin(first[SETTING])]
+    return kept, f" The first {SETTINGS} settings of a task; the tables have all."
+
+
+@once
 def counted(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that a verdict may count: mode matched, hidden units as drawn."""
     frame = labelled(rows)
     return frame[(frame["mode"] == "matched") & (frame["renumbering"] == 0)]
 
 
+@once
 def drawn(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of every mode whose hidden units are as drawn: what tables and figures show."""
     frame = labelled(rows)
@@ -123,11 +158,13 @@ def percent(fraction: float) -> str:
     return f"{fraction:.0%}".replace("%", " %")
 
 
+@functools.lru_cache(4096)
 def parameters(text: str) -> str:
     """Return a task's parameters, given as JSON, as ``T=50, symbols=8``."""
     return ", ".join(f"{name}={_plain(value)}" for name, value in json.loads(text).items())
 
 
+@functools.lru_cache(4096)
 def length(text: str) -> tuple[str, float] | None:
     """Return the parameter, given all as JSON, that says how long the dependency is: its name and value.
 

@@ -19,14 +19,18 @@ SCHEMA = 1
 
 CERTAIN = 0.95
 
+FEWEST = 5
+"""Launches of identical code below which nothing is said about what they differ by."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
     """What the trials of a check say.
 
     Attributes:
-        trials: one line a trial: framework, path, cell, launch, planted, rounds, ratio, low, high, and the median
-            seconds a step of the first process.
+        trials: one line a trial: framework, path, cell, launch, planted, rounds, ratio, low, high (its interval within
+            the launch), wide low, wide high (with what launches differ by), and the median seconds a step of the
+            first process.
 
     """
 
@@ -44,13 +48,26 @@ class Check:
 
     @property
     def alarms(self) -> int:
-        """Trials of identical code whose interval excludes 1."""
+        """Trials of identical code whose interval, widened by what other launches differ by, excludes 1."""
+        return int(((self.identical["wide low"] > 1) | (self.identical["wide high"] < 1)).sum())
+
+    @property
+    def narrow_alarms(self) -> int:
+        """The same of the interval within a launch alone."""
         return int(((self.identical["low"] > 1) | (self.identical["high"] < 1)).sum())
 
     @property
     def found(self) -> int:
-        """Trials with a planted difference whose interval lies on its side of 1."""
-        return int((self.planted["low"] > 1).sum())
+        """Trials with a planted difference whose widened interval lies on its side of 1."""
+        return int((self.planted["wide low"] > 1).sum())
+
+    @property
+    def together(self) -> tuple[float, float, float]:
+        """What the planted launches say together: the ratio and its 95 % interval, Student's t over launches."""
+        means = np.log(self.planted["ratio"]).groupby(self.planted["launch"]).mean()
+        wide = stats.t.ppf((1 + CERTAIN) / 2, len(means) - 1) * stats.sem(means) if len(means) > 1 else np.nan
+        low, high = np.exp(means.mean() - wide), np.exp(means.mean() + wide)
+        return float(np.exp(means.mean())), float(low), float(high)
 
     @property
     def detectable(self) -> float:
@@ -59,14 +76,13 @@ class Check:
         A slow-down moves the logarithm of a trial's interval by its own; it is found where that carries the lower
         bound over 0. So it is the 95th percentile, over the trials of identical code, of what the bounds lack.
         """
-        lacking = np.concatenate([-np.log(self.identical["low"]), np.log(self.identical["high"])])
+        lacking = np.concatenate([-np.log(self.identical["wide low"]), np.log(self.identical["wide high"])])
         return float(np.expm1(np.quantile(lacking, CERTAIN)))
 
     @property
     def launch_ratio(self) -> float:
-        """The standard deviation over launches of the logarithm of the ratio of two processes of identical code."""
-        by_launch = np.log(self.identical["ratio"]).groupby(self.identical["launch"]).mean()
-        return float(by_launch.std(ddof=1))
+        """The root mean square over launches of the logarithm of the ratio of two processes of identical code."""
+        return float(np.sqrt((_by_launch(self.identical) ** 2).mean()))
 
     @property
     def launch_time(self) -> float:
@@ -80,7 +96,7 @@ class Check:
     @property
     def launches(self) -> float:
         """The factor that a ratio of two processes of identical code stays within 95 % of the time."""
-        return float(np.exp(stats.norm.ppf((1 + CERTAIN) / 2) * self.launch_ratio))
+        return _factor(_by_launch(self.identical))
 
     def sentences(self) -> list[str]:
         """Say what a reader of a speed table must know."""
@@ -88,18 +104,26 @@ class Check:
         low, high = stats.binomtest(self.alarms, count).proportion_ci(method="wilson")
         said = [
             (
-                "Identical code against itself, in two processes: the 95 % interval excluded 1 in "
-                f"{self.alarms} of {count} trials ({_percent(share)}; {_percent(low)} to {_percent(high)})."
+                "Identical code against itself, in two processes: the 95 % interval, with what launches differ by, "
+                f"excluded 1 in {self.alarms} of {count} trials ({_percent(share)}; {_percent(low)} to "
+                f"{_percent(high)}); without that, in {self.narrow_alarms}."
             ),
             f"A slow-down of {_percent(self.detectable)} or more would be found 95 % of the time.",
             (
                 "From launch to launch the step time of identical code had a standard deviation of "
-                f"{_percent(self.launch_time)}; the ratio of two in alternation, {_percent(self.launch_ratio)}."
+                f"{_percent(self.launch_time)}; the ratio of two in alternation, {_percent(self.launch_ratio)} about 1."
             ),
         ]
         if len(self.planted):
             by = _percent(self.planted["planted"].max())
-            said.insert(1, f"A planted slow-down of {by} was found in {self.found} of {len(self.planted)} trials.")
+            middle, lowest, highest = self.together
+            launched = self.planted["launch"].nunique()
+            said.insert(
+                1,
+                f"A planted slow-down of {by} was found in {self.found} of {len(self.planted)} trials; their "
+                f"{launched} launches together give {_percent(middle - 1)} (95 % interval {_percent(lowest - 1)} to "
+                f"{_percent(highest - 1)}).",
+            )
         return said
 
 
@@ -117,4 +141,29 @@ def read(folder: Path) -> Check | None:
             middle, low, high = intervals.ratio(trial["second"], trial["first"])
             seconds = float(np.median(trial["first"]))
             lines.append(facts | {"ratio": middle, "low": low, "high": high, "seconds": seconds})
-    return Check(pd.DataFrame(lines)) if lines else None
+    return Check(_widened(pd.DataFrame(lines))) if lines else None
+
+
+def _widened(trials: pd.DataFrame) -> pd.DataFrame:
+    """Add to each trial its interval widened by what identical code differs by in the other launches."""
+    means = _by_launch(trials[trials["planted"] == 0])
+    factors = {launch: _factor(means.drop(launch, errors="ignore")) for launch in trials["launch"].unique()}
+    wide = [
+        intervals.widened(middle, low, high, factors[launch])
+        for launch, middle, low, high in trials[["launch", "ratio", "low", "high"]].itertuples(index=False)
+    ]
+    return trials.assign(**{"wide low": [low for low, _ in wide], "wide high": [high for _, high in wide]})
+
+
+def _by_launch(trials: pd.DataFrame) -> pd.Series[float]:
+    """Return the mean logarithm of the ratio of each launch."""
+    found: pd.Series[float] = np.log(trials["ratio"]).groupby(trials["launch"]).mean()
+    return found
+
+
+def _factor(means: pd.Series[float]) -> float:
+    """Return the factor that launches of these logarithms stay within 95 % of the time; 1 where there are too few."""
+    if len(means) < FEWEST:
+        return 1.0
+    spread = np.sqrt((means**2).mean())  # about 0, which identical code would have
+    return float(np.exp(stats.t.ppf((1 + CERTAIN) / 2, len(means)) * spread))

@@ -22,6 +22,7 @@ by what it has, and the remark says so.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from results.cases import percent
+from results.once import once
 
 Label = Literal["healthy", "vanishing", "exploding", "diverged", "over-clipped", "clip inactive", "stuck on the floor"]
 LABELS: tuple[Label, ...] = (
@@ -83,12 +85,20 @@ def diagnose(row: Mapping[str, Any]) -> Diagnosis:
     return Diagnosis(label, sentence, tuple(remarks))
 
 
+@once
 def diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
     """Return ``label``, ``sentence`` and ``remarks`` of every row, in their order and under their index."""
-    looked_at = rows[[name for name in FIGURES if name in rows]]
-    found = [diagnose(row) for row in looked_at.to_dict("records")]  # type: ignore[arg-type]
+    names = tuple(name for name in FIGURES if name in rows)
+    looked_at = rows[[*names]].astype(object)
+    found = [_known(names, row) for row in looked_at.where(looked_at.notna(), None).itertuples(index=False, name=None)]
     columns = {name: [getattr(one, name) for one in found] for name in ("label", "sentence", "remarks")}
     return pd.DataFrame(columns, index=rows.index)
+
+
+@functools.lru_cache(2**18)
+def _known(names: tuple[str, ...], values: tuple[Any, ...]) -> Diagnosis:
+    """Return the diagnosis of a row; a report asks for that of all rows, of the drawn ones, of those that count."""
+    return diagnose(dict(zip(names, values, strict=True)))
 
 
 Finding = tuple[Label, str] | None

@@ -276,10 +276,12 @@ def _curves(
 def _loaded(group: pd.DataFrame, load: Load) -> pd.DataFrame:
     """Return the curves of some rows beneath each other, with what they are."""
     parts = []
-    for _, row in group.iterrows():
+    for row in group.to_dict("records"):
         try:
             curves = load(row["key"])
         except OSError:
+            continue
+        if curves.empty:
             continue
         facts = {"clip": str(row[CLIP]), "learner": str(row[LEARNER]), "floor": row["floor"], "run": row["key"]}
         facts["unit"] = row.get("unit") or ""

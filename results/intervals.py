@@ -47,6 +47,20 @@ def ratio(first: NDArray[Any], second: NDArray[Any]) -> tuple[float, float, floa
     return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
 
 
+def widened(middle: float, low: float, high: float, factor: float) -> tuple[float, float]:
+    """Return the interval of a ratio with another, independent error in it; both halves add as squares of logarithms.
+
+    Args:
+        middle: the ratio.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        factor: what the other error alone stays within 95 % of the time, as a factor.
+
+    """
+    below, above = (float(np.hypot(np.log(end / middle), np.log(factor))) for end in (low, high))
+    return float(middle * np.exp(-below)), float(middle * np.exp(above))
+
+
 def share(count: int, of: int) -> tuple[float, float]:
     """Return the 95 % interval of a share by Wilson (1927); `count` of `of` trials, at least one."""
     found = stats.binomtest(int(count), int(of)).proportion_ci(method="wilson")

@@ -16,10 +16,16 @@ def escape(value: object) -> str:
     return " ".join(text.split())
 
 
+MOST = 1_000
+"""Lines of a table that a text shows; the CSV file of the same table has all."""
+
+
 def table(frame: pd.DataFrame, *, empty: str = "Nothing to show.") -> str:
     """Return a DataFrame as a Markdown table: numbers to three figures and to the right, gaps as a dash."""
     if frame.empty:
         return f"{empty}\n"
+    if len(frame) > MOST:
+        return f"{table(frame.head(MOST))}\nThe first {MOST:,} of {len(frame):,} lines; the CSV file has all.\n"
     right = [pd.api.types.is_numeric_dtype(frame[name]) for name in frame]
     lines = [
         [escape(name) for name in frame],

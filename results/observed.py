@@ -12,6 +12,7 @@ from scipy import stats
 from results import flow
 from results.cases import CELL, CLIP, GROUP, LEARNER, SETTING, drawn, joined, labelled, percent
 from results.diagnosis import LABELS, diagnoses
+from results.once import once
 from results.record import POINTS
 
 HELD = 0.9
@@ -21,6 +22,7 @@ REACH = ["setting", "cell", "clip", "framework", "seeds", "steps before"]
 DIAGNOSES = ["setting", "cell", "clip", "framework", "seed", "diagnosis", "evidence", "remarks"]
 
 
+@once
 def reach(rows: pd.DataFrame) -> pd.DataFrame:
     """Return how far the gradient reached, one line a setting, cell, clip and framework; shares are 0 to 1.
 
@@ -99,6 +101,7 @@ def reach_text(table: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
+@once
 def diagnosed(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a diagnosis for every case, one line each: the label, the evidence, and what else was found."""
     frame = drawn(labelled(rows))
@@ -115,7 +118,7 @@ def counts(rows: pd.DataFrame) -> pd.DataFrame:
     table = diagnosed(rows)
     if table.empty:
         return pd.DataFrame(columns=["setting", "cell"])
-    table["order"] = range(len(table))
+    table = table.assign(order=range(len(table)))
     first = table.groupby(["setting", "cell"])["order"].min().sort_values()
     keys = ["setting", "cell"]
     wide = table.pivot_table(index=keys, columns="diagnosis", aggfunc="size", fill_value=0, observed=True)

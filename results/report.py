@@ -239,7 +239,8 @@ def text(
     parts += [_answer(one) for one in asked]
     parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in said)]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
-    parts.append("## Figures\n")
+    left_out = cases.pictured(rows)[1] + cases.few(cases.pictured(rows)[0])[1]
+    parts.append(f"## Figures\n{left_out}\n" if left_out else "## Figures\n")
     for name, (heading, caption) in CAPTIONS.items():
         paths = [path for one, path in figure_paths if one == name]
         if name in OPTIONAL and not paths:
@@ -299,7 +300,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     metrics, held = tables.task_metrics(rows), certificates.standing(rows)
     torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), times.shares(results.runs)
     far, found = observed.reach(rows), observed.diagnosed(rows)
-    matrices = observed.spectra(rows, _spared(results.store.spectra, SPECTRA))
+    matrices = observed.spectra(cases.few(rows)[0], _spared(results.store.spectra, SPECTRA))
     by_task = (
         (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
     )
@@ -342,7 +343,9 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
 
 def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
     """Draw and save every figure that has something to show; yield its name and path."""
-    rows, store = results.rows, results.store
+    store = results.store
+    rows, _ = cases.pictured(results.rows)
+    read, _ = cases.few(rows)
     curves, evaluations = _spared(store.curves, CURVES), _spared(store.evaluations, ("step", "loss"))
     flow = _spared(store.flow, FLOW)
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
@@ -350,12 +353,12 @@ def _write_figures(results: Results) -> Iterator[tuple[str, Path]]:
         "ratios": lambda: _ratios(results),
         "reach-length": lambda: overview_figures.reach(overview.reach(rows)),
         "skill": lambda: figures.skill(rows),
-        "learning": lambda: figures.learning(rows, evaluations),
-        "training-loss": lambda: figures.training_loss(rows, curves),
-        "gradient-norm": lambda: figures.gradient_norm(rows, curves),
+        "learning": lambda: figures.learning(read, evaluations),
+        "training-loss": lambda: figures.training_loss(read, curves),
+        "gradient-norm": lambda: figures.gradient_norm(read, curves),
         "clip-fraction": lambda: figures.clip_fraction(rows),
-        "gradient-flow": lambda: flow_figures.profiles(rows, flow),
-        "gradient-heat": lambda: flow_figures.heat_maps(rows, flow),
+        "gradient-flow": lambda: flow_figures.profiles(read, flow),
+        "gradient-heat": lambda: flow_figures.heat_maps(read, flow),
         "matched-native": lambda: figures.modes(rows),
         "step-time": lambda: _step_time(results),
     }

@@ -26,6 +26,7 @@ from results.cases import (
     parameters,
     words,
 )
+from results.once import once
 from results.record import METRIC
 
 HEAD = ["setting", "task", "parameters", "cell", "clip", "optimizer", "learning rate", "framework"]
@@ -35,6 +36,7 @@ Columns = dict[str, tuple[str, str] | None]
 """Name of a column, and the rows' column that it sums up, with how: ``("skill", "mean")``."""
 
 
+@once
 def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what each framework reached, with the clip fraction beside every threshold.
 
@@ -66,6 +68,7 @@ def accuracy(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+@once
 def gradients(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the gradient norms before the clip, and what the clip did.
 

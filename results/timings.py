@@ -70,8 +70,8 @@ def pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.Dat
     """Return for each step and pair of contenders how many times as fast the faster one is.
 
     ``times as fast`` is the median over rounds of the slower one's seconds over the faster one's, low and high its
-    95 % interval (`intervals.ratio`). The verdict is ``faster`` only where the interval excludes 1 and the ratio is
-    beyond `launches`, the factor by which two launches of identical code differ on this machine, where that is known.
+    95 % interval (`intervals.ratio`), widened by `launches`, the factor that two launches of identical code stay within
+    on this machine, where that is known. The verdict is ``faster`` only where the interval excludes 1.
     """
     lines = []
     for group in groups:
@@ -80,8 +80,8 @@ def pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.Dat
             middle, low, high = intervals.ratio(b["seconds"], a["seconds"])
             if middle < 1:
                 a, b, middle, low, high = b, a, 1 / middle, 1 / high, 1 / low  # noqa: PLW2901
-            tells = low > 1 and middle > (launches or 1)
-            verdict = TELLS if tells else CANNOT
+            low, high = intervals.widened(middle, low, high, launches or 1.0)
+            verdict = TELLS if low > 1 else CANNOT
             lines.append([*_step(group), a["name"], b["name"], middle, low, high, len(a["seconds"]), verdict])
     return pd.DataFrame(lines, columns=PAIRS)
 

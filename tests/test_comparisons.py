@@ -66,8 +66,8 @@ def test_too_few_cases_give_no_verdict() -> None:
 
 
 def test_two_diverged_runs_agree_and_one_alone_does_not() -> None:
-    assert agreement.gap(math.nan, math.nan) == 0
-    assert agreement.gap(0.5, math.nan) == math.inf
+    one, other = pd.Series([math.nan, 0.5, 0.5]), pd.Series([math.nan, math.nan, 0.75])
+    assert agreement.gaps(one, other).tolist() == [0, math.inf, 0.25]
     both = [synthetic.diverged(), synthetic.diverged(framework="tensorflow"), synthetic.diverged(renumbering=1)]
     table = agreement.agreement(rows(*both))
     assert table[["gap frameworks", "gap copies"]].to_numpy().tolist() == [[0, 0]]

@@ -117,16 +117,6 @@ def test_the_published_calibration_is_right_as_often_as_the_readme_says() -> Non
     assert table(found.confusion).strip() in README
 
 
-@pytest.mark.parametrize("name", ["quick", "reach", "native", "speed"])
-def test_sentences_that_the_readme_quotes_stand_in_the_report(name: str) -> None:
-    said = (PUBLISHED.parent / name / ("speed.md" if name == "speed" else "report.md")).read_text()
-    said += (PUBLISHED.parent / "speed-handwritten" / "speed.md").read_text() if name == "speed" else ""
-    block = re.search(rf"<!-- {name} -->(.*?)<!-- end of {name} -->", README, re.DOTALL)
-    quoted = [line for line in (block[1] if block else "").splitlines() if line.startswith("- ")]
-    assert quoted
-    assert all(line in said for line in quoted)
-
-
 def test_the_published_table_of_the_temporal_order_problem_is_in_the_readme() -> None:
     rows = Store(PUBLISHED.parent / "pascanu").rows()
     solved = rows[rows["parameters"].str.contains("40") & (rows["learning_rate"] == 0.01)].fillna({"strength": 0})

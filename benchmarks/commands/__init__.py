@@ -12,6 +12,7 @@ from benchmarks.commands.certify import certify
 from benchmarks.commands.compare import compare
 from benchmarks.commands.history import history
 from benchmarks.commands.list_ import list_
+from benchmarks.commands.publish import publish
 from benchmarks.commands.report import report
 from benchmarks.commands.reproduce import reproduce
 from benchmarks.commands.run import run
@@ -32,4 +33,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "certify": certify,
     "semantics": semantics,
+    "publish": publish,
 }

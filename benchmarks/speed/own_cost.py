@@ -82,6 +82,7 @@ def large_reports() -> list[Cost]:
         rows.mkdir()
         for at in range(MANY):
             copy = models[at % len(models)] | {"key": f"{at:016x}", "seed": at // len(models)}
+            copy |= {"scale_median": 1 + at / MANY, "norm_before_median": 1 + at / MANY}  # no two rows alike
             (rows / f"{copy['key']}.json").write_text(json.dumps(copy))
         seconds = []
         for _ in range(2):

@@ -28,6 +28,7 @@ from results.cases import (
     percent,
     words,
 )
+from results.once import once
 
 HALF = 0.5
 """More than this share of the seeds must have solved a task for a cell, or a threshold, to be said to solve it."""
@@ -37,6 +38,7 @@ JUDGED = [*KEYS, "solved", "seeds", "clip fraction"]
 SUMS: Any = {"solved": ("solved", "sum"), "seeds": ("seeds", "sum"), "fraction": ("clip fraction", "mean")}
 
 
+@once
 def judged(frame: pd.DataFrame) -> pd.DataFrame:
     """Return for each setting, cell and clip how many seeds solved the task.
 
@@ -49,7 +51,7 @@ def judged(frame: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=JUDGED)
     lengths = [length(text) or ("", 0.0) for text in rows["parameters"]]
     facts: dict[str, Any] = {
-        "recipe": [f"{name} {rate:g}" for name, rate in zip(rows["optimizer"], rows["learning_rate"], strict=True)],
+        "recipe": rows["optimizer"].astype(str) + rows["learning_rate"].map(" {:g}".format),
         "name": [name for name, _ in lengths],
         "length": [value for _, value in lengths],
         "solved": rows["solved"].astype(bool),

@@ -97,6 +97,7 @@ def _atlas(part: pd.DataFrame) -> go.Figure:
         )
     figure.update_xaxes(type="category", showgrid=False, side="bottom")
     figure.update_yaxes(type="category", showgrid=False)
+    figure.update_layout(margin_r=44)  # on a phone the last label is slanted and ends beyond its field
     return figure
 
 

@@ -133,7 +133,7 @@ def lines(rows: pd.DataFrame) -> pd.DataFrame:
 
 def runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one line a row of the store, copies too, in the order of the lines; reach and diagnosis are added."""
-    frame = labelled(rows)
+    frame = labelled(rows).copy(deep=False)
     if "reach_end" in frame:
         frame["reach"] = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
     else:
@@ -317,5 +317,6 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     shown = frame[[name for name in frame if name != "keys"]].copy()
     for name in [one for one in shown if one not in lists and not pd.api.types.is_numeric_dtype(shown[one])]:
         kept = shown[name].notna()
-        shown[name] = shown[name].astype(object).where(kept, None).map(lambda one: one if one is None else str(one))
+        texts = shown[name].astype(str).astype(object)
+        shown[name] = texts.where(kept, None)
     return shown

@@ -24,6 +24,9 @@ from results.store import Store
 CASES = 40
 """Cases of one file."""
 
+MOST = 1_000
+"""Cases whose curves lie beside the page of a set with more rows than a page holds: the first seeds of every line."""
+
 POINTS = 100
 """A curve of training is drawn by at most so many points, each the median over a stretch of steps."""
 
@@ -92,6 +95,8 @@ def _binned(curves: pd.DataFrame) -> pd.DataFrame:
 
 def _flow(seen: pd.DataFrame, before: Any) -> dict[str, Any]:
     """Return the first layer's norms of dL/dh_t and dL/dc_t at start, middle and end of training."""
+    if seen.empty:
+        return {}
     first = seen[seen["layer"] == 0]
     points = flow.at_points(sorted(set(first["step"])))
     if not points:

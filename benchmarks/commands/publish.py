@@ -1,0 +1,37 @@
+"""``publish``: manifests, documents and pictures from the published sets."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from benchmarks import plugins
+from benchmarks.commands import common
+
+
+def publish(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where something is stale.")] = False,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Take the pictures of the page too.")] = False,
+) -> None:
+    """Make what the README and results/published/README.md show again from the published rows, or check it."""
+    from results.files import StoreError
+    from results.publishing import documents
+    from results.publishing import pictures as taken
+
+    root = plugins.ROOT
+    try:
+        if check:
+            found = documents.stale(root)
+            for line in found:
+                common.console.print(line, markup=False)
+            common.console.print("nothing is stale" if not found else "python -m benchmarks publish makes it again")
+            raise typer.Exit(1 if found else 0)
+        changed = documents.write(root)
+        changed += taken.take(root / documents.PUBLISHED, root / taken.FOLDER) if pictures else []
+    except StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+    common.wrote(changed)
+    if not changed:
+        common.console.print("nothing was stale")

@@ -1,0 +1,1 @@
+"""What is published: the manifest of each set, and the documents that quote them."""

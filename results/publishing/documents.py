@@ -1,0 +1,70 @@
+"""The documents that quote published results, made again or held against them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from results import report, tables, timing_report
+from results.cases import labelled
+from results.files import read_json, write_json
+from results.markdown import escape, table
+from results.publishing import blocks, manifest, pictures
+from results.store import Store
+
+DOCUMENTS = ("README.md", "results/published/README.md")
+PUBLISHED = "results/published"
+
+
+def write(root: Path) -> list[Path]:
+    """Write the manifests of all published sets, and the documents' blocks; return what has changed."""
+    published, changed = root / PUBLISHED, []
+    for folder in manifest.sets(published):
+        path, now = folder / manifest.FILE, manifest.manifest(folder)
+        if not path.exists() or read_json(path) != now:
+            write_json(path, now)
+            changed.append(path)
+    for path, text in _texts(root).items():
+        if path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+def stale(root: Path) -> list[str]:
+    """Return a line for each manifest, report, document and picture that does not say what its rows say."""
+    published = root / PUBLISHED
+    found = []
+    for folder in manifest.sets(published):
+        name = folder.relative_to(root).as_posix()
+        path = folder / manifest.FILE
+        if not path.exists() or read_json(path) != manifest.manifest(folder):
+            found.append(f"{name}/{manifest.FILE} is not that of the files beside it")
+        found += [f"{name}/{one}" for one in _reports(folder)]
+    if found:
+        return found
+    found += [f"{path.name} is stale" for path, text in _texts(root).items() if path.read_text("utf-8") != text]
+    if pictures.stale(published, root / pictures.FOLDER):
+        found.append(f"the pictures in {pictures.FOLDER} were taken from other rows")
+    return found
+
+
+def _texts(root: Path) -> dict[Path, str]:
+    return {root / name: blocks.filled((root / name).read_text("utf-8"), root / PUBLISHED) for name in DOCUMENTS}
+
+
+def _reports(folder: Path) -> list[str]:
+    """Return what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
+    found = []
+    if (page := folder / report.PAGE).exists():
+        text, results = page.read_text("utf-8"), report.read(folder)
+        asked = report.answered(results, timing_report.read(folder))
+        if not all(escape(line) in text for one in asked for line in one.lines()):
+            found.append(f"{report.PAGE} does not give the answers of its rows")
+        summary = table(tables.summary(labelled(Store(folder).rows())))
+        if summary not in (folder / "tables" / "summary.md").read_text("utf-8"):
+            found.append("tables/summary.md is not that of its rows")
+    if (page := folder / timing_report.PAGE).exists():
+        text = page.read_text("utf-8")
+        if not all(escape(one) in text for one in timing_report.read(folder).sentences()):
+            found.append(f"{timing_report.PAGE} does not say what its timings say")
+    return found

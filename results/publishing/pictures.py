@@ -1,0 +1,96 @@
+"""Pictures of a page for the documents, taken by a headless Chromium, and from which rows they were taken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from results.files import StoreError, read_json, write_json
+from results.publishing import manifest
+from results.site import page
+
+FOLDER = "docs/pictures"
+TAKEN = "taken.json"
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDE, PHONE = {"width": 1280, "height": 1000}, {"width": 390, "height": 844}
+READY = "html[data-ready]"
+
+
+def take(published: Path, folder: Path) -> list[Path]:
+    """Take the pictures of the page of ``quick``; return their paths.
+
+    Raises `StoreError` where there is no Playwright or no browser.
+    """
+    try:
+        from playwright import sync_api  # noqa: PLC0415 - only who takes pictures needs it
+    except ImportError as error:
+        message = "pictures need playwright, which is not installed"
+        raise StoreError(message) from error
+    source = published / "quick"
+    if not (source / page.PAGE).exists():
+        message = f"{source} has no {page.PAGE}: python -m benchmarks report writes it"
+        raise StoreError(message)
+    folder.mkdir(parents=True, exist_ok=True)
+    with sync_api.sync_playwright() as play:
+        own = Path(play.chromium.executable_path)
+        found = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
+        if found is None:
+            message = "pictures need a Chromium: `playwright install chromium`, or `apt-get install chromium`"
+            raise StoreError(message)
+        args = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        browser = play.chromium.launch(executable_path=found, args=args)
+        try:
+            made = [shoot(browser, source, folder) for shoot in (_page, _row, _phone)]
+        finally:
+            browser.close()
+    write_json(folder / TAKEN, {"quick": digest(source)})
+    return made
+
+
+def stale(published: Path, folder: Path) -> bool:
+    """Return whether the pictures were taken from other rows than those that are published."""
+    path = folder / TAKEN
+    return not path.exists() or read_json(path) != {"quick": digest(published / "quick")}
+
+
+def digest(source: Path) -> dict[str, Any]:
+    """Return what tells the rows of a set from others."""
+    return dict(read_json(source / manifest.FILE)["files"]["rows"])
+
+
+def _opened(browser: Any, source: Path, fragment: str, *, size: dict[str, int], scheme: str) -> Any:
+    context = browser.new_context(viewport=size, color_scheme=scheme, device_scale_factor=1.5)
+    shown = context.new_page()
+    shown.goto(f"{(source / page.PAGE).resolve().as_uri()}{fragment}")
+    shown.wait_for_selector(READY)
+    return shown
+
+
+def _page(browser: Any, source: Path, folder: Path) -> Path:
+    shown = _opened(browser, source, "", size=WIDE | {"height": 1500}, scheme="light")
+    path = folder / "page.png"
+    shown.screenshot(path=path)
+    return path
+
+
+def _row(browser: Any, source: Path, folder: Path) -> Path:
+    shown = _opened(browser, source, "#task=adding&cell=lstm&clip=norm+1", size=WIDE, scheme="light")
+    shown.locator("#table-accuracy button.open").first.click()
+    shown.wait_for_selector("#opened [data-curve=flow] .plot-container")
+    shown.wait_for_timeout(500)  # plotly draws its last line after its frame is there
+    path = folder / "row.png"
+    shown.screenshot(path=path)
+    return path
+
+
+def _phone(browser: Any, source: Path, folder: Path) -> Path:
+    shown = _opened(browser, source, "", size=PHONE, scheme="dark")
+    shown.locator("[data-chart]").first.scroll_into_view_if_needed()
+    shown.wait_for_selector("[data-chart] .plot-container")
+    shown.wait_for_timeout(500)
+    path = folder / "phone.png"
+    shown.screenshot(path=path)
+    return path
