@@ -116,12 +116,14 @@ def drawn(rows: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["renumbering"] == 0]
 
 
+@once
 def own(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the user's own runs."""
     frame = labelled(rows)
     return frame[frame["mode"] == OWN]
 
 
+@once
 def ours(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a suite: all but the user's own runs."""
     frame = labelled(rows)

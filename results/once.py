@@ -10,7 +10,7 @@ import pandas as pd
 
 Of = Callable[[pd.DataFrame], pd.DataFrame]
 
-KEPT = 4
+KEPT = 8
 """Frames whose result is remembered, the last ones: a report asks for the whole set, and for parts of it."""
 
 
