@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from benchmarks import plugins
 from benchmarks.speed import versus
 from benchmarks.speed.pairs import Plan
 from results import comparison, comparison_report
@@ -157,6 +159,51 @@ def test_bad_input_is_one_line(arguments: list[str], said: str, tmp_path: Path) 
     done = command("compare", *arguments, "--out", str(tmp_path / "out"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr
+
+
+CLIPPED = """
+description = "clipped and not"
+[[block]]
+task = "adding"
+parameters = { T = 5 }
+framework = "reference"
+cell = ["rnn", "lstm"]
+clip = [{ kind = "none" }, { kind = "norm", threshold = 0.05 }, { kind = "value", threshold = 0.005 }]
+seed = [0, 1]
+hidden = 4
+steps = 100
+dtype = "float64"
+"""
+
+BROKEN = """
+import sys
+if "benchmarks.worker" in " ".join(sys.orig_argv):
+    from frameworks import reference
+    whole = reference.clip
+    reference.clip = lambda kind, gradients, threshold: whole(
+        kind, gradients, threshold * (1 + 1e-9) if kind == "norm" else threshold
+    )
+"""
+
+
+def test_a_broken_clip_is_flagged_where_it_clips_and_nowhere_else(tmp_path: Path) -> None:
+    """The norm's threshold is off by a billionth in the workers of the second run, and nothing else is."""
+    (tmp_path / "clipped.toml").write_text(CLIPPED)
+    (tmp_path / "plant").mkdir()
+    (tmp_path / "plant" / "sitecustomize.py").write_text(BROKEN)
+    broken = {"PYTHONPATH": f"{tmp_path / 'plant'}{os.pathsep}{plugins.ROOT}"}
+    for name, environ in (("old", {}), ("same", {}), ("broken", broken)):
+        done = command("run", str(tmp_path / "clipped.toml"), "--out", str(tmp_path / name), **environ)
+        assert done.returncode == 0, done.stderr
+    gate = ["--fail-on", "changed", "--fail-on", "worse", "--out", str(tmp_path / "out")]
+    assert command("compare", str(tmp_path / "old"), str(tmp_path / "same"), *gate).returncode == 0
+    done = command("compare", str(tmp_path / "old"), str(tmp_path / "broken"), *gate)
+    assert done.returncode == 1
+    found = comparison.compared(*(comparison.read(tmp_path / name) for name in ("old", "broken")))
+    flagged = found.quality.loc[found.quality["bits"] == CHANGED, ["cell_label", "clip_label"]].to_numpy().tolist()
+    assert flagged == [["rnn", "norm 0.05"], ["lstm", "norm 0.05"]]
+    assert (found.quality["bits"] == IDENTICAL).sum() == 4
+    assert not found.flagged(WORSE)
 
 
 # Side by side

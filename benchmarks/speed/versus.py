@@ -31,12 +31,14 @@ class Versus:
         case: whose step it is.
         pythons: the interpreter of each environment, the old one first.
         launches: how often both are started.
+        slowed: the share by which the new one is made slower, where a check of the method plants that.
 
     """
 
     case: Case
     pythons: tuple[str, str]
     launches: int
+    slowed: float = 0.0
 
     def label(self) -> str:
         """Return a line for people."""
@@ -45,7 +47,7 @@ class Versus:
     def key(self, plan: pairs.Plan) -> str:
         """Return the name of its file: a hash of everything that can change what it holds."""
         case, asked = self.case.to_json(), dataclasses.asdict(plan)
-        facts = [case, self.pythons, self.launches, asked, NUMERICS, comparison.SCHEMA]
+        facts = [case, self.pythons, self.launches, self.slowed, asked, NUMERICS, comparison.SCHEMA]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def measure(self, plan: pairs.Plan, log: Path, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
@@ -53,7 +55,8 @@ class Versus:
 
         The first launch's pilot sets the number of rounds of every launch.
         """
-        old, new = (Contender(self.case, copy=at, python=python) for at, python in enumerate(self.pythons))
+        old = Contender(self.case, python=self.pythons[0])
+        new = Contender(self.case, copy=1, slowed=self.slowed, python=self.pythons[1])
         random = np.random.default_rng(int(self.key(plan), 16))
         found: list[dict[str, Any]] = []
         facts: list[dict[str, str]] = []

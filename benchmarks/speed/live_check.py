@@ -1,0 +1,76 @@
+"""How far ``compare --live`` can be trusted: pairs of the same environment, and pairs with a planted slow-down.
+
+    python -m benchmarks.speed.live_check --pairs 20 --out FILE
+
+Each pair is a live comparison of one step of its own: five launches of both sides, alternating blocks, judged alone.
+Pairs of equals must get no verdict but "same" or "cannot tell"; with ten percent planted, each must be "worse".
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.console import Console
+
+from benchmarks import environment, plugins
+from benchmarks.case import Case
+from benchmarks.speed import pairs, versus
+from frameworks.base import Cell
+from results import comparison
+from results.files import write_json
+from results.markdown import table
+
+PLANTED = 0.1
+CELLS: tuple[Cell, ...] = ("rnn", "lstm", "gru")
+
+
+def one(case: Case, plan: pairs.Plan, slowed: float, folder: Path) -> dict[str, object]:
+    """Return the verdict on one pair, with its ratio and interval."""
+    pair = versus.Versus(case, (sys.executable, sys.executable), comparison.RUNS, slowed)
+    path = folder / "pair.json"
+    write_json(path, pair.measure(plan, folder / "logs") | {"facts": environment.facts()})
+    line = comparison.live([path]).speed.iloc[0]
+    return {"step": line["step"], "framework": line["framework"], "planted": slowed} | {
+        name: line[name] for name in ("new / old", "low", "high", "p", "speed")
+    }
+
+
+def main(
+    count: Annotated[int, typer.Option("--pairs", min=1, help="Pairs of equals; half as many are slowed.")] = 20,
+    limit: Annotated[float, typer.Option(help="Seconds that the rounds of a launch may take.")] = 3.0,
+    framework: Annotated[str, typer.Option(help="Whose step.")] = "pytorch",
+    out: Annotated[Path | None, typer.Option(help="Write the table here too, as Markdown.")] = None,
+) -> None:
+    """Measure and print."""
+    console, plan, lines = Console(highlight=False, soft_wrap=True), pairs.Plan(limit=limit), []
+    shares = [0.0] * count + [PLANTED] * -(-count // 2)
+    with tempfile.TemporaryDirectory() as folder:
+        for at, slowed in enumerate(shares):
+            cell = CELLS[at % len(CELLS)]
+            path = plugins.paths(framework, "cpu", cell)[0]
+            case = Case(task="adding", parameters=(("T", 50),), framework=framework, cell=cell, seed=at, path=path)
+            lines.append(one(case, plan, slowed, Path(folder)))
+            console.print(f"[{at + 1}/{len(shares)}] {lines[-1]['speed']}", markup=False)
+    frame = pd.DataFrame(lines)
+    equals, planted = frame[frame["planted"] == 0], frame[frame["planted"] > 0]
+    alarms = int(equals["speed"].isin([comparison.WORSE, comparison.BETTER]).sum())
+    found = int((planted["speed"] == comparison.WORSE).sum())
+    said = (
+        f"{alarms} of {len(equals)} live comparisons of the same environment were flagged; a planted slow-down of "
+        f"{PLANTED:.0%} was flagged in {found} of {len(planted)}."
+    )
+    console.print(said, markup=False)
+    if out:
+        command = f"python -m benchmarks.speed.live_check --pairs {count} --limit {limit:g}"
+        facts = environment.facts()
+        place = f"{facts['processor']}, commit {facts['commit']}"
+        out.write_text(f"# Live comparisons of equals\n\nMade by `{command}` on {place}.\n\n{said}\n\n{table(frame)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
