@@ -6,17 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from results import comparison, panels
+from results import comparison
 from results.cases import GROUP
 from results.comparison import Comparison
-from results.comparison_report import PAGE as TEXT
 from results.comparison_report import sentences
-from results.files import StoreError
-from results.site import bundle, changes, lines
+from results.site import changes, lines, short
 from results.site.lines import Column, Table
+from results.site.short import Short
 
-PAGE = "comparison.html"
-FOLDER = "comparison"
+NAME = "comparison"
+PAGE = f"{NAME}.html"
 
 WORDS = (
     f"Same, better, worse: told at a level of {comparison.LEVEL:g} after Holm's correction for the number of rows.",
@@ -35,37 +34,8 @@ def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[
     made = [one for one in (_quality(found.quality), _speed(found.speed)) if len(one.frame)]
     drawn = [changes.ratios(found.speed), changes.differences(found.quality)]
     charts = [one for one in drawn if one is not None]
-    data = lines.encoded(made) | {
-        "beside": FOLDER,
-        "opens": {},
-        "keys": [],
-        "shard": 1,
-        "points": [],
-        "charts": {one.name: one.figure for one in charts},
-        "colours": {name: look.colour for name, look in panels.LOOKS.items()},
-    }
-    context = {
-        "title": f"Compared: {title}",
-        "facts": [],
-        "sentences": sentences(found) or ["The two sets have no row in common."],
-        "words": WORDS,
-        "tables": made,
-        "charts": charts,
-        "points": None,
-        "beside": FOLDER,
-        "text": TEXT,
-        "command": command,
-        "most": lines.MOST,
-    }
-    beside, path = folder / FOLDER, folder / PAGE
-    try:
-        bundle.cleared(beside)
-        lines.save(beside, made)
-        path.write_text(bundle.render("comparison.html.j2", context, data), encoding="utf-8")
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
-    return [path, *sorted(beside.iterdir())]
+    said = sentences(found) or ["The two sets have no row in common."]
+    return short.write(folder, Short(NAME, f"Compared: {title}", [], said, WORDS, made, charts, command))
 
 
 def _filters(frame: pd.DataFrame, *verdicts: str) -> dict[str, list[str]]:

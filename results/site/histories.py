@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results import panels
 from results.comparison import LEVEL
-from results.files import StoreError
 from results.history import MOVED, History, sentences
-from results.history_report import PAGE as TEXT
-from results.site import bundle, lines
+from results.site import lines, short
 from results.site.comparisons import HEADINGS
 from results.site.lines import Column, Table
+from results.site.short import Short
 
-PAGE = "history.html"
-FOLDER = "history"
+NAME = "history"
+PAGE = f"{NAME}.html"
 
 WORDS = (
     "Result: the same or changed, to the last bit, from one set to the next that has the row in the same environment.",
@@ -28,39 +26,10 @@ WORDS = (
 
 def write(folder: Path, found: History, *, command: str) -> list[Path]:
     """Write the page beside history.md; return the paths, the page first. Raises `StoreError` where it cannot be."""
-    made = [_table(found)]
     points = found.points
-    data = lines.encoded(made) | {
-        "beside": FOLDER,
-        "opens": {},
-        "keys": [],
-        "shard": 1,
-        "points": [f"{row['started']}, {row['commit']}" for row in points.to_dict("records")],
-        "charts": {},
-        "colours": {name: look.colour for name, look in panels.LOOKS.items()},
-    }
-    context = {
-        "title": f"History of {len(points)} sets",
-        "facts": [f"{points['started'].iloc[0]} to {points['started'].iloc[-1]}", f"{len(found.lines)} rows"],
-        "sentences": sentences(found),
-        "words": WORDS,
-        "tables": made,
-        "charts": [],
-        "points": points,
-        "beside": FOLDER,
-        "text": TEXT,
-        "command": command,
-        "most": lines.MOST,
-    }
-    beside, path = folder / FOLDER, folder / PAGE
-    try:
-        bundle.cleared(beside)
-        lines.save(beside, made)
-        path.write_text(bundle.render("comparison.html.j2", context, data), encoding="utf-8")
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
-    return [path, *sorted(beside.iterdir())]
+    facts = [f"{points['started'].iloc[0]} to {points['started'].iloc[-1]}", f"{len(found.lines)} rows"]
+    said, title = sentences(found), f"History of {len(points)} sets"
+    return short.write(folder, Short(NAME, title, facts, said, WORDS, [_table(found)], [], command, points))
 
 
 def _table(found: History) -> Table:
