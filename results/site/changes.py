@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -9,7 +11,7 @@ import plotly.graph_objects as go
 from results.cases import GROUP
 from results.comparison import BETTER, CANNOT, SAME, WORSE
 from results.panels import PALETTE
-from results.site.charts import GREY, LINE, Chart, plain, text
+from results.site.charts import GREY, LINE, TICKS, Chart, plain, text
 
 LOOKS = {
     WORSE: (PALETTE[3], "triangle-down"),
@@ -18,6 +20,12 @@ LOOKS = {
     CANNOT: (GREY, "circle-open"),
 }
 """Colour and mark of each verdict: none of a framework's colours."""
+
+WRAPPED = 32
+"""Characters of a label's line: what a phone has room for."""
+
+CLOSE = [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2]
+"""Ratios that an axis marks where none is beyond the last."""
 
 MOST = 40
 """Rows that a picture shows."""
@@ -29,7 +37,8 @@ def ratios(speed: pd.DataFrame) -> Chart | None:
         return None
     size = speed["new / old"].astype(float).map(np.log).abs()
     figure, note = _drawn(speed, "new / old", "speed", size, level=1.0)
-    figure.update_xaxes(title="time of a step, new / old", type="log", dtick="D2" if size.max() < 1 else None)
+    ticks = CLOSE if size.max() < np.log(CLOSE[-1]) else TICKS
+    figure.update_xaxes(title="new / old", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     caption = "Right of the line the new one is slower. Bars: 95 % intervals, where there are enough runs for one."
     return Chart("speed-changes", "Change of the step times", caption + note, plain(figure))
 
@@ -40,7 +49,7 @@ def differences(quality: pd.DataFrame) -> Chart | None:
     if kept.empty:
         return None
     figure, note = _drawn(kept, "difference", "quality", kept["difference"].abs(), level=0.0)
-    figure.update_xaxes(title="skill, new - old")
+    figure.update_xaxes(title="new - old")
     caption = "Right of the line the new one is better. Bars: 95 % bootstrap intervals over seeds."
     return Chart("skill-changes", "Change of the skill", caption + note, plain(figure))
 
@@ -50,8 +59,9 @@ def _drawn(
 ) -> tuple[go.Figure, str]:
     """Return the rows of the largest change, one a line, and what is said of the others."""
     kept = frame.assign(size=size).sort_values("size", ascending=False, kind="stable").head(MOST).iloc[::-1]
-    names = [name for name in ("step", "framework", *GROUP) if name in kept]
-    labels = [text(" ".join(map(str, row))) for row in kept[names].itertuples(index=False)]
+    first, *rest = (name for name in ("step", "framework", *GROUP) if name in kept)
+    named = [f"{row[first]}, {' '.join(str(row[name]) for name in rest)}" for row in kept.to_dict("records")]
+    labels = [text(textwrap.fill(name, WRAPPED)) for name in named]
     figure = go.Figure()
     for kind, (colour, symbol) in LOOKS.items():
         chosen = (kept[verdict] == kind).to_numpy()
@@ -79,7 +89,8 @@ def _drawn(
         )
     figure.add_vline(x=level, line_width=1, line_color=GREY)
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=labels, automargin=True, showgrid=False)
-    height = LINE * len(kept) + 130
+    figure.update_yaxes(range=[-0.7, len(kept) - 0.3], tickfont_size=11)
+    height = (LINE + 14) * len(kept) + 130
     place = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
     figure.update_layout(
         template="none", height=height, margin={"l": 10, "r": 10, "t": 60, "b": 60}, legend=place, showlegend=True
