@@ -22,9 +22,12 @@ READY = "html[data-ready]"
 Opened = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Return a Chromium: Playwright's own where it was installed, else the machine's."""
+    """Return a Chromium: Playwright's own where it was installed, else the machine's.
+
+    For a module and no longer: while it lives, an event loop runs in this thread, in which others cannot start theirs.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     with sync_api.sync_playwright() as play:
         own = Path(play.chromium.executable_path)
