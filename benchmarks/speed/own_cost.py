@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from benchmarks.case import Case
 from benchmarks.live import Live
 
 REPEATS = 5
-MANY = 100_000
+MANY, FULL = 100_000, 10_000
 QUICK = "results/published/quick"
 
 SUITE = """
@@ -72,18 +73,9 @@ def finished_run() -> Cost:
 
 
 def large_reports() -> list[Cost]:
-    """Return what the report over `MANY` rows takes, the first time and with the index that the first one leaves.
-
-    The rows are those of the published `quick` set again and again, with other seeds and keys; they have no curves.
-    """
-    models = [json.loads(path.read_text()) for path in sorted((plugins.ROOT / QUICK / "rows").glob("*.json"))]
+    """Return what the report over `MANY` rows takes, the first time and with the index that the first one leaves."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder) / "rows"
-        rows.mkdir()
-        for at in range(MANY):
-            copy = models[at % len(models)] | {"key": f"{at:016x}", "seed": at // len(models)}
-            copy |= {"scale_median": 1 + at / MANY, "norm_before_median": 1 + at / MANY}  # no two rows alike
-            (rows / f"{copy['key']}.json").write_text(json.dumps(copy))
+        _rows(Path(folder), MANY)
         seconds = []
         for _ in range(2):
             began = time.perf_counter()
@@ -91,6 +83,39 @@ def large_reports() -> list[Cost]:
             seconds.append(time.perf_counter() - began)
     what = f"a report over {MANY:,} rows"
     return [Cost(f"{what}, the first", seconds[0], 10.0), Cost(f"{what}, again", seconds[1], 10.0)]
+
+
+def page_draws() -> list[Cost]:
+    """Return what a browser takes until the page of `FULL` rows is drawn and can be used; none without a browser."""
+    try:
+        from playwright import sync_api  # noqa: PLC0415 - nothing else here needs it
+    except ImportError:
+        return []
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder, sync_api.sync_playwright() as play:
+        _rows(Path(folder), FULL)
+        _command("report", folder)
+        browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        seconds = []
+        for _ in range(REPEATS):
+            page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+            page.goto((Path(folder) / "report.html").as_uri())
+            page.wait_for_selector("html[data-ready]")
+            seconds.append(page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") / 1e3)
+        browser.close()
+    return [Cost(f"a page of {FULL:,} rows, until it can be used", statistics.median(seconds), 2.0)]
+
+
+def _rows(folder: Path, count: int) -> None:
+    """Write so many rows: those of the published `quick` set again and again, no two alike, without curves."""
+    models = [json.loads(path.read_text()) for path in sorted((plugins.ROOT / QUICK / "rows").glob("*.json"))]
+    (folder / "rows").mkdir()
+    for at in range(count):
+        copy = models[at % len(models)] | {"key": f"{at:016x}", "seed": at // len(models)}
+        copy |= {"scale_median": 1 + at / MANY, "norm_before_median": 1 + at / MANY}
+        (folder / "rows" / f"{copy['key']}.json").write_text(json.dumps(copy))
 
 
 def case_starts(log: Path) -> list[Cost]:
@@ -127,7 +152,7 @@ def main() -> None:
     """Measure and print."""
     table = Table("what", "seconds", "within", title="what the suite itself costs", title_justify="left")
     with tempfile.TemporaryDirectory() as log:
-        for cost in [*commands(), finished_run(), *case_starts(Path(log)), *large_reports()]:
+        for cost in [*commands(), finished_run(), *case_starts(Path(log)), *page_draws(), *large_reports()]:
             colour = "green" if cost.seconds <= cost.within else "red"
             table.add_row(cost.what, f"[{colour}]{cost.seconds:.3f}[/{colour}]", f"{cost.within:g}")
     Console().print(table)
