@@ -10,14 +10,14 @@ from collections.abc import Hashable, Iterable
 
 import pandas as pd
 
-from results.once import once
+from results.once import LABEL, once
 from results.record import METRIC, Record
 
 FIELDS = [field.name for field in dataclasses.fields(Record) if field.name != "metrics"]
 CASE = FIELDS[FIELDS.index("task") : FIELDS.index("threads") + 1]
 """The columns that make a case what it is: task to threads."""
 
-SETTING, CELL, CLIP, LEARNER = "setting", "cell_label", "clip_label", "learner"
+SETTING, CELL, CLIP, LEARNER = LABEL, "cell_label", "clip_label", "learner"
 GROUP = [SETTING, CELL, CLIP, LEARNER]
 """What makes one line of a table; the rows within it differ in the seed alone."""
 

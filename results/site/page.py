@@ -75,7 +75,7 @@ def put(folder: Path, told: Set) -> list[Path]:
     try:
         bundle.cleared(beside)
         each = lines.runs(told.results.rows)
-        shown = each.head(lines.MOST if len(each) <= lines.MOST else shards.MOST)
+        shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, shards.MOST))
         shards.write(beside, told.results.store, shown)
         made = _tables(told, each)
         lines.save(beside, made)
