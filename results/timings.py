@@ -55,6 +55,10 @@ CLOCK = 0.5
 """Seconds by which the clock of the day may move against the monotonic one before it is said."""
 
 
+FASTEST = "fastest"
+"""The path of a curve whose points were each timed on the path that was the fastest there."""
+
+
 def read(folder: Path) -> list[dict[str, Any]]:
     """Return the timing files of a result set, sorted by their steps; raise `DamagedError` where one is damaged."""
     found = []
@@ -122,7 +126,11 @@ def paths(groups: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return what `scaling.exponents` takes: steps that differ in T, hidden or batch alone, three values or more."""
+    """Return what `scaling.exponents` takes: steps that differ in T, hidden or batch alone, three values or more.
+
+    Where each value was timed on one path, and not all on the same, the paths are those that were the fastest for
+    their value: they make one curve, whose path is `FASTEST`.
+    """
     lines = []
     for group in groups:
         step = group["step"]
@@ -141,6 +149,11 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
                 held = one.get("device_peak_bytes", one["peak_bytes"] - one["idle_bytes"])
                 lines.append(line | facts | {"peak_memory_bytes": held})
     table = pd.DataFrame(lines, columns=GROWTH)
+    curve = ["axis", "fixed", "framework"]
+    each = table.groupby([*curve, "value"])["path"].transform("nunique")
+    chosen = each.groupby([table[name] for name in curve]).transform("max") == 1
+    varies = table.groupby(curve)["path"].transform("nunique") > 1
+    table["path"] = table["path"].where(~(chosen & varies), FASTEST)
     several = table.groupby(["axis", "fixed", "framework", "path"])["value"].transform("nunique") >= scaling.FEWEST
     return table[several].reset_index(drop=True)
 

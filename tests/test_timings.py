@@ -283,6 +283,19 @@ def test_the_check_stands_on_the_page_beside_what_it_qualifies(tmp_path: Path) -
     assert "planted slow-down of 2.0 % was found" in text
 
 
+def test_a_curve_of_the_fastest_paths_is_one_and_two_paths_at_one_size_are_two() -> None:
+    def step(length: int, *paths: str) -> dict[str, Any]:
+        lines = [contender(f"pytorch ({path})", noisy(length)) for path in paths]
+        return group(*lines, step=STEP | {"parameters": {"T": length}})
+
+    one = timings.growth([step(50, "eager"), step(100, "eager"), step(200, "compiled")])
+    assert set(one["path"]) == {timings.FASTEST}
+    two = timings.growth([step(length, "eager", "compiled") for length in (50, 100, 200)])
+    assert set(two["path"]) == {"eager", "compiled"}
+    same = timings.growth([step(length, "eager") for length in (50, 100, 200)])
+    assert set(same["path"]) == {"eager"}
+
+
 def test_growth_is_fitted_where_one_size_alone_changes_and_drawn(tmp_path: Path) -> None:
     sizes = [*((T, 64) for T in (50, 100, 200, 400)), *((50, hidden) for hidden in (32, 128)), (800, 16)]
     found = []
