@@ -126,7 +126,6 @@ def told(folder: Path, *, anew: bool = True) -> None:
     from benchmarks import versions
     from results import findings, report, terminal, timing_report
     from results.files import StoreError
-    from results.site import page
 
     written: list[Path] = []
     said: list[str] = []
@@ -142,7 +141,10 @@ def told(folder: Path, *, anew: bool = True) -> None:
         if timing_report.there(folder):
             written += timing_report.write(folder, timed)
             said += timed.sentences()
-        written += page.put(folder, page.whole(results, timed)) if written else []
+        if written:
+            from results.site import page  # which takes a second to import, and a finished suite needs none
+
+            written += page.put(folder, page.whole(results, timed))
         asked = report.answered(results, timed)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
