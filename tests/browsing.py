@@ -5,8 +5,6 @@ Without Playwright, axe or a Chromium its tests are skipped by name; the reason 
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from results.files import StoreError
+from results.publishing import chromium
 from results.site import page as pages
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 READY = "html[data-ready]"
 Opened = Callable[..., Any]
@@ -30,12 +29,10 @@ def browser() -> Iterator[Any]:
     """
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
     with sync_api.sync_playwright() as play:
-        own = Path(play.chromium.executable_path)
-        found = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
-        if found is None:
-            pytest.skip("no Chromium: `playwright install chromium`, or `apt-get install chromium`")
-        args = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        made = play.chromium.launch(executable_path=found, args=args)
+        try:
+            made = chromium.launch(play)
+        except StoreError as error:
+            pytest.skip(str(error))
         yield made
         made.close()
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,8 @@ from rich.table import Table
 from benchmarks import plugins
 from benchmarks.case import Case
 from benchmarks.live import Live
+from results.files import StoreError
+from results.publishing import chromium
 
 REPEATS = 5
 MANY, FULL = 100_000, 10_000
@@ -91,13 +92,13 @@ def page_draws() -> list[Cost]:
         from playwright import sync_api  # noqa: PLC0415 - nothing else here needs it
     except ImportError:
         return []
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        return []
     with tempfile.TemporaryDirectory() as folder, sync_api.sync_playwright() as play:
+        try:
+            browser = chromium.launch(play)
+        except StoreError:
+            return []
         _rows(Path(folder), FULL)
         _command("report", folder)
-        browser = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
         seconds = []
         for _ in range(REPEATS):
             page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()

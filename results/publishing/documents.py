@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from results import report, tables, timing_report
-from results.cases import labelled
 from results.files import read_json, write_json
 from results.markdown import escape, table
 from results.publishing import blocks, manifest, pictures
-from results.store import Store
 
 DOCUMENTS = ("README.md", "results/published/README.md")
 PUBLISHED = "results/published"
@@ -60,7 +58,7 @@ def _reports(folder: Path) -> list[str]:
         asked = report.answered(results, timing_report.read(folder))
         if not all(escape(line) in text for one in asked for line in one.lines()):
             found.append(f"{report.PAGE} does not give the answers of its rows")
-        summary = table(tables.summary(labelled(Store(folder).rows())))
+        summary = table(tables.summary(results.rows))
         if summary not in (folder / "tables" / "summary.md").read_text("utf-8"):
             found.append("tables/summary.md is not that of its rows")
     if (page := folder / timing_report.PAGE).exists():

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from results.files import StoreError, read_json, write_json
-from results.publishing import manifest
+from results.publishing import chromium, manifest
 from results.site import page
 
 FOLDER = "docs/pictures"
 TAKEN = "taken.json"
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, PHONE = {"width": 1280, "height": 1000}, {"width": 390, "height": 844}
 READY = "html[data-ready]"
 
@@ -35,13 +32,7 @@ def take(published: Path, folder: Path) -> list[Path]:
         raise StoreError(message)
     folder.mkdir(parents=True, exist_ok=True)
     with sync_api.sync_playwright() as play:
-        own = Path(play.chromium.executable_path)
-        found = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
-        if found is None:
-            message = "pictures need a Chromium: `playwright install chromium`, or `apt-get install chromium`"
-            raise StoreError(message)
-        args = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-        browser = play.chromium.launch(executable_path=found, args=args)
+        browser = chromium.launch(play)
         try:
             made = [shoot(browser, source, folder) for shoot in (_page, _row, _phone)]
         finally:
