@@ -78,7 +78,7 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     labels = {SETTING: "setting", CELL: "cell", CLIP: "clip"}
     table = pd.DataFrame({name: pairs[f"{label} a"].astype(str) for label, name in labels.items()})
     shares = (pairs["clip_fraction a"] + pairs["clip_fraction b"]) / 2
-    table["clipped"] = [clipped(clip, share) for clip, share in zip(table["clip"], shares, strict=True)]
+    table["clipped"] = [clipped(clip, share) for clip, share in zip(table["clip"].astype(object), shares, strict=True)]
     table["seed"] = pairs["seed a"]
     for side in ("a", "b"):
         table[f"framework {side}"], table[f"skill {side}"] = (

@@ -70,10 +70,11 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     frame["solved"] = frame["solved"].astype("boolean")
     frame[SETTING] = _settings(frame)
     frame[CELL] = _with_extra(frame, "cell", "activation", ["cell"])
-    frame[CLIP] = [clip_label(kind, at) for kind, at in zip(frame["clip"], frame["threshold"], strict=True)]
+    clips = zip(frame["clip"].astype(object), frame["threshold"], strict=True)
+    frame[CLIP] = [clip_label(kind, at) for kind, at in clips]
     frame[LEARNER] = _with_extra(frame, "framework", "path", [SETTING, CELL, CLIP, "framework", "seed", "renumbering"])
     for column, first in ((SETTING, TASKS), (CELL, CELLS), (CLIP, CLIPS), (LEARNER, FRAMEWORKS)):
-        frame[column] = pd.Categorical(frame[column], categories=ordered(frame[column], first), ordered=True)
+        frame[column] = pd.Categorical(frame[column], categories=ordered(frame[column].unique(), first), ordered=True)
     return frame.sort_values([*GROUP, "seed", "renumbering", "key"], ignore_index=True)
 
 

@@ -196,4 +196,4 @@ def _share(row: Mapping[str, Any]) -> str:
 
 def _number(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
-    return None if value is None or pd.isna(value) else float(value)
+    return None if value is None or value is pd.NA or value != value else float(value)  # noqa: PLR0124 - NaN alone

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from results import defaults, panels
-from results.cases import CELL, CELLS, CLIP, LEARNER, NONE, SETTING, drawn, ordered, ours, own
+from results.cases import CELL, CELLS, CLIP, LEARNER, NONE, SEEDS, SETTING, drawn, ordered, ours, own
 
 mpl.use("Agg")  # files only: no window, and none needed
 
@@ -119,7 +119,7 @@ def _skill(frame: pd.DataFrame) -> Figure:
             points = _placed(part, ladder, aside, part["skill"].clip(lower=LOWEST))
             ax.axhline(0, color="0.4", linewidth=1, linestyle="--")
             entries |= _means(ax, points, seen)
-            torn = points[points["y"].isna()]
+            torn = points[points["y"].isna()].drop_duplicates(["x", "learner"])
             if len(torn):
                 ax.scatter(
                     torn["x"],
@@ -175,20 +175,23 @@ def _modes(frame: pd.DataFrame) -> Figure:
 
 
 def _means(ax: Axes, points: pd.DataFrame, seen: dict[str, panels.Look]) -> dict[str, Line2D]:
-    """Draw every seed, and the mean with its standard error where there are several; return the legend's entry."""
+    """Draw the first `SEEDS` seeds, and the mean of all with its standard error; return the legend's entry.
+
+    A lone seed is drawn large, without a mean.
+    """
     finite = points[points["y"].notna()]
     several = finite.groupby("x")["y"].transform("count") > 1
+    first = finite.groupby("x").cumcount() < SEEDS
     colours = {name: look.colour for name, look in seen.items()}
     markers = {name: look.marker for name, look in seen.items()}
     shared: dict[str, Any] = {"x": "x", "y": "y", "hue": "learner", "style": "learner", "palette": colours, "ax": ax}
     if len(finite):
-        sizes = np.where(several, 16, 50)
         sns.scatterplot(
-            finite,
+            finite[first],
             **shared,
             markers=markers,
-            s=sizes,
-            alpha=np.where(several, 0.6, 1.0),
+            s=np.where(several[first], 16, 50),
+            alpha=np.where(several[first], 0.6, 1.0),
             legend=False,
             linewidth=0.3,
             zorder=3,
@@ -218,9 +221,10 @@ def _means(ax: Axes, points: pd.DataFrame, seen: dict[str, panels.Look]) -> dict
 
 def _placed(part: pd.DataFrame, ladder: panels.Ladder, aside: dict[str, float], y: pd.Series[float]) -> pd.DataFrame:
     """Return the rows with the place at which each is drawn: x, y and the learner's name."""
-    places = zip(part[CELL].astype(str), part[CLIP].astype(str), part[LEARNER].astype(str), strict=True)
-    x = [ladder.at(cell, clip) + aside[learner] for cell, clip, learner in places]
-    return part.assign(x=x, y=y, learner=part[LEARNER].astype(str))
+    placed = part.assign(x=0.0, y=y, learner=part[LEARNER].astype(str))
+    for (cell, clip, learner), group in part.groupby([CELL, CLIP, LEARNER], observed=True):
+        placed.loc[group.index, "x"] = ladder.at(str(cell), str(clip)) + aside[str(learner)]
+    return placed
 
 
 def _clip_fraction(frame: pd.DataFrame) -> Figure:

@@ -50,7 +50,7 @@ def reach(rows: pd.DataFrame) -> pd.DataFrame:
     if "reach_end" not in frame:
         return pd.DataFrame(columns=REACHED)
     far = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
-    lengths = [length(text) or ("", float("nan")) for text in frame["parameters"]]
+    lengths = [length(text) or ("", float("nan")) for text in frame["parameters"].astype(object)]
     recipe = frame["optimizer"].astype(str) + " " + frame["learning_rate"].astype(str) + " " + frame["mode"].astype(str)
     frame = frame.assign(
         far=far, recipe=recipe, name=[name for name, _ in lengths], length=[value for _, value in lengths]

@@ -272,7 +272,7 @@ def _link(heading: str, path: Path) -> str:
 
 def title(results: Results) -> str:
     """Return what a report is called: by its suites, or by its folder where no case has finished."""
-    suites = sorted({str(suite) for suite in results.rows["suite"]})
+    suites = sorted(map(str, results.rows["suite"].unique()))
     return f"Results of {cases.joined(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
 
 
@@ -412,7 +412,7 @@ def _shares(runs: list[dict[str, Any]]) -> str:
 
 def _commands(results: Results) -> str:
     """Return the commands that made the rows, and the one that makes this report again."""
-    made = sorted({str(command) for command in results.rows["command"]})
+    made = sorted(map(str, results.rows["command"].unique()))
     report = f"This report, its tables and its figures: {code(again(results.store.folder))}\n"
     rows = "".join(f"- {code(command)}\n" for command in made)
     return f"{report}\nThe rows:\n\n{rows}" if rows else report

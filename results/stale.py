@@ -8,6 +8,8 @@ import pandas as pd
 
 from results.cases import OWN, joined
 
+MADE_BY = ["task_version", "metric_version", "numerics"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Versions:
@@ -25,20 +27,17 @@ class Versions:
 
 def stale(rows: pd.DataFrame, now: Versions) -> pd.Series[bool]:
     """Return which rows another version made; a user's own runs and tasks that are not known here are never stale."""
-    tasks = rows["task"].astype(str)
-    then = zip(tasks, rows["task_version"], rows["metric_version"], rows["numerics"], strict=True)
-    found = [
-        task in now.tasks and (version, metric, numerics) != (*now.tasks[task], now.numerics)
-        for task, version, metric, numerics in then
-    ]
-    return pd.Series(found, rows.index, dtype=bool) & (rows["mode"] != OWN)
+    found = pd.Series(data=False, index=rows.index)
+    for (task, *then), part in rows.groupby(["task", *MADE_BY], dropna=False, observed=True):
+        found[part.index] = task in now.tasks and tuple(then) != (*now.tasks[task], now.numerics)
+    return found & (rows["mode"] != OWN)
 
 
 def sentences(old: pd.DataFrame, now: Versions) -> list[str]:
     """Say which rows are left out because they are stale."""
     said = []
     for task, part in old.groupby(old["task"].astype(str)):
-        made = set(part[["task_version", "metric_version", "numerics"]].itertuples(index=False, name=None))
+        made = set(part[MADE_BY].itertuples(index=False, name=None))
         was = joined(sorted(f"{version:g}.{metric:g} with numerics {numerics:g}" for version, metric, numerics in made))
         version, metric = now.tasks[str(task)]
         said.append(

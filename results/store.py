@@ -15,6 +15,7 @@ folder or between machines but a case's own key, so result sets are merged by co
 
 from __future__ import annotations
 
+import functools
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -196,9 +197,9 @@ class Store:
 
     def _looked(self, key: str, part: str, columns: tuple[str, ...]) -> pd.DataFrame:
         if not self._path(part, key).exists():
-            return pd.DataFrame(columns=list(columns))
+            return _nothing(columns)
         frame = self._part(part, key)
-        return frame if set(columns) <= set(frame) else pd.DataFrame(columns=list(columns))
+        return frame if set(columns) <= set(frame) else _nothing(columns)
 
     def _set_aside(self, key: str, damage: DamagedError) -> None:
         """Move the files of a case out of the way, its row first; in a folder that cannot be changed, leave it out."""
@@ -212,6 +213,12 @@ class Store:
                     path.replace(aside / f"{part}{path.suffix}")
         except OSError:
             return
+
+
+@functools.cache
+def _nothing(columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return a table without lines, the same one each time: making one takes as long as reading a file."""
+    return pd.DataFrame(columns=list(columns))
 
 
 def _whole(path: Path) -> bool:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.speed.live_check --pairs 20 --out FILE
 
-Each pair is a live comparison of one step of its own: five launches of both sides, alternating blocks, judged alone.
-Pairs of equals must get no verdict but "same" or "cannot tell"; with ten percent planted, each must be "worse".
+Each pair is a live comparison of one step of its own: as many launches of both sides as ``compare --live`` makes, in
+alternating blocks, judged alone. Pairs of equals must get no verdict but "same" or "cannot tell"; with
+ten percent planted, each must be "worse".
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from benchmarks import environment, plugins
 from benchmarks.case import Case
+from benchmarks.commands.compare import LAUNCHES
 from benchmarks.speed import pairs, versus
 from frameworks.base import Cell
 from results import comparison
@@ -31,7 +33,7 @@ CELLS: tuple[Cell, ...] = ("rnn", "lstm", "gru")
 
 def one(case: Case, plan: pairs.Plan, slowed: float, folder: Path) -> dict[str, object]:
     """Return the verdict on one pair, with its ratio and interval."""
-    pair = versus.Versus(case, (sys.executable, sys.executable), comparison.RUNS, slowed)
+    pair = versus.Versus(case, (sys.executable, sys.executable), LAUNCHES, slowed)
     path = folder / "pair.json"
     write_json(path, pair.measure(plan, folder / "logs") | {"facts": environment.facts()})
     line = comparison.live([path]).speed.iloc[0]
@@ -62,7 +64,7 @@ def main(
     found = int((planted["speed"] == comparison.WORSE).sum())
     said = (
         f"{alarms} of {len(equals)} live comparisons of the same environment were flagged; a planted slow-down of "
-        f"{PLANTED:.0%} was flagged in {found} of {len(planted)}."
+        f"{PLANTED:.0%} was flagged in {found} of {len(planted)}. Each is {LAUNCHES} launches of both sides."
     )
     console.print(said, markup=False)
     if out:

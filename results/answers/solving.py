@@ -49,7 +49,7 @@ def judged(frame: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows["solved"].notna()]
     if rows.empty:
         return pd.DataFrame(columns=JUDGED)
-    lengths = [length(text) or ("", 0.0) for text in rows["parameters"]]
+    lengths = [length(text) or ("", 0.0) for text in rows["parameters"].astype(object)]
     facts: dict[str, Any] = {
         "recipe": rows["optimizer"].astype(str) + rows["learning_rate"].map(" {:g}".format),
         "name": [name for name, _ in lengths],

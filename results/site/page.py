@@ -126,7 +126,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "charts": {one.name: one.figure for one in drawn},
         "colours": {name: look.colour for name, look in panels.LOOKS.items()},
     }
-    commands = {str(command) for command in rows["command"]} | {str(one["facts"]["command"]) for one in groups}
+    commands = {str(command) for command in rows["command"].unique()} | {str(one["facts"]["command"]) for one in groups}
     context = {
         "title": report.title(results),
         "facts": _facts(results, groups),
@@ -154,7 +154,7 @@ def _facts(results: report.Results, groups: list[dict[str, Any]]) -> list[str]:
     machine = rows[["processor", "cores"]].drop_duplicates()
     places = [f"{row['processor']}, {row['cores']} cores" for _, row in machine.head(2).iterrows()]
     places += [f"{len(machine) - 2} further machines"] if len(machine) > 2 else []  # noqa: PLR2004
-    commits = sorted({str(commit) for commit in rows["commit"]})
+    commits = sorted(map(str, rows["commit"].unique()))
     return [
         f"{len(rows):,} case{'s' if len(rows) > 1 else ''}",
         cases.joined(sorted(versions)),
