@@ -2,7 +2,7 @@
 
 Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs. On a GPU the
 layers are cuDNN's on the paths ``cudnn``, ``cudagraph`` (the whole step recorded and replayed) and ``compiled``, and
-PyTorch's own on ``eager``.
+PyTorch's own on ``eager``. On the CPU ``flushed`` is ``eager`` with subnormal numbers taken for zero.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ from tasks.base import Batch
 
 NEEDS = ("torch",)
 PATHS = {
-    "cpu": {"rnn": ("eager", "compiled"), "lstm": ("eager", "compiled"), "gru": ("eager", "compiled")},
+    "cpu": {
+        "rnn": ("eager", "flushed", "compiled"),
+        "lstm": ("eager", "flushed", "compiled"),
+        "gru": ("eager", "flushed", "compiled"),
+    },
     "cuda": {
         "rnn": ("cudnn", "cudagraph", "compiled", "eager"),
         "lstm": ("cudnn", "cudagraph", "compiled", "eager"),
@@ -272,7 +276,7 @@ class Framework:
         graph = ", in a CUDA graph" if self.path == "cudagraph" else ""
         if isinstance(self.network.recurrent, LoopedRNN):  # cuDNN has no sigmoid, and keeps what Omega needs to itself
             return f"hand-written loop{graph}"
-        rest = ", the rest Inductor" if self.path == "compiled" else ""
+        rest = {"compiled": ", the rest Inductor", "flushed": ", subnormals flushed"}.get(self.path, "")
         return kernel(self.path, self.trained[0]) + rest + graph
 
     @staticmethod

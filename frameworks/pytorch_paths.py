@@ -1,4 +1,7 @@
-"""What PyTorch's paths need beside the step itself: cuDNN or not, `torch.compile`, and the step as a CUDA graph."""
+"""What PyTorch's paths need beside the step itself.
+
+That is cuDNN or not, subnormal numbers or not, `torch.compile`, and the step as a CUDA graph.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,13 @@ from frameworks import base
 WITHOUT_CUDNN = ("eager",)
 """The paths on which PyTorch's own kernels run on a GPU, too."""
 
+FLUSHED = ("flushed",)
+"""The paths on which numbers below 1.2e-38 (float32) are zero, as they are in TensorFlow and in XLA on the CPU.
+
+PyTorch keeps such subnormal numbers unless it is told not to, and a processor computes with them many times slower: a
+gradient that vanishes slows it down. Only the thread that asks flushes them: with one thread, which runs everything.
+"""
+
 COMPILERS = {"cpu": ("CXX", "c++", "g++"), "cuda": ("CC", "cc", "gcc")}
 """What `torch.compile` needs: a variable that names a compiler, else programs that it looks for."""
 
@@ -26,13 +36,21 @@ Step = Callable[..., torch.Tensor]
 
 @contextmanager
 def kernels(path: str) -> Iterator[None]:
-    """Have the recurrent layers run by cuDNN or without it, as the path says; another path may have set it before."""
+    """Have the recurrent layers run by cuDNN or not, and subnormals flushed or not, as the path says; then as before.
+
+    Raises `UnsupportedError` where the processor cannot flush them.
+    """
     before = torch.backends.cudnn.enabled
     torch.backends.cudnn.enabled = path not in WITHOUT_CUDNN
+    if path in FLUSHED and not torch.set_flush_denormal(True):
+        message = f"path {path} needs a processor that can flush subnormal numbers"
+        raise base.UnsupportedError(message)
     try:
         yield
     finally:
         torch.backends.cudnn.enabled = before
+        if path in FLUSHED:
+            torch.set_flush_denormal(False)
 
 
 def kernel(path: str, weight: torch.Tensor) -> str:

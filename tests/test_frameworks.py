@@ -326,6 +326,31 @@ def test_the_sigmoid_rnn_of_pytorch_says_that_its_loop_is_hand_written() -> None
     assert said == ["ATen", "ATen", "hand-written loop"]
 
 
+def test_pytorch_alone_keeps_subnormal_numbers_and_not_on_the_path_flushed() -> None:
+    torch = pytest.importorskip("torch")
+    paths = importlib.import_module("frameworks.pytorch_paths")
+    least = torch.full((64,), 1e-39)
+    for path, kept in (("eager", True), ("flushed", False), ("compiled", True), ("eager", True)):
+        with paths.kernels(path):
+            assert bool((least * 0.5 > 0).all()) is kept, path
+    assert bool((least * 0.5 > 0).all())  # and the next case finds them as they were
+
+
+@pytest.mark.parametrize("framework", ["tensorflow", "jax"])
+def test_the_other_frameworks_take_subnormal_numbers_for_zero(framework: str) -> None:
+    pytest.importorskip(framework)
+    importlib.import_module(f"frameworks.{framework}").configure("cpu", 1)
+    product = np.full((64, 64), 1e-20, np.float32)  # whose products, 1e-40, a float32 can only hold as a subnormal
+    if framework == "jax":
+        jax = importlib.import_module("jax")
+        found = jax.jit(lambda x: x @ x)(product)
+    else:
+        tensorflow = importlib.import_module("tensorflow")
+        found = tensorflow.function(lambda x: x @ x)(tensorflow.constant(product)).numpy()
+    assert np.asarray(found).max() == 0
+    assert (product @ product).max() > 0  # NumPy keeps them
+
+
 def test_every_path_on_offer_computes_the_same(module: ModuleType) -> None:
     for cell in CELLS:
         model = a_model(cell, tokens=True)

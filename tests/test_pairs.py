@@ -166,6 +166,14 @@ def test_each_framework_meets_the_loops_that_are_written_in_it() -> None:
     assert all(len({one.process for one in group.contenders}) == 1 for group in found)
 
 
+def test_a_path_with_other_arithmetic_does_not_meet_the_hand_written_loops() -> None:
+    group, *_ = contenders.groups([Case(task="adding", framework="pytorch", cell="rnn", path="eager")])
+    assert [one.case.path for one in group.contenders] == ["eager", "flushed", "compiled"]
+    (found,) = contenders.against_loops(group, LOOPS)
+    assert [one.case.path for one in found.contenders if not one.loop] == ["eager", "compiled"]
+    assert found.auto == {"pytorch"}
+
+
 @pytest.mark.parametrize(("xla", "graph", "kept"), [(0.002, 0.001, "graph"), (0.002, 0.00198, "xla")])
 def test_the_fastest_path_is_kept_unless_it_hardly_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xla: float, graph: float, kept: str

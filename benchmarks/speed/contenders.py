@@ -14,6 +14,10 @@ AUTO = "auto"
 """The path that a short calibration finds to be the fastest; in `speed` alone."""
 
 
+OTHER_ARITHMETIC = ("flushed",)
+"""The paths that treat subnormal numbers otherwise than the framework does by itself."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Contender:
     """One way to run a training step.
@@ -101,10 +105,14 @@ def groups(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
 
 
 def against_loops(group: Group, loops: dict[str, str]) -> list[Group]:
-    """Return a group a framework: its own step beside the loops that are written in it."""
+    """Return a group a framework: its own step beside the loops that are written in it.
+
+    A path of `OTHER_ARITHMETIC` is left out: what it gains says nothing about our overhead.
+    """
     made = []
-    for framework in dict.fromkeys(contender.case.framework for contender in group.contenders):
-        ours = tuple(contender for contender in group.contenders if contender.case.framework == framework)
+    fair = [one for one in group.contenders if one.case.path not in OTHER_ARITHMETIC]
+    for framework in dict.fromkeys(contender.case.framework for contender in fair):
+        ours = tuple(contender for contender in fair if contender.case.framework == framework)
         written = tuple(Contender(ours[0].case, loop) for loop, runs_in in loops.items() if runs_in == framework)
         if written:
             made.append(Group(ours + written, group.auto & {framework}))
