@@ -11,10 +11,10 @@ import pandas as pd
 from results import observed, speed, tables, timings
 from results.answers import faster
 from results.cases import CELL, CLIP, GROUP, LEARNER, SETTING, labelled, words
+from results.contents import Results
 from results.diagnosis import diagnoses
 from results.markdown import plain, table
-from results.report import Results
-from results.timing_report import Timed
+from results.timing_contents import Timed
 
 EACH = ["seed", "renumbering", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
 EACH += ["norm_before_median", "norm_before_max", "diverged_at", "step_seconds", "key"]

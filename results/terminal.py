@@ -12,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from results import certificates, tables
-from results.advice_report import Advice, shown
 from results.answers import Answer
 from results.calibration import Calibration
 from results.cases import NEVER
@@ -58,12 +57,12 @@ def answers(asked: list[Answer]) -> Text:
     return text
 
 
-def advice(found: Advice) -> Table:
-    """Return what an advice tried as a table of rich, a rule below each learning rate."""
-    frame = shown(found).drop(columns="skill").replace({NEVER: "never"})  # 80 columns, so only what is needed
-    frame["clip"] = frame["clip"].str.removeprefix(f"{found.clip} ")
-    frame = frame.rename(columns={"learning rate": "rate", "clip": found.clip})
-    table = Table(title=escape(found.setting), title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
+def advice(tried: pd.DataFrame, *, clip: str, setting: str) -> Table:
+    """Return what an advice tried (`advice_report.shown`) as a table of rich, a rule below each learning rate."""
+    frame = tried.drop(columns="skill").replace({NEVER: "never"})  # 80 columns, so only what is needed
+    frame["clip"] = frame["clip"].str.removeprefix(f"{clip} ")
+    frame = frame.rename(columns={"learning rate": "rate", "clip": clip})
+    table = Table(title=escape(setting), title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     for name in frame.columns:
         table.add_column(escape(str(name)), no_wrap=True)
     before = None

@@ -328,7 +328,9 @@ def test_an_advice_that_is_none_says_what_it_is(
     found = gathered(tmp_path, rows)
     assert said in advice_report.sentences(found)[0]
     assert said in advice_report.text(found)
-    assert terminal.advice(found).row_count == 3 * len(points)
+    assert terminal.advice(advice_report.shown(found), clip=found.clip, setting=found.setting).row_count == 3 * len(
+        points
+    )
     advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip="norm", named=0.003).draw_without_rendering()
 
 

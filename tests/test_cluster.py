@@ -34,7 +34,7 @@ from benchmarks.cluster.pool import Pool  # noqa: E402
 from benchmarks.cluster.workers import Work, Workers, slots  # noqa: E402
 from benchmarks.speed import command, pairs  # noqa: E402
 from benchmarks.speed.contenders import groups  # noqa: E402
-from results import timing_report  # noqa: E402
+from results import timing_contents, timing_report  # noqa: E402
 from results.store import Store  # noqa: E402
 from tests import errands  # noqa: E402
 
@@ -408,7 +408,7 @@ def test_groups_of_contenders_are_timed_on_one_worker_of_a_machine(
         assert one["facts"]["cores"] == os.cpu_count()
         assert one["facts"]["command"] == "a test"
         assert len(one["contenders"][0]["seconds"]) == 30
-    timing_report.write(tmp_path, timing_report.read(tmp_path))
+    timing_report.write(tmp_path, timing_contents.read(tmp_path))
     page = (tmp_path / timing_report.PAGE).read_text()
     assert "## The machine\n\np, 1 cores" in page
     assert page.count("## The machine") == 1

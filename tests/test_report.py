@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from results import contents, findings, panels, report, speed, tables, terminal, timing_contents
 from results import figures as drawn
-from results import findings, panels, report, speed, tables, terminal, timing_report
 from results.answers import Answer
 from results.answers.base import AGREE, FASTER, GRADIENTS, SOLVED, THRESHOLD
 from results.files import StoreError
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def said(folder: Path) -> list[str]:
     """Return the findings of the made-up set."""
-    results = report.read(folder)
+    results = contents.read(folder)
     return findings.sentences(results.rows, results.runs, results.timings)
 
 
@@ -155,7 +155,7 @@ def test_a_report_made_again_leaves_no_stale_figure(tmp_path: Path) -> None:
 
 def test_the_terminal_shows_the_same_five_answers_with_names_as_text(folder: Path) -> None:
     console = Console(width=4_000, record=True, file=io.StringIO())
-    asked = report.answered(report.read(folder), timing_report.read(folder))
+    asked = contents.answered(contents.read(folder), timing_contents.read(folder))
     console.print(terminal.answers(asked))
     shown = console.export_text()
     page = (folder / "report.md").read_text()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.case import Case
-from results import agreement, cases, findings, markdown, report, tables, times
+from results import agreement, cases, contents, findings, markdown, report, tables, times
 from results.files import StoreError
 from results.record import Record
 from results.stale import Versions
@@ -255,14 +255,14 @@ def test_rows_of_another_version_are_left_out_and_said(tmp_path: Path) -> None:
     synthetic.write(tmp_path, planted)
     numerics = planted[0].numerics
     now = Versions(numerics, {"adding": (1, 1)})
-    found = report.read(tmp_path, now=now)
+    found = contents.read(tmp_path, now=now)
     assert found.rows["key"].tolist() == ["now", "copy"]
     (sentence,) = found.trouble
     assert sentence.startswith("3 rows of adding left out as stale")
     assert f"it is now 1.1 with numerics {numerics}" in sentence
     report.write(tmp_path, now)
-    assert "left out as stale" in (tmp_path / report.PAGE).read_text()
-    assert len(report.read(tmp_path, now=Versions(numerics, {"adding": (2, 1), "copy": (1, 1)})).rows) == 1
+    assert "left out as stale" in (tmp_path / contents.PAGE).read_text()
+    assert len(contents.read(tmp_path, now=Versions(numerics, {"adding": (2, 1), "copy": (1, 1)})).rows) == 1
 
 
 def test_a_new_version_of_a_metric_makes_another_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import plugins, suite
-from results import cases, overview, overview_figures, panels, report, tables, timing_report
+from results import cases, contents, overview, overview_figures, panels, report, tables, timing_contents
 from results.files import StoreError
 from results.record import Record
 from results.rows import REQUIRED
@@ -389,7 +389,7 @@ def test_a_page_of_more_rows_than_it_can_hold_says_so_and_stays_small(
 ) -> None:
     monkeypatch.setattr(lines, "MOST", 150)
     rows = many(1_000)
-    whole = page.Set(report.Results(Store(tmp_path), rows, [], None, []), [], None, None)
+    whole = page.Set(contents.Results(Store(tmp_path), rows, [], None, []), [], None, None)
     page.put(tmp_path, whole)
     text = (tmp_path / page.PAGE).read_text()
     assert "The page holds 150 of the 1,000" in text
@@ -500,4 +500,4 @@ def test_damaged_timings_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "timings").mkdir()
     (tmp_path / "timings" / "x.json").write_text("{}")
     with pytest.raises(StoreError, match=r"x\.json is damaged"):
-        timing_report.read(tmp_path)
+        timing_contents.read(tmp_path)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from results import check, intervals, timing_report, timings
+from results import check, intervals, timing_contents, timing_report, timings
 from results.files import StoreError, write_json
 
 Seconds = np.ndarray[Any, np.dtype[np.float64]]
@@ -67,7 +67,7 @@ def group(*contenders: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def page(folder: Path) -> list[Path]:
-    return timing_report.write(folder, timing_report.read(folder))
+    return timing_report.write(folder, timing_contents.read(folder))
 
 
 def pytorch_and_jax(ratio: float) -> dict[str, Any]:

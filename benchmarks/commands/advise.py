@@ -82,7 +82,7 @@ def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
         raise plugins.UsageError(str(error)) from error
     if found:
         common.console.print()
-        common.console.print(terminal.advice(found))
+        common.console.print(terminal.advice(advice_report.shown(found), clip=found.clip, setting=found.setting))
         for sentence in advice_report.sentences(found):
             common.console.print(f"- {sentence}", markup=False)
         common.console.print(f"wrote {advisor.store.folder}/: {', '.join(path.name for path in written)}")

@@ -124,7 +124,7 @@ def end(failed: list[sweep.Failure]) -> NoReturn:
 def told(folder: Path, *, anew: bool = True) -> None:
     """Write report and page, `anew` or where they are older than what they tell of; print answers and compact table."""
     from benchmarks import versions
-    from results import findings, report, terminal, timing_report
+    from results import contents, findings, terminal, timing_contents
     from results.files import StoreError
 
     written: list[Path] = []
@@ -132,20 +132,24 @@ def told(folder: Path, *, anew: bool = True) -> None:
     table = None
     now = versions.current()
     try:
-        results, timed = report.read(folder, now=now), timing_report.read(folder)
+        results, timed = contents.read(folder, now=now), timing_contents.read(folder)
         if (folder / "rows").is_dir():
-            if anew or not report.fresh(folder):
+            if anew or not contents.fresh(folder):
+                from results import report  # which takes a second to import, and a finished suite needs none
+
                 written, results = report.put(results, timed, now)
             said += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
             table = terminal.summary(results.rows)
-        if timing_report.there(folder):
+        if timing_contents.there(folder):
+            from results import timing_report
+
             written += timing_report.write(folder, timed)
             said += timed.sentences()
         if written:
-            from results.site import page  # which takes a second to import, and a finished suite needs none
+            from results.site import page
 
             written += page.put(folder, page.whole(results, timed))
-        asked = report.answered(results, timed)
+        asked = contents.answered(results, timed)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     console.print()
@@ -156,7 +160,7 @@ def told(folder: Path, *, anew: bool = True) -> None:
         console.print(table)
     wrote(written)
     if not written:
-        console.print(f"nothing is newer than {folder}/{report.PAGE}, which was left as it is")
+        console.print(f"nothing is newer than {folder}/{contents.PAGE}, which was left as it is")
 
 
 def wrote(paths: list[Path]) -> None:

@@ -29,11 +29,11 @@ def show(
 ) -> None:
     """Print a slice of a result set as a table; nothing is written, except what is damaged is set aside."""
     from benchmarks import versions
-    from results import report, slices, terminal, timing_report
+    from results import contents, slices, terminal, timing_contents
     from results.files import StoreError
 
     try:
-        results, timed = report.read(folder, now=versions.current()), timing_report.read(folder)
+        results, timed = contents.read(folder, now=versions.current()), timing_contents.read(folder)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     there = slices.there(results, timed)
@@ -48,7 +48,7 @@ def show(
     frame = slices.shown(frame).head(top or len(frame))
     if style == "text":
         lines, shared = slices.split(slices.texts(frame))
-        terminal.show(terminal.grouped(lines, f"{report.title(results)}: {name}", shared), common.console)
+        terminal.show(terminal.grouped(lines, f"{contents.title(results)}: {name}", shared), common.console)
     else:
         sys.stdout.write(slices.written(frame, style))
     for line in results.trouble:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from results import calibration, findings, report, tables, timing_report
+from results import calibration, contents, findings, tables, timing_contents
 from results.cases import joined, labelled
 from results.files import StoreError, read_json
 from results.markdown import escape, table
@@ -38,7 +38,7 @@ def filled(text: str, published: Path) -> str:
 
 def said(folder: Path) -> list[str]:
     """Return every finding of a set, escaped."""
-    results = report.read(folder)
+    results = contents.read(folder)
     return [escape(one) for one in findings.sentences(results.rows, results.runs, results.timings)]
 
 
@@ -53,7 +53,7 @@ def _picked(folder: Path, *words: str) -> str:
 
 def answers(folder: Path) -> str:
     """Return the five answers of a set as a list."""
-    asked = report.answered(report.read(folder), timing_report.read(folder))
+    asked = contents.answered(contents.read(folder), timing_contents.read(folder))
     return "".join(f"- **{one.question}** {escape(one.sentence)}\n" for one in asked)
 
 
@@ -89,7 +89,7 @@ def _calibration(published: Path) -> str:
 
 def _speed(published: Path) -> str:
     """Return the first and the last three steps, what the check of the method says, and what disturbed the timing."""
-    timed = timing_report.read(published / "speed")
+    timed = timing_contents.read(published / "speed")
     steps = [one for one in timed.sentences() if one.startswith("One training step")]
     check = timed.checked.sentences() if timed.checked else []
     return _listed([escape(one) for one in (*steps[:3], *steps[-3:], *check)])
@@ -97,7 +97,7 @@ def _speed(published: Path) -> str:
 
 def _handwritten(published: Path) -> str:
     """Return how many comparisons are within what is wanted, and the LSTM of 128 units."""
-    timed = timing_report.read(published / "speed-handwritten")
+    timed = timing_contents.read(published / "speed-handwritten")
     lines = timed.overheads
     said = []
     for what, part in lines.groupby(lines["loop"].str.startswith("loop"), sort=False):

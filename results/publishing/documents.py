@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results import report, tables, timing_report
+from results import contents, tables, timing_contents, timing_report
 from results.files import read_json, write_json
 from results.markdown import escape, table
 from results.publishing import blocks, manifest, pictures
@@ -53,16 +53,16 @@ def _texts(root: Path) -> dict[Path, str]:
 def _reports(folder: Path) -> list[str]:
     """Return what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
     found = []
-    if (page := folder / report.PAGE).exists():
-        text, results = page.read_text("utf-8"), report.read(folder)
-        asked = report.answered(results, timing_report.read(folder))
+    if (page := folder / contents.PAGE).exists():
+        text, results = page.read_text("utf-8"), contents.read(folder)
+        asked = contents.answered(results, timing_contents.read(folder))
         if not all(escape(line) in text for one in asked for line in one.lines()):
-            found.append(f"{report.PAGE} does not give the answers of its rows")
+            found.append(f"{contents.PAGE} does not give the answers of its rows")
         summary = table(tables.summary(results.rows))
         if summary not in (folder / "tables" / "summary.md").read_text("utf-8"):
             found.append("tables/summary.md is not that of its rows")
     if (page := folder / timing_report.PAGE).exists():
         text = page.read_text("utf-8")
-        if not all(escape(one) in text for one in timing_report.read(folder).sentences()):
+        if not all(escape(one) in text for one in timing_contents.read(folder).sentences()):
             found.append(f"{timing_report.PAGE} does not say what its timings say")
     return found

@@ -11,7 +11,19 @@ from typing import Any
 
 import pandas as pd
 
-from results import cases, findings, overview, panels, report, tables, times, timing_report, timings
+from results import (
+    cases,
+    contents,
+    findings,
+    gallery,
+    overview,
+    panels,
+    report,
+    tables,
+    times,
+    timing_contents,
+    timings,
+)
 from results.answers import answers
 from results.check import Check
 from results.files import StoreError
@@ -33,14 +45,14 @@ class Set:
     """Everything that a page tells of.
 
     Attributes:
-        results: what `report.read` found.
+        results: what `contents.read` found.
         groups: the paired timings, none where there are none.
         checked: the check of the timings, if there is one.
         machine: what the machine can do at best, where it was measured.
 
     """
 
-    results: report.Results
+    results: contents.Results
     groups: list[dict[str, Any]]
     checked: Check | None
     machine: dict[str, Any] | None
@@ -61,12 +73,12 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are left out. Raises `StoreError` where there is no such folder, where a
     file in it is damaged, or where it cannot be written.
     """
-    return put(folder, whole(report.read(folder, now=now), timing_report.read(folder)))
+    return put(folder, whole(contents.read(folder, now=now), timing_contents.read(folder)))
 
 
-def whole(results: report.Results, timed: timing_report.Timed) -> Set:
+def whole(results: contents.Results, timed: timing_contents.Timed) -> Set:
     """Return everything that the page of these results tells of."""
-    return Set(results, timed.groups, timed.checked, timing_report.machine(results.store.folder))
+    return Set(results, timed.groups, timed.checked, timing_contents.machine(results.store.folder))
 
 
 def put(folder: Path, told: Set) -> list[Path]:
@@ -128,7 +140,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     }
     commands = {str(command) for command in rows["command"].unique()} | {str(one["facts"]["command"]) for one in groups}
     context = {
-        "title": report.title(results),
+        "title": contents.title(results),
         "facts": _facts(results, groups),
         "answers": answers(rows, results.timings, groups, whole.checked),
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
@@ -145,7 +157,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     return bundle.render("report.html.j2", context, data)
 
 
-def _facts(results: report.Results, groups: list[dict[str, Any]]) -> list[str]:
+def _facts(results: contents.Results, groups: list[dict[str, Any]]) -> list[str]:
     """Return what the head of the page says of the set: cases, versions, machine."""
     rows = results.rows
     if rows.empty:
@@ -174,7 +186,7 @@ def _gallery(folder: Path, drawn: set[str]) -> list[tuple[str, str, list[tuple[s
     """Return heading, caption, and name and files of each picture that the page does not draw itself."""
     there = sorted(path.stem for path in (folder / "figures").glob("*.png")) if (folder / "figures").is_dir() else []
     found, left = [], [name for name in there if name not in drawn]
-    for name, (heading, caption) in report.CAPTIONS.items():
+    for name, (heading, caption) in gallery.CAPTIONS.items():
         names = [one for one in left if one == name or one.startswith(f"{name}-")]
         left = [one for one in left if one not in names]
         found += [(heading, caption, [(one, _twins(folder, one)) for one in names])] if names else []
