@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,13 @@ class Check:
 
     @property
     def together(self) -> tuple[float, float, float]:
-        """What the planted launches say together: the ratio and its 95 % interval, Student's t over launches."""
-        means = np.log(self.planted["ratio"]).groupby(self.planted["launch"]).mean()
-        wide = stats.t.ppf((1 + CERTAIN) / 2, len(means) - 1) * stats.sem(means) if len(means) > 1 else np.nan
-        low, high = np.exp(means.mean() - wide), np.exp(means.mean() + wide)
-        return float(np.exp(means.mean())), float(low), float(high)
+        """What the planted launches say together: the ratio and its 95 % interval."""
+        return _together(self.planted)
+
+    @property
+    def order(self) -> tuple[float, float, float]:
+        """The step time of the process that was started second over the first's, of identical code; its interval."""
+        return _together(self.identical)
 
     @property
     def detectable(self) -> float:
@@ -114,6 +117,12 @@ class Check:
                 f"{_percent(self.launch_time)}; the ratio of two in alternation, {_percent(self.launch_ratio)} about 1."
             ),
         ]
+        second, least, most = self.order
+        if not math.isnan(least):
+            said.append(
+                f"Of two processes of identical code the one started second took {second:.3f} times as long as the "
+                f"first (95 % interval {least:.3f} to {most:.3f})."
+            )
         if len(self.planted):
             by = _percent(self.planted["planted"].max())
             middle, lowest, highest = self.together
@@ -125,6 +134,14 @@ class Check:
                 f"{_percent(highest - 1)}).",
             )
         return said
+
+
+def _together(trials: pd.DataFrame) -> tuple[float, float, float]:
+    """Return the ratio that launches say together and its 95 % interval, Student's t over launches."""
+    means = np.log(trials["ratio"]).groupby(trials["launch"]).mean()
+    wide = stats.t.ppf((1 + CERTAIN) / 2, len(means) - 1) * stats.sem(means) if len(means) > 1 else np.nan
+    low, high = np.exp(means.mean() - wide), np.exp(means.mean() + wide)
+    return float(np.exp(means.mean())), float(low), float(high)
 
 
 def _percent(share: float) -> str:

@@ -99,6 +99,10 @@ class Runner:
         self.kernel = ""
         self.device: list[float] = []  # the GPU's own seconds a step of each block, where its framework tells them
 
+    def same(self, other: Runner) -> bool:
+        """Say whether both run the same code: another process or environment of it, or a slowed one."""
+        return (self.contender.case, self.contender.loop) == (other.contender.case, other.contender.loop)
+
     def load(self, steps: int) -> None:
         """Make chunks of so many steps ready."""
         one, self.steps = self.contender, steps
@@ -158,6 +162,10 @@ def settled(runners: Sequence[Runner], plan: Plan, random: np.random.Generator) 
     """Calibrate, run a pilot and throw it away; return the rounds that will be run, and those that were wanted."""
     for runner in runners:
         runner.calibrate(plan.block_seconds)
+    for runner in runners:  # blocks of identical code have the same length, or their ends would weigh differently
+        steps = max(other.steps for other in runners if other.same(runner))
+        if steps != runner.steps:
+            runner.load(steps)
     pilot = measure(runners, PILOT_ROUNDS, random)
     wanted = plan.rounds or needed(pilot, plan.width)
     return affordable(wanted, pilot, runners, plan.limit), wanted
