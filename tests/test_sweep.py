@@ -97,7 +97,7 @@ def test_a_run_writes_rows_curves_tables_figures_and_a_report_and_resumes(tiny: 
     assert list((out / "tables").glob("*.csv"))
     for name in ("processor", "threads", "commit", "command", "framework_version", "python", "numpy", "platform"):
         assert rows[name].notna().all(), name
-    assert f"run {tiny}" in rows["command"][0]
+    assert rows["command"][0] == f"python -m benchmarks run {Path(tiny).name} --out {out.name}"  # no path of a machine
     stamps = {path: path.stat().st_mtime_ns for path in (out / "rows").iterdir()}
     second = command("run", tiny, "--out", str(out))
     assert second.returncode == 0

@@ -61,8 +61,16 @@ def facts_of(suite: str, jobs: int | None, threads: int) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """Return the command that was given, as people type it."""
-    return shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+    """Return the command that was given, as people type it.
+
+    Of an absolute path the last part stays: rows are published, and where a machine keeps its files says nothing.
+    """
+    return shlex.join(["python", "-m", "benchmarks", *map(_named, sys.argv[1:])])
+
+
+def _named(word: str) -> str:
+    option, equals, path = word.partition("=") if word.startswith("-") else ("", "", word)
+    return f"{option}{equals}{Path(path).name}" if Path(path).is_absolute() else word
 
 
 @contextmanager
