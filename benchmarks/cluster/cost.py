@@ -1,6 +1,6 @@
 """What a cluster gives and costs: cases a second through 1, 2, 4 and 8 workers of one thread, all on this machine.
 
-    python -m benchmarks.cluster.cost
+    python -m benchmarks.cluster.cost [--out FILE]
 
 starts a scheduler and workers and runs three kinds of cases by way of them: trivial ones, which show what one case
 costs beside its training; ones that compute for about a second, of which no more run at once than there are cores; and
@@ -26,15 +26,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import distributed
+import pandas as pd
+import typer
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import plugins, sweep, training
+from benchmarks import measured, plugins, sweep, training
 from benchmarks.case import Case
 from benchmarks.cluster.pool import Pool
 from benchmarks.cluster.sweep import Sweep
 from benchmarks.cluster.workers import Workers
+from results import cases
 from results.store import Store
+
+COLUMNS = ["workers"]
+COLUMNS += [f"{kind}{part}" for kind in ("trivial", "computing", "waiting") for part in ("", " efficiency")]
+COLUMNS += ["sender"]
 
 WORKERS = (1, 2, 4, 8)
 TRIVIAL_EACH, SECONDS_EACH = 20, 4
@@ -92,20 +98,17 @@ class Kinds:
         return [_case(WAITS + next(self.seeds), 100) for _ in range(count)]
 
 
-def main() -> None:
+def main(out: measured.Out = None) -> None:
     """Measure and print."""
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         kinds, scratch = Kinds(itertools.count(), _second()), Path(folder)
         facts = {"suite": "cost", "command": "python -m benchmarks.cluster.cost", "jobs": 1}
-        title = f"cases a second, efficiency; {kinds.second} steps compute for about a second; {os.cpu_count()} cores"
-        table = Table(
-            "workers", "trivial", "", "computing", "", "waiting", "", "sender", title=title, title_justify="left"
-        )
+        lines: list[list[str]] = []
         store = _store(scratch)
         local = sweep.plan(kinds.trivial(TRIVIAL_EACH), store)
         report = sweep.Sweep(local, store, listener=Quiet(), facts=facts).run()
-        table.add_row("no cluster", f"{report.finished / report.wall_seconds:.2f}")
+        lines.append(["no cluster", f"{report.finished / report.wall_seconds:.2f}", *[""] * 6])
         first: list[float] = []
         for count in WORKERS:
             with _cluster(count, scratch) as pool:
@@ -119,10 +122,13 @@ def main() -> None:
             spent = (time.process_time() - spent) / ((TRIVIAL_EACH + 2 * SECONDS_EACH) * count)
             first = first or rates
             shares = [rate / (count * alone) for rate, alone in zip(rates, first, strict=True)]
-            cells = [(f"{rate:.2f}", f"{share:.0%}") for rate, share in zip(rates, shares, strict=True)]
-            table.add_row(str(count), *itertools.chain(*cells), f"{1e3 * spent:.0f} ms")
+            cells = [(f"{rate:.2f}", cases.percent(share)) for rate, share in zip(rates, shares, strict=True)]
+            lines.append([str(count), *itertools.chain(*cells), f"{1e3 * spent:.0f} ms"])
             console.print(f"{count} workers done")
-    console.print(table)
+    frame = pd.DataFrame(lines, columns=COLUMNS)
+    said = f"Cases a second. {kinds.second} steps compute for about a second."
+    command = "python -m benchmarks.cluster.cost"
+    measured.tell(frame, title="what a cluster gives and costs", command=command, said=said, out=out)
 
 
 def _run(cases: list[Case], pool: Pool, scratch: Path) -> float:
@@ -189,4 +195,4 @@ def _dask(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

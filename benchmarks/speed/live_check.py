@@ -18,14 +18,13 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from benchmarks import environment, plugins
+from benchmarks import environment, measured, plugins
 from benchmarks.case import Case
 from benchmarks.commands.compare import LAUNCHES
 from benchmarks.speed import pairs, versus
 from frameworks.base import Cell
 from results import comparison
 from results.files import write_json
-from results.markdown import table
 
 PLANTED = 0.1
 CELLS: tuple[Cell, ...] = ("rnn", "lstm", "gru")
@@ -46,7 +45,7 @@ def main(
     count: Annotated[int, typer.Option("--pairs", min=1, help="Pairs of equals; half as many are slowed.")] = 20,
     limit: Annotated[float, typer.Option(help="Seconds that the rounds of a launch may take.")] = 3.0,
     framework: Annotated[str, typer.Option(help="Whose step.")] = "pytorch",
-    out: Annotated[Path | None, typer.Option(help="Write the table here too, as Markdown.")] = None,
+    out: measured.Out = None,
 ) -> None:
     """Measure and print."""
     console, plan, lines = Console(highlight=False, soft_wrap=True), pairs.Plan(limit=limit), []
@@ -66,12 +65,8 @@ def main(
         f"{alarms} of {len(equals)} live comparisons of the same environment were flagged; a planted slow-down of "
         f"{PLANTED:.0%} was flagged in {found} of {len(planted)}. Each is {LAUNCHES} launches of both sides."
     )
-    console.print(said, markup=False)
-    if out:
-        command = f"python -m benchmarks.speed.live_check --pairs {count} --limit {limit:g}"
-        facts = environment.facts()
-        place = f"{facts['processor']}, commit {facts['commit']}"
-        out.write_text(f"# Live comparisons of equals\n\nMade by `{command}` on {place}.\n\n{said}\n\n{table(frame)}")
+    command = f"python -m benchmarks.speed.live_check --pairs {count} --limit {limit:g}"
+    measured.tell(frame, title="live comparisons of equals", command=command, said=said, out=out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the suite itself costs: how long its commands take, and the start of a case beyond the framework's compilation.
 
-    python -m benchmarks.speed.own_cost
+    python -m benchmarks.speed.own_cost [--out FILE]
 
 prints each figure, the median of several runs, beside what it should stay within. A benchmark, not a test: on a busy
 machine the figures are larger, and nothing fails.
@@ -19,10 +19,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import pandas as pd
+import typer
 
-from benchmarks import plugins
+from benchmarks import measured, plugins
 from benchmarks.case import Case
 from benchmarks.live import Live
 from results.files import StoreError
@@ -149,14 +149,17 @@ def case_starts(log: Path) -> list[Cost]:
     return found
 
 
-def main() -> None:
+def main(out: measured.Out = None) -> None:
     """Measure and print."""
-    table = Table("what", "seconds", "within", title="what the suite itself costs", title_justify="left")
     with tempfile.TemporaryDirectory() as log:
-        for cost in [*commands(), finished_run(), *case_starts(Path(log)), *page_draws(), *large_reports()]:
-            colour = "green" if cost.seconds <= cost.within else "red"
-            table.add_row(cost.what, f"[{colour}]{cost.seconds:.3f}[/{colour}]", f"{cost.within:g}")
-    Console().print(table)
+        costs = [*commands(), finished_run(), *case_starts(Path(log)), *page_draws(), *large_reports()]
+    lines = [
+        [one.what, f"{one.seconds:.2f}", f"{one.within:g}", "kept" if one.seconds <= one.within else "missed"]
+        for one in costs
+    ]
+    frame = pd.DataFrame(lines, columns=["what", "seconds", "within", "verdict"])
+    command = "python -m benchmarks.speed.own_cost"
+    measured.tell(frame, title="what the suite itself costs", command=command, out=out)
 
 
 def _command(*arguments: str) -> None:
@@ -175,4 +178,4 @@ def _median(do: Callable[[], None]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)
