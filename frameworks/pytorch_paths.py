@@ -40,11 +40,11 @@ def kernels(path: str) -> Iterator[None]:
 
     Raises `UnsupportedError` where the processor cannot flush them.
     """
-    before = torch.backends.cudnn.enabled
-    torch.backends.cudnn.enabled = path not in WITHOUT_CUDNN
     if path in FLUSHED and not torch.set_flush_denormal(True):
         message = f"path {path} needs a processor that can flush subnormal numbers"
         raise base.UnsupportedError(message)
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = path not in WITHOUT_CUDNN
     try:
         yield
     finally:
