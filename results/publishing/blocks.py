@@ -164,7 +164,10 @@ def _nightly(published: Path) -> str:
     folder = published / "nightly"
     if not folder.exists():
         return "Not published yet."
-    return f"From [its report](results/published/nightly/report.md):\n\n{answers(folder)}"
+    rows = Store(folder).rows()
+    seeds = f"seed{'s' if rows['seed'].nunique() > 1 else ''} {joined(sorted(map(str, rows['seed'].unique())))}"
+    of = f"{len(rows)} cases so far, {seeds} of {joined(sorted(rows['framework'].unique()))}"
+    return f"From [its report](results/published/nightly/report.md), {of}:\n\n{answers(folder)}"
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {
