@@ -165,8 +165,8 @@ def _nightly(published: Path) -> str:
     if not folder.exists():
         return "Not published yet."
     rows = Store(folder).rows()
-    seeds = f"seed{'s' if rows['seed'].nunique() > 1 else ''} {joined(sorted(map(str, rows['seed'].unique())))}"
-    of = f"{len(rows)} cases so far, {seeds} of {joined(sorted(rows['framework'].unique()))}"
+    seeds = joined(sorted(map(str, rows["seed"].unique())))
+    of = f"{len(rows)} cases so far, seed {seeds} of {joined(sorted(rows['framework'].unique()))}"
     return f"From [its report](results/published/nightly/report.md), {of}:\n\n{answers(folder)}"
 
 
