@@ -124,8 +124,8 @@ def test_a_planted_slow_down_is_found(tmp_path: Path) -> None:
         line["seconds"] = np.asarray(line["seconds"])
     row = timings.pairs([found]).iloc[0]
     assert row["slower"] == "reference (numpy) slowed by 50%"
-    assert row["low"] > 1.2
-    assert row["times as fast"] < 1.9
+    assert row["low"] > 1.05  # on a busy machine the interval is wide; the median hardly moves
+    assert 1.25 < row["times as fast"] < 1.9
 
 
 def test_waiting_processes_are_idle(tmp_path: Path) -> None:
