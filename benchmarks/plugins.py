@@ -121,6 +121,7 @@ def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+@functools.cache
 def _defines(path: Path, name: str) -> bool:
     if f"class {name}" not in path.read_text():  # most files: to parse them all would be what `list` takes longest over
         return False

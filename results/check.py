@@ -138,7 +138,7 @@ class Check:
 
 def _together(trials: pd.DataFrame) -> tuple[float, float, float]:
     """Return the ratio that launches say together and its 95 % interval, Student's t over launches."""
-    means = np.log(trials["ratio"]).groupby(trials["launch"]).mean()
+    means = _by_launch(trials)
     wide = stats.t.ppf((1 + CERTAIN) / 2, len(means) - 1) * stats.sem(means) if len(means) > 1 else np.nan
     low, high = np.exp(means.mean() - wide), np.exp(means.mean() + wide)
     return float(np.exp(means.mean())), float(low), float(high)

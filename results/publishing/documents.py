@@ -52,10 +52,10 @@ def _texts(root: Path) -> dict[Path, str]:
 
 def _reports(folder: Path) -> list[str]:
     """Return what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
-    found = []
+    found, timed = [], timing_contents.read(folder)
     if (page := folder / contents.PAGE).exists():
         text, results = page.read_text("utf-8"), contents.read(folder)
-        asked = contents.answered(results, timing_contents.read(folder))
+        asked = contents.answered(results, timed)
         if not all(escape(line) in text for one in asked for line in one.lines()):
             found.append(f"{contents.PAGE} does not give the answers of its rows")
         summary = table(tables.summary(results.rows))
@@ -63,6 +63,6 @@ def _reports(folder: Path) -> list[str]:
             found.append("tables/summary.md is not that of its rows")
     if (page := folder / timing_report.PAGE).exists():
         text = page.read_text("utf-8")
-        if not all(escape(one) in text for one in timing_contents.read(folder).sentences()):
+        if not all(escape(one) in text for one in timed.sentences()):
             found.append(f"{timing_report.PAGE} does not say what its timings say")
     return found
