@@ -69,8 +69,7 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     copies["own"] = gaps(copies["skill drawn"], copies["skill"])
     by_case = copies.groupby("case", sort=False)
     seen = pd.DataFrame({"gap copies": by_case["own"].mean(), "copies": by_case.size()})
-    named = copies[["case", LEARNER]].drop_duplicates().astype({LEARNER: str}).sort_values(["case", LEARNER])
-    seen["copies of"] = named.groupby("case")[LEARNER].agg(", ".join)
+    seen["copies of"] = _named(copies["case"], copies[LEARNER].astype(str)).reindex(seen.index)
     pairs = originals[originals["case"].isin(seen.index)]
     pairs = pairs.merge(pairs, on="case", suffixes=(" a", " b"))
     ordered = pairs[f"{LEARNER} a"].cat.codes < pairs[f"{LEARNER} b"].cat.codes
@@ -92,6 +91,16 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
         ascending=[False, *[True] * 6],
         ignore_index=True,
     )
+
+
+def _named(case: pd.Series[int], learner: pd.Series[str]) -> pd.Series[str]:
+    """Return for each case the learners that there are copies of, joined."""
+    if case.empty:
+        return pd.Series(dtype=object)
+    there = pd.crosstab(case, learner) > 0  # cases x learners
+    kinds = there.drop_duplicates()
+    names = pd.Series([", ".join(map(str, there.columns[held])) for held in kinds.to_numpy()], index=kinds.index)
+    return there.reset_index().merge(kinds.assign(names=names), on=list(there.columns)).set_index("case")["names"]
 
 
 def verdicts(table: pd.DataFrame) -> list[Verdict]:

@@ -107,28 +107,28 @@ def pictured(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def counted(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that a verdict may count: mode matched, hidden units as drawn."""
     frame = labelled(rows)
-    return frame[(frame["mode"] == "matched") & (frame["renumbering"] == 0)]
+    return _where(frame, (frame["mode"] == "matched") & (frame["renumbering"] == 0))
 
 
 @once
 def drawn(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of every mode whose hidden units are as drawn: what tables and figures show."""
     frame = labelled(rows)
-    return frame[frame["renumbering"] == 0]
+    return _where(frame, frame["renumbering"] == 0)
 
 
 @once
 def own(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the user's own runs."""
     frame = labelled(rows)
-    return frame[frame["mode"] == OWN]
+    return _where(frame, frame["mode"] == OWN)
 
 
 @once
 def ours(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a suite: all but the user's own runs."""
     frame = labelled(rows)
-    return frame[frame["mode"] != OWN]
+    return _where(frame, frame["mode"] != OWN)
 
 
 def metrics(rows: pd.DataFrame) -> list[str]:
@@ -200,6 +200,11 @@ def ordered(values: Iterable[str], first: Iterable[str]) -> list[str]:
         return rank.get(value.split(" ", 1)[0], len(rank)), numbers
 
     return sorted(set(values), key=key)
+
+
+def _where(frame: pd.DataFrame, holds: pd.Series[bool]) -> pd.DataFrame:
+    """Return the rows for which it holds: the very frame where those are all, so that `once` knows it again."""
+    return frame if holds.all() else frame[holds]
 
 
 def _settings(frame: pd.DataFrame) -> pd.Series[str]:

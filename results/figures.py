@@ -221,10 +221,10 @@ def _means(ax: Axes, points: pd.DataFrame, seen: dict[str, panels.Look]) -> dict
 
 def _placed(part: pd.DataFrame, ladder: panels.Ladder, aside: dict[str, float], y: pd.Series[float]) -> pd.DataFrame:
     """Return the rows with the place at which each is drawn: x, y and the learner's name."""
-    placed = part.assign(x=0.0, y=y, learner=part[LEARNER].astype(str))
-    for (cell, clip, learner), group in part.groupby([CELL, CLIP, LEARNER], observed=True):
-        placed.loc[group.index, "x"] = ladder.at(str(cell), str(clip)) + aside[str(learner)]
-    return placed
+    placed = part[[CELL, CLIP, LEARNER]].assign(y=y, learner=part[LEARNER].astype(str))
+    there = placed[[CELL, CLIP, LEARNER]].drop_duplicates()
+    at = [ladder.at(cell, clip) + aside[learner] for cell, clip, learner in there.astype(str).itertuples(index=False)]
+    return placed.merge(there.assign(x=at), how="left").set_index(placed.index)
 
 
 def _clip_fraction(frame: pd.DataFrame) -> Figure:

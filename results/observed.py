@@ -34,8 +34,10 @@ def reach(rows: pd.DataFrame) -> pd.DataFrame:
     those reach `HELD`, by the farther of the two).
     """
     frame = _probed(rows)
+    plain = {*GROUP, "solved", "steps_before", "growth_end"}
+    needed = [name for name in frame if name in plain or "reach_" in str(name)]
     lines = []
-    for names, group in frame.groupby(GROUP, observed=True):
+    for names, group in frame[needed].groupby(GROUP, observed=True):
         line: dict[str, Any] = dict(
             zip(REACH, [*map(str, names), len(group), group["steps_before"].iloc[0]], strict=True)
         )

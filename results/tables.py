@@ -143,10 +143,10 @@ def machines(rows: pd.DataFrame) -> pd.DataFrame:
         *("framework", "framework_version", "path", "kernel", "precision", "dtype", "device", "device_name", "threads"),
         *("jobs", "processor", "cores", "platform", "python", "numpy", "numerics", "schema", "commit"),
     ]
-    known = rows.reindex(columns=names).astype(object)
-    groups = known.where(known.notna(), DASH).groupby(names, observed=True)
-    lines = [dict(zip(names, values, strict=True)) | {"cases": len(group)} for values, group in groups]
-    return pd.DataFrame(lines, columns=[*names, "cases"])
+    counts = rows.reindex(columns=names).groupby(names, observed=True, dropna=False, sort=False).size()
+    known = counts.rename("cases").reset_index().astype(object)
+    groups = known.where(known.notna(), DASH).groupby(names, observed=True)["cases"]
+    return groups.sum().reset_index()[[*names, "cases"]].astype({"cases": int})
 
 
 def wide(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

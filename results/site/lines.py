@@ -316,7 +316,9 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     lists = {name for name in frame if len(frame) and isinstance(frame[name].iloc[0], list)}
     shown = frame[[name for name in frame if name != "keys"]].copy()
     for name in [one for one in shown if one not in lists and not pd.api.types.is_numeric_dtype(shown[one])]:
-        kept = shown[name].notna()
-        texts = shown[name].astype(str).astype(object)
-        shown[name] = texts.where(kept, None)
+        values = shown[name]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            shown[name] = values.cat.rename_categories(str).astype(object)
+        elif not isinstance(values.dtype, pd.StringDtype):
+            shown[name] = values.astype(str).astype(object).where(values.notna(), None)
     return shown
