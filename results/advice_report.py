@@ -168,10 +168,8 @@ def write(folder: Path, found: Advice) -> list[Path]:
     paths = [folder / name for name in ("advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv")]
     try:
         paths[0].write_text(text(found), encoding="utf-8")
-        with panels.style():
-            advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip=found.clip, named=found.named).savefig(
-                paths[1], dpi=panels.DPI
-            )
+        figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip=found.clip, named=found.named)
+        panels.save(figure, paths[1])
         for path, frame in zip(paths[2:], (lines, found.cases, found.norms), strict=True):
             frame.to_csv(path, index=False, float_format="%.6g")
     except OSError as error:
