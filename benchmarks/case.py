@@ -16,7 +16,7 @@ from results.record import SCHEMA
 from tasks.base import Task
 
 NUMERICS = 1
-"""Version of our own numerical code; raised when a change moves numbers. Part of every key."""
+"""Version of our own numerical code, raised when a change moves the numbers of every framework; see `Case.numerics`."""
 
 LATER = {("radius", 1.0), ("metric_version", 1)}
 """Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
@@ -161,13 +161,18 @@ class Case:
         """What a live process that runs this case is kept for."""
         return self.framework, self.device, self.threads, self.dtype
 
+    @property
+    def numerics(self) -> int:
+        """The version of the numerical code that runs it: `NUMERICS`, and what its framework's own file adds."""
+        return NUMERICS + plugins.moved(self.framework, self.cell, self.mode)
+
     def identity(self) -> dict[str, Any]:
         """Return everything that can change the result: the case, and the versions that are installed here."""
         versions = {
             "task_version": type(self.load()).version,
             "metric_version": type(self.load()).metric_version,
             "framework_version": plugins.version(self.framework),
-            "numerics": NUMERICS,
+            "numerics": self.numerics,
             "schema": SCHEMA,
         }
         fields = dataclasses.asdict(self) | versions

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import certify, environment, plugins
-from benchmarks.case import NUMERICS
+from benchmarks import certify, environment, plugins, versions
 from benchmarks.certify import Check
 from benchmarks.live import CaseFailedError, Live, StartError
 from frameworks.base import Device
@@ -65,12 +64,12 @@ def judge(framework: str, checks: Iterable[Check], log: Path, device: Device = "
         raise plugins.UsageError(str(error)) from error
     finally:
         worker.stop()
-    version = worker.facts["framework_version"]
+    version, numerics = worker.facts["framework_version"], versions.certified(framework)
     return {
-        "name": certificates.name(framework, version, NUMERICS, device),
+        "name": certificates.name(framework, version, numerics, device),
         "framework": framework,
         "framework_version": version,
-        "numerics": NUMERICS,
+        "numerics": numerics,
         "device": device,
         "bound": certify.BOUND,
         "steps": certify.STEPS,

@@ -85,9 +85,14 @@ def require(framework: str, mode: str = MATCHED) -> None:
         raise UsageError(message)
 
 
+def offers(framework: str, mode: str) -> bool:
+    """Return whether a framework has a mode."""
+    return _file(framework, mode).exists()
+
+
 def activations(framework: str) -> tuple[str, ...]:
     """Return the activations that a framework's own rnn takes; raise `UsageError` where it has no mode native."""
-    if not _file(framework, NATIVE).exists():
+    if not offers(framework, NATIVE):
         message = f"{framework} has no defaults of its own, so no mode {NATIVE}"
         raise UsageError(message)
     return tuple(_literal(_file(framework, NATIVE), "ACTIVATIONS"))
@@ -106,6 +111,12 @@ def environment(framework: str, device: str) -> dict[str, str]:
     """Return the variables that a framework wants to be set before its process starts on a device."""
     path = _file(framework, MATCHED)
     return dict(_literal(path, "ENVIRONMENT").get(device, {})) if _declares(path, "ENVIRONMENT") else {}
+
+
+def moved(framework: str, cell: str, mode: str = MATCHED) -> int:
+    """Return how often a change in a framework's own file has moved the numbers of a cell."""
+    path = _file(framework, mode)
+    return int(_literal(path, "MOVED").get(cell, 0)) if _declares(path, "MOVED") else 0
 
 
 def known(kind: str, name: str, names: list[str]) -> str:

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import pandas as pd
 from filelock import FileLock
 
-from benchmarks import environment, plugins
-from benchmarks.case import NUMERICS, Case, Lane
+from benchmarks import environment, plugins, versions
+from benchmarks.case import Case, Lane
 from benchmarks.live import CaseFailedError, Live, StartError
 from results import certificates, flow
 from results.record import TIMES, Record, number
@@ -303,8 +303,9 @@ def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, An
         result[name] = None if result[name] is None else number(result[name])
     result["metrics"] = {name: number(value) for name, value in result["metrics"].items()}
     seconds = {f"seconds_{kind}": value for kind, value in outcome["seconds"].items()}
-    identity = certificates.name(case.framework, facts["framework_version"], NUMERICS, case.device)
+    numerics = versions.certified(case.framework)
+    identity = certificates.name(case.framework, facts["framework_version"], numerics, case.device)
     # A certificate is about matched arithmetic: a native case stands under none, whatever its version.
     held = certificates.find(identity, {case.path}) if case.mode == plugins.MATCHED else None
     facts = facts | {"certificate": held}
-    return Record(key=key, numerics=NUMERICS, **(asked | result | seconds | facts))
+    return Record(key=key, numerics=case.numerics, **(asked | result | seconds | facts))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tasks.base import Batch
@@ -50,6 +51,15 @@ def surroundings(wanted: Mapping[str, str], here: Mapping[str, str]) -> dict[str
 def settings(environment: Mapping[str, str], here: Mapping[str, str]) -> str:
     """Return those variables as they are really set, for a record."""
     return ", ".join(f"{name}={here[name]}" for name in environment if name in here)
+
+
+def time_major(chunk: Array) -> Array:
+    """Return a chunk [steps, batch, time, ...] as [steps, time, batch, ...], laid out anew in memory."""
+    # What a time step holds moves as one element: by its parts NumPy takes ten times as long.
+    parts = chunk.reshape(*chunk.shape[:3], -1)
+    whole = np.ascontiguousarray(parts).view(f"V{parts.shape[-1] * chunk.itemsize}")[..., 0]
+    swapped = np.ascontiguousarray(whole.swapaxes(1, 2))
+    return swapped.view(chunk.dtype).reshape(chunk.shape[0], chunk.shape[2], chunk.shape[1], *chunk.shape[3:])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,7 @@ PATHS = {
     "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
     "cuda": {"rnn": ("scan",), "lstm": ("scan", "cudnn"), "gru": ("scan",)},
 }
+MOVED = {"gru": 1}  # the biases of its gates are added together, before the loop
 ENVIRONMENT = {
     "cuda": {
         "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
@@ -108,9 +109,12 @@ class Network:
     ) -> jax.Array:
         """Run one layer; return its states [time, batch, H], or the last alone [1, batch, H]."""
         cell, activation = self.model.cell, ACTIVATIONS[self.model.activation]
-        # The inputs of all steps are projected in one product, outside the loop; the gru's two rows are parted there
-        # too, or every step would add a row of zeros to their slope.
+        # The inputs of all steps are projected in one product, outside the loop, where all biases are added that need
+        # not wait: of the gru's second row the candidate's part alone does, for the reset gate.
         below, beside = bias if cell == "gru" else (bias, bias)
+        if cell == "gru":
+            gates = 2 * self.model.hidden
+            below, beside = below.at[:gates].add(beside[:gates]), beside[gates:]
         projected = inputs @ kernel + below
         projected = projected if by is None else projected + by
 
@@ -123,9 +127,9 @@ class Network:
                 c = jax.nn.sigmoid(f) * memory[0] + jax.nn.sigmoid(i) * jnp.tanh(g)
                 carry = jax.nn.sigmoid(o) * jnp.tanh(c), c
             else:
-                (r, z, n), (hr, hz, hn) = (jnp.split(part, 3, axis=-1) for part in (x, h @ recurrent + beside))
+                (r, z, n), (hr, hz, hn) = (jnp.split(part, 3, axis=-1) for part in (x, h @ recurrent))
                 z = jax.nn.sigmoid(z + hz)
-                carry = ((1 - z) * jnp.tanh(n + jax.nn.sigmoid(r + hr) * hn) + z * h,)
+                carry = ((1 - z) * jnp.tanh(n + jax.nn.sigmoid(r + hr) * (hn + beside)) + z * h,)
             return carry, carry[0] if every_step else None
 
         nothing = jnp.zeros((inputs.shape[1], self.model.hidden), inputs.dtype)
@@ -257,7 +261,7 @@ def program(
         weights, slots = update(optimizer, weights, gradients, slots, steps=steps, learning_rate=rate)
         return (weights, slots, steps), jnp.stack([loss, before, after, clipped])
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnums=0)
     def chunk(state: Any, batches: Any, limits: Any, count: Any) -> Any:
         def body(at: Any, carry: Any) -> Any:
             state, figures = carry
@@ -304,14 +308,14 @@ class Framework:
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Trace and compile both programs with a chunk of no steps and a prediction thrown away."""
         start = time.perf_counter()
-        self.chunk(self.carried, self.stacked(batches), self.limits, jnp.int32(0))[1].block_until_ready()
+        self.carried, _ = self.chunk(self.carried, self.stacked(batches), self.limits, np.int32(0))
         self.predict(inputs)
         return time.perf_counter() - start
 
     def train(self, batches: Sequence[Batch]) -> base.Trace:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
         start = time.perf_counter()
-        count = jnp.int32(len(batches))
+        count = np.int32(len(batches))
         self.carried, figures = self.chunk(self.carried, self.stacked(batches), self.limits, count)
         rows = np.asarray(figures, np.float64)  # the chunk's only sync point
         loss, before, after, clipped = rows.T
@@ -346,15 +350,18 @@ class Framework:
         found = {"framework_version": jax.__version__, "device_name": "cpu", "precision": "float32, TF32 off"}
         return found if device == "cpu" else found | gpu_facts(base.settings(ENVIRONMENT["cuda"], os.environ))
 
-    def stacked(self, batches: Sequence[Batch]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Copy a chunk to the device at once, time-major: [steps, time, batch, ...]."""
+    def stacked(self, batches: Sequence[Batch]) -> tuple[Array, Array, Array]:
+        """Return a chunk time-major, [steps, time, batch, ...]; the compiled chunk copies it to the device at once."""
         stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
-        inputs, targets, mask = (self.tensor(stack.swapaxes(1, 2)) for stack in stacks)
+        inputs, targets, mask = (base.time_major(stack.astype(self._type_of(stack), copy=False)) for stack in stacks)
         return inputs, targets, mask
 
     def tensor(self, array: Array) -> jax.Array:
         """Copy an array to the device: floats in the precision of the case, anything else as integers."""
-        return jnp.array(array, self.dtype if np.issubdtype(array.dtype, np.floating) else np.int32)
+        return jnp.array(array, self._type_of(array))
+
+    def _type_of(self, array: Array) -> Any:
+        return np.dtype(self.dtype if np.issubdtype(array.dtype, np.floating) else np.int32)
 
     def _native(self, weights: Weights) -> Tensors:
         return {name: self.tensor(value) for name, value in to_native(self.model, weights).items()}

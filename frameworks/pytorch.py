@@ -277,7 +277,7 @@ class Framework:
         if isinstance(self.network.recurrent, LoopedRNN):  # cuDNN has no sigmoid, and keeps what Omega needs to itself
             return f"hand-written loop{graph}"
         rest = {"compiled": ", the rest Inductor", "flushed": ", subnormals flushed"}.get(self.path, "")
-        return kernel(self.path, self.trained[0]) + rest + graph
+        return kernel(self.path, self.model.cell, self.trained[0]) + rest + graph
 
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:
@@ -338,7 +338,7 @@ class Framework:
     def stacked(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Copy a chunk to the device at once, time-major: [steps, time, batch, ...]."""
         stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
-        inputs, targets, mask = (self.tensor(stack).transpose(1, 2).contiguous() for stack in stacks)
+        inputs, targets, mask = (self.tensor(base.time_major(stack)) for stack in stacks)
         return inputs, targets, mask
 
     def tensor(self, array: Array) -> torch.Tensor:

@@ -53,10 +53,13 @@ def kernels(path: str) -> Iterator[None]:
             torch.set_flush_denormal(False)
 
 
-def kernel(path: str, weight: torch.Tensor) -> str:
-    """Return whose recurrent kernel runs on a path: cuDNN's where PyTorch accepts it for such a weight."""
+def kernel(path: str, cell: str, weight: torch.Tensor) -> str:
+    """Return whose recurrent kernel runs on a path: cuDNN's or oneDNN's where PyTorch has them take such a weight."""
     with kernels(path):
-        return "cuDNN" if torch.backends.cudnn.is_acceptable(weight) else "ATen"  # type: ignore[no-untyped-call]
+        if torch.backends.cudnn.is_acceptable(weight):  # type: ignore[no-untyped-call]
+            return "cuDNN"
+    there = torch.backends.mkldnn.is_available() and weight.device.type == "cpu"  # type: ignore[no-untyped-call]
+    return "oneDNN" if there and (cell, weight.dtype) == ("lstm", torch.float32) else "ATen"
 
 
 def compiled(function: Step, device: str) -> Step:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import pandas as pd
 
 from results.cases import OWN, joined
 
 MADE_BY = ["task_version", "metric_version", "numerics"]
+RUN = ["framework", "cell", "mode"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,18 +20,25 @@ class Versions:
     Attributes:
         numerics: of our own numerical code.
         tasks: for each task the version of its data and that of its metrics.
+        moved: by framework, cell and mode what is added to `numerics`, where that is something.
 
     """
 
     numerics: int
     tasks: dict[str, tuple[int, int]]
+    moved: dict[tuple[str, str, str], int] = dataclasses.field(default_factory=dict)
+
+    def of(self, framework: str, cell: str, mode: str) -> int:
+        """Return the version of the numerical code that runs such a case now."""
+        return self.numerics + self.moved.get((framework, cell, mode), 0)
 
 
 def stale(rows: pd.DataFrame, now: Versions) -> pd.Series[bool]:
     """Return which rows another version made; a user's own runs and tasks that are not known here are never stale."""
     found = pd.Series(data=False, index=rows.index)
-    for (task, *then), part in rows.groupby(["task", *MADE_BY], dropna=False, observed=True):
-        found[part.index] = task in now.tasks and tuple(then) != (*now.tasks[task], now.numerics)
+    for (task, *run_and_made), part in rows.groupby(["task", *RUN, *MADE_BY], dropna=False, observed=True):
+        run, made = run_and_made[: len(RUN)], run_and_made[len(RUN) :]
+        found[part.index] = task in now.tasks and made != [*now.tasks[task], now.of(*map(str, run))]
     return found & (rows["mode"] != OWN)
 
 
@@ -38,10 +47,13 @@ def sentences(old: pd.DataFrame, now: Versions) -> list[str]:
     said = []
     for task, part in old.groupby(old["task"].astype(str)):
         made = set(part[MADE_BY].itertuples(index=False, name=None))
-        was = joined(sorted(f"{version:g}.{metric:g} with numerics {numerics:g}" for version, metric, numerics in made))
-        version, metric = now.tasks[str(task)]
+        stands = {(*now.tasks[str(task)], now.of(*run)) for run in part[RUN].itertuples(index=False, name=None)}
         said.append(
-            f"{len(part)} row{'s' if len(part) > 1 else ''} of {task} left out as stale: made by version {was}; "
-            f"it is now {version}.{metric} with numerics {now.numerics}, and the same command runs them again."
+            f"{len(part)} row{'s' if len(part) > 1 else ''} of {task} left out as stale: made by version "
+            f"{_versions(made)}; it is now {_versions(stands)}, and the same command runs them again."
         )
     return said
+
+
+def _versions(made: Iterable[tuple[float, ...]]) -> str:
+    return joined(sorted(f"{version:g}.{metric:g} with numerics {numerics:g}" for version, metric, numerics in made))

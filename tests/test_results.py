@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,26 @@ def test_rows_of_another_version_are_left_out_and_said(tmp_path: Path) -> None:
     report.write(tmp_path, now)
     assert "left out as stale" in (tmp_path / contents.PAGE).read_text()
     assert len(contents.read(tmp_path, now=Versions(numerics, {"adding": (2, 1), "copy": (1, 1)})).rows) == 1
+
+
+def test_a_framework_that_moves_the_numbers_of_a_cell_leaves_every_other_row_as_it_is(tmp_path: Path) -> None:
+    planted = [synthetic.record(key=f"{at}", framework=name, cell=cell) for at, (name, cell) in enumerate(PAIRS)]
+    synthetic.write(tmp_path, planted)
+    now = Versions(planted[0].numerics, {"adding": (1, 1)}, {("jax", "gru", "matched"): 1})
+    found = contents.read(tmp_path, now=now)
+    assert set(zip(found.rows["framework"], found.rows["cell"], strict=True)) == {*PAIRS} - {("jax", "gru")}
+    assert found.trouble[0].startswith("1 row of adding left out as stale: made by version 1.1 with numerics 1;")
+    assert "it is now 1.1 with numerics 2" in found.trouble[0]
+
+
+def test_what_a_framework_moved_is_part_of_the_keys_of_that_cell_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [Case(task="adding", framework="reference", cell=cell, path="numpy") for cell in ("rnn", "gru")]
+    before = [case.key() for case in cases]
+    monkeypatch.setattr("benchmarks.plugins.moved", lambda _framework, cell, _mode: int(cell == "gru"))
+    assert [case.key() == key for case, key in zip(cases, before, strict=True)] == [True, False]
+
+
+PAIRS = list(itertools.product(("pytorch", "jax"), ("lstm", "gru")))
 
 
 def test_a_new_version_of_a_metric_makes_another_key(monkeypatch: pytest.MonkeyPatch) -> None:

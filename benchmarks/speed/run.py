@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import plugins
-from benchmarks.case import NUMERICS
 from benchmarks.speed import pairs
 from benchmarks.speed.contenders import Contender, Group
 from benchmarks.speed.flops import step_flops
@@ -31,10 +30,15 @@ def key(group: Group, plan: pairs.Plan) -> str:
         "contenders": [(one.name, one.case.to_json(), plugins.version(one.case.framework)) for one in group.contenders],
         "auto": sorted(group.auto),
         "plan": dataclasses.asdict(plan),
-        "numerics": NUMERICS,
+        "numerics": numerics(group),
         "schema": timings.SCHEMA,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def numerics(group: Group) -> int:
+    """Return the version of the numerical code that a group times: that of its newest case."""
+    return max(one.case.numerics for one in group.contenders)
 
 
 def measure(
@@ -64,7 +68,7 @@ def measure(
     return {
         "key": key(group, plan),
         "schema": timings.SCHEMA,
-        "numerics": NUMERICS,
+        "numerics": numerics(group),
         "step": group.step,
         "length": group.contenders[0].case.load().length,
         "plan": dataclasses.asdict(plan),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import plugins
-from benchmarks.case import NUMERICS, Case
+from benchmarks.case import Case
 from benchmarks.speed import pairs
 from benchmarks.speed.contenders import Contender, Group
 from results import comparison
@@ -47,7 +47,7 @@ class Versus:
     def key(self, plan: pairs.Plan) -> str:
         """Return the name of its file: a hash of everything that can change what it holds."""
         case, asked = self.case.to_json(), dataclasses.asdict(plan)
-        facts = [case, self.pythons, self.launches, self.slowed, asked, NUMERICS, comparison.SCHEMA]
+        facts = [case, self.pythons, self.launches, self.slowed, asked, self.case.numerics, comparison.SCHEMA]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def measure(self, plan: pairs.Plan, log: Path, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:

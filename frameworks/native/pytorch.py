@@ -151,7 +151,7 @@ class Native:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return kernel(self.path, next(self.network.recurrent.parameters()))
+        return kernel(self.path, self.model.cell, next(self.network.recurrent.parameters()))
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         inputs, targets, mask = (self._tensor(part) for part in (batch.inputs, batch.targets, batch.mask))
