@@ -152,3 +152,33 @@ def test_the_nightly_commands_run_merge_report_and_compare(tmp_path: Path) -> No
     for line in after:
         ran(line)
     assert (merged / "report.md").exists()
+
+
+def actionlint(*paths: Path) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("actionlint", path=Path(sys.executable).parent) or shutil.which("actionlint")
+    if program is None:
+        pytest.skip("actionlint is not installed")
+    return subprocess.run([program, *map(str, paths)], capture_output=True, text=True, check=False)
+
+
+def test_actionlint_finds_nothing_in_the_workflows() -> None:
+    done = actionlint(*FILES)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("needs: run", "needs: walk", 'needs job "walk"'),
+        ("matrix.shard }}", "matrix.shart }}", '"shart" is not defined'),
+        ("contents: read", "contents: reed", '"reed"'),
+        ('cron: "17 1 * * *"', 'cron: "17 25 * * *"', "cron"),
+    ],
+)
+def test_actionlint_finds_a_planted_fault(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+    text = (plugins.ROOT / ".github" / "workflows" / "nightly.yml").read_text()
+    assert right in text
+    (tmp_path / "nightly.yml").write_text(text.replace(right, wrong))
+    done = actionlint(tmp_path / "nightly.yml")
+    assert done.returncode == 1
+    assert said in done.stdout
