@@ -46,7 +46,7 @@ def fakes(*seconds: float) -> tuple[list[pairs.Runner], list[str]]:
     return [pairs.Runner(one, FakeLive(took, heard)) for one, took in zip(ways, seconds, strict=True)], heard
 
 
-def spread(sigma: float, rounds: int = pairs.PILOT_ROUNDS) -> pairs.Series:
+def spread(sigma: float, rounds: int = pairs.PILOT_ROUNDS[0]) -> pairs.Series:
     random = np.random.default_rng(0)
     return pairs.Series(np.exp(random.normal(0, sigma, (rounds, 2))), np.ones((rounds, 2)), 0, 0)
 
@@ -64,6 +64,18 @@ def test_a_pilot_asks_for_more_rounds_where_blocks_spread_more_and_never_for_few
     assert asked[0] == pairs.FEWEST_ROUNDS
     assert asked[1] > 60
     assert asked[2] == pytest.approx(4 * asked[1], rel=0.1)
+
+
+@pytest.mark.parametrize(("limit", "rounds"), [(10.0, 15), (320.0, 20), (1e6, 45)])
+def test_a_pilot_has_a_share_of_the_limit_and_no_fewer_than_15_rounds(
+    limit: float, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runners, _ = fakes(0.5, 0.5)
+    piloted = []
+    monkeypatch.setattr(pairs.Runner, "calibrate", lambda _self, _block: 0.5)  # four steps: a round takes 4 s
+    monkeypatch.setattr(pairs, "measure", lambda _runners, count, _random: piloted.append(count) or spread(0.0, count))
+    pairs.settled(runners, pairs.Plan(limit=limit), np.random.default_rng(0))
+    assert piloted == [rounds]
 
 
 def test_a_time_limit_cuts_the_rounds_and_refuses_less_than_one() -> None:

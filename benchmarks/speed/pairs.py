@@ -31,7 +31,11 @@ LONGEST_CHUNK = 100
 """Steps between two waits for the device: what a suite's chunk has."""
 
 FEWEST_ROUNDS = 30
-PILOT_ROUNDS = 15
+PILOT_ROUNDS = (15, 45)
+PILOT_SHARE = 0.25
+"""The pilot has as many rounds as this share of the limit takes. Fifteen say little: a tenth of what is needed, or ten
+times as many."""
+
 TRIAL_STEPS = 4
 
 
@@ -160,13 +164,12 @@ def started(contenders: Sequence[Contender], log: Path) -> Iterator[list[Runner]
 
 def settled(runners: Sequence[Runner], plan: Plan, random: np.random.Generator) -> tuple[int, int]:
     """Calibrate, run a pilot and throw it away; return the rounds that will be run, and those that were wanted."""
-    for runner in runners:
-        runner.calibrate(plan.block_seconds)
+    once = sum(runner.calibrate(plan.block_seconds) * runner.steps for runner in runners)
     for runner in runners:  # blocks of identical code have the same length, or their ends would weigh differently
         steps = max(other.steps for other in runners if other.same(runner))
         if steps != runner.steps:
             runner.load(steps)
-    pilot = measure(runners, PILOT_ROUNDS, random)
+    pilot = measure(runners, int(np.clip(PILOT_SHARE * plan.limit / once, *PILOT_ROUNDS)), random)
     wanted = plan.rounds or needed(pilot, plan.width)
     return affordable(wanted, pilot, runners, plan.limit), wanted
 
