@@ -41,10 +41,10 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """Return the checkout's commit, marked where files differ from it, or ``unknown``."""
+    """Return the checkout's commit, marked where files other than results differ from it, or ``unknown``."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results/published")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head}+changes" if changed else head
