@@ -32,12 +32,12 @@ def cores() -> int:
 
 
 class Aside(Generic[T]):
-    """A piece of work that is begun at once where a core is free for it, and awaited by `result`."""
+    """A piece of work, begun at once where it is worth a process and a core is free for one; `result` awaits it."""
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[], T], *, worth: bool = True) -> None:
         self._work = work
         self._receiver: Connection | None = None
-        if cores() > 1:
+        if worth and cores() > 1:
             context = multiprocessing.get_context("fork")
             self._receiver, sender = context.Pipe(duplex=False)
             self._process = context.Process(target=_copy, args=(work, sender), daemon=True)

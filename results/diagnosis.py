@@ -171,7 +171,7 @@ def _clips(seen: _Figures) -> Flags:
 
 
 def _is_solved(seen: _Figures) -> Flags:
-    return np.nan_to_num(seen["solved"]) != 0
+    return np.asarray(np.nan_to_num(seen["solved"]) != 0)
 
 
 def _solved(step: float) -> str:
@@ -203,7 +203,7 @@ def _over_clipped(fraction: float, scale: float, moved: float) -> str:
 
 
 def _is_vanishing(seen: _Figures) -> Flags:
-    return (seen["norm_before_max"] == 0) | ((seen["farther"] < HALF) & ~np.isnan(seen["steps_before"]))
+    return np.asarray((seen["norm_before_max"] == 0) | ((seen["farther"] < HALF) & ~np.isnan(seen["steps_before"])))
 
 
 def _vanishing(norm: float, reached: float, before: float, half: float) -> str:
@@ -217,7 +217,7 @@ def _vanishing(norm: float, reached: float, before: float, half: float) -> str:
 
 
 def _is_stuck(seen: _Figures) -> Flags:
-    return (np.abs(seen["skill"]) <= NEAR) & ~_is_solved(seen) & (seen["falling"] == 0)
+    return np.asarray((np.abs(seen["skill"]) <= NEAR) & ~_is_solved(seen) & (seen["falling"] == 0))
 
 
 def _stuck(skill: float, moved: float) -> str:

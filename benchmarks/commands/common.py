@@ -137,15 +137,20 @@ def told(folder: Path, *, anew: bool = True) -> None:
 
     written: list[Path] = []
     said: list[str] = []
-    table = None
+    table = begun = None
     now = versions.current()
     try:
         results, timed = contents.read(folder, now=now), timing_contents.read(folder)
         if (folder / "rows").is_dir():
             if anew or not contents.fresh(folder):
                 from results import report  # which takes a second to import, and a finished suite needs none
+                from results.site import page
 
-                written, results = report.put(results, timed, now)
+                def beside(known: contents.Results) -> None:
+                    nonlocal begun
+                    begun = page.begun(folder, page.whole(known, timed))
+
+                written, results = report.put(results, timed, now, beside)
             said += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
             table = terminal.summary(results.rows)
         if timing_contents.there(folder):
@@ -156,7 +161,7 @@ def told(folder: Path, *, anew: bool = True) -> None:
         if written:
             from results.site import page
 
-            written += page.put(folder, page.whole(results, timed))
+            written += page.finished(begun or page.begun(folder, page.whole(results, timed)))
         asked = contents.answered(results, timed)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
