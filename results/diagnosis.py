@@ -71,6 +71,12 @@ def diagnose(row: Mapping[str, Any]) -> Diagnosis:
     return Diagnosis(label, sentence, remarks)
 
 
+def among(rows: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """Return the `diagnoses` of a part of the labelled rows out of those of them all, which others ask for too."""
+    found = diagnoses(rows)
+    return found if len(part) == len(found) else found.loc[part.index]
+
+
 @once
 def diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
     """Return ``label``, ``sentence`` and ``remarks`` of every row, in their order and under their index."""

@@ -36,6 +36,9 @@ MADE = {"tables": (".csv", ".md"), "figures": (".png", ".svg")}
 """What the report writes besides report.md; files of an earlier report are removed first."""
 
 
+Meanwhile = Callable[[Results, list[Answer]], object]
+"""What is called of the results and of the five answers to them."""
+
 LARGE = 5_000
 """Rows from which on the figures are drawn by another process, while this one writes the tables."""
 
@@ -50,7 +53,7 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
 
 
 def put(
-    results: Results, timed: Timed, now: Versions | None = None, meanwhile: Callable[[Results], object] | None = None
+    results: Results, timed: Timed, now: Versions | None = None, meanwhile: Meanwhile | None = None
 ) -> tuple[list[Path], Results]:
     """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged.
 
@@ -64,7 +67,7 @@ def put(
         results = read(results.store.folder, store=results.store, now=now)  # without the cases that were damaged
 
 
-def _written(results: Results, timed: Timed, meanwhile: Callable[[Results], object] | None) -> list[Path]:
+def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> list[Path]:
     folder = results.store.folder
     try:
         for part, suffixes in MADE.items():
@@ -76,7 +79,7 @@ def _written(results: Results, timed: Timed, meanwhile: Callable[[Results], obje
         asked = answered(results, timed)
         shown = [*_write_tables(results)]
         if meanwhile:
-            meanwhile(results)
+            meanwhile(results, asked)
         drawn, damaged = drawing.result()
         results.store.damaged |= damaged
         path = folder / PAGE

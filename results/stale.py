@@ -28,7 +28,8 @@ class Versions:
 def stale(rows: pd.DataFrame, now: Versions) -> pd.Series[bool]:
     """Return which rows another version made; a user's own runs and tasks that are not known here are never stale."""
     found = pd.Series(data=False, index=rows.index)
-    for (task, *then), part in rows.groupby(["task", *MADE_BY], dropna=False, observed=True):
+    made = rows[["task", *MADE_BY]]
+    for (task, *then), part in made.groupby(["task", *MADE_BY], dropna=False, observed=True):
         found[part.index] = task in now.tasks and tuple(then) != (*now.tasks[task], now.numerics)
     return found & (rows["mode"] != OWN)
 

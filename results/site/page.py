@@ -26,7 +26,7 @@ from results import (
     timing_contents,
     timings,
 )
-from results.answers import answers
+from results.answers import Answer
 from results.check import Check
 from results.files import StoreError
 from results.site import bundle, charts, lines, shards, speeds
@@ -51,6 +51,7 @@ class Set:
         groups: the paired timings, none where there are none.
         checked: the check of the timings, if there is one.
         machine: what the machine can do at best, where it was measured.
+        asked: the five answers.
 
     """
 
@@ -58,6 +59,7 @@ class Set:
     groups: list[dict[str, Any]]
     checked: Check | None
     machine: dict[str, Any] | None
+    asked: list[Answer]
 
     @property
     def launches(self) -> float | None:
@@ -78,9 +80,10 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     return put(folder, whole(contents.read(folder, now=now), timing_contents.read(folder)))
 
 
-def whole(results: contents.Results, timed: timing_contents.Timed) -> Set:
-    """Return everything that the page of these results tells of."""
-    return Set(results, timed.groups, timed.checked, timing_contents.machine(results.store.folder))
+def whole(results: contents.Results, timed: timing_contents.Timed, asked: list[Answer] | None = None) -> Set:
+    """Return everything that the page of these results tells of; `asked` are the answers, where they are known."""
+    asked = asked or contents.answered(results, timed)
+    return Set(results, timed.groups, timed.checked, timing_contents.machine(results.store.folder), asked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +183,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     context = {
         "title": contents.title(results),
         "facts": _facts(results, groups),
-        "answers": answers(rows, results.timings, groups, whole.checked),
+        "answers": whole.asked,
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
         "trouble": results.trouble,
         "tables": made,
