@@ -65,7 +65,7 @@ def read(folder: Path, *, store: Store | None = None, now: Versions | None = Non
     if now is not None:
         old = stale.stale(rows, now)
         trouble += stale.sentences(rows[old], now)
-        rows = rows[~old]
+        rows = rows[~old] if old.any() else rows
     try:
         timings = speed.load(folder / speed.FILE) if (folder / speed.FILE).exists() else None
     except speed.SpeedError as error:
@@ -86,11 +86,12 @@ def title(results: Results) -> str:
 
 def spared(load: Callable[[str], pd.DataFrame], columns: tuple[str, ...]) -> Callable[[str], pd.DataFrame]:
     """Return a reader that gives an empty table where a file is damaged or missing: one case does not stop a report."""
+    nothing = pd.DataFrame(columns=[*columns], dtype=float)  # one for all: making one takes as long as reading a file
 
     def read_or_empty(key: str) -> pd.DataFrame:
         try:
             return load(key)
         except StoreError:
-            return pd.DataFrame(columns=[*columns], dtype=float)
+            return nothing
 
     return read_or_empty

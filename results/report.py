@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from results import (
     certificates,
     defaults,
     findings,
-    gallery,
     observed,
     speed,
     tables,
@@ -22,9 +22,10 @@ from results import (
     timing_contents,
 )
 from results.answers import Answer
+from results.aside import Aside
+from results.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
 from results.contents import PAGE, Results, answered, read, spared, title
 from results.files import StoreError
-from results.gallery import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
 from results.markdown import code, escape, table
 from results.record import SPECTRA
 from results.stale import Versions
@@ -32,6 +33,13 @@ from results.timing_contents import Timed
 
 MADE = {"tables": (".csv", ".md"), "figures": (".png", ".svg")}
 """What the report writes besides report.md; files of an earlier report are removed first."""
+
+
+Meanwhile = Callable[[Results, list[Answer]], object]
+"""What is called of the results and of the five answers to them."""
+
+LARGE = 5_000
+"""Rows from which on the figures are drawn by another process, while this one writes the tables."""
 
 
 def write(folder: Path, now: Versions | None = None) -> list[Path]:
@@ -43,17 +51,22 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     return put(read(folder, now=now), timing_contents.read(folder), now)[0]
 
 
-def put(results: Results, timed: Timed, now: Versions | None = None) -> tuple[list[Path], Results]:
-    """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged."""
+def put(
+    results: Results, timed: Timed, now: Versions | None = None, meanwhile: Meanwhile | None = None
+) -> tuple[list[Path], Results]:
+    """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged.
+
+    What else there is to do of it is done `meanwhile`, before the figures are awaited; anew where a case was damaged.
+    """
     while True:
         known = len(results.store.damaged)
-        made = _written(results, timed)
+        made = _written(results, timed, meanwhile)
         if len(results.store.damaged) == known:
             return made, results
         results = read(results.store.folder, store=results.store, now=now)  # without the cases that were damaged
 
 
-def _written(results: Results, timed: Timed) -> list[Path]:
+def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> list[Path]:
     folder = results.store.folder
     try:
         for part, suffixes in MADE.items():
@@ -61,11 +74,16 @@ def _written(results: Results, timed: Timed) -> list[Path]:
             for old in (folder / part).iterdir():
                 if old.suffix in suffixes:
                     old.unlink()
+        drawing = Aside(functools.partial(_draw, results), worth=len(results.rows) >= LARGE)
         asked = answered(results, timed)
         shown = [*_write_tables(results)]
-        drawn = [*gallery.write(results)]
+        found = findings.sentences(results.rows, results.runs, results.timings)
+        if meanwhile:
+            meanwhile(results, asked)
+        drawn, damaged = drawing.result()
+        results.store.damaged |= damaged
         path = folder / PAGE
-        path.write_text(text(results, asked, tables_text=shown, figure_paths=drawn), encoding="utf-8")
+        path.write_text(text(results, asked, found=found, tables_text=shown, figure_paths=drawn), encoding="utf-8")
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
@@ -73,10 +91,18 @@ def _written(results: Results, timed: Timed) -> list[Path]:
     return [path, *made]
 
 
+def _draw(results: Results) -> tuple[list[tuple[str, Path]], dict[str, str]]:
+    """Draw the figures; return their names and paths, and which cases turned out to be damaged."""
+    from results import gallery  # noqa: PLC0415 - loads what draws, which another process does meanwhile
+
+    return [*gallery.write(results)], results.store.damaged
+
+
 def text(
     results: Results,
     asked: list[Answer],
     *,
+    found: list[str],
     tables_text: list[tuple[str, str]],
     figure_paths: list[tuple[str, Path]],
 ) -> str:
@@ -85,15 +111,15 @@ def text(
     Args:
         results: what the folder holds.
         asked: the five answers.
+        found: what `findings.sentences` found.
         tables_text: heading and Markdown of each table.
         figure_paths: name (a key of `CAPTIONS`) and path of each figure.
 
     """
     rows, runs = results.rows, results.runs
-    said = [*findings.sentences(rows, runs, results.timings), *results.trouble]
     parts = [f"# {escape(title(results))}\n"]
     parts += [_answer(one) for one in asked]
-    parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in said)]
+    parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in [*found, *results.trouble])]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
     left_out = cases.pictured(rows)[1] + cases.few(cases.pictured(rows)[0])[1]
     parts.append(f"## Figures\n{left_out}\n" if left_out else "## Figures\n")

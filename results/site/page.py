@@ -6,25 +6,27 @@ The page works from the disk and loads nothing from elsewhere; its policy forbid
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from results import (
+    captions,
     cases,
     contents,
     findings,
-    gallery,
     overview,
-    panels,
+    palette,
     report,
     tables,
     times,
     timing_contents,
     timings,
 )
-from results.answers import answers
+from results.answers import Answer, answers
 from results.check import Check
 from results.files import StoreError
 from results.site import bundle, charts, lines, shards, speeds
@@ -49,6 +51,7 @@ class Set:
         groups: the paired timings, none where there are none.
         checked: the check of the timings, if there is one.
         machine: what the machine can do at best, where it was measured.
+        asked: the five answers, where they are known already.
 
     """
 
@@ -56,6 +59,7 @@ class Set:
     groups: list[dict[str, Any]]
     checked: Check | None
     machine: dict[str, Any] | None
+    asked: list[Answer] | None = None
 
     @property
     def launches(self) -> float | None:
@@ -76,26 +80,66 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     return put(folder, whole(contents.read(folder, now=now), timing_contents.read(folder)))
 
 
-def whole(results: contents.Results, timed: timing_contents.Timed) -> Set:
-    """Return everything that the page of these results tells of."""
-    return Set(results, timed.groups, timed.checked, timing_contents.machine(results.store.folder))
+def whole(results: contents.Results, timed: timing_contents.Timed, asked: list[Answer] | None = None) -> Set:
+    """Return everything that the page of these results tells of; `asked` are the answers, where they are known."""
+    return Set(results, timed.groups, timed.checked, timing_contents.machine(results.store.folder), asked)
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """A page of which all is written but itself, which links to the figures.
+
+    Attributes:
+        folder: where it stands.
+        context: what it shows besides figures.
+        data: what its scripts read.
+        drawn: the pictures that it draws itself.
+
+    """
+
+    folder: Path
+    context: dict[str, Any]
+    data: dict[str, Any]
+    drawn: list[Chart]
 
 
 def put(folder: Path, told: Set) -> list[Path]:
     """Write the page of what was read into a folder; return and raise as `write` does."""
-    beside, path = folder / FOLDER, folder / PAGE
-    try:
+    return finished(begun(folder, told))
+
+
+def begun(folder: Path, told: Set) -> Begun:
+    """Write what lies beside the page, for which no figure need be there yet."""
+    beside = folder / FOLDER
+    with _writing(folder):
         bundle.cleared(beside)
         each = lines.runs(told.results.rows)
         shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, shards.MOST))
         shards.write(beside, told.results.store, shown)
         made = _tables(told, each)
         lines.save(beside, made)
-        path.write_text(_text(told, made, [str(key) for key in shown["key"]]), encoding="utf-8")
+    return _begun(told, made, [str(key) for key in shown["key"]])
+
+
+def finished(page: Begun) -> list[Path]:
+    """Write the page itself, and return its path and those of what lies beside it."""
+    path = page.folder / PAGE
+    figures = {
+        "charts": [(one, _twins(page.folder, one.name)) for one in page.drawn],
+        "gallery": _gallery(page.folder, {one.name for one in page.drawn}),
+    }
+    with _writing(page.folder):
+        path.write_text(bundle.render("report.html.j2", page.context | figures, page.data), encoding="utf-8")
+    return [path, *sorted((page.folder / FOLDER).iterdir())]
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
-    return [path, *sorted(beside.iterdir())]
 
 
 def _tables(whole: Set, each: pd.DataFrame) -> list[Table]:
@@ -121,8 +165,8 @@ def _charts(whole: Set) -> list[Chart]:
     return found + (charts.growth(grown) if len(grown) else [])
 
 
-def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
-    """Return the page; `keys` are those of the cases whose curves lie beside it."""
+def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
+    """Return the page without figures; `keys` are those of the cases whose curves lie beside it."""
     results, groups = whole.results, whole.groups
     rows, folder, drawn = results.rows, results.store.folder, _charts(whole)
     known = {key: at for at, key in enumerate(keys)}
@@ -136,25 +180,23 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "keys": keys,
         "shard": shards.CASES,
         "charts": {one.name: one.figure for one in drawn},
-        "colours": {name: look.colour for name, look in panels.LOOKS.items()},
+        "colours": {name: look.colour for name, look in palette.LOOKS.items()},
     }
     commands = {str(command) for command in rows["command"].unique()} | {str(one["facts"]["command"]) for one in groups}
     context = {
         "title": contents.title(results),
         "facts": _facts(results, groups),
-        "answers": answers(rows, results.timings, groups, whole.checked),
+        "answers": whole.asked or answers(rows, results.timings, groups, whole.checked),
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
         "trouble": results.trouble,
         "tables": made,
         "beside": FOLDER,
-        "charts": [(one, _twins(folder, one.name)) for one in drawn],
-        "gallery": _gallery(folder, {one.name for one in drawn}),
         "failures": times.failures(results.runs).head(SHOWN),
         "machines": tables.machines(rows).head(SHOWN),
         "commands": [report.again(folder), *sorted(commands)],
         "most": lines.MOST,
     }
-    return bundle.render("report.html.j2", context, data)
+    return Begun(folder, context, data, drawn)
 
 
 def _facts(results: contents.Results, groups: list[dict[str, Any]]) -> list[str]:
@@ -186,7 +228,7 @@ def _gallery(folder: Path, drawn: set[str]) -> list[tuple[str, str, list[tuple[s
     """Return heading, caption, and name and files of each picture that the page does not draw itself."""
     there = sorted(path.stem for path in (folder / "figures").glob("*.png")) if (folder / "figures").is_dir() else []
     found, left = [], [name for name in there if name not in drawn]
-    for name, (heading, caption) in gallery.CAPTIONS.items():
+    for name, (heading, caption) in captions.CAPTIONS.items():
         names = [one for one in left if one == name or one.startswith(f"{name}-")]
         left = [one for one in left if one not in names]
         found += [(heading, caption, [(one, _twins(folder, one)) for one in names])] if names else []
