@@ -97,10 +97,12 @@ def _named(case: pd.Series[int], learner: pd.Series[str]) -> pd.Series[str]:
     """Return for each case the learners that there are copies of, joined."""
     if case.empty:
         return pd.Series(dtype=object)
-    there = pd.crosstab(case, learner) > 0  # cases x learners
-    kinds = there.drop_duplicates()
-    names = pd.Series([", ".join(map(str, there.columns[held])) for held in kinds.to_numpy()], index=kinds.index)
-    return there.reset_index().merge(kinds.assign(names=names), on=list(there.columns)).set_index("case")["names"]
+    there = pd.DataFrame({"case": case, "learner": learner}).drop_duplicates().sort_values(["case", "learner"])
+    names, cases = there["learner"].tolist(), there["case"].to_numpy()
+    starts = np.flatnonzero(np.diff(cases, prepend=cases[0] - 1))
+    ends = [*starts[1:].tolist(), len(cases)]
+    joined = [", ".join(names[start:end]) for start, end in zip(starts.tolist(), ends, strict=True)]
+    return pd.Series(joined, index=pd.Index(cases[starts], name="case"), name="names")
 
 
 def verdicts(table: pd.DataFrame) -> list[Verdict]:

@@ -106,8 +106,18 @@ def pictured(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 @once
 def counted(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that a verdict may count: mode matched, hidden units as drawn."""
+    frame = drawn(rows)
+    return _where(frame, frame["mode"] == "matched")
+
+
+@once
+def matched(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of mode matched, copies too, which tables leave out by themselves.
+
+    Where there are no others these are the very rows, of which what is asked next may be known.
+    """
     frame = labelled(rows)
-    return _where(frame, (frame["mode"] == "matched") & (frame["renumbering"] == 0))
+    return _where(frame, frame["mode"] == "matched")
 
 
 @once
@@ -152,7 +162,7 @@ def clipped(clip: str, fraction: float) -> str:
 
 def percent(fraction: float) -> str:
     """Return a share in percent, never rounded to nothing or to everything."""
-    if pd.isna(fraction):
+    if fraction != fraction if isinstance(fraction, float) else pd.isna(fraction):  # noqa: PLR0124 - NaN, said fast
         return DASH
     if 0 < fraction < 0.01:  # noqa: PLR2004
         return "<1 %"

@@ -65,7 +65,7 @@ def read(folder: Path, *, store: Store | None = None, now: Versions | None = Non
     if now is not None:
         old = stale.stale(rows, now)
         trouble += stale.sentences(rows[old], now)
-        rows = rows[~old]
+        rows = rows[~old] if old.any() else rows
     try:
         timings = speed.load(folder / speed.FILE) if (folder / speed.FILE).exists() else None
     except speed.SpeedError as error:

@@ -22,12 +22,14 @@ by what it has, and the remark says so.
 from __future__ import annotations
 
 import dataclasses
-import functools
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from results.cases import percent
 from results.once import once
@@ -42,13 +44,6 @@ LABELS: tuple[Label, ...] = (
     "clip inactive",
     "stuck on the floor",
 )
-
-FIGURES = (
-    *("status", "solved", "steps_to_solve", "diverged_at", "clip", "threshold", "clip_fraction", "norm_before_max"),
-    *("skill", "floor", "metric.training_loss", "scale_median", "moved", "gain_late", "steps_before"),
-    *("reach_end", "cell_reach_end", "growth_end", "growth_end_low"),
-)
-"""The columns of a row that the rules look at."""
 
 GROWN = 10.0
 NEARLY_ALL = 0.95
@@ -72,128 +67,212 @@ class Diagnosis:
 
 def diagnose(row: Mapping[str, Any]) -> Diagnosis:
     """Diagnose one row of a store; fields that are missing or None count as unknown, never as fine."""
-    if row["status"] == "diverged":
-        return Diagnosis("diverged", _diverged(row))
-    rules = (_solved, _exploding, _over_clipped, _vanishing, _stuck, _idle)
-    found = [one for rule in rules if (one := rule(row)) is not None] or [("healthy", _healthy(row))]
-    if [label for label, _ in found] == ["healthy", "clip inactive"]:
-        found.reverse()
-    (label, sentence), *others = found
-    remarks = [f"{name}: {said}" for name, said in others]
-    if _number(row, "reach_end") is None:
-        remarks.append("the gradient through time is not known, so vanishing and exploding were not looked for")
-    return Diagnosis(label, sentence, tuple(remarks))
+    label, sentence, remarks = diagnoses(pd.DataFrame([dict(row)])).iloc[0]
+    return Diagnosis(label, sentence, remarks)
+
+
+def among(rows: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """Return the `diagnoses` of a part of the labelled rows out of those of them all, which others ask for too."""
+    found = diagnoses(rows)
+    return found if len(part) == len(found) else found.loc[part.index]
 
 
 @once
 def diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
     """Return ``label``, ``sentence`` and ``remarks`` of every row, in their order and under their index."""
-    names = tuple(name for name in FIGURES if name in rows)
-    looked_at = rows[[*names]].astype(object)
-    found = [_known(names, row) for row in looked_at.where(looked_at.notna(), None).itertuples(index=False, name=None)]
-    columns = {name: [getattr(one, name) for one in found] for name in ("label", "sentence", "remarks")}
-    return pd.DataFrame(columns, index=rows.index)
+    seen = _Figures(rows)
+    torn = _is_diverged(seen)
+    holds = np.array([rule.holds(seen) & ~torn for rule in RULES])  # rules x rows
+    chosen = np.where(holds.any(axis=0), holds.argmax(axis=0), HEALTHY)
+    # A clip that never clipped in a run that solved its task is what there is to tell of it.
+    chosen[holds[SOLVED] & holds[IDLE] & (holds.sum(axis=0) == 2)] = IDLE  # noqa: PLR2004 - these two alone
+    chosen[torn] = DIVERGED
+    holds = np.vstack([holds, chosen == HEALTHY, torn])
+    sentences = np.empty(len(rows), object)
+    remarks: dict[int, list[str]] = {}
+    for at, rule in enumerate((*RULES, *REST)):
+        where = np.flatnonzero(holds[at])
+        told = [rule.says(*figures) for figures in zip(*seen.at(rule.figures, where), strict=True)]
+        first = chosen[where] == at
+        sentences[where[first]] = list(itertools.compress(told, first))
+        for place, said in zip(where[~first].tolist(), itertools.compress(told, ~first), strict=True):
+            remarks.setdefault(place, []).append(f"{rule.label}: {said}")
+    for place in np.flatnonzero(np.isnan(seen["reach_end"]) & ~torn).tolist():
+        remarks.setdefault(place, []).append(BLIND)
+    labels = np.array([rule.label for rule in (*RULES, *REST)], object)[chosen]
+    noted = [tuple(remarks.get(at, ())) for at in range(len(rows))]
+    return pd.DataFrame({"label": labels.tolist(), "sentence": sentences.tolist(), "remarks": noted}, index=rows.index)
 
 
-@functools.lru_cache(2**18)
-def _known(names: tuple[str, ...], values: tuple[Any, ...]) -> Diagnosis:
-    """Return the diagnosis of a row; a report asks for that of all rows, of the drawn ones, of those that count."""
-    return diagnose(dict(zip(names, values, strict=True)))
+Numbers = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
-Finding = tuple[Label, str] | None
+class _Figures:
+    """What the rules look at, one array a column; NaN is what is not known."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._rows = rows
+        self._known: dict[str, Numbers] = {}
+
+    def __getitem__(self, name: str) -> Numbers:
+        if name not in self._known:
+            self._known[name] = WORKED_OUT[name](self) if name in WORKED_OUT else self._column(name)
+        return self._known[name]
+
+    def is_(self, name: str, word: str) -> Flags:
+        return np.asarray(self._rows[name].astype(object) == word, bool)
+
+    def at(self, names: tuple[str, ...], where: NDArray[np.intp]) -> list[list[Any]]:
+        """Return the values of these columns on these rows, as Python has them; the clip is the one text."""
+        return [
+            self._rows[name].iloc[where].astype(object).tolist() if name == "clip" else self[name][where].tolist()
+            for name in names
+        ]
+
+    def _column(self, name: str) -> Numbers:
+        if name not in self._rows:
+            return np.full(len(self._rows), np.nan)
+        values = self._rows[name]
+        if pd.api.types.is_numeric_dtype(values):
+            return values.to_numpy(float, na_value=np.nan)
+        return np.array([math.nan if value is None or value is pd.NA else float(value) for value in values], float)
 
 
-def _diverged(row: Mapping[str, Any]) -> str:
-    norm = _number(row, "norm_before_max")
-    most = "" if norm is None else f"; the largest finite gradient norm before that was {norm:.3g}"
-    return f"loss or gradient norm was not finite at step {row['diverged_at']:.0f}{most}"
+def _farther(seen: _Figures) -> Numbers:
+    """Return the reach at the end: of dL/dh_t or, where it is farther, of dL/dc_t."""
+    return np.fmax(seen["reach_end"], seen["cell_reach_end"])
 
 
-def _solved(row: Mapping[str, Any]) -> Finding:
-    return ("healthy", f"solved at step {row['steps_to_solve']:.0f}") if _number(row, "solved") else None
+def _falling(seen: _Figures) -> Numbers:
+    """Say whether the loss fell by `FALLING` of the floor, or of its own level where there is none (own runs)."""
+    floor = seen["floor"]
+    level = np.where(np.isnan(floor) | (floor == 0), seen["metric.training_loss"], floor)
+    return np.asarray(seen["gain_late"] > FALLING * level, float)
 
 
-def _exploding(row: Mapping[str, Any]) -> Finding:
-    growth, low, before = (_number(row, name) for name in ("growth_end", "growth_end_low", "steps_before"))
-    if growth is None or low is None or before is None or low <= 0 or growth * before < math.log(GROWN):
-        return None
+WORKED_OUT: dict[str, Callable[[_Figures], Numbers]] = {"farther": _farther, "falling": _falling}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """A rule: its label, the rows for which it holds, and what it says of one of them from these figures."""
+
+    label: Label
+    holds: Callable[[_Figures], Flags]
+    figures: tuple[str, ...]
+    says: Callable[..., str]
+
+
+def _any(seen: _Figures) -> Flags:
+    return np.ones(len(seen["skill"]), bool)
+
+
+def _is_diverged(seen: _Figures) -> Flags:
+    return seen.is_("status", "diverged")
+
+
+def _clips(seen: _Figures) -> Flags:
+    return ~seen.is_("clip", "none")
+
+
+def _is_solved(seen: _Figures) -> Flags:
+    return np.asarray(np.nan_to_num(seen["solved"]) != 0)
+
+
+def _solved(step: float) -> str:
+    return f"solved at step {step:.0f}"
+
+
+def _is_exploding(seen: _Figures) -> Flags:
+    return (seen["growth_end_low"] > 0) & (seen["growth_end"] * seen["steps_before"] >= math.log(GROWN))
+
+
+def _exploding(growth: float, low: float, before: float) -> str:
     times = f"{math.exp(min(growth * before, 700)):.2g}"
-    return "exploding", (
+    return (
         f"going back over {before:.0f} steps the gradient's norm grows about {times} times, by {growth:.3f} a step in "
         f"its logarithm (95 % interval from {low:.3f})"
     )
 
 
-def _over_clipped(row: Mapping[str, Any]) -> Finding:
-    scale, moved = _number(row, "scale_median"), _number(row, "moved")
-    if row["clip"] == "none" or scale is None or row["clip_fraction"] < NEARLY_ALL or scale > TIGHT:
-        return None
-    still, falling = moved is not None and moved < STILL, _falling(row)
-    if _number(row, "solved") or not (still or falling):
-        return None
-    slow = f"the weights moved by {moved:.2g} of their norm" if still else "the loss was still falling at the end"
-    return "over-clipped", (
-        f"{percent(row['clip_fraction'])} of the steps were clipped, "
-        f"at the median to {scale:.2g} of their norm, and {slow}"
+def _is_over_clipped(seen: _Figures) -> Flags:
+    tight = _clips(seen) & (seen["clip_fraction"] >= NEARLY_ALL) & (seen["scale_median"] <= TIGHT)
+    return tight & ~_is_solved(seen) & ((seen["moved"] < STILL) | (seen["falling"] > 0))
+
+
+def _over_clipped(fraction: float, scale: float, moved: float) -> str:
+    slow = (
+        f"the weights moved by {moved:.2g} of their norm" if moved < STILL else "the loss was still falling at the end"
     )
+    return f"{percent(fraction)} of the steps were clipped, at the median to {scale:.2g} of their norm, and {slow}"
 
 
-def _vanishing(row: Mapping[str, Any]) -> Finding:
-    if _number(row, "norm_before_max") == 0:
-        return "vanishing", "the gradient was exactly zero at every step"
-    reached, before = farther(row, "end"), _number(row, "steps_before")
-    if reached is None or before is None or reached >= HALF:
-        return None
-    half = _number(row, "growth_end")
-    halves = f"; it halves every {math.log(2) / -half:.1f} steps" if half is not None and half < 0 else ""
-    return "vanishing", (
+def _is_vanishing(seen: _Figures) -> Flags:
+    return np.asarray((seen["norm_before_max"] == 0) | ((seen["farther"] < HALF) & ~np.isnan(seen["steps_before"])))
+
+
+def _vanishing(norm: float, reached: float, before: float, half: float) -> str:
+    if norm == 0:
+        return "the gradient was exactly zero at every step"
+    halves = f"; it halves every {math.log(2) / -half:.1f} steps" if half < 0 else ""
+    return (
         f"the gradient keeps 1 % of its norm over {percent(reached)} "
         f"of the {before:.0f} steps before the scored ones{halves}"
     )
 
 
-def _stuck(row: Mapping[str, Any]) -> Finding:
-    skill = _number(row, "skill")
-    if skill is None or abs(skill) > NEAR or _number(row, "solved") or _falling(row):
-        return None
-    moved = _number(row, "moved")
-    way = "" if moved is None else f"; the weights moved by {moved:.2g} of their norm"
-    return "stuck on the floor", f"skill {skill:.3f}, and the loss no longer falls{way}"
+def _is_stuck(seen: _Figures) -> Flags:
+    return np.asarray((np.abs(seen["skill"]) <= NEAR) & ~_is_solved(seen) & (seen["falling"] == 0))
 
 
-def _idle(row: Mapping[str, Any]) -> Finding:
-    if row["clip"] == "none" or row["clip_fraction"] >= HARDLY:
-        return None
-    norm = _number(row, "norm_before_max")
-    most = "" if norm is None else f"; the largest norm was {norm:.3g}"
-    return "clip inactive", f"clip {row['clip']} {row['threshold']:g} changed {_share(row)} of the steps{most}"
+def _stuck(skill: float, moved: float) -> str:
+    way = "" if math.isnan(moved) else f"; the weights moved by {moved:.2g} of their norm"
+    return f"skill {skill:.3f}, and the loss no longer falls{way}"
 
 
-def _healthy(row: Mapping[str, Any]) -> str:
-    skill, reached = _number(row, "skill"), farther(row, "end")
-    parts = [] if skill is None else [f"skill {skill:.2f}"]
-    parts += ["the loss was still falling"] if _falling(row) else []
-    parts += [] if reached is None else [f"the gradient reaches {percent(reached)} of the steps before the scored ones"]
+def _is_idle(seen: _Figures) -> Flags:
+    return _clips(seen) & (seen["clip_fraction"] < HARDLY)
+
+
+def _idle(clip: str, threshold: float, fraction: float, norm: float) -> str:
+    most = "" if math.isnan(norm) else f"; the largest norm was {norm:.3g}"
+    share = "none" if fraction == 0 else percent(fraction)
+    return f"clip {clip} {threshold:g} changed {share} of the steps{most}"
+
+
+def _healthy(skill: float, falling: float, reached: float) -> str:
+    parts = [] if math.isnan(skill) else [f"skill {skill:.2f}"]
+    parts += ["the loss was still falling"] if falling else []
+    parts += (
+        [] if math.isnan(reached) else [f"the gradient reaches {percent(reached)} of the steps before the scored ones"]
+    )
     return ", ".join(parts) or "nothing was found"
 
 
-def farther(row: Mapping[str, Any], point: str) -> float | None:
-    """Return the reach at ``start``, ``middle`` or ``end``: of dL/dh_t or, where it is farther, of dL/dc_t."""
-    both = (_number(row, f"reach_{point}"), _number(row, f"cell_reach_{point}"))
-    return max((one for one in both if one is not None), default=None)
+def _diverged(step: float, norm: float) -> str:
+    most = "" if math.isnan(norm) else f"; the largest finite gradient norm before that was {norm:.3g}"
+    return f"loss or gradient norm was not finite at step {step:.0f}{most}"
 
 
-def _falling(row: Mapping[str, Any]) -> bool:
-    """Say whether the loss fell by `FALLING` of the floor, or of its own level where there is none (own runs)."""
-    gain, level = _number(row, "gain_late"), _number(row, "floor") or _number(row, "metric.training_loss")
-    return gain is not None and level is not None and gain > FALLING * level
+RULES = (
+    Rule("healthy", _is_solved, ("steps_to_solve",), _solved),
+    Rule("exploding", _is_exploding, ("growth_end", "growth_end_low", "steps_before"), _exploding),
+    Rule("over-clipped", _is_over_clipped, ("clip_fraction", "scale_median", "moved"), _over_clipped),
+    Rule("vanishing", _is_vanishing, ("norm_before_max", "farther", "steps_before", "growth_end"), _vanishing),
+    Rule("stuck on the floor", _is_stuck, ("skill", "moved"), _stuck),
+    Rule("clip inactive", _is_idle, ("clip", "threshold", "clip_fraction", "norm_before_max"), _idle),
+)
+"""The rules, in the order in which they are tried."""
 
+SOLVED, IDLE = 0, len(RULES) - 1
 
-def _share(row: Mapping[str, Any]) -> str:
-    return "none" if row["clip_fraction"] == 0 else percent(row["clip_fraction"])
+REST = (
+    Rule("healthy", _any, ("skill", "falling", "farther"), _healthy),
+    Rule("diverged", _is_diverged, ("diverged_at", "norm_before_max"), _diverged),
+)
+"""What is said where none of `RULES` holds, and of a run that diverged, for which they are not tried."""
 
+HEALTHY, DIVERGED = len(RULES), len(RULES) + 1
 
-def _number(row: Mapping[str, Any], name: str) -> float | None:
-    value = row.get(name)
-    return None if value is None or value is pd.NA or value != value else float(value)  # noqa: PLR0124 - NaN alone
+BLIND = "the gradient through time is not known, so vanishing and exploding were not looked for"

@@ -277,10 +277,14 @@ def _curves(
     return figures
 
 
+FACTS = ("key", CLIP, LEARNER, "floor", "unit", "threshold", "status")
+"""What a curve needs to know of its row."""
+
+
 def _loaded(group: pd.DataFrame, load: Load) -> pd.DataFrame:
     """Return the curves of some rows beneath each other, with what they are."""
     parts = []
-    for row in group.to_dict("records"):
+    for row in group[[name for name in FACTS if name in group]].to_dict("records"):
         try:
             curves = load(row["key"])
         except OSError:

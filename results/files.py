@@ -7,7 +7,8 @@ import os
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,6 +36,11 @@ class DamagedError(StoreError):
         lines = str(reason).strip().splitlines() or [type(reason).__name__]
         super().__init__(f"{path.parent.name}/{path.name} is damaged: {lines[0][:200]}")
         self.path = path
+        self.reason = lines[0][:200]
+
+    def __reduce__(self) -> tuple[type[DamagedError], tuple[Path, str]]:
+        """Name what another process, which read the file, hands over: the message is no argument."""
+        return type(self), (self.path, self.reason)
 
 
 def writable(folder: Path) -> None:
@@ -86,10 +92,18 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     write(path, lambda part: frame.to_parquet(part, compression="zstd", index=False, write_page_checksum=True, **ways))
 
 
-def read_bytes(path: Path, largest: int) -> bytes:
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file as `write_parquet` does, but one that is read fast rather than small."""
+    # Without Arrow's own schema, by which texts would come back as what `read_parquet` refuses.
+    ways: dict[str, Any] = {"compression": "lz4", "write_page_checksum": True, "store_schema": False}
+    write(path, lambda part: pq.write_table(table, part, **ways))
+
+
+def read_bytes(path: Path | str, largest: int) -> bytes:
     """Return what a file holds; raise `DamagedError` where it is a link, or larger than such a file ever is."""
     _check_plain(path, largest)
-    return path.read_bytes()
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes longer than the reading
+        return file.readall()
 
 
 def read_json(path: Path, *, largest: int = LARGEST_JSON) -> dict[str, Any]:
@@ -110,24 +124,38 @@ def read_parquet(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     What it declares is checked before it is unpacked: at most `MOST_ROWS` by `MOST_COLUMNS`, `LARGEST_PARQUET` bytes.
     """
     _check_plain(path, LARGEST_PARQUET)
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _check_size(file.metadata)
-            table = file.read()
-        odd = [field.name for field in table.schema if not _simple(field.type)]
-        missing = [name for name in columns if name not in table.column_names]
-        if odd or missing:
-            raise DamagedError(path, f"it has no column {missing[0]}" if missing else f"column {odd[0]} is no number")
+    with _damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        _check_size(file.metadata)
+        table = file.read()
+        _check_columns(path, table.schema, columns)
         # Without what pandas noted for itself: a stranger's file does not say how it is to be read.
         frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    return frame
 
+
+def read_table(path: Path, columns: tuple[str, ...] = ()) -> pa.Table:
+    """Return what `read_parquet` does, in Arrow's columns, where a text that many lines share is held once."""
+    _check_plain(path, LARGEST_PARQUET)
+    with _damage(path):
+        with pq.ParquetFile(path) as file:
+            _check_size(file.metadata)
+            _check_columns(path, file.schema_arrow, columns)
+            texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+        with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
+            return file.read().replace_schema_metadata(None)
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Raise `DamagedError` for what Arrow raises of a file that it cannot read."""
+    try:
+        yield
     except (pa.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
         raise DamagedError(path, error) from error
     except OSError as error:
         if error.errno is not None:
             raise  # the disk's fault, not the file's
         raise DamagedError(path, error) from error
-    return frame
 
 
 def set_aside(path: Path, folder: Path, damage: DamagedError) -> str:
@@ -155,12 +183,20 @@ def _simple(kind: pa.DataType) -> bool:
     ) or types.is_null(kind)
 
 
-def _check_plain(path: Path, largest: int) -> None:
-    found = path.lstat()
+def _check_columns(path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> None:
+    odd = [field.name for field in schema if not _simple(field.type)]
+    missing = [name for name in columns if name not in schema.names]
+    if odd or missing:
+        raise DamagedError(path, f"it has no column {missing[0]}" if missing else f"column {odd[0]} is no number")
+
+
+def _check_plain(path: Path | str, largest: int) -> None:
+    found = os.lstat(path)
     if not stat.S_ISREG(found.st_mode):
-        raise DamagedError(path, "it is a link, which is not followed" if path.is_symlink() else "it is no file")
+        link = stat.S_ISLNK(found.st_mode)
+        raise DamagedError(Path(path), "it is a link, which is not followed" if link else "it is no file")
     if found.st_size > largest:
-        raise DamagedError(path, f"it has {found.st_size} bytes, more than {largest}")
+        raise DamagedError(Path(path), f"it has {found.st_size} bytes, more than {largest}")
 
 
 def _refused(constant: str) -> NoReturn:

@@ -9,7 +9,21 @@ from typing import Any
 import pandas as pd
 
 from results import agreement, certificates, defaults, observed, speed, tables, times
-from results.cases import CELL, CLIP, LEARNER, NEVER, NONE, counted, joined, labelled, ours, own, percent, words
+from results.cases import (
+    CELL,
+    CLIP,
+    LEARNER,
+    NEVER,
+    NONE,
+    counted,
+    joined,
+    labelled,
+    matched,
+    ours,
+    own,
+    percent,
+    words,
+)
 
 CAVEAT = (
     "The steps were timed one after the other, not interleaved; between launches identical code has been seen "
@@ -29,9 +43,9 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
     frame = labelled(rows)
     found = scope(frame, runs)
     if len(counted(frame)):
-        lines = tables.accuracy(counted(frame))
+        lines = tables.accuracy(matched(frame))
         found += [*solved(lines), *gains(lines), *decided(lines), *unclipped(lines), *diverged(lines)]
-        found += observed.sentences(counted(frame))
+        found += observed.sentences(matched(frame))
     elif len(ours(frame)):
         found.append(
             "No case ran in mode matched with its hidden units as drawn, so nothing is said about what was solved."

@@ -42,7 +42,14 @@ class Growth:
     @property
     def half_life(self) -> float:
         """Steps over which the norm halves on its way back; infinite where it does not fall."""
-        return math.log(2) / -self.rate if self.rate < 0 else math.inf
+        return float(half_lives(np.array([self.rate]))[0])
+
+
+def half_lives(rates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the half-life of each rate of growth, in steps; infinite where the norm does not fall."""
+    found = np.full(len(rates), math.inf)
+    np.divide(math.log(2), -rates, out=found, where=rates < 0)
+    return found
 
 
 def reach(norms: NDArray[Any], before: int) -> float | None:

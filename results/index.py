@@ -6,27 +6,38 @@ size and the time of change that it had when it was read. Whoever deletes it los
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from results.files import DamagedError, StoreError, read_parquet, write_parquet
-from results.rows import parsed
+from results.aside import Aside, cores
+from results.files import DamagedError, StoreError, read_table, write_table
+from results.rows import TEXT, parsed, table
 
 FILE = ".index.parquet"
 
 FEWEST = 500
 """Rows from which on an index is kept; fewer are read as quickly."""
 
+AT_ONCE = 2_000
+"""Rows that are held as Python has them, before they become a table; and the fewest for which another process pays."""
+
 KEY = r"[\w-]{1,64}"
 """What a key may be made of: it is the name of files."""
 
 
 STAMP = ["_inode", "_size", "_changed"]
+
+WHOLE = {pa.int64()}
+TYPES = WHOLE | {pa.float64(), pa.bool_(), pa.null(), TEXT}
+"""What the index holds."""
 
 Damage = Callable[[str, DamagedError], None]
 
@@ -35,52 +46,104 @@ def rows(folder: Path, damaged: Damage) -> pd.DataFrame:
     """Return all rows of a folder, sorted by key; `damaged` hears of each that cannot be read, which is left out."""
     stamps = _stamps(folder / "rows")
     held = _held(folder / FILE, stamps)
-    lines = []
-    for key in sorted(stamps.keys() - set(held["key"])):
-        try:
-            line = parsed(folder / "rows" / f"{key}.json", key)
-        except DamagedError as damage:
-            damaged(key, damage)
-        except FileNotFoundError:
-            continue  # another run set it aside a moment ago
-        else:
-            lines.append(line | dict(zip(STAMP, stamps[key], strict=True)))
-    table = pd.concat([part for part in (held, pd.DataFrame(lines)) if len(part)] or [held], ignore_index=True)
-    if lines and len(table) >= FEWEST:
-        _keep(folder / FILE, table)
-    return table.drop(columns=STAMP).sort_values("key", ignore_index=True)
+    keys = stamps.index if held is None else stamps.index.difference(_texts(held["key"]))
+    found, faults = _read(folder / "rows", [*keys])
+    for key, fault in faults:
+        damaged(key, fault)
+    parts = [part for part in (held, _stamped(found, stamps)) if part is not None and len(part)]
+    if not parts:
+        return pd.DataFrame(columns=["key"])
+    whole = pa.concat_tables(parts, promote_options="permissive")
+    if len(found) and len(whole) >= FEWEST:
+        _keep(folder / FILE, whole)
+    return _frame(whole.drop_columns(STAMP))
 
 
-def _stamps(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return what tells a file from a later one of the same name, for each row's key."""
-    found: dict[str, tuple[int, ...]] = {}
+def _read(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, DamagedError]]]:
+    """Return the rows of these keys that can be read, and what is wrong with the others; every core reads its share."""
+    share = max(AT_ONCE, -(-len(keys) // cores()))
+    first, *rest = [keys[at : at + share] for at in range(0, len(keys), share)] or [[]]
+    others = [Aside(functools.partial(_share, folder, one)) for one in rest]
+    tables, faults = zip(_share(folder, first), *(one.result() for one in others), strict=True)
+    return pa.concat_tables(tables, promote_options="permissive"), [one for part in faults for one in part]
+
+
+def _share(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, DamagedError]]]:
+    tables, faults = [], []
+    for start in range(0, max(1, len(keys)), AT_ONCE):
+        lines = []
+        for key in keys[start : start + AT_ONCE]:
+            try:
+                lines.append(parsed(f"{folder}{os.sep}{key}.json", key))
+            except DamagedError as damage:
+                faults.append((key, damage))
+            except FileNotFoundError:
+                continue  # another run set it aside a moment ago
+        tables.append(table(lines))
+    return pa.concat_tables(tables, promote_options="permissive"), faults
+
+
+def _stamps(folder: Path) -> pd.DataFrame:
+    """Return what tells a file from a later one of the same name, for each row's key, which is the index, sorted."""
+    keys, found, whole = [], [], re.compile(KEY).fullmatch
     if folder.is_dir():
         with os.scandir(folder) as entries:
             for entry in entries:
-                name = entry.name.removesuffix(".json")
-                if name != entry.name and re.fullmatch(KEY, name):
+                name = entry.name
+                if name.endswith(".json") and whole(name[:-5]):
                     stat = entry.stat(follow_symlinks=False)
-                    found[name] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+                    keys.append(name[:-5])
+                    found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    values = np.array(found, np.int64).reshape(-1, len(STAMP))[order]
+    return pd.DataFrame(values, index=pd.Index([keys[at] for at in order], dtype=object), columns=STAMP)
+
+
+def _held(path: Path, stamps: pd.DataFrame) -> pa.Table | None:
+    """Return the rows of the index whose files have not changed since; None where there is no index to be used."""
+    if len(stamps) < FEWEST or not path.exists():
+        return None
+    try:
+        known = read_table(path, ("key", *STAMP))
+    except (StoreError, OSError):
+        return None
+    if not {field.type for field in known.schema} <= TYPES or {known.schema.field(one).type for one in STAMP} != WHOLE:
+        return None  # an earlier version's
+    at = stamps.index.get_indexer(_texts(known["key"]))
+    same = at >= 0
+    for name in STAMP:
+        same &= stamps[name].to_numpy()[at] == known[name].to_numpy()
+    return known if same.all() else known.filter(pa.array(same))
+
+
+def _stamped(found: pa.Table, stamps: pd.DataFrame) -> pa.Table | None:
+    """Return rows with the stamps of their files, None where there are no rows."""
+    if not len(found):
+        return None
+    there = stamps.iloc[stamps.index.get_indexer(_texts(found["key"]))]
+    for name in STAMP:
+        found = found.append_column(name, pa.array(there[name].to_numpy()))
     return found
 
 
-def _held(path: Path, stamps: dict[str, tuple[int, ...]]) -> pd.DataFrame:
-    """Return the rows of the index whose files have not changed since; none where there is no index to be used."""
-    none = pd.DataFrame(columns=["key", *STAMP])
-    if len(stamps) < FEWEST or not path.exists():
-        return none
-    try:
-        known = read_parquet(path, ("key", *STAMP))
-    except (StoreError, OSError):
-        return none
-    now = pd.DataFrame.from_dict(stamps, orient="index", columns=STAMP).reindex(known["key"])
-    unchanged: pd.Series[bool] = (known[STAMP].reset_index(drop=True) == now.reset_index(drop=True)).all(axis="columns")
-    return known.loc[unchanged]
+def _texts(column: pa.ChunkedArray) -> pd.Index[Any]:
+    found: pd.Index[Any] = pd.Index(column.cast(pa.string()).to_numpy(zero_copy_only=False), dtype=object)
+    return found
 
 
-def _keep(path: Path, table: pd.DataFrame) -> None:
-    """Keep the index for the next reading, where the folder takes one and the rows fit a table of plain columns."""
+def _frame(whole: pa.Table) -> pd.DataFrame:
+    """Return a table as pandas has it: texts as texts, a column without a value as one of None."""
+    columns = {}
+    for name, column in zip(whole.column_names, whole.columns, strict=True):
+        known = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        columns[name] = pa.nulls(len(column)) if column.null_count == len(column) else known
+    frame: pd.DataFrame = pa.table(columns).to_pandas()
+    return frame if frame["key"].is_monotonic_increasing else frame.sort_values("key", ignore_index=True)
+
+
+def _keep(path: Path, whole: pa.Table) -> None:
+    """Keep the index for the next reading, where the folder takes one."""
     try:
-        write_parquet(path, table)
+        write_table(path, whole)
     except (StoreError, pa.ArrowException, TypeError, ValueError):
         path.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from scipy import stats
 
 from results import flow
 from results.cases import CELL, CLIP, GROUP, LEARNER, SETTING, drawn, joined, labelled, percent
-from results.diagnosis import LABELS, diagnoses
+from results.diagnosis import LABELS, among
 from results.once import once
 from results.record import POINTS
 
@@ -21,6 +21,7 @@ HELD = 0.9
 """A run that solved its task should reach at least this share of the steps before the scored ones."""
 
 REACH = ["setting", "cell", "clip", "framework", "seeds", "steps before"]
+SHOWN = ["task", *GROUP, "status", "key", "steps_before"]
 DIAGNOSES = ["setting", "cell", "clip", "framework", "seed", "diagnosis", "evidence", "remarks"]
 
 
@@ -51,8 +52,8 @@ def reach(rows: pd.DataFrame) -> pd.DataFrame:
                 }
         solved = group[group["solved"].eq(True).fillna(value=False)]  # noqa: FBT003 - a value to compare with
         far = solved[["reach_end", "cell_reach_end"]].max(axis=1)
-        halves = [flow.Growth(rate, rate, rate).half_life for rate in group["growth_end"].dropna()]
-        line |= {"half life": float(np.median(halves)) if halves else np.nan}
+        rates = group["growth_end"].dropna().to_numpy(float)
+        line |= {"half life": float(np.median(flow.half_lives(rates))) if len(rates) else np.nan}
         lines.append(line | {"solved": len(solved), "held": int((far >= HELD).sum())})
     return pd.DataFrame(lines)
 
@@ -62,7 +63,9 @@ def shown(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
 
     They are those of the first framework, whose gradient was measured, diverged ones only where there are no others.
     """
-    for (task, setting, cell), group in _probed(rows).groupby(["task", SETTING, CELL], observed=True, sort=False):
+    frame = _probed(rows)
+    frame = frame[[name for name in SHOWN if name in frame]]
+    for (task, setting, cell), group in frame.groupby(["task", SETTING, CELL], observed=True, sort=False):
         fine = group[group["status"] == "finished"]
         part = fine if len(fine) else group
         first = part[(part[CLIP] == part[CLIP].min()) & (part[LEARNER] == part[LEARNER].min())]
@@ -109,7 +112,7 @@ def reach_text(table: pd.DataFrame) -> pd.DataFrame:
 def diagnosed(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a diagnosis for every case, one line each: the label, the evidence, and what else was found."""
     frame = drawn(labelled(rows))
-    found = diagnoses(frame)
+    found = among(labelled(rows), frame)
     table = pd.DataFrame({name: frame[column].astype(str) for name, column in zip(DIAGNOSES, GROUP, strict=False)})
     table["seed"] = frame["seed"]
     table["diagnosis"] = pd.Categorical(found["label"], categories=list(LABELS), ordered=True)
@@ -156,7 +159,9 @@ def _probed(rows: pd.DataFrame) -> pd.DataFrame:
     if "reach_start" not in frame:
         return frame.iloc[:0]
     names = [f"{kind}_{point}" for kind in ("reach", "cell_reach", "growth") for point in POINTS]
-    return frame.astype(dict.fromkeys(names, float)).loc[lambda one: one["reach_start"].notna()]
+    seen = frame["reach_start"].notna()
+    kept = frame if seen.all() else frame[seen]
+    return kept.astype({name: float for name in names if kept[name].dtype != float})
 
 
 def _diagnoses(rows: pd.DataFrame) -> list[str]:

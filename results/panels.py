@@ -64,7 +64,7 @@ def save(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
     """
     with style():
         drawn = io.BytesIO()
-        figure.savefig(drawn, dpi=DPI)
+        figure.savefig(drawn, dpi=DPI, pil_kwargs={"compress_level": 0})  # read again in the next line
         # A palette makes the file a third as large, and no eye sees the difference.
         image = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         image.save(path, optimize=True)

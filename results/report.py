@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from results import (
     timing_contents,
 )
 from results.answers import Answer
+from results.aside import Aside
 from results.contents import PAGE, Results, answered, read, spared, title
 from results.files import StoreError
 from results.gallery import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
@@ -34,6 +36,13 @@ MADE = {"tables": (".csv", ".md"), "figures": (".png", ".svg")}
 """What the report writes besides report.md; files of an earlier report are removed first."""
 
 
+Meanwhile = Callable[[Results, list[Answer]], object]
+"""What is called of the results and of the five answers to them."""
+
+LARGE = 5_000
+"""Rows from which on the figures are drawn by another process, while this one writes the tables."""
+
+
 def write(folder: Path, now: Versions | None = None) -> list[Path]:
     """Write tables, figures and report.md into a result folder and return their paths, report.md first.
 
@@ -43,17 +52,22 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     return put(read(folder, now=now), timing_contents.read(folder), now)[0]
 
 
-def put(results: Results, timed: Timed, now: Versions | None = None) -> tuple[list[Path], Results]:
-    """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged."""
+def put(
+    results: Results, timed: Timed, now: Versions | None = None, meanwhile: Meanwhile | None = None
+) -> tuple[list[Path], Results]:
+    """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged.
+
+    What else there is to do of it is done `meanwhile`, before the figures are awaited; anew where a case was damaged.
+    """
     while True:
         known = len(results.store.damaged)
-        made = _written(results, timed)
+        made = _written(results, timed, meanwhile)
         if len(results.store.damaged) == known:
             return made, results
         results = read(results.store.folder, store=results.store, now=now)  # without the cases that were damaged
 
 
-def _written(results: Results, timed: Timed) -> list[Path]:
+def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> list[Path]:
     folder = results.store.folder
     try:
         for part, suffixes in MADE.items():
@@ -61,9 +75,13 @@ def _written(results: Results, timed: Timed) -> list[Path]:
             for old in (folder / part).iterdir():
                 if old.suffix in suffixes:
                     old.unlink()
+        drawing = Aside(functools.partial(_draw, results), worth=len(results.rows) >= LARGE)
         asked = answered(results, timed)
         shown = [*_write_tables(results)]
-        drawn = [*gallery.write(results)]
+        if meanwhile:
+            meanwhile(results, asked)
+        drawn, damaged = drawing.result()
+        results.store.damaged |= damaged
         path = folder / PAGE
         path.write_text(text(results, asked, tables_text=shown, figure_paths=drawn), encoding="utf-8")
     except OSError as error:
@@ -71,6 +89,11 @@ def _written(results: Results, timed: Timed) -> list[Path]:
         raise StoreError(message) from error
     made = [one for part in MADE for one in sorted((folder / part).iterdir()) if one.suffix in MADE[part]]
     return [path, *made]
+
+
+def _draw(results: Results) -> tuple[list[tuple[str, Path]], dict[str, str]]:
+    """Draw the figures; return their names and paths, and which cases turned out to be damaged."""
+    return [*gallery.write(results)], results.store.damaged
 
 
 def text(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, Required
 
+import pyarrow as pa
 import typing_extensions
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -18,6 +20,8 @@ LARGEST = 2**20
 """Bytes that a row may have."""
 
 FIELDS = {field.name: field for field in dataclasses.fields(Record) if field.name != "metrics"}
+
+KNOWN = {*FIELDS, "skill"}
 
 REQUIRED = {name for name, field in FIELDS.items() if field.default is dataclasses.MISSING}
 """The columns that every row has, of whichever version of the schema."""
@@ -38,8 +42,12 @@ Ending = Literal["finished", "diverged"]
 
 KINDS: dict[str, Any] = {"int": Whole, "float": float, "bool": bool, "str": Text, "Status": Ending}
 
+TEXT = pa.dictionary(pa.int32(), pa.string())
+ARROW = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+"""How a table holds the kinds; any other is a text, which it holds once, since most are the same in every row."""
 
-def parsed(path: Path, key: str) -> dict[str, Any]:
+
+def parsed(path: Path | str, key: str) -> dict[str, Any]:
     """Return the row that a file holds: columns that came after it filled in, those of a later version left out.
 
     Raises `DamagedError` where it is no row: a column is missing or has another kind of value, or the key in it is
@@ -50,17 +58,39 @@ def parsed(path: Path, key: str) -> dict[str, Any]:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, fault["loc"]))
-        raise DamagedError(path, f"{where}: {fault['msg']}" if where else fault["msg"]) from error
+        raise DamagedError(Path(path), f"{where}: {fault['msg']}" if where else fault["msg"]) from error
     if row["key"] != key:
-        raise DamagedError(path, "it holds the row of another key")
-    odd = [name for name, value in row.items() if name.startswith(METRIC) and not _is_number(value)]
+        raise DamagedError(Path(path), "it holds the row of another key")
+    more = row.keys() - KNOWN
+    odd = [name for name in more if name.startswith(METRIC) and not _is_number(row[name])]
     if odd:
-        raise DamagedError(path, f"its {odd[0][:40]} is no number")
+        raise DamagedError(Path(path), f"its {min(odd)[:40]} is no number")
     if not _flat(row["parameters"]):
-        raise DamagedError(path, "its parameters are no JSON object of plain values")
-    return LATER | {
-        name: value for name, value in row.items() if name in FIELDS or name == "skill" or name.startswith(METRIC)
-    }
+        raise DamagedError(Path(path), "its parameters are no JSON object of plain values")
+    for name in more:
+        if not name.startswith(METRIC):
+            del row[name]
+    for name, value in LATER.items():
+        row.setdefault(name, value)
+    return row
+
+
+def table(lines: list[dict[str, Any]]) -> pa.Table:
+    """Return rows that `parsed` gave as a table: `LATER` columns first, the others in the order of the files."""
+    files = dict.fromkeys(map(tuple, lines))
+    names = dict.fromkeys([*(LATER if lines else ()), *itertools.chain.from_iterable(files)])
+    return pa.table({name: _column(name, [line.get(name) for line in lines]) for name in names})
+
+
+def _column(name: str, values: list[Any]) -> pa.Array:
+    if name in FIELDS:
+        kind = str(FIELDS[name].type).partition(" ")[0]
+        return pa.array(values, ARROW.get(kind, TEXT))
+    try:
+        found = pa.array(values)  # whole numbers or not
+    except (pa.ArrowException, OverflowError):
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    return found.cast(pa.int64()) if pa.types.is_boolean(found.type) else found
 
 
 @functools.cache

@@ -36,7 +36,8 @@ class Versions:
 def stale(rows: pd.DataFrame, now: Versions) -> pd.Series[bool]:
     """Return which rows another version made; a user's own runs and tasks that are not known here are never stale."""
     found = pd.Series(data=False, index=rows.index)
-    for (task, *run_and_made), part in rows.groupby(["task", *RUN, *MADE_BY], dropna=False, observed=True):
+    asked = rows[["task", *RUN, *MADE_BY]]
+    for (task, *run_and_made), part in asked.groupby(["task", *RUN, *MADE_BY], dropna=False, observed=True):
         run, made = run_and_made[: len(RUN)], run_and_made[len(RUN) :]
         found[part.index] = task in now.tasks and made != [*now.tasks[task], now.of(*map(str, run))]
     return found & (rows["mode"] != OWN)

@@ -119,11 +119,12 @@ class Store:
         Raises `StoreError` where there are none.
         """
         frame = index.rows(self.folder, self._set_aside)
-        frame = frame[~frame["key"].isin([*self.damaged])] if len(frame) else frame
+        if len(frame) and self.damaged:
+            frame = frame[~frame["key"].isin([*self.damaged])].reset_index(drop=True)
         if frame.empty:
             message = f"no results in {self.folder}"
             raise StoreError(message)
-        return frame.reset_index(drop=True)
+        return frame
 
     def curves(self, key: str) -> pd.DataFrame:
         """Return the per-step curves of one case, or of a run of the user's own, which are text.

@@ -112,6 +112,7 @@ def read_row(path: Path, *, label: bool) -> None:
         one_line(error)
         return
     assert row["key"] == "k"
+    assert rows.table([row, synthetic.record(key="l").row()]).num_rows == 2
     if not label:
         return
     frame = pd.DataFrame([row, synthetic.record(key="l").row()])

@@ -19,6 +19,7 @@ from benchmarks import plugins
 if TYPE_CHECKING:
     from benchmarks import sweep
     from benchmarks.cluster.pool import Pool
+    from results.answers import Answer
     from results.store import Store
 
 console = Console(highlight=False, soft_wrap=True)
@@ -137,15 +138,20 @@ def told(folder: Path, *, anew: bool = True) -> None:
 
     written: list[Path] = []
     said: list[str] = []
-    table = None
+    table = begun = asked = None
     now = versions.current()
     try:
         results, timed = contents.read(folder, now=now), timing_contents.read(folder)
         if (folder / "rows").is_dir():
             if anew or not contents.fresh(folder):
                 from results import report  # which takes a second to import, and a finished suite needs none
+                from results.site import page
 
-                written, results = report.put(results, timed, now)
+                def beside(known: contents.Results, answers: list[Answer]) -> None:
+                    nonlocal begun, asked
+                    begun, asked = page.begun(folder, page.whole(known, timed, answers)), answers
+
+                written, results = report.put(results, timed, now, beside)
             said += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
             table = terminal.summary(results.rows)
         if timing_contents.there(folder):
@@ -156,8 +162,8 @@ def told(folder: Path, *, anew: bool = True) -> None:
         if written:
             from results.site import page
 
-            written += page.put(folder, page.whole(results, timed))
-        asked = contents.answered(results, timed)
+            written += page.finished(begun or page.begun(folder, page.whole(results, timed)))
+        asked = asked or contents.answered(results, timed)
     except StoreError as error:
         raise plugins.UsageError(str(error)) from error
     console.print()

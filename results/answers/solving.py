@@ -24,6 +24,7 @@ from results.cases import (
     drawn,
     joined,
     length,
+    matched,
     ours,
     percent,
     words,
@@ -103,7 +104,7 @@ def _cells(part: pd.DataFrame) -> str:
 
 def _gains(frame: pd.DataFrame) -> Iterator[tuple[str, bool]]:
     """Say of each task without a criterion what its headline metric is at best, and whether an interval is above 0."""
-    lines = tables.accuracy(_verdicts(frame))
+    lines = tables.accuracy(matched(frame) if len(counted(frame)) else ours(frame))
     lines = lines[(lines["judged"] == 0) & lines["score"].notna()]
     for task, part in lines.groupby("task", sort=False):
         best = part.loc[part.groupby("cell", observed=True)["score"].idxmax()]

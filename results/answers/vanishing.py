@@ -7,9 +7,12 @@ import pandas as pd
 from results import observed
 from results.answers.base import GRADIENTS, MOST, Answer
 from results.cases import CELL, CLIP, NONE, SETTING, drawn, joined, percent
-from results.diagnosis import diagnoses
+from results.diagnosis import among
 
 FOUND = ("vanishing", "exploding", "diverged")
+
+NEEDED = [SETTING, CELL, CLIP, "diverged_at", "steps_before", "reach_end", "cell_reach_end"]
+NEEDED += ["growth_end", "growth_end_low", "growth_end_high"]
 
 
 def answer(frame: pd.DataFrame) -> Answer:
@@ -17,8 +20,9 @@ def answer(frame: pd.DataFrame) -> Answer:
     rows = drawn(frame)
     if rows.empty:
         return Answer(GRADIENTS, "", ("not known: no case has finished",), missing=True)
-    labels = diagnoses(rows)["label"]
-    parts = [_found(label, rows[labels == label]) for label in FOUND]
+    labels = among(frame, rows)["label"]
+    needed = rows[[name for name in NEEDED if name in rows]]
+    parts = [_found(label, needed[labels == label]) for label in FOUND]
     blind = int((rows["reach_end"].isna() if "reach_end" in rows else pd.Series(data=True, index=rows.index)).sum())
     blind -= int((labels == "diverged").sum()) if blind else 0
     if blind > 0:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from results import tables
 from results.cases import CELL, CLIP, DASH, GROUP, LEARNER, SETTING, drawn, labelled, words
-from results.diagnosis import LABELS, diagnoses
+from results.diagnosis import LABELS, among, diagnoses
 
 FEWEST_SEEDS = 3
 """A t interval of fewer seeds says next to nothing."""
@@ -113,7 +113,7 @@ def lines(rows: pd.DataFrame) -> pd.DataFrame:
         far = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
     else:
         far = pd.Series(float("nan"), index=frame.index)
-    found = diagnoses(frame)["label"] if len(frame) else pd.Series(dtype=object)
+    found = among(labelled(rows), frame)["label"] if len(frame) else pd.Series(dtype=object)
     groups = frame.assign(far=far, found=found).groupby(GROUP, observed=True)
     for name in ("device", "mode", "dtype", "layers", "hidden", "batch"):
         table[name] = groups[name].first().to_numpy()
@@ -141,7 +141,8 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
     found = diagnoses(frame)
     frame["diagnosis"], frame["finding"] = found["label"], found["sentence"]
     frame["remarks"] = found["remarks"].map("; ".join) if len(found) else found["remarks"]
-    frame["outcome"] = [DASH if pd.isna(one) else "solved" if one else "not solved" for one in frame["solved"]]
+    outcomes = {True: "solved", False: "not solved"}
+    frame["outcome"] = frame["solved"].astype(object).map(outcomes).astype(object).fillna(DASH)
     frame["outcome"] = frame["outcome"].where(frame["status"] != "diverged", "diverged")
     frame["step ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
     frame["keys"] = [[key] for key in frame["key"]]

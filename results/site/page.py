@@ -6,6 +6,8 @@ The page works from the disk and loads nothing from elsewhere; its policy forbid
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from results import (
     timing_contents,
     timings,
 )
-from results.answers import answers
+from results.answers import Answer
 from results.check import Check
 from results.files import StoreError
 from results.site import bundle, charts, lines, shards, speeds
@@ -49,6 +51,7 @@ class Set:
         groups: the paired timings, none where there are none.
         checked: the check of the timings, if there is one.
         machine: what the machine can do at best, where it was measured.
+        asked: the five answers.
 
     """
 
@@ -56,6 +59,7 @@ class Set:
     groups: list[dict[str, Any]]
     checked: Check | None
     machine: dict[str, Any] | None
+    asked: list[Answer]
 
     @property
     def launches(self) -> float | None:
@@ -76,26 +80,63 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     return put(folder, whole(contents.read(folder, now=now), timing_contents.read(folder)))
 
 
-def whole(results: contents.Results, timed: timing_contents.Timed) -> Set:
-    """Return everything that the page of these results tells of."""
-    return Set(results, timed.groups, timed.checked, timing_contents.machine(results.store.folder))
+def whole(results: contents.Results, timed: timing_contents.Timed, asked: list[Answer] | None = None) -> Set:
+    """Return everything that the page of these results tells of; `asked` are the answers, where they are known."""
+    asked = asked or contents.answered(results, timed)
+    return Set(results, timed.groups, timed.checked, timing_contents.machine(results.store.folder), asked)
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """A page of which all is written but itself, which links to the figures.
+
+    Attributes:
+        folder: where it stands.
+        told: what it tells of.
+        made: its tables.
+        keys: of the cases whose curves lie beside it.
+
+    """
+
+    folder: Path
+    told: Set
+    made: list[Table]
+    keys: list[str]
 
 
 def put(folder: Path, told: Set) -> list[Path]:
     """Write the page of what was read into a folder; return and raise as `write` does."""
-    beside, path = folder / FOLDER, folder / PAGE
-    try:
+    return finished(begun(folder, told))
+
+
+def begun(folder: Path, told: Set) -> Begun:
+    """Write what lies beside the page, for which no figure need be there yet."""
+    beside = folder / FOLDER
+    with _writing(folder):
         bundle.cleared(beside)
         each = lines.runs(told.results.rows)
         shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, shards.MOST))
         shards.write(beside, told.results.store, shown)
         made = _tables(told, each)
         lines.save(beside, made)
-        path.write_text(_text(told, made, [str(key) for key in shown["key"]]), encoding="utf-8")
+    return Begun(folder, told, made, [str(key) for key in shown["key"]])
+
+
+def finished(page: Begun) -> list[Path]:
+    """Write the page itself, and return its path and those of what lies beside it."""
+    path = page.folder / PAGE
+    with _writing(page.folder):
+        path.write_text(_text(page.told, page.made, page.keys), encoding="utf-8")
+    return [path, *sorted((page.folder / FOLDER).iterdir())]
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
-    return [path, *sorted(beside.iterdir())]
 
 
 def _tables(whole: Set, each: pd.DataFrame) -> list[Table]:
@@ -142,7 +183,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
     context = {
         "title": contents.title(results),
         "facts": _facts(results, groups),
-        "answers": answers(rows, results.timings, groups, whole.checked),
+        "answers": whole.asked,
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
         "trouble": results.trouble,
         "tables": made,

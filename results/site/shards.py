@@ -41,9 +41,9 @@ def write(folder: Path, store: Store, runs: pd.DataFrame) -> dict[str, int]:
     """Write the curves of these runs as ``curves-N.js`` and return which file holds which key."""
     also = again.varying(runs)
     places: dict[str, int] = {}
-    for number, start in enumerate(range(0, len(runs), CASES)):
-        part = runs.iloc[start : start + CASES]
-        cases = {str(row["key"]): _case(store, row, also) for row in part.to_dict("records")}
+    rows = runs.to_dict("records")
+    for number, start in enumerate(range(0, len(rows), CASES)):
+        cases = {str(row["key"]): _case(store, row, also) for row in rows[start : start + CASES]}
         text = json.dumps(cases, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         (folder / f"curves-{number}.js").write_text(f"farreach.shard({number},{text});\n")
         places |= dict.fromkeys(cases, number)
