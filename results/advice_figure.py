@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from results import panels
+from results import palette, panels
 from results.advice import Thumb, Verdict
 
 mpl.use("Agg")  # files only: no window, and none needed
@@ -46,7 +46,7 @@ def draw(
         entries: dict[str, Line2D | Patch] = {}
         marks: dict[str, Line2D | Patch] = {}
         for place, one in enumerate(verdicts):
-            look = panels.SPARE[place % len(panels.SPARE)]  # the frameworks keep their own colours
+            look = palette.SPARE[place % len(palette.SPARE)]  # the frameworks keep their own colours
             factor = ASIDE ** (place - (len(verdicts) - 1) / 2)
             _line(upper, one, look, factor, rungs=rungs, score=True)
             _line(axes[1], one, look, factor, rungs=rungs, score=False)
@@ -73,7 +73,7 @@ def draw(
     return figure
 
 
-def _line(ax: Axes, one: Verdict, look: panels.Look, factor: float, *, rungs: list[float], score: bool) -> None:
+def _line(ax: Axes, one: Verdict, look: palette.Look, factor: float, *, rungs: list[float], score: bool) -> None:
     """Draw one learning rate: its mean and the range of its seeds at each threshold, and no clipping at the right."""
     lines = one.lines
     at = np.where(lines["threshold"].isna(), _free(rungs), lines["threshold"]) * factor

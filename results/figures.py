@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from results import defaults, panels
-from results.cases import CELL, CELLS, CLIP, LEARNER, NONE, SEEDS, SETTING, drawn, ordered, ours, own
+from results import defaults, palette, panels
+from results.cases import CELL, CELLS, CLIP, GROUP, LEARNER, NONE, SEEDS, SETTING, drawn, ordered, ours, own
 
 mpl.use("Agg")  # files only: no window, and none needed
 
@@ -39,7 +39,8 @@ def skill(rows: pd.DataFrame) -> dict[str, Figure]:
 
     Small points are seeds; a large one with a bar is their mean and its standard error.
     """
-    return {str(task): _skill(part) for task, part in ours(drawn(rows)).groupby("task", sort=False)}
+    frame = ours(drawn(rows))[["task", *GROUP, "skill"]]
+    return {str(task): _skill(part) for task, part in frame.groupby("task", sort=False)}
 
 
 def learning(rows: pd.DataFrame, evaluations: Load) -> dict[str, Figure]:
@@ -59,7 +60,7 @@ def gradient_norm(rows: pd.DataFrame, curves: Load) -> dict[str, Figure]:
 
 def clip_fraction(rows: pd.DataFrame) -> dict[str, Figure]:
     """Return for each task the share of steps that were clipped, by cell and threshold."""
-    frame = drawn(rows)
+    frame = drawn(rows)[["task", *GROUP, "clip_fraction"]]
     frame = frame[frame[CLIP] != NONE]
     return {str(task): _clip_fraction(part) for task, part in frame.groupby("task", sort=False)}
 
@@ -81,7 +82,7 @@ def step_time(table: pd.DataFrame, *, source: str) -> Figure:
     with panels.style():
         settings = list(dict.fromkeys(table["setting"]))
         figure, axes = panels.grid(len(settings))
-        seen = panels.looks(table["learner"].astype(str))
+        seen = palette.looks(table["learner"].astype(str))
         aside = panels.offsets(seen)
         for ax, setting in zip(axes, settings, strict=True):
             part = table[table["setting"] == setting]
@@ -109,7 +110,7 @@ def step_time(table: pd.DataFrame, *, source: str) -> Figure:
 
 def _skill(frame: pd.DataFrame) -> Figure:
     with panels.style():
-        seen = panels.looks(frame[LEARNER].unique())
+        seen = palette.looks(frame[LEARNER].unique())
         aside = panels.offsets(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
         ladders = [panels.ladder(part) for _, part in parts]
@@ -143,7 +144,7 @@ def _skill(frame: pd.DataFrame) -> Figure:
 
 def _modes(frame: pd.DataFrame) -> Figure:
     with panels.style():
-        seen = panels.looks(frame[LEARNER].unique())
+        seen = palette.looks(frame[LEARNER].unique())
         aside = panels.offsets(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
         ladders = [panels.ladder(part) for _, part in parts]
@@ -174,7 +175,7 @@ def _modes(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _means(ax: Axes, points: pd.DataFrame, seen: dict[str, panels.Look]) -> dict[str, Line2D]:
+def _means(ax: Axes, points: pd.DataFrame, seen: dict[str, palette.Look]) -> dict[str, Line2D]:
     """Draw the first `SEEDS` seeds, and the mean of all with its standard error; return the legend's entry.
 
     A lone seed is drawn large, without a mean.
@@ -229,7 +230,7 @@ def _placed(part: pd.DataFrame, ladder: panels.Ladder, aside: dict[str, float], 
 
 def _clip_fraction(frame: pd.DataFrame) -> Figure:
     with panels.style():
-        seen = panels.looks(frame[LEARNER].unique())
+        seen = palette.looks(frame[LEARNER].unique())
         aside = panels.offsets(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
         ladders = [panels.ladder(part) for _, part in parts]
@@ -263,7 +264,7 @@ def _curves(
         if not facets:
             continue
         shown = pd.concat([curves for _, curves in facets])
-        seen = panels.looks(shown["learner"].unique())
+        seen = palette.looks(shown["learner"].unique())
         used = {clip: dash for clip, dash in clips.items() if clip in set(shown["clip"])}
         with panels.style():
             figure, axes = panels.grid(len(facets))

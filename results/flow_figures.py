@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from results import flow, observed, panels
+from results import flow, observed, palette, panels
 from results.cases import CELLS, ordered
 
 Load = Callable[[str], pd.DataFrame]
 """Maps a case's key to its flow; raises OSError where it cannot be read."""
 
-CELL_COLOURS = {"rnn": panels.PALETTE[3], "lstm": panels.PALETTE[4], "gru": panels.PALETTE[9]}
+CELL_COLOURS = {"rnn": palette.COLOURS[3], "lstm": palette.COLOURS[4], "gru": palette.COLOURS[9]}
 LOWEST = 1e-12
 """Relative norms below this are drawn here: less is nothing for any use of it."""
 
@@ -67,7 +67,7 @@ def _profiles(parts: list[Part]) -> Figure:
         entries: dict[str, Line2D] = {}
         for ax, setting in zip(axes, settings, strict=True):
             for _, cell, before, found in (part for part in parts if part[0] == setting):
-                colour = CELL_COLOURS.get(cell.split(" ")[0], panels.GREY)
+                colour = CELL_COLOURS.get(cell.split(" ")[0], palette.GREY)
                 entries[cell] = Line2D([], [], color=colour, linewidth=3)
                 points = flow.at_points(sorted(set(found["step"])))
                 _profile(ax, found[found["step"] == points["start"]], before, "h", color=colour, linestyle=":")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from results.aside import Aside, cores
 from results.files import DamagedError, StoreError, read_table, write_table
@@ -28,6 +29,9 @@ FEWEST = 500
 
 AT_ONCE = 2_000
 """Rows that are held as Python has them, before they become a table; and the fewest for which another process pays."""
+
+FEWEST_STAMPS = 20_000
+"""Files whose stamps are worth another process."""
 
 KEY = r"[\w-]{1,64}"
 """What a key may be made of: it is the name of files."""
@@ -85,18 +89,28 @@ def _share(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, Dam
 
 def _stamps(folder: Path) -> pd.DataFrame:
     """Return what tells a file from a later one of the same name, for each row's key, which is the index, sorted."""
-    keys, found, whole = [], [], re.compile(KEY).fullmatch
-    if folder.is_dir():
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.endswith(".json") and whole(name[:-5]):
-                    stat = entry.stat(follow_symlinks=False)
-                    keys.append(name[:-5])
-                    found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    values = np.array(found, np.int64).reshape(-1, len(STAMP))[order]
-    return pd.DataFrame(values, index=pd.Index([keys[at] for at in order], dtype=object), columns=STAMP)
+    whole = re.compile(rf"({KEY})\.json").fullmatch
+    names = sorted(one.name for one in os.scandir(folder) if whole(one.name)) if folder.is_dir() else []
+    share = max(FEWEST_STAMPS, -(-len(names) // cores()))
+    first, *rest = [names[at : at + share] for at in range(0, len(names), share)] or [[]]
+    others = [Aside(functools.partial(_stamp, folder, one)) for one in rest]
+    values = np.concatenate([_stamp(folder, first), *(one.result() for one in others)])
+    there = values[:, 0] >= 0
+    keys = pd.Index([name[:-5] for name in names], dtype=object)
+    return pd.DataFrame(values[there], index=keys[there], columns=STAMP).sort_index()
+
+
+def _stamp(folder: Path, names: list[str]) -> NDArray[np.int64]:
+    """Return the stamps of these files, one a line; -1 where one is no longer there."""
+    found = []
+    for name in names:
+        try:
+            stat = os.lstat(f"{folder}{os.sep}{name}")
+        except FileNotFoundError:
+            found.append((-1, -1, -1))
+        else:
+            found.append((stat.st_ino % 2**63, stat.st_size, stat.st_mtime_ns))
+    return np.array(found, np.int64).reshape(-1, len(STAMP))
 
 
 def _held(path: Path, stamps: pd.DataFrame) -> pa.Table | None:

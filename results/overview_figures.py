@@ -11,16 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from results import overview, panels
+from results import overview, palette, panels
 from results.cases import CELL, CELLS, CLIP, SETTING, ordered
 
 COLOURS = "cividis"
 """From none of the seeds, dark, to all of them, light; the same to people who see fewer colours."""
-
-CELL_DASHES: dict[str, Any] = {"rnn": ":", "lstm": "-", "gru": "--"}
-CELL_MARKERS = {"rnn": "v", "lstm": "o", "gru": "s"}
-RING = "lstm"
-"""The cell whose mark is open and large, so that another at the same place shows within it."""
 
 
 def atlas(found: pd.DataFrame) -> dict[str, Figure]:
@@ -83,7 +78,7 @@ def reach(found: pd.DataFrame) -> dict[str, Figure]:
     with panels.style():
         tasks = list(dict.fromkeys(found["task"]))
         figure, axes = panels.grid(len(tasks))
-        seen = panels.looks(found["framework"].astype(str).unique())
+        seen = palette.looks(found["framework"].astype(str).unique())
         cells = ordered(found["cell"].astype(str), CELLS)
         for ax, task in zip(axes, tasks, strict=True):
             part = found[found["task"] == task]
@@ -96,10 +91,10 @@ def reach(found: pd.DataFrame) -> dict[str, Figure]:
                     line["reach"],
                     pd.DataFrame(bars).fillna(0).to_numpy(),
                     color=seen[str(learner)].colour,
-                    linestyle=CELL_DASHES.get(kind, "-."),
-                    marker=CELL_MARKERS.get(kind, "D"),
-                    markersize=11 if kind == RING else 6,
-                    markerfacecolor="none" if kind == RING else None,
+                    linestyle=palette.CELL_DASHES.get(kind, "-."),
+                    marker=palette.CELL_MARKERS.get(kind, "D"),
+                    markersize=11 if kind == palette.RING else 6,
+                    markerfacecolor="none" if kind == palette.RING else None,
                     capsize=3,
                 )
             ax.set_xticks(sorted(set(part["length"])))
@@ -109,8 +104,8 @@ def reach(found: pd.DataFrame) -> dict[str, Figure]:
         entries = {name: Line2D([], [], color=look.colour, linewidth=3) for name, look in seen.items()}
         for cell in cells:
             kind = cell.split(" ", 1)[0]
-            dash, marker = CELL_DASHES.get(kind, "-."), CELL_MARKERS.get(kind, "D")
-            inside: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none"} if kind == RING else {}
+            dash, marker = palette.CELL_DASHES.get(kind, "-."), palette.CELL_MARKERS.get(kind, "D")
+            inside: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none"} if kind == palette.RING else {}
             entries[cell] = Line2D([], [], color="0.25", linestyle=dash, marker=marker, **inside)
         panels.legend(figure, entries)
     return {"": figure}

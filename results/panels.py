@@ -20,7 +20,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from PIL import Image
 
-from results.cases import CELL, CLIP, NONE, ordered
+from results import palette
+from results.cases import CELL, CLIP, NONE
 
 WIDTH = 9.0
 """Inches; at `DPI` twice what GitHub shows of a README, so that text stays legible when halved."""
@@ -30,31 +31,12 @@ DPI = 150
 COLOURS = 256
 """Of a PNG."""
 
-PALETTE = [mpl.colors.to_hex(colour) for colour in sns.color_palette("colorblind")]
-GREY = PALETTE[7]
 DASHES = [
     "-",
     *((0, (6, 2)), (0, (1.5, 2)), (0, (7, 2, 1.5, 2)), (0, (12, 3)), (0, (4, 1.5, 1.5, 1.5, 1.5, 1.5))),
     *((0, (3, 1.5)), (0, (1.5, 4)), (0, (12, 3, 3, 3)), (0, (6, 6))),
 ]
 """Line styles of the clips, in the order of the clips; the first is that of ``none``."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """A framework's colour and marker, the same in every figure."""
-
-    colour: str
-    marker: str
-
-
-LOOKS = {
-    "pytorch": Look(PALETTE[0], "o"),
-    "tensorflow": Look(PALETTE[1], "s"),
-    "jax": Look(PALETTE[2], "^"),
-    "reference": Look(GREY, "D"),
-}
-SPARE = [Look(PALETTE[at], marker) for at, marker in ((4, "v"), (3, "P"), (9, "X"), (5, "<"), (6, ">"), (8, "h"))]
 
 
 def save(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
@@ -73,16 +55,6 @@ def save(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
         with mpl.rc_context({"svg.hashsalt": path.stem}):
             figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     return [path, path.with_suffix(".svg")]
-
-
-def looks(learners: Iterable[str]) -> dict[str, Look]:
-    """Return a look for each learner: its framework's own, and a spare one for any further path."""
-    found: dict[str, Look] = {}
-    spare = iter(SPARE * 10)
-    for learner in ordered(learners, LOOKS):
-        own = LOOKS.get(learner.split(" ", 1)[0])
-        found[learner] = own if own and own not in found.values() else next(spare)
-    return found
 
 
 def dashes(clips: Iterable[str]) -> dict[str, Any]:
@@ -238,7 +210,7 @@ def legend(figure: Figure, entries: dict[str, Line2D], *, heading: str | None = 
         figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns, title=heading)
 
 
-def points(seen: dict[str, Look]) -> dict[str, Line2D]:
+def points(seen: dict[str, palette.Look]) -> dict[str, Line2D]:
     """Return the legend's entries of frameworks drawn as points."""
     return {
         name: Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=7)
@@ -246,7 +218,7 @@ def points(seen: dict[str, Look]) -> dict[str, Line2D]:
     }
 
 
-def lines(seen: dict[str, Look], clips: dict[str, Any]) -> dict[str, Line2D]:
+def lines(seen: dict[str, palette.Look], clips: dict[str, Any]) -> dict[str, Line2D]:
     """Return the legend's entries of frameworks as colours and clips as line styles."""
     colours = {name: Line2D([], [], color=look.colour, linewidth=3) for name, look in seen.items()}
     styles = {

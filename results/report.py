@@ -15,7 +15,6 @@ from results import (
     certificates,
     defaults,
     findings,
-    gallery,
     observed,
     speed,
     tables,
@@ -24,9 +23,9 @@ from results import (
 )
 from results.answers import Answer
 from results.aside import Aside
+from results.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
 from results.contents import PAGE, Results, answered, read, spared, title
 from results.files import StoreError
-from results.gallery import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
 from results.markdown import code, escape, table
 from results.record import SPECTRA
 from results.stale import Versions
@@ -78,12 +77,13 @@ def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> lis
         drawing = Aside(functools.partial(_draw, results), worth=len(results.rows) >= LARGE)
         asked = answered(results, timed)
         shown = [*_write_tables(results)]
+        found = findings.sentences(results.rows, results.runs, results.timings)
         if meanwhile:
             meanwhile(results, asked)
         drawn, damaged = drawing.result()
         results.store.damaged |= damaged
         path = folder / PAGE
-        path.write_text(text(results, asked, tables_text=shown, figure_paths=drawn), encoding="utf-8")
+        path.write_text(text(results, asked, found=found, tables_text=shown, figure_paths=drawn), encoding="utf-8")
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
@@ -93,6 +93,8 @@ def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> lis
 
 def _draw(results: Results) -> tuple[list[tuple[str, Path]], dict[str, str]]:
     """Draw the figures; return their names and paths, and which cases turned out to be damaged."""
+    from results import gallery  # noqa: PLC0415 - loads what draws, which another process does meanwhile
+
     return [*gallery.write(results)], results.store.damaged
 
 
@@ -100,6 +102,7 @@ def text(
     results: Results,
     asked: list[Answer],
     *,
+    found: list[str],
     tables_text: list[tuple[str, str]],
     figure_paths: list[tuple[str, Path]],
 ) -> str:
@@ -108,15 +111,15 @@ def text(
     Args:
         results: what the folder holds.
         asked: the five answers.
+        found: what `findings.sentences` found.
         tables_text: heading and Markdown of each table.
         figure_paths: name (a key of `CAPTIONS`) and path of each figure.
 
     """
     rows, runs = results.rows, results.runs
-    said = [*findings.sentences(rows, runs, results.timings), *results.trouble]
     parts = [f"# {escape(title(results))}\n"]
     parts += [_answer(one) for one in asked]
-    parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in said)]
+    parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in [*found, *results.trouble])]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
     left_out = cases.pictured(rows)[1] + cases.few(cases.pictured(rows)[0])[1]
     parts.append(f"## Figures\n{left_out}\n" if left_out else "## Figures\n")

@@ -14,6 +14,9 @@ from results.cases import CELLS, FRAMEWORKS, ordered
 AXES = ("T", "hidden", "batch")
 """What a suite varies, one at a time: time steps of a sequence, hidden units, sequences a step."""
 
+NAMES = {"T": "time steps T", "hidden": "hidden units", "batch": "batch (sequences a step)"}
+"""How the axes are labelled."""
+
 LINE = ["axis", "cell", "framework", "path"]
 """What the points of one curve share."""
 

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from results import panels, scaling
+from results import palette, panels, scaling
 from results.cases import CELLS, ordered
 
-NAMES = {"T": "time steps T", "hidden": "hidden units", "batch": "batch (sequences a step)"}
 UNITS = {"step time": ("step time (ms)", 1e3), "peak memory": ("peak memory (MiB)", 2.0**-20)}
 """The label of each cost's axis, and what turns seconds or bytes into it."""
 
@@ -52,11 +51,11 @@ def _figure(axis: str, part: pd.DataFrame) -> Figure:
             [cost for cost in UNITS if (part["cost"] == cost).any()],
         )
         figure, axes = panels.facets([1.0] * len(cells) * len(costs), most=len(cells))
-        seen = panels.looks(part["learner"])
+        seen = palette.looks(part["learner"])
         facets = [(cost, cell) for cost in costs for cell in cells]
         for ax, (cost, cell) in zip(axes, facets, strict=True):
             _facet(ax, part[(part["cost"] == cost) & (part["cell"] == cell)], seen, UNITS[cost])
-            ax.set_xlabel(NAMES.get(axis, axis))
+            ax.set_xlabel(scaling.NAMES.get(axis, axis))
             panels.title(ax, f"{cell} · {cost}", width=36)
         entries = {
             name: Line2D([], [], color=look.colour, marker=look.marker, markersize=6) for name, look in seen.items()
@@ -65,7 +64,7 @@ def _figure(axis: str, part: pd.DataFrame) -> Figure:
     return figure
 
 
-def _facet(ax: Axes, part: pd.DataFrame, seen: dict[str, panels.Look], unit: tuple[str, float]) -> None:
+def _facet(ax: Axes, part: pd.DataFrame, seen: dict[str, palette.Look], unit: tuple[str, float]) -> None:
     """Draw the curves of one cell and cost, their power laws, and the exponents in the room left above them."""
     label, factor = unit
     said: list[tuple[Line2D, str]] = []

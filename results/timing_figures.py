@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from results import panels
+from results import palette, panels
 
 NARROW = 1.8
 """Ratios that span less than this factor are marked at equal distances, not at round multiples."""
@@ -35,7 +35,7 @@ def forest(table: pd.DataFrame, *, ratio: str, names: tuple[str, str], heading: 
         for ax, setting in zip(axes, settings, strict=True):
             part = table[table["setting"] == setting].reset_index(drop=True)
             for at, row in part.iterrows():
-                look = panels.LOOKS[str(row[names[0]]).split(" ", 1)[0]]
+                look = palette.LOOKS[str(row[names[0]]).split(" ", 1)[0]]
                 ax.plot([row["low"], row["high"]], [at, at], color=look.colour, linewidth=2.5, solid_capstyle="butt")
                 ax.plot(row[ratio], at, color=look.colour, marker=look.marker, markersize=6, markeredgecolor="white")
                 if mark:

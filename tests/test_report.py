@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
-from results import contents, findings, panels, report, speed, tables, terminal, timing_contents
+from results import contents, findings, palette, panels, report, speed, tables, terminal, timing_contents
 from results import figures as drawn
 from results.answers import Answer
 from results.answers.base import AGREE, FASTER, GRADIENTS, SOLVED, THRESHOLD
@@ -345,8 +345,8 @@ def test_text_does_not_overlap_in_any_figure(figures: dict[str, Figure]) -> None
 
 
 def test_a_framework_looks_the_same_in_every_set() -> None:
-    alone, together = panels.looks(["jax"]), panels.looks(["tensorflow", "jax", "pytorch", "other"])
-    assert alone["jax"] == together["jax"] == panels.LOOKS["jax"]
+    alone, together = palette.looks(["jax"]), palette.looks(["tensorflow", "jax", "pytorch", "other"])
+    assert alone["jax"] == together["jax"] == palette.LOOKS["jax"]
     assert len({look.colour for look in together.values()}) == len({look.marker for look in together.values()}) == 4
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import suite
-from results import panels, scaling, scaling_figures
+from results import palette, scaling, scaling_figures
 from tests import synthetic
 
 VALUES = {
@@ -155,7 +155,7 @@ def test_an_axis_has_a_figure_with_time_above_memory_and_a_column_for_each_cell(
 
 
 def test_every_framework_is_on_every_plot_in_its_own_colour_and_marker(figures: dict[str, Any]) -> None:
-    looks = {(look.colour, look.marker) for name, look in panels.LOOKS.items() if name in PATHS}
+    looks = {(look.colour, look.marker) for name, look in palette.LOOKS.items() if name in PATHS}
     for figure in figures.values():
         for axes in figure.axes:
             drawn = {(line.get_color(), line.get_marker()) for line in axes.lines if line.get_marker() != "None"}

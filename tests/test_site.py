@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from benchmarks import plugins, suite
-from results import cases, contents, overview, overview_figures, panels, report, tables, timing_contents
+from results import cases, contents, overview, overview_figures, palette, panels, report, tables, timing_contents
 from results.files import StoreError
 from results.record import Record
 from results.rows import REQUIRED
@@ -491,9 +491,9 @@ def test_reach_is_drawn_against_length_where_there_are_two() -> None:
 def test_a_framework_has_one_colour_in_every_picture() -> None:
     rows = synthetic.rows(*[synthetic.looked_at(synthetic.record(parameters=f'{{"T": {at}}}'))[0] for at in (50, 100)])
     drawn = charts.reach(overview.reach(rows)).figure["data"][0]
-    assert drawn["line"]["color"] == panels.LOOKS["pytorch"].colour
+    assert drawn["line"]["color"] == palette.LOOKS["pytorch"].colour
     pairs = overview.ratios(None, [paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0})])
-    assert charts.forest(pairs).figure["data"][0]["marker"]["color"] == panels.LOOKS["pytorch"].colour
+    assert charts.forest(pairs).figure["data"][0]["marker"]["color"] == palette.LOOKS["pytorch"].colour
 
 
 def test_damaged_timings_are_one_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -140,14 +141,16 @@ def told(folder: Path, *, anew: bool = True) -> None:
     said: list[str] = []
     table = begun = asked = None
     now = versions.current()
+    gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
     try:
         results, timed = contents.read(folder, now=now), timing_contents.read(folder)
         if (folder / "rows").is_dir():
             if anew or not contents.fresh(folder):
                 from results import report  # which takes a second to import, and a finished suite needs none
-                from results.site import page
 
                 def beside(known: contents.Results, answers: list[Answer]) -> None:
+                    from results.site import page
+
                     nonlocal begun, asked
                     begun, asked = page.begun(folder, page.whole(known, timed, answers)), answers
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from results.cases import GROUP
 from results.comparison import BETTER, CANNOT, SAME, WORSE
-from results.panels import PALETTE
+from results.palette import COLOURS as PALETTE
 from results.site.charts import GREY, LINE, TICKS, Chart, plain, text
 
 LOOKS = {

@@ -11,9 +11,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from results import overview, overview_figures, panels, scaling
+from results import overview, palette, scaling
 from results.cases import CELL, CELLS, CLIP, SETTING, ordered
-from results.scaling_figures import NAMES
 
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
 SYMBOLS |= {"P": "cross", "X": "x", "<": "triangle-left", ">": "triangle-right", "h": "hexagon"}
@@ -111,7 +110,7 @@ def forest(pairs: pd.DataFrame) -> Chart:
     for row, group in enumerate(groups, start=1):
         for _, line in group.iloc[::-1].iterrows():
             framework = str(line["slower"]).split(" ", 1)[0]
-            look = panels.LOOKS.get(framework, panels.SPARE[0])
+            look = palette.LOOKS.get(framework, palette.SPARE[0])
             ends = None
             if pd.notna(line["low"]):
                 ends = {
@@ -153,13 +152,13 @@ def reach(found: pd.DataFrame) -> Chart:
     """Return reach against length; `found` is `overview.reach`."""
     tasks = list(dict.fromkeys(found["task"]))
     figure = _facets(tasks, [6] * len(tasks), shared=False)
-    seen = panels.looks(found["framework"].astype(str).unique())
+    seen = palette.looks(found["framework"].astype(str).unique())
     for row, task in enumerate(tasks, start=1):
         part = found[found["task"] == task]
         for (cell, learner), group in part.groupby(["cell", "framework"], observed=True, sort=False):
             line = group.sort_values("length")
             kind, name = str(cell).split(" ", 1)[0], text(f"{cell}, {learner}")
-            colour, ring = seen[str(learner)].colour, kind == overview_figures.RING
+            colour, ring = seen[str(learner)].colour, kind == palette.RING
             figure.add_trace(
                 go.Scatter(
                     x=line["length"].tolist(),
@@ -171,9 +170,9 @@ def reach(found: pd.DataFrame) -> Chart:
                         "arrayminus": (line["reach"] - line["low"]).fillna(0).tolist(),
                     },
                     mode="lines+markers",
-                    line={"color": colour, "dash": DASHES[overview_figures.CELL_DASHES.get(kind, "-.")]},
+                    line={"color": colour, "dash": DASHES[palette.CELL_DASHES.get(kind, "-.")]},
                     marker={
-                        "symbol": SYMBOLS[overview_figures.CELL_MARKERS.get(kind, "D")] + ("-open" if ring else ""),
+                        "symbol": SYMBOLS[palette.CELL_MARKERS.get(kind, "D")] + ("-open" if ring else ""),
                         "size": 15 if ring else 9,
                     },
                     name=name,
@@ -206,7 +205,7 @@ def growth(table: pd.DataFrame) -> list[Chart]:
         for row, cell in enumerate(cells, start=1):
             lines = part[part["cell"] == cell].groupby(["framework", "path"], observed=True)
             for (framework, path), line in lines:
-                look, name = panels.LOOKS.get(str(framework), panels.SPARE[0]), text(f"{framework} ({path})")
+                look, name = palette.LOOKS.get(str(framework), palette.SPARE[0]), text(f"{framework} ({path})")
                 exponent, low, high = scaling.fit(line["value"].to_numpy(float), line["middle"].to_numpy(float))
                 said = f"exponent {exponent:.2f} ({low:.2f} to {high:.2f})"
                 figure.add_trace(
@@ -224,7 +223,7 @@ def growth(table: pd.DataFrame) -> list[Chart]:
                     row=row,
                     col=1,
                 )
-        along = NAMES.get(str(axis), str(axis))
+        along = scaling.NAMES.get(str(axis), str(axis))
         figure.update_xaxes(type="log", title=along, tickvals=sorted(set(part["value"])))
         figure.update_yaxes(type="log", title="ms a step", tickvals=MARKS, ticktext=[f"{mark:g}" for mark in MARKS])
         caption = "Median time of a training step, both axes logarithmic; pointed at: the exponent of a power law."

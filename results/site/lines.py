@@ -133,16 +133,17 @@ def lines(rows: pd.DataFrame) -> pd.DataFrame:
 
 def runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one line a row of the store, copies too, in the order of the lines; reach and diagnosis are added."""
-    frame = labelled(rows).copy(deep=False)
+    labels = labelled(rows)
+    frame = labels.copy(deep=False)
     if "reach_end" in frame:
         frame["reach"] = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
     else:
         frame["reach"] = float("nan")
-    found = diagnoses(frame)
+    found = diagnoses(labels)
     frame["diagnosis"], frame["finding"] = found["label"], found["sentence"]
     frame["remarks"] = found["remarks"].map("; ".join) if len(found) else found["remarks"]
     outcomes = {True: "solved", False: "not solved"}
-    frame["outcome"] = frame["solved"].astype(object).map(outcomes).astype(object).fillna(DASH)
+    frame["outcome"] = frame["solved"].astype(object).map(outcomes).astype(object).fillna(DASH).astype(str)
     frame["outcome"] = frame["outcome"].where(frame["status"] != "diverged", "diverged")
     frame["step ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
     frame["keys"] = [[key] for key in frame["key"]]

@@ -14,12 +14,12 @@ from typing import Any
 import pandas as pd
 
 from results import (
+    captions,
     cases,
     contents,
     findings,
-    gallery,
     overview,
-    panels,
+    palette,
     report,
     tables,
     times,
@@ -92,16 +92,16 @@ class Begun:
 
     Attributes:
         folder: where it stands.
-        told: what it tells of.
-        made: its tables.
-        keys: of the cases whose curves lie beside it.
+        context: what it shows besides figures.
+        data: what its scripts read.
+        drawn: the pictures that it draws itself.
 
     """
 
     folder: Path
-    told: Set
-    made: list[Table]
-    keys: list[str]
+    context: dict[str, Any]
+    data: dict[str, Any]
+    drawn: list[Chart]
 
 
 def put(folder: Path, told: Set) -> list[Path]:
@@ -119,14 +119,18 @@ def begun(folder: Path, told: Set) -> Begun:
         shards.write(beside, told.results.store, shown)
         made = _tables(told, each)
         lines.save(beside, made)
-    return Begun(folder, told, made, [str(key) for key in shown["key"]])
+    return _begun(told, made, [str(key) for key in shown["key"]])
 
 
 def finished(page: Begun) -> list[Path]:
     """Write the page itself, and return its path and those of what lies beside it."""
     path = page.folder / PAGE
+    figures = {
+        "charts": [(one, _twins(page.folder, one.name)) for one in page.drawn],
+        "gallery": _gallery(page.folder, {one.name for one in page.drawn}),
+    }
     with _writing(page.folder):
-        path.write_text(_text(page.told, page.made, page.keys), encoding="utf-8")
+        path.write_text(bundle.render("report.html.j2", page.context | figures, page.data), encoding="utf-8")
     return [path, *sorted((page.folder / FOLDER).iterdir())]
 
 
@@ -162,8 +166,8 @@ def _charts(whole: Set) -> list[Chart]:
     return found + (charts.growth(grown) if len(grown) else [])
 
 
-def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
-    """Return the page; `keys` are those of the cases whose curves lie beside it."""
+def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
+    """Return the page without figures; `keys` are those of the cases whose curves lie beside it."""
     results, groups = whole.results, whole.groups
     rows, folder, drawn = results.rows, results.store.folder, _charts(whole)
     known = {key: at for at, key in enumerate(keys)}
@@ -177,7 +181,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "keys": keys,
         "shard": shards.CASES,
         "charts": {one.name: one.figure for one in drawn},
-        "colours": {name: look.colour for name, look in panels.LOOKS.items()},
+        "colours": {name: look.colour for name, look in palette.LOOKS.items()},
     }
     commands = {str(command) for command in rows["command"].unique()} | {str(one["facts"]["command"]) for one in groups}
     context = {
@@ -188,14 +192,12 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "trouble": results.trouble,
         "tables": made,
         "beside": FOLDER,
-        "charts": [(one, _twins(folder, one.name)) for one in drawn],
-        "gallery": _gallery(folder, {one.name for one in drawn}),
         "failures": times.failures(results.runs).head(SHOWN),
         "machines": tables.machines(rows).head(SHOWN),
         "commands": [report.again(folder), *sorted(commands)],
         "most": lines.MOST,
     }
-    return bundle.render("report.html.j2", context, data)
+    return Begun(folder, context, data, drawn)
 
 
 def _facts(results: contents.Results, groups: list[dict[str, Any]]) -> list[str]:
@@ -227,7 +229,7 @@ def _gallery(folder: Path, drawn: set[str]) -> list[tuple[str, str, list[tuple[s
     """Return heading, caption, and name and files of each picture that the page does not draw itself."""
     there = sorted(path.stem for path in (folder / "figures").glob("*.png")) if (folder / "figures").is_dir() else []
     found, left = [], [name for name in there if name not in drawn]
-    for name, (heading, caption) in gallery.CAPTIONS.items():
+    for name, (heading, caption) in captions.CAPTIONS.items():
         names = [one for one in left if one == name or one.startswith(f"{name}-")]
         left = [one for one in left if one not in names]
         found += [(heading, caption, [(one, _twins(folder, one)) for one in names])] if names else []

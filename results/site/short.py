@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from results import panels
+from results import palette
 from results.files import StoreError
 from results.site import bundle, lines
 from results.site.charts import Chart
@@ -53,7 +53,7 @@ def write(folder: Path, short: Short) -> list[Path]:
         "shard": 1,
         "points": [f"{row['started']}, {row['commit']}" for row in points],
         "charts": {one.name: one.figure for one in short.charts},
-        "colours": {name: look.colour for name, look in panels.LOOKS.items()},
+        "colours": {name: look.colour for name, look in palette.LOOKS.items()},
     }
     context: dict[str, Any] = {field.name: getattr(short, field.name) for field in dataclasses.fields(short)}
     context |= {"beside": short.name, "text": f"{short.name}.md", "most": lines.MOST}
