@@ -7,6 +7,7 @@ size and the time of change that it had when it was read. Whoever deletes it los
 from __future__ import annotations
 
 import functools
+import operator
 import os
 import re
 from collections.abc import Callable
@@ -19,8 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from results.aside import Aside, cores
-from results.files import DamagedError, StoreError, read_table, write_table
-from results.rows import TEXT, parsed, table
+from results.files import DamagedError, StoreError, read_bytes, read_table, write_table
+from results.rows import LARGEST, TEXT, bulk, checked, table
 
 FILE = ".index.parquet"
 
@@ -73,17 +74,28 @@ def _read(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, Dama
 
 
 def _share(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, DamagedError]]]:
-    tables, faults = [], []
+    tables: list[pa.Table] = []
+    faults: list[tuple[str, DamagedError]] = []
     for start in range(0, max(1, len(keys)), AT_ONCE):
-        lines = []
+        texts: dict[str, bytes] = {}
         for key in keys[start : start + AT_ONCE]:
             try:
-                lines.append(parsed(f"{folder}{os.sep}{key}.json", key))
+                texts[key] = read_bytes(f"{folder}{os.sep}{key}.json", LARGEST)
             except DamagedError as damage:
                 faults.append((key, damage))
             except FileNotFoundError:
                 continue  # another run set it aside a moment ago
-        tables.append(table(lines))
+        found = bulk([*texts.values()], [*texts])
+        if found is None:
+            lines = []
+            for key, text in texts.items():
+                try:
+                    lines.append(checked(text, f"{folder}{os.sep}{key}.json", key))
+                except DamagedError as damage:
+                    faults.append((key, damage))
+            found = table(lines)
+        tables.append(found)
+    faults.sort(key=operator.itemgetter(0))
     return pa.concat_tables(tables, promote_options="permissive"), faults
 
 

@@ -6,12 +6,16 @@ import dataclasses
 import functools
 import itertools
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, Required
+from typing import Annotated, Any, Literal, NotRequired, Required, get_args
 
+import numpy as np
 import pyarrow as pa
 import typing_extensions
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from results.files import DamagedError, read_bytes
 from results.record import METRIC, SCHEMA, Record
@@ -32,7 +36,8 @@ LATER = {name: field.default for name, field in FIELDS.items() if field.default 
 NAMES = ("suite", "task", "parameters", "framework", "cell", "clip", "mode", "command", "started")
 """The texts that every row has, a run of the user's own too; in the other columns None stands for "not known"."""
 
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+PLAIN = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]*")
+Text = Annotated[str, Field(pattern=rf"^{PLAIN.pattern}$")]
 """A text without control characters, which a terminal would obey."""
 
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -41,6 +46,10 @@ Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Ending = Literal["finished", "diverged"]
 
 KINDS: dict[str, Any] = {"int": Whole, "float": float, "bool": bool, "str": Text, "Status": Ending}
+
+NEVER_NONE = {*NAMES, "key", "schema"}
+PYTHON: dict[str, set[type]] = {"int": {int}, "float": {int, float}, "bool": {bool}, "metric": {int, float, bool}}
+"""What JSON's values are in Python, of each kind; any other is a text."""
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
 ARROW = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
@@ -53,8 +62,13 @@ def parsed(path: Path | str, key: str) -> dict[str, Any]:
     Raises `DamagedError` where it is no row: a column is missing or has another kind of value, or the key in it is
     not the file's name.
     """
+    return checked(read_bytes(path, LARGEST), path, key)
+
+
+def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
+    """Return and raise what `parsed` does, of a file that was read already."""
     try:
-        row: dict[str, Any] = _schema().validate_json(read_bytes(path, LARGEST))
+        row: dict[str, Any] = _schema().validate_json(text)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, fault["loc"]))
@@ -77,15 +91,64 @@ def parsed(path: Path | str, key: str) -> dict[str, Any]:
 
 def table(lines: list[dict[str, Any]]) -> pa.Table:
     """Return rows that `parsed` gave as a table: `LATER` columns first, the others in the order of the files."""
-    files = dict.fromkeys(map(tuple, lines))
-    names = dict.fromkeys([*(LATER if lines else ()), *itertools.chain.from_iterable(files)])
+    names = _names(dict.fromkeys(map(tuple, lines))) if lines else []
     return pa.table({name: _column(name, [line.get(name) for line in lines]) for name in names})
 
 
+def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
+    """Return the `table` of the rows of many files; None where one may be no row, so that each is to be `checked`.
+
+    What `checked` asks of a row is asked of whole columns here, which takes half the time.
+    """
+    try:
+        lines = [from_json(text, allow_inf_nan=False) for text in texts]
+        if not lines or any(type(line) is not dict for line in lines):
+            return None
+        names = _names(map(_ordered, dict.fromkeys(map(tuple, lines))))
+        columns = {name: _sound(name, lines) for name in [*names, *REQUIRED.difference(names)]}
+    except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException):
+        return None
+    told = columns["key"].to_pylist() == keys and all(map(_flat, columns["parameters"].dictionary.to_pylist()))
+    return pa.table(columns) if told else None
+
+
+def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
+    """Return a column of what was read; raise `ValueError` or `KeyError` where not all of it is what `_schema` asks."""
+    missing = LATER.get(name)
+    values = [line[name] for line in lines] if name in REQUIRED else [line.get(name, missing) for line in lines]
+    types = PYTHON["metric"] if name.startswith(METRIC) else PYTHON.get(_kind(name), {str})
+    column = _column(name, values)
+    if pa.types.is_dictionary(column.type):
+        words = column.dictionary.to_pylist()
+        fine = all(map(PLAIN.fullmatch, words)) and (name != "status" or {*words} <= {*get_args(Ending)})
+    elif name.startswith(METRIC):
+        fine = bool((np.abs(column.drop_null().to_numpy(zero_copy_only=False)) < 1e300).all())  # noqa: PLR2004
+    elif pa.types.is_floating(column.type):
+        fine = bool(np.isfinite(column.drop_null().to_numpy()).all())
+    else:
+        fine = name != "schema" or {*values} <= {*range(SCHEMA + 1)}
+    if not fine or not {*map(type, values)} <= (types if name in NEVER_NONE else types | {type(None)}):
+        raise ValueError(name)
+    return column
+
+
+def _kind(name: str) -> str:
+    return "float" if name == "skill" else str(FIELDS[name].type).partition(" ")[0]
+
+
+def _names(shapes: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the columns that rows with these have together."""
+    return [*dict.fromkeys([*LATER, *itertools.chain.from_iterable(shapes)])]
+
+
+def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is kept of a row's columns, in the order in which `checked` gives them."""
+    return (*(one for one in ("skill", *FIELDS) if one in names), *(one for one in names if one.startswith(METRIC)))
+
+
 def _column(name: str, values: list[Any]) -> pa.Array:
-    if name in FIELDS:
-        kind = str(FIELDS[name].type).partition(" ")[0]
-        return pa.array(values, ARROW.get(kind, TEXT))
+    if not name.startswith(METRIC):
+        return pa.array(values, ARROW.get(_kind(name), TEXT))
     try:
         found = pa.array(values)  # whole numbers or not
     except (pa.ArrowException, OverflowError):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from results import aside, index
+from benchmarks.commands import common
+from results import aside, index, panels, report
 from results.files import DamagedError
 from results.store import Store
 from tests import synthetic
@@ -104,3 +105,26 @@ def test_rows_with_columns_of_their_own_and_metrics_of_every_kind_fit_one_table(
         assert rows[["metric.x", "metric.y"]].isna().sum().sum() == 6
         assert "later" not in rows
     assert (tmp_path / index.FILE).exists()
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """Return what the report and the page of a set consist of, by name."""
+    common.told(folder)
+    made = [path for part in ("tables", "figures", "report") for path in (folder / part).iterdir()]
+    return {path.name: path.read_bytes() for path in [*made, folder / "report.md", folder / "report.html"]}
+
+
+@pytest.mark.usefixtures("cores")
+def test_a_report_whose_figures_another_process_draws_is_the_same_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(panels, "DPI", 30)
+    whole = [synthetic.record(key=f"k{cell}{seed}", cell=cell, seed=seed) for cell in ("rnn", "gru") for seed in (0, 1)]
+    synthetic.write(tmp_path, [*whole, synthetic.diverged(key="torn")])
+    here = written(tmp_path)
+    monkeypatch.setattr(report, "LARGE", 1)
+    assert written(tmp_path) == here
+    (tmp_path / "curves" / "kgru1.parquet").write_bytes(b"PAR1 no longer PAR1")
+    common.told(tmp_path)
+    assert "kgru1.parquet is damaged" in (tmp_path / "report.md").read_text().replace("\\_", "_")
+    assert (tmp_path / "damaged" / "kgru1" / "reason.txt").exists()

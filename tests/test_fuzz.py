@@ -106,12 +106,15 @@ NAMES = sorted(synthetic.record(key="k").row())
 
 def read_row(path: Path, *, label: bool) -> None:
     """Read a row; where it is accepted, the report's first step, the labels, must take it too (one in ten is tried)."""
+    at_once = rows.bulk([path.read_bytes()], ["k"])
     try:
         row = rows.parsed(path, "k")
     except DamagedError as error:
         one_line(error)
+        assert at_once is None
         return
     assert row["key"] == "k"
+    assert at_once is None or at_once.equals(rows.table([row]))
     assert rows.table([row, synthetic.record(key="l").row()]).num_rows == 2
     if not label:
         return

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -348,6 +349,10 @@ def test_a_framework_looks_the_same_in_every_set() -> None:
     alone, together = palette.looks(["jax"]), palette.looks(["tensorflow", "jax", "pytorch", "other"])
     assert alone["jax"] == together["jax"] == palette.LOOKS["jax"]
     assert len({look.colour for look in together.values()}) == len({look.marker for look in together.values()}) == 4
+
+
+def test_the_colours_are_those_that_colour_blind_people_tell_apart() -> None:
+    assert list(sns.color_palette("colorblind").as_hex()) == palette.COLOURS
 
 
 def test_value_and_norm_ladders_stand_apart() -> None:
