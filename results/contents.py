@@ -86,11 +86,12 @@ def title(results: Results) -> str:
 
 def spared(load: Callable[[str], pd.DataFrame], columns: tuple[str, ...]) -> Callable[[str], pd.DataFrame]:
     """Return a reader that gives an empty table where a file is damaged or missing: one case does not stop a report."""
+    nothing = pd.DataFrame(columns=[*columns], dtype=float)  # one for all: making one takes as long as reading a file
 
     def read_or_empty(key: str) -> pd.DataFrame:
         try:
             return load(key)
         except StoreError:
-            return pd.DataFrame(columns=[*columns], dtype=float)
+            return nothing
 
     return read_or_empty

@@ -130,7 +130,7 @@ def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
         words = column.dictionary.to_pylist()
         fine = all(map(PLAIN.fullmatch, words)) and (name != "status" or {*words} <= {*get_args(Ending)})
     elif name.startswith(METRIC):
-        fine = bool((np.abs(column.drop_null().to_numpy(zero_copy_only=False)) < 1e300).all())  # noqa: PLR2004
+        fine = PLAIN.fullmatch(name) is not None and bool((np.abs(column.drop_null().to_numpy(zero_copy_only=False)) < 1e300).all())  # noqa: PLR2004
     elif pa.types.is_floating(column.type):
         fine = bool(np.isfinite(column.drop_null().to_numpy()).all())
     else:

@@ -26,7 +26,7 @@ from results import (
     timing_contents,
     timings,
 )
-from results.answers import Answer
+from results.answers import Answer, answers
 from results.check import Check
 from results.files import StoreError, write_text, written
 from results.site import bundle, charts, lines, shards, speeds
@@ -51,7 +51,7 @@ class Set:
         groups: the paired timings, none where there are none.
         checked: the check of the timings, if there is one.
         machine: what the machine can do at best, where it was measured.
-        asked: the five answers.
+        asked: the five answers, where they are known already.
 
     """
 
@@ -59,7 +59,7 @@ class Set:
     groups: list[dict[str, Any]]
     checked: Check | None
     machine: dict[str, Any] | None
-    asked: list[Answer]
+    asked: list[Answer] | None = None
 
     @property
     def launches(self) -> float | None:
@@ -82,7 +82,6 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
 
 def whole(results: contents.Results, timed: timing_contents.Timed, asked: list[Answer] | None = None) -> Set:
     """Return everything that the page of these results tells of; `asked` are the answers, where they are known."""
-    asked = asked or contents.answered(results, timed)
     return Set(results, timed.groups, timed.checked, timed.machine, asked)
 
 
@@ -187,7 +186,7 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
     context = {
         "title": contents.title(results),
         "facts": _facts(results, groups),
-        "answers": whole.asked,
+        "answers": whole.asked or answers(rows, results.timings, groups, whole.checked),
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
         "trouble": results.trouble,
         "tables": made,
