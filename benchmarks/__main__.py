@@ -8,6 +8,7 @@ import typer
 
 from benchmarks import plugins
 from benchmarks.commands import COMMANDS
+from results.clean import line
 
 app = typer.Typer(
     help="Train the long-dependency tasks in several frameworks and publish what they did.",
@@ -24,7 +25,7 @@ def main() -> None:
         status = app(standalone_mode=False)
     except (typer.TyperException, plugins.UsageError) as error:
         text: str = getattr(error, "format_message", error.__str__)()
-        sys.stderr.write(f"error: {' '.join(text.split())}\n")
+        sys.stderr.write(f"error: {line(text, most=2_000)}\n")
         sys.exit(2)
     sys.exit(status)
 

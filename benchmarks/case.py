@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import plugins
 from frameworks.base import Activation, Cell, Clip, Device, Mode, Model, Optimizer, Precision, Regulariser, Training
+from results.clean import line
 from results.record import SCHEMA
 from tasks.base import Task
 
@@ -20,6 +21,9 @@ NUMERICS = 1
 
 LATER = {("radius", 1.0), ("metric_version", 1)}
 """Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
+
+MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 10**9, "threads": 2**12}
+"""The largest values that a case may have: beyond, a slip of the keyboard would be found when the memory is full."""
 
 REGULARISERS = ("l1", "l2", "omega")
 
@@ -73,6 +77,7 @@ class Case:
 
     def __post_init__(self) -> None:
         """Refuse what is no case, with one line that says why."""
+        self._check_sizes()
         if (self.clip == "none") != (self.threshold is None):
             message = "clip none takes no threshold" if self.clip == "none" else f"clip {self.clip} needs a threshold"
             raise plugins.UsageError(message)
@@ -99,6 +104,16 @@ class Case:
         plugins.known("mode", self.mode, [plugins.MATCHED, plugins.NATIVE])
         if self.mode == plugins.NATIVE:
             self._check_native()
+
+    def _check_sizes(self) -> None:
+        """Refuse what no machine could hold."""
+        for name, most in MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                message = f"{name} must be a whole number from 1 to {most}, not {line(getattr(self, name), most=40)}"
+                raise plugins.UsageError(message)
+        if not 0 <= max(self.seed, self.renumbering) < 2**63:
+            message = f"seed and renumbering must be below 2**63, not {line(max(self.seed, self.renumbering), most=40)}"
+            raise plugins.UsageError(message)
 
     def _check_path(self, mode: str) -> None:
         """Refuse a path that the framework does not offer in a mode."""

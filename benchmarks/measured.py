@@ -7,18 +7,18 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 
 from benchmarks import environment
 from results import terminal
 from results.markdown import code, table
+from results.screen import Screen
 
 Out = Annotated[Path | None, typer.Option(help="Write the table here too, as Markdown.")]
 
 
 def tell(frame: pd.DataFrame, *, title: str, command: str, said: str = "", out: Path | None = None) -> None:
     """Print a table of texts and what is said of it; with `out` write both, and where they come from, as Markdown."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen()
     terminal.show(terminal.grouped(frame.astype(str), title), console)
     if said:
         console.print(said, markup=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,7 +204,11 @@ def load(name: str) -> Suite:
     if path.suffix != ".toml":
         path = plugins.SUITES / f"{plugins.known('suite', name, plugins.suites())}.toml"
     try:
-        if path.stat().st_size > LARGEST:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            message = f"suite {path.name} is no file"
+            raise plugins.UsageError(message)
+        if found.st_size > LARGEST:
             message = f"suite {path.name} has more than {LARGEST} bytes"
             raise plugins.UsageError(message)
         return Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))

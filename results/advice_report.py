@@ -12,7 +12,7 @@ import pandas as pd
 from results import advice, advice_figure, norms, panels
 from results.advice import Thumb, Verdict
 from results.cases import DASH, NONE, clip_label, clipped, joined, parameters, percent
-from results.files import StoreError
+from results.files import StoreError, write_csv, write_text
 from results.markdown import code, escape, table
 
 RULE = (
@@ -167,11 +167,11 @@ def write(folder: Path, found: Advice) -> list[Path]:
     lines = lines[["learning_rate", *(name for name in lines if name != "learning_rate")]]
     paths = [folder / name for name in ("advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv")]
     try:
-        paths[0].write_text(text(found), encoding="utf-8")
+        write_text(paths[0], text(found))
         figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip=found.clip, named=found.named)
         panels.save(figure, paths[1])
         for path, frame in zip(paths[2:], (lines, found.cases, found.norms), strict=True):
-            frame.to_csv(path, index=False, float_format="%.6g")
+            write_csv(path, frame, float_format="%.6g")
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error

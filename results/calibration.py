@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pandas as pd
 from scipy import stats
 
 from results.diagnosis import LABELS, diagnoses
+from results.files import DamagedError, read_json, write_csv, write_text
 from results.markdown import table
 from results.store import Store
 
@@ -50,7 +50,10 @@ class Calibration:
 
 def calibrated(store: Store) -> Calibration:
     """Hold the diagnoses of a store's rows against what was planted; cases that gave no row are left out."""
-    planted = json.loads((store.folder / PLANTED).read_text())
+    planted = read_json(store.folder / PLANTED)
+    unknown = [key for key, label in planted.items() if label not in LABELS]
+    if unknown:
+        raise DamagedError(store.folder / PLANTED, f"{unknown[0]} has no diagnosis that there is")
     rows = store.rows()
     rows = rows[rows["key"].isin(planted)].reset_index(drop=True)
     found = diagnoses(rows)
@@ -78,12 +81,12 @@ def calibrated(store: Store) -> Calibration:
 def write(store: Store, command: str) -> tuple[Calibration, Path]:
     """Write calibration.md and confusion.csv beside the rows; return the calibration and the page's path."""
     found = calibrated(store)
-    found.confusion.to_csv(store.folder / "confusion.csv", index=False)
+    write_csv(store.folder / "confusion.csv", found.confusion)
     path = store.folder / "calibration.md"
-    path.write_text(
+    write_text(
+        path,
         f"# How often the diagnoses are right\n\nMade by `{command}`. {found.sentence()}\n\n"
         f"## What was planted (rows), what was diagnosed (columns)\n\n{table(found.confusion)}\n"
         f"## The cases that got another diagnosis\n\n{table(found.wrong, empty='None.')}",
-        encoding="utf-8",
     )
     return found, path

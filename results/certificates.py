@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from results.files import write_text
+
 PUBLISHED = Path(__file__).resolve().parent / "published" / "certificates"
 
 NAME, NONE, MATCHED = "certificate", "none", "matched"
@@ -27,7 +29,7 @@ def write(folder: Path, certificate: dict[str, Any]) -> Path:
     """Write a certificate under its name and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{certificate['name']}.json"
-    path.write_text(json.dumps(certificate, indent=1) + "\n")
+    write_text(path, json.dumps(certificate, indent=1) + "\n")
     return path
 
 

@@ -148,11 +148,13 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def read(folder: Path) -> Check | None:
-    """Return the check of a result set, or None where it has none; raise `DamagedError` where a file is damaged."""
+def read(folder: Path, damaged: timing_files.Damage | None = None) -> Check | None:
+    """Return the check of a result set, or None where it has none.
+
+    Where a file is damaged, `damaged` hears of it; without it `DamagedError` is raised.
+    """
     lines: list[dict[str, Any]] = []
-    for path in sorted((folder / FOLDER).glob("*.json")):
-        launch = timing_files.read(path, timing_files.Launch)
+    for launch in timing_files.each(folder / FOLDER, timing_files.Launch, None, damaged):
         facts = {name: launch[name] for name in ("framework", "path", "cell", "launch", "planted", "rounds")}
         for trial in launch["trials"]:
             middle, low, high = intervals.ratio(trial["second"], trial["first"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from results.comparison import BETTER, CANNOT, CHANGED, IDENTICAL, RUNS, SAME, SEEDS, WORSE, Comparison
-from results.files import StoreError
+from results.files import StoreError, write_csv, write_text
 from results.markdown import code, escape, table
 
 PAGE = "comparison.md"
@@ -52,9 +52,9 @@ def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[
     try:
         folder.mkdir(parents=True, exist_ok=True)
         page = folder / PAGE
-        page.write_text("\n".join(parts), encoding="utf-8")
+        write_text(page, "\n".join(parts))
         for name, frame in tables:
-            frame.to_csv(folder / f"comparison-{name}.csv", index=False)
+            write_csv(folder / f"comparison-{name}.csv", frame)
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import tempfile
 import uuid
@@ -14,7 +15,10 @@ from typing import Any, NoReturn
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from results.clean import clean, line
 
 LARGEST_JSON = 64 * 2**20
 """Bytes that a JSON file of a result set may have; the longest are paired timings."""
@@ -22,11 +26,23 @@ LARGEST_JSON = 64 * 2**20
 LARGEST_PARQUET = 2**30
 """Bytes that a Parquet file may hold once it is unpacked."""
 
+LARGEST_CSV = 128 * 2**20
+"""Bytes that the curves of a run of the user's own may have, which are text."""
+
 MOST_ROWS, MOST_COLUMNS = 20_000_000, 1_000
+
+WIDTH = 8
+"""Bytes that a value takes in memory, whatever it takes in the file: a column of one value takes next to nothing."""
+
+ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
+"""How texts may be encoded: so that they are as long in the file as in memory, or are held once."""
 
 
 class StoreError(Exception):
-    """A folder or a file that cannot hold, or does not hold, results; the message is one line."""
+    """A folder or a file that cannot hold, or does not hold, results; the message is one line, and can be shown."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(line(message, most=900))
 
 
 class DamagedError(StoreError):
@@ -34,13 +50,43 @@ class DamagedError(StoreError):
 
     def __init__(self, path: Path, reason: object) -> None:
         lines = str(reason).strip().splitlines() or [type(reason).__name__]
-        super().__init__(f"{path.parent.name}/{path.name} is damaged: {lines[0][:200]}")
         self.path = path
-        self.reason = lines[0][:200]
+        self.reason = line(lines[0], most=200)
+        super().__init__(f"{path.parent.name}/{path.name} is damaged: {self.reason}")
 
     def __reduce__(self) -> tuple[type[DamagedError], tuple[Path, str]]:
         """Name what another process, which read the file, hands over: the message is no argument."""
         return type(self), (self.path, self.reason)
+
+
+def made(folder: Path) -> Path:
+    """Make a folder of a result set and return it.
+
+    Raises `StoreError` where it cannot be made, or where it is a link: what that leads to is not the set's.
+    """
+    if folder.is_symlink():
+        message = f"{folder} is a link, which is not followed: nothing is written there"
+        raise StoreError(message)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror}"
+        raise StoreError(message) from error
+    return folder
+
+
+def written(folder: Path, ours: re.Pattern[str]) -> list[Path]:
+    """Return the files of a folder whose whole names are such as we give, sorted."""
+    with os.scandir(folder) as entries:
+        names = [one.name for one in entries if ours.fullmatch(one.name) and not one.is_dir(follow_symlinks=False)]
+    return [folder / name for name in sorted(names)]
+
+
+def cleared(folder: Path, ours: re.Pattern[str]) -> Path:
+    """Make a folder, and remove what an earlier report wrote there: what has other names is somebody's own."""
+    for old in written(made(folder), ours):
+        old.unlink()
+    return folder
 
 
 def writable(folder: Path) -> None:
@@ -54,15 +100,17 @@ def writable(folder: Path) -> None:
         raise StoreError(message) from error
 
 
-def write(path: Path, fill: Callable[[Path], object]) -> None:
+def write(path: Path, fill: Callable[[Path], object], *, flush: bool = True) -> None:
     """Have `fill` write a file beside its place and move it there, so that no reader ever sees half of it.
 
-    Raises `StoreError` where the disk does not take it; then nothing is left behind.
+    A link of that name is replaced and not followed. What can be made again needs no `flush` to the disk. Raises
+    `StoreError` where the disk does not take it; then nothing is left behind.
     """
     part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part")  # not mkstemp, whose files only their owner may read
     try:
         fill(part)
-        _flush(part)
+        if flush:
+            _flush(part)
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)
@@ -70,6 +118,16 @@ def write(path: Path, fill: Callable[[Path], object]) -> None:
             message = f"cannot write {path}: {error.strerror or error}"
             raise StoreError(message) from error
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text that can be made again."""
+    write(path, lambda part: part.write_text(text, encoding="utf-8"), flush=False)
+
+
+def write_csv(path: Path, frame: pd.DataFrame, **ways: Any) -> None:
+    """Write a table as CSV, which people look at on a terminal too: clean."""
+    write_text(path, clean(frame.to_csv(index=False, **ways)))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -119,30 +177,54 @@ def read_json(path: Path, *, largest: int = LARGEST_JSON) -> dict[str, Any]:
 
 
 def read_parquet(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Return the numbers and texts that a Parquet file holds; raise `DamagedError` where it is none, or lacks a column.
+    """Return the numbers and texts that a Parquet file holds, of these columns where some are named.
 
-    What it declares is checked before it is unpacked: at most `MOST_ROWS` by `MOST_COLUMNS`, `LARGEST_PARQUET` bytes.
+    What it declares is checked before it is unpacked, and the texts before each line has its own: at most `MOST_ROWS`
+    by `MOST_COLUMNS`, `LARGEST_PARQUET` bytes. Raises `DamagedError` where it is none, or lacks a column.
     """
-    _check_plain(path, LARGEST_PARQUET)
-    with _damage(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
-        _check_size(file.metadata)
-        table = file.read()
-        _check_columns(path, table.schema, columns)
+    table = read_table(path, columns, only=bool(columns))
+    with _damage(path):
         # Without what pandas noted for itself: a stranger's file does not say how it is to be read.
-        frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+        frame: pd.DataFrame = _unfolded(table).to_pandas()
     return frame
 
 
-def read_table(path: Path, columns: tuple[str, ...] = ()) -> pa.Table:
-    """Return what `read_parquet` does, in Arrow's columns, where a text that many lines share is held once."""
+def read_table(path: Path, columns: tuple[str, ...] = (), *, only: bool = False) -> pa.Table:
+    """Return what `read_parquet` does, in Arrow's columns, where a text that many lines share is held once.
+
+    Raises as that does; with `only`, no other columns are read.
+    """
     _check_plain(path, LARGEST_PARQUET)
     with _damage(path):
         with pq.ParquetFile(path) as file:
             _check_size(file.metadata)
             _check_columns(path, file.schema_arrow, columns)
-            texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+            texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
         with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
-            return file.read().replace_schema_metadata(None)
+            table = file.read([*columns] if only else None).replace_schema_metadata(None)
+        _check_texts(table)
+        return table
+
+
+def _check_texts(table: pa.Table) -> None:
+    """Refuse texts that would be too long where each line had its own."""
+    size = 0
+    for column in table.columns:
+        for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+            size += pc.sum(pc.cast(lengths, pa.int64())).as_py() or 0
+    if size > LARGEST_PARQUET:
+        message = f"its texts take {size} bytes: too many"
+        raise ValueError(message)
+
+
+def _unfolded(table: pa.Table) -> pa.Table:
+    """Return a table in which each line has its own text."""
+    columns = [
+        column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        for column in table.columns
+    ]
+    return pa.table(columns, names=table.column_names)
 
 
 @contextmanager
@@ -161,26 +243,55 @@ def _damage(path: Path) -> Iterator[None]:
 def set_aside(path: Path, folder: Path, damage: DamagedError) -> str:
     """Move a damaged file into ``damaged/`` of its result set, where that can be; return what to say of it."""
     try:
-        (folder / "damaged").mkdir(exist_ok=True)
-        path.replace(folder / "damaged" / path.name)
-    except OSError:
+        aside = made(folder / ASIDE)
+        if path.parent != folder:
+            if path.parent.is_symlink():
+                return f"{damage}: it is left out."
+            aside = made(aside / path.parent.name)
+        path.replace(aside / path.name)
+    except (OSError, StoreError):
         return f"{damage}: it is left out."
-    return f"{damage}: it was set aside, and its command makes it again."
+    return f"{damage}: {MADE_AGAIN}"
+
+
+def put_aside(folder: Path, part: str) -> list[str]:
+    """Say which files of a part of a result set were set aside and have not been made again since."""
+    place = folder / ASIDE / part
+    if any(one.is_symlink() for one in (place.parent, place)) or not place.is_dir():
+        return []
+    names = sorted(path.name for path in place.glob("*.json"))
+    return [line(f"{part}/{name} was damaged: {MADE_AGAIN}") for name in names if not (folder / part / name).exists()]
+
+
+ASIDE = "damaged"
+"""The folder of a result set in which damaged files are set aside."""
+
+MADE_AGAIN = "it was set aside, and its command makes it again."
 
 
 def _check_size(metadata: pq.FileMetaData) -> None:
-    size = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
-    if metadata.num_rows > MOST_ROWS or metadata.num_columns > MOST_COLUMNS or size > LARGEST_PARQUET:
-        message = f"it declares {metadata.num_rows} rows of {metadata.num_columns} columns, {size} bytes: too many"
+    """Refuse what takes too much memory: as the file declares it, and by `WIDTH`: a file may hold a value once."""
+    rows, columns = metadata.num_rows, metadata.num_columns
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    size = max(sum(group.total_byte_size for group in groups), rows * columns * WIDTH)
+    if rows > MOST_ROWS or columns > MOST_COLUMNS or size > LARGEST_PARQUET:
+        message = f"it declares {rows} rows of {columns} columns, {size} bytes: too many"
         raise ValueError(message)
+    chunks = (group.column(at) for group in groups for at in range(columns))
+    odd = {name for chunk in chunks if chunk.physical_type == "BYTE_ARRAY" for name in chunk.encodings} - ENCODINGS
+    if odd:
+        message = f"its texts are encoded as {min(odd)}, which is not read"
+        raise ValueError(message)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _simple(kind: pa.DataType) -> bool:
     types = pa.types
-    return any(
-        check(kind)
-        for check in (types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string)
-    ) or types.is_null(kind)
+    checks = (types.is_integer, types.is_floating, types.is_boolean, types.is_null, _is_text)
+    return any(check(kind) for check in checks)
 
 
 def _check_columns(path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> None:

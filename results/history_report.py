@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from results.cases import GROUP
-from results.files import StoreError
+from results.files import StoreError, write_csv, write_text
 from results.history import CANNOT, History, sentences
 from results.markdown import code, escape, table
 
@@ -51,11 +51,11 @@ def write(folder: Path, found: History, *, command: str) -> list[Path]:
     ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / PAGE).write_text("\n".join(parts), encoding="utf-8")
+        write_text(folder / PAGE, "\n".join(parts))
         joined = {
             name: [" ".join(f"{one:.6g}" for one in values) for values in lines[name]] for name in ("skills", "times")
         }
-        lines.assign(**joined).to_csv(folder / TABLE, index=False)
+        write_csv(folder / TABLE, lines.assign(**joined))
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error

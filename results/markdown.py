@@ -7,11 +7,12 @@ import re
 import pandas as pd
 
 from results.cases import DASH
+from results.clean import clean
 
 
 def escape(value: object) -> str:
     """Return text that Markdown shows as it is, on one line, also inside a table's cell."""
-    text = str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = clean(str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\|`*_\[\]~$#])", r"\\\1", text)
     return " ".join(text.split())
 
@@ -49,6 +50,7 @@ def plain(value: object) -> str:
 
 def code(text: str) -> str:
     """Return text as inline code, whatever backticks it holds."""
+    text = clean(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if len(fence) > 1 else ""
     return fence + pad + " ".join(text.split()) + pad + fence

@@ -22,6 +22,7 @@ from PIL import Image
 
 from results import palette
 from results.cases import CELL, CLIP, NONE
+from results.files import write
 
 WIDTH = 9.0
 """Inches; at `DPI` twice what GitHub shows of a README, so that text stays legible when halved."""
@@ -49,11 +50,15 @@ def save(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
         figure.savefig(drawn, dpi=DPI, pil_kwargs={"compress_level": 0})  # read again in the next line
         # A palette makes the file a third as large, and no eye sees the difference.
         image = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        image.save(path, optimize=True)
+        write(path, lambda part: image.save(part, format="png", optimize=True), flush=False)
         if not vector:
             return [path]
         with mpl.rc_context({"svg.hashsalt": path.stem}):
-            figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+            write(
+                path.with_suffix(".svg"),
+                lambda part: figure.savefig(part, format="svg", metadata={"Date": None}),
+                flush=False,
+            )
     return [path, path.with_suffix(".svg")]
 
 

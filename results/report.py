@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,23 @@ from results.answers import Answer
 from results.aside import Aside
 from results.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
 from results.contents import PAGE, Results, answered, read, spared, title
-from results.files import StoreError
+from results.files import StoreError, cleared, write_csv, write_text, written
 from results.markdown import code, escape, table
 from results.record import SPECTRA
 from results.stale import Versions
 from results.timing_contents import Timed
 
-MADE = {"tables": (".csv", ".md"), "figures": (".png", ".svg")}
-"""What the report writes besides report.md; files of an earlier report are removed first."""
+TABLES = (
+    *("summary", "accuracy", "metrics", "gradients", "reach", "spectra", "diagnoses", "divergence", "agreement"),
+    *("certificates", "step-times", "time-shares", "speed-ratios", "speed", "matched-native", "matched-native-gaps"),
+)
+"""The tables that a report may have."""
 
+MADE = {
+    "tables": re.compile(rf"({'|'.join(TABLES)})\.(csv|md)"),
+    "figures": re.compile(rf"({'|'.join(CAPTIONS)})(-[\w.-]+)?\.(png|svg)"),
+}
+"""What the report writes besides report.md; files of an earlier report are removed first, and no others."""
 
 Meanwhile = Callable[[Results, list[Answer]], object]
 """What is called of the results and of the five answers to them."""
@@ -69,11 +78,8 @@ def put(
 def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> list[Path]:
     folder = results.store.folder
     try:
-        for part, suffixes in MADE.items():
-            (folder / part).mkdir(exist_ok=True)
-            for old in (folder / part).iterdir():
-                if old.suffix in suffixes:
-                    old.unlink()
+        for part, ours in MADE.items():
+            cleared(folder / part, ours)
         drawing = Aside(functools.partial(_draw, results), worth=len(results.rows) >= LARGE)
         asked = answered(results, timed)
         shown = [*_write_tables(results)]
@@ -83,12 +89,11 @@ def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> lis
         drawn, damaged = drawing.result()
         results.store.damaged |= damaged
         path = folder / PAGE
-        path.write_text(text(results, asked, found=found, tables_text=shown, figure_paths=drawn), encoding="utf-8")
+        write_text(path, text(results, asked, found=found, tables_text=shown, figure_paths=drawn))
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
-    made = [one for part in MADE for one in sorted((folder / part).iterdir()) if one.suffix in MADE[part]]
-    return [path, *made]
+    return [path, *(one for part, ours in MADE.items() for one in written(folder / part, ours))]
 
 
 def _draw(results: Results) -> tuple[list[tuple[str, Path]], dict[str, str]]:
@@ -210,9 +215,9 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
     for name, heading, frame, body in made:
         path = results.store.folder / "tables" / name
-        frame.to_csv(path.with_suffix(".csv"), index=False)
+        write_csv(path.with_suffix(".csv"), frame)
         shown = body if len(frame) else "Nothing to show.\n"
-        path.with_suffix(".md").write_text(f"# {heading}\n\n{shown}", encoding="utf-8")
+        write_text(path.with_suffix(".md"), f"# {heading}\n\n{shown}")
         if len(frame) and name != "time-shares":
             yield heading, shown
 

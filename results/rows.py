@@ -17,6 +17,7 @@ import typing_extensions
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from results.clean import CONTROL, ODD
 from results.files import DamagedError, read_bytes
 from results.record import METRIC, SCHEMA, Record
 
@@ -36,7 +37,7 @@ LATER = {name: field.default for name, field in FIELDS.items() if field.default 
 NAMES = ("suite", "task", "parameters", "framework", "cell", "clip", "mode", "command", "started")
 """The texts that every row has, a run of the user's own too; in the other columns None stands for "not known"."""
 
-PLAIN = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]*")
+PLAIN = re.compile(rf"[^{CONTROL}]*")
 Text = Annotated[str, Field(pattern=rf"^{PLAIN.pattern}$")]
 """A text without control characters, which a terminal would obey."""
 
@@ -76,11 +77,14 @@ def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
     if row["key"] != key:
         raise DamagedError(Path(path), "it holds the row of another key")
     more = row.keys() - KNOWN
-    odd = [name for name in more if name.startswith(METRIC) and not _is_number(row[name])]
+    odd = [one for one in more if one.startswith(METRIC) and not (_is_number(row[one]) and PLAIN.fullmatch(one))]
     if odd:
         raise DamagedError(Path(path), f"its {min(odd)[:40]} is no number")
     if not _flat(row["parameters"]):
         raise DamagedError(Path(path), "its parameters are no JSON object of plain values")
+    for kind, rung in RUNGS.items():
+        if not _fits(row.get(kind, LATER.get(kind)), row.get(rung)):
+            raise DamagedError(Path(path), f"its {kind} and its {rung} contradict each other")
     for name in more:
         if not name.startswith(METRIC):
             del row[name]
@@ -109,7 +113,11 @@ def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
     except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException):
         return None
     told = columns["key"].to_pylist() == keys and all(map(_flat, columns["parameters"].dictionary.to_pylist()))
-    return pa.table(columns) if told else None
+    # Of each kind and rung once, not of each row: there are few.
+    tables = (pa.table([columns[kind], columns[rung]], RUNG) for kind, rung in RUNGS.items())
+    pairs = [pair for found in tables for pair in found.group_by(RUNG).aggregate([]).to_pylist()]
+    fits = all(_fits(pair["kind"], pair["rung"]) for pair in pairs)
+    return pa.table(columns) if told and fits else None
 
 
 def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
@@ -122,7 +130,8 @@ def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
         words = column.dictionary.to_pylist()
         fine = all(map(PLAIN.fullmatch, words)) and (name != "status" or {*words} <= {*get_args(Ending)})
     elif name.startswith(METRIC):
-        fine = bool((np.abs(column.drop_null().to_numpy(zero_copy_only=False)) < 1e300).all())  # noqa: PLR2004
+        numbers = np.abs(column.drop_null().to_numpy(zero_copy_only=False))
+        fine = PLAIN.fullmatch(name) is not None and bool((numbers < 1e300).all())  # noqa: PLR2004
     elif pa.types.is_floating(column.type):
         fine = bool(np.isfinite(column.drop_null().to_numpy()).all())
     else:
@@ -130,6 +139,17 @@ def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
     if not fine or not {*map(type, values)} <= (types if name in NEVER_NONE else types | {type(None)}):
         raise ValueError(name)
     return column
+
+
+RUNGS = {"clip": "threshold", "regulariser": "strength"}
+"""The column that says how strong another is, and that ``none`` has none of."""
+
+RUNG = ["kind", "rung"]
+
+
+def _fits(kind: str | None, rung: float | None) -> bool:
+    """Return whether a kind of clip or penalty can have such a rung."""
+    return rung is None if kind in {"none", None} else rung is not None and rung > 0
 
 
 def _kind(name: str) -> str:
@@ -184,4 +204,8 @@ def _flat(text: str) -> bool:
         values = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return isinstance(values, dict) and all(isinstance(value, str | int | float | None) for value in values.values())
+    if not isinstance(values, dict):
+        return False
+    texts = [*values, *(value for value in values.values() if isinstance(value, str))]
+    numbers = [value for value in values.values() if not isinstance(value, str)]
+    return not any(map(ODD.search, texts)) and all(map(_is_number, numbers))

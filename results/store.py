@@ -16,7 +16,10 @@ folder or between machines but a case's own key, so result sets are merged by co
 from __future__ import annotations
 
 import functools
+import io
+import os
 import re
+import stat
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,8 +28,21 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from results import index
-from results.files import DamagedError, StoreError, read_json, read_parquet, writable, write_json, write_parquet
+from results import index, run_files
+from results.clean import line
+from results.files import (
+    ASIDE,
+    LARGEST_CSV,
+    DamagedError,
+    StoreError,
+    made,
+    read_bytes,
+    read_parquet,
+    writable,
+    write_json,
+    write_parquet,
+    write_text,
+)
 from results.index import KEY
 from results.record import FLOW, SPECTRA, Record
 
@@ -40,6 +56,9 @@ CURVES = ("step", "loss", "norm_before", "norm_after", "clipped")
 
 MAGIC = b"PAR1"
 """What a Parquet file begins and ends with."""
+
+LARGEST_REASON = 2**12
+"""Bytes that the reason may have for which a case was set aside."""
 
 
 class Store:
@@ -58,7 +77,7 @@ class Store:
     def create(self) -> None:
         """Make the folder and its parts; raise `StoreError` where they cannot be written."""
         for part in ("rows", *PARTS, "runs", "locks"):
-            writable(self.folder / part)
+            writable(made(self.folder / part))
 
     def finished(self) -> set[str]:
         """Return the keys of the cases that are done."""
@@ -75,17 +94,20 @@ class Store:
         for key in sorted(set(keys) & self.finished()):
             for part in PARTS:
                 path = self.folder / part / f"{key}.parquet"
-                if not (_whole(path) if path.exists() else part not in NEEDED):
-                    self._set_aside(key, DamagedError(path, "it is cut off" if path.exists() else "it is not there"))
+                there = os.path.lexists(path)
+                if not (_whole(path) if there else part not in NEEDED):
+                    self._set_aside(key, DamagedError(path, "it is cut off" if there else "it is not there"))
                     break
         return set(keys) & self.finished()
 
     def claim(self, key: str) -> FileLock | None:
         """Return a lock on a case until it is released, or None where another run holds it.
 
-        The system releases the lock of a process that is killed. `StoreError` where the folder takes no lock.
+        The system releases the lock of a process that is killed. `StoreError` where the folder takes no lock: a file
+        that stands for one would stay for ever where the process that was killed ran on another machine.
         """
-        lock = FileLock(self.folder / "locks" / f"{key}.lock", timeout=0, thread_local=False)
+        place = self.folder / "locks" / f"{key}.lock"
+        lock = FileLock(place, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire()
         except Timeout:
@@ -96,7 +118,11 @@ class Store:
         return lock
 
     def release(self, lock: FileLock) -> None:
-        """End a claim. Its file goes too: whoever holds it still finds the case done, or begins it anew."""
+        """End a claim. Its file goes too, and first: later, it could be that of another run, which claimed meanwhile.
+
+        Whoever opened it before finds, once it has the lock, that the file has no name any more, and opens the new one
+        (filelock looks); whoever claims while this one still lets go finds the case done, since its row is there.
+        """
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
@@ -133,11 +159,12 @@ class Store:
         read: then the case is set aside.
         """
         text = self._path("curves", key).with_suffix(".csv")
-        if text.exists() and not self._path("curves", key).exists():
+        if os.path.lexists(text) and not os.path.lexists(self._path("curves", key)):
             try:
-                return pd.read_csv(text, usecols=[*CURVES], dtype=float).astype({"step": int})[[*CURVES]]
-            except (ValueError, OverflowError) as error:
-                damage = DamagedError(text, error)
+                content = io.BytesIO(read_bytes(text, LARGEST_CSV))
+                return pd.read_csv(content, usecols=[*CURVES], dtype=float).astype({"step": int})[[*CURVES]]
+            except (ValueError, OverflowError, DamagedError) as error:
+                damage = error if isinstance(error, DamagedError) else DamagedError(text, error)
                 self._set_aside(key, damage)
                 raise damage from error
         return self._part("curves", key, CURVES)
@@ -164,20 +191,30 @@ class Store:
         found = []
         for path in sorted((self.folder / "runs").glob("*.json")):
             try:
-                found.append(read_json(path))
-            except DamagedError:
+                found.append(run_files.read(path))
+            except (DamagedError, FileNotFoundError):
                 continue  # a run's log is about the run: its cases are in their rows
         return sorted(found, key=lambda run: str(run.get("started", "")))
 
     def trouble(self) -> list[str]:
         """Return a sentence for each case whose files were damaged and which has not been run again since."""
-        before = {
-            path.parent.name: path.read_text(encoding="utf-8", errors="replace").strip()
-            for path in sorted((self.folder / "damaged").glob("*/reason.txt"))
-        }
-        told = before | self.damaged
+        told = {key: _reason(self.folder / ASIDE / key) for key in self._put_aside()} | self.damaged
         again = "the case was set aside, and its command runs it again"
         return [f"{reason}: {again}." for key, reason in told.items() if not self.has(key)]
+
+    def _put_aside(self) -> list[str]:
+        """Return the keys of the cases that were set aside; a folder of another name, or behind a link, is none."""
+        place = self.folder / ASIDE
+        if place.is_symlink() or not place.is_dir():
+            return []
+        with os.scandir(place) as entries:
+            return sorted(
+                one.name
+                for one in entries
+                if re.fullmatch(KEY, one.name)
+                and one.is_dir(follow_symlinks=False)
+                and os.path.lexists(place / one.name / "reason.txt")
+            )
 
     def _path(self, part: str, key: str) -> Path:
         if not re.fullmatch(KEY, key):  # it would be a path of its own
@@ -205,14 +242,14 @@ class Store:
     def _set_aside(self, key: str, damage: DamagedError) -> None:
         """Move the files of a case out of the way, its row first; in a folder that cannot be changed, leave it out."""
         self.damaged[key] = str(damage)
-        aside = self.folder / "damaged" / key
         try:
-            aside.mkdir(parents=True, exist_ok=True)
-            (aside / "reason.txt").write_text(f"{damage}\n", encoding="utf-8")
-            for part in ("rows", *PARTS):
+            made(self.folder / ASIDE)
+            aside = made(self.folder / ASIDE / key)
+            write_text(aside / "reason.txt", f"{damage}\n")
+            for part in (one for one in ("rows", *PARTS) if not (self.folder / one).is_symlink()):
                 for path in (self.folder / part).glob(f"{key}.*"):
                     path.replace(aside / f"{part}{path.suffix}")
-        except OSError:
+        except (OSError, StoreError):
             return
 
 
@@ -222,8 +259,19 @@ def _nothing(columns: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns))
 
 
+def _reason(aside: Path) -> str:
+    """Return why a case was set aside, as far as its folder says so in a line that can be shown."""
+    try:
+        text = read_bytes(aside / "reason.txt", LARGEST_REASON).decode("utf-8", errors="replace")
+    except (OSError, DamagedError):
+        text = ""
+    return line(text, most=300) or f"{aside.name} is damaged, its reason cannot be read"
+
+
 def _whole(path: Path) -> bool:
-    """Return whether a Parquet file begins and ends as one does."""
+    """Return whether a Parquet file, and no link to one, begins and ends as one does."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return False
     with path.open("rb") as file:
         begins = file.read(len(MAGIC)) == MAGIC
         file.seek(0, 2)

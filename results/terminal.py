@@ -15,6 +15,7 @@ from results import certificates, tables
 from results.answers import Answer
 from results.calibration import Calibration
 from results.cases import NEVER
+from results.screen import Screen
 
 
 def summary(rows: pd.DataFrame) -> Table:
@@ -43,7 +44,7 @@ def show(table: Table, console: Console) -> None:
     if console.is_terminal:
         console.print(table)
     else:
-        Console(file=console.file, width=Console(width=10_000).measure(table).maximum).print(table)
+        Screen(file=console.file, width=Screen(width=10_000).measure(table).maximum).print(table)
 
 
 def answers(asked: list[Answer]) -> Text:

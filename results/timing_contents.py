@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from results import check, timings
-from results.files import StoreError
+from results import check, files, timing_files, timings
 
 
 def there(folder: Path) -> bool:
@@ -27,6 +25,8 @@ class Timed:
         checked: the check of the method, None where the folder has none.
         pairs: `timings.pairs`, judged by what the check saw from launch to launch.
         overheads: `timings.overheads`.
+        machine: what the machine can do at best, None where it was not measured.
+        damaged: a sentence for each file that was damaged and has not been made again since.
 
     """
 
@@ -34,6 +34,8 @@ class Timed:
     checked: check.Check | None
     pairs: pd.DataFrame
     overheads: pd.DataFrame
+    machine: dict[str, Any] | None = None
+    damaged: list[str] = dataclasses.field(default_factory=list)
 
     def sentences(self) -> list[str]:
         """Say who is faster by how much, then what qualifies that."""
@@ -45,25 +47,38 @@ class Timed:
             f"Our step of {setting}: {'; '.join(_overhead(row) for _, row in part.iterrows())}."
             for setting, part in _by_setting(self.overheads)
         ]
-        return [*said, *(self.checked.sentences() if self.checked else []), *timings.trouble(self.groups)]
+        said += self.checked.sentences() if self.checked else []
+        return [*said, *timings.trouble(self.groups), *self.damaged]
 
 
 def read(folder: Path) -> Timed:
-    """Return what a folder's timings say; raise `StoreError` where a file is damaged."""
-    groups, checked = timings.read(folder), check.read(folder)
+    """Return what a folder's timings say; a file that is damaged is set aside, and said."""
+    said = [one for part in (timings.FOLDER, check.FOLDER) for one in files.put_aside(folder, part)]
+
+    def damaged(path: Path, damage: files.DamagedError) -> None:
+        said.append(files.set_aside(path, folder, damage))
+
+    groups, checked = timings.read(folder, damaged), check.read(folder, damaged)
     launches = checked.launches if checked else None
-    return Timed(groups, checked, timings.pairs(groups, launches), timings.overheads(groups))
+    pairs, overheads = timings.pairs(groups, launches), timings.overheads(groups)
+    return Timed(groups, checked, pairs, overheads, machine(folder, damaged), said)
 
 
-def machine(folder: Path) -> dict[str, Any] | None:
-    """Return what the machine can do at best, None where it was not measured; raise `StoreError` on a damaged file."""
+def machine(folder: Path, damaged: timing_files.Damage | None = None) -> dict[str, Any] | None:
+    """Return what the machine can do at best, None where it was not measured.
+
+    Where the file is damaged, `damaged` hears of it; without it `DamagedError` is raised.
+    """
     path = folder / timings.MACHINE
     try:
-        found: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-    except ValueError as error:
-        message = f"{path.name} cannot be read: {error}"
-        raise StoreError(message) from error
-    return found
+        return timing_files.read(path, timing_files.Machine)
+    except FileNotFoundError:
+        return None
+    except files.DamagedError as damage:
+        if damaged is None:
+            raise
+        damaged(path, damage)
+        return None
 
 
 def titled(frame: pd.DataFrame) -> pd.DataFrame:

@@ -35,7 +35,7 @@ def forest(table: pd.DataFrame, *, ratio: str, names: tuple[str, str], heading: 
         for ax, setting in zip(axes, settings, strict=True):
             part = table[table["setting"] == setting].reset_index(drop=True)
             for at, row in part.iterrows():
-                look = palette.LOOKS[str(row[names[0]]).split(" ", 1)[0]]
+                look = palette.LOOKS.get(str(row[names[0]]).split(" ", 1)[0], palette.SPARE[0])
                 ax.plot([row["low"], row["high"]], [at, at], color=look.colour, linewidth=2.5, solid_capstyle="butt")
                 ax.plot(row[ratio], at, color=look.colour, marker=look.marker, markersize=6, markeredgecolor="white")
                 if mark:

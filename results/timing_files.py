@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from results.files import LARGEST_JSON, DamagedError, read_bytes
+from results.clean import CONTROL
+from results.files import LARGEST_JSON, DamagedError, StoreError, read_bytes, set_aside
 
-Word = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+Word = Annotated[str, Field(max_length=2_000, pattern=rf"^[^{CONTROL}]*$")]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Size = Annotated[int, Field(ge=1, lt=2**31)]
 Number = Annotated[float, Field(allow_inf_nan=False, strict=False)]
@@ -62,6 +64,8 @@ class Contender(TypedDict):
     cpu_to_wall: Number
     tried: NotRequired[list[Tried]]
     joules: NotRequired[Number | None]
+    device_seconds: NotRequired[Number | None]
+    device_peak_bytes: NotRequired[Count | None]
 
 
 @with_config(_open)
@@ -88,6 +92,32 @@ class Made(TypedDict):
 
 
 @with_config(_open)
+class Accelerator(TypedDict):
+    """What a GPU can do at best."""
+
+    gflops: dict[Word, Number]
+    copy_gb_per_s: Number
+    device_name: Word
+    device_software: Word
+    device_settings: Word
+    framework: Word
+    precision: Word
+
+
+@with_config(_open)
+class Machine(TypedDict):
+    """What a machine can do at best: machine.json."""
+
+    threads: Size
+    gflops: dict[Word, Number]
+    copy_gb_per_s: Number
+    processor: Word
+    cores: Size
+    blas: Word
+    device: NotRequired[Accelerator | None]
+
+
+@with_config(_open)
 class Group(TypedDict):
     """A file of ``timings/``."""
 
@@ -102,6 +132,7 @@ class Group(TypedDict):
     waiting: NotRequired[Number]
     clock_step: NotRequired[Number]
     facts: Made
+    machine: NotRequired[Machine | None]
 
 
 @with_config(_open)
@@ -211,3 +242,39 @@ def read(path: Path, kind: type[Any], schema: int | None = None) -> dict[str, An
     if any(len({len(seconds) for seconds in each}) > 1 for each in sets):
         raise DamagedError(path, "its rounds differ in number")
     return found
+
+
+Damage = Callable[[Path, DamagedError], object]
+"""What hears of a file that is damaged, which is then left out."""
+
+
+def each(folder: Path, kind: type[Any], schema: int | None, damaged: Damage | None) -> list[dict[str, Any]]:
+    """Return what the files of a folder hold, in the order of their names.
+
+    Raises `DamagedError` where one is damaged and there is nobody to hear of it.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(read(path, kind, schema))
+        except FileNotFoundError:
+            continue  # another command set it aside a moment ago
+        except DamagedError as damage:
+            if damaged is None:
+                raise
+            damaged(path, damage)
+    return found
+
+
+def sound(path: Path, folder: Path, kind: type[Any], schema: int | None) -> tuple[bool, str]:
+    """Return whether a file is there and can be read, and what is said of it: a damaged one is set aside."""
+    try:
+        read(path, kind, schema)
+    except FileNotFoundError:
+        return False, ""
+    except DamagedError as damage:
+        return False, set_aside(path, folder, damage)
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise StoreError(message) from error
+    return True, ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from results import panels, scaling, scaling_figures, timing_figures, timings
-from results.files import StoreError
+from results.files import StoreError, cleared, write_csv, write_text
 from results.markdown import code, escape, table
-from results.timing_contents import Timed, machine, titled
+from results.timing_contents import Timed, titled
 
 PAGE = "speed.md"
 
 MADE = {
-    "tables": ("pairs", "overheads", "costs", "growth", "paths", "trials"),
-    "figures": ("ratios", "overheads", "growth-*"),
+    "tables": re.compile(r"(pairs|overheads|costs|growth|paths|trials)\.(csv|md)"),
+    "figures": re.compile(r"(ratios|overheads|growth-\w+)\.(png|svg)"),
 }
 """What is written beside speed.md; that of an earlier page is removed first."""
 
@@ -28,7 +29,7 @@ def write(folder: Path, timed: Timed) -> list[Path]:
     Raises `StoreError` where the folder cannot be written.
     """
     groups, checked, pairs, overheads = timed.groups, timed.checked, timed.pairs, timed.overheads
-    facts, grown = machine(folder), timings.growth(groups)
+    facts, grown = timed.machine, timings.growth(groups)
     exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
     tables = [
         ("pairs", "Who is faster: ratio of two frameworks' step times", pairs),
@@ -52,18 +53,13 @@ def write(folder: Path, timed: Timed) -> list[Path]:
     if len(grown):
         figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.figures(grown).items()}
     try:
-        for part, names in MADE.items():
-            (folder / part).mkdir(exist_ok=True)
-            for old in (path for name in names for path in (folder / part).glob(f"{name}.*")):
-                old.unlink()
+        for part, ours in MADE.items():
+            cleared(folder / part, ours)
         made = [_table(folder, name, title, frame) for name, title, frame in shown]
         for name, figure in figures.items():
             made += panels.save(figure, folder / "figures" / f"{name}.png", vector=True)
         page = folder / PAGE
-        page.write_text(
-            _text(groups, facts, said=timed.sentences(), tables=shown, figures=list(figures)),
-            encoding="utf-8",
-        )
+        write_text(page, _text(groups, facts, said=timed.sentences(), tables=shown, figures=list(figures)))
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
@@ -88,7 +84,7 @@ def _text(
     machines = [facts] if facts else []
     machines += [group["machine"] for group in groups if group.get("machine")]  # where a cluster did it
     for one in {one["processor"]: one for one in machines}.values():
-        rates = ", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in one["gflops"].items())
+        rates = escape(", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in one["gflops"].items()))
         parts.append(
             f"## The machine\n\n{escape(one['processor'])}, {one['cores']} cores; square matrix products with "
             f"{one['threads']} thread(s): {rates} ({escape(one['blas'])}); copies: "
@@ -99,22 +95,22 @@ def _text(
     commits = dict.fromkeys(group["facts"]["commit"] for group in groups)
     if commands:
         listed = "".join(f"- {code(command)}\n" for command in commands)
-        parts.append(f"## The commands\n\n{listed}\nat commit {', '.join(commits)}.\n")
+        parts.append(f"## The commands\n\n{listed}\nat commit {escape(', '.join(commits))}.\n")
     return "\n".join(parts)
 
 
 def _device(device: dict[str, Any]) -> str:
-    rates = ", ".join(f"{kind} {rate / 1e3:.1f} TFLOP/s" for kind, rate in device["gflops"].items())
+    rates = escape(", ".join(f"{kind} {rate / 1e3:.1f} TFLOP/s" for kind, rate in device["gflops"].items()))
     return (
         f"{escape(device['device_name'])} ({escape(device['device_software'])}; {escape(device['device_settings'])}): "
-        f"matrix products through {device['framework']}: {rates}; copies: {device['copy_gb_per_s']:.0f} GB/s, read and "
-        "written both counted. Steps ran in "
+        f"matrix products through {escape(device['framework'])}: {rates}; copies: {device['copy_gb_per_s']:.0f} GB/s, "
+        "read and written both counted. Steps ran in "
         f"{escape(device['precision'])}; their share of peak is that of the same precision.\n"
     )
 
 
 def _table(folder: Path, name: str, heading: str, frame: pd.DataFrame) -> Path:
     path = folder / "tables" / name
-    frame.to_csv(path.with_suffix(".csv"), index=False)
-    path.with_suffix(".md").write_text(f"# {heading}\n\n{table(frame)}", encoding="utf-8")
+    write_csv(path.with_suffix(".csv"), frame)
+    write_text(path.with_suffix(".md"), f"# {heading}\n\n{table(frame)}")
     return path.with_suffix(".md")

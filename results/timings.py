@@ -59,14 +59,15 @@ FASTEST = "fastest"
 """The path of a curve whose points were each timed on the path that was the fastest there."""
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """Return the timing files of a result set, sorted by their steps; raise `DamagedError` where one is damaged."""
-    found = []
-    for path in sorted((folder / FOLDER).glob("*.json")):
-        group = timing_files.read(path, timing_files.Group, SCHEMA)
+def read(folder: Path, damaged: timing_files.Damage | None = None) -> list[dict[str, Any]]:
+    """Return the timing files of a result set, sorted by their steps.
+
+    Where one is damaged, `damaged` hears of it; without it `DamagedError` is raised.
+    """
+    found = timing_files.each(folder / FOLDER, timing_files.Group, SCHEMA, damaged)
+    for group in found:
         for one in group["contenders"]:
             one["seconds"] = np.asarray(one["seconds"], float)
-        found.append(group)
     return sorted(found, key=_order)
 
 
@@ -103,7 +104,7 @@ def overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
             if ours is None or not loop["loop"]:
                 continue
             middle, low, high = intervals.ratio(ours["seconds"], loop["seconds"])
-            most = ALLOWED[loop["loop"].partition("_")[0]]
+            most = ALLOWED.get(loop["loop"].partition("_")[0], ALLOWED["loop"])
             verdict = "kept" if high <= most else "missed" if low > most else CANNOT
             names = [ours["name"], loop["loop"]]
             lines.append([*_step(group), *names, middle, low, high, len(ours["seconds"]), most, verdict])
@@ -140,7 +141,7 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
         if group.get("machine"):  # which a cluster has several of
             rest["processor"] = group["machine"]["processor"]
         for one in group["contenders"]:
-            if one["loop"] or sizes["T"] is None:
+            if one["loop"] or type(sizes["T"]) is not int:
                 continue
             facts = {name: one[name] for name in ("framework", "path", "seconds")}
             for axis, size in sizes.items():

@@ -29,7 +29,7 @@ def calibrate(
     planted = {case.key(): (label, case) for label, case in calibration.planted(framework, first_seed)}
     store = common.opened(out or plugins.ROOT / "results" / "runs" / "calibration")
     truth = {key: label for key, (label, _) in planted.items()}
-    (store.folder / calibrated.PLANTED).write_text(json.dumps(truth, indent=1) + "\n")
+    common.saved(store.folder / calibrated.PLANTED, json.dumps(truth, indent=1) + "\n")
     plan = sweep.plan([case for _, case in planted.values()], store)
     facts = common.facts_of("calibration", jobs, 1)
     ended = common.swept(plan, store, facts, workers=facts["jobs"])

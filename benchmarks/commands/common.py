@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from benchmarks import plugins
+from results.clean import line
+from results.screen import Screen
 
 if TYPE_CHECKING:
     from benchmarks import sweep
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from results.answers import Answer
     from results.store import Store
 
-console = Console(highlight=False, soft_wrap=True)
+console = Screen()
 
 Only = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Keep the cases that match; repeatable.")]
 Dask = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Send the work to a Dask cluster.")]
@@ -51,6 +52,30 @@ def writable(folder: Path) -> None:
         files.writable(folder)
     except files.StoreError as error:
         raise plugins.UsageError(str(error)) from error
+
+
+def saved(path: Path, text: str) -> None:
+    """Write a text that was asked for; a link of that name is replaced."""
+    from results import files
+
+    try:
+        files.write_text(path, text)
+    except files.StoreError as error:
+        raise plugins.UsageError(str(error)) from error
+
+
+def place(path: Path) -> Path:
+    """Return the path of a file that is going to be written, before anything is run for it."""
+    writable(path.parent)
+    if path.is_dir():
+        message = f"cannot write {path}: it is a folder"
+        raise plugins.UsageError(message)
+    return path
+
+
+def say_line(text: str) -> None:
+    """Print a line."""
+    console.print(text, markup=False)
 
 
 def facts_of(suite: str, jobs: int | None, threads: int) -> dict[str, Any]:
@@ -83,7 +108,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        sys.stderr.write(f"error: {error}; what was finished is kept, the same command carries on\n")
+        sys.stderr.write(f"error: {line(error)}; what was finished is kept, the same command carries on\n")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was finished is kept, the same command carries on\n")
@@ -93,7 +118,7 @@ def interruptible() -> Iterator[None]:
 def say(plan: sweep.Plan, facts: dict[str, Any]) -> None:
     """Print how much there is to do."""
     done, missing = len(plan.done), len(plan.missing)
-    console.print(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
+    say_line(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
 
 
 def swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1) -> sweep.Report:
@@ -172,12 +197,12 @@ def told(folder: Path, *, anew: bool = True) -> None:
     console.print()
     console.print(terminal.answers(asked))
     for sentence in said:
-        console.print(f"- {sentence}", markup=False)
+        say_line(f"- {sentence}")
     if table:
         console.print(table)
     wrote(written)
     if not written:
-        console.print(f"nothing is newer than {folder}/{contents.PAGE}, which was left as it is")
+        say_line(f"nothing is newer than {folder}/{contents.PAGE}, which was left as it is")
 
 
 def wrote(paths: list[Path]) -> None:
@@ -185,4 +210,4 @@ def wrote(paths: list[Path]) -> None:
     for parent in dict.fromkeys(path.parent for path in paths):
         names = [path.name for path in paths if path.parent == parent]
         few = names if len(names) <= 3 else [f"{len(names)} files"]  # noqa: PLR2004 - names that fit a line
-        console.print(f"wrote {parent}/: {', '.join(few)}")
+        say_line(f"wrote {parent}/: {', '.join(few)}")

@@ -27,6 +27,8 @@ def reproduce(
 
     found = reproducing.recorded(target, only or [])
     sweep.check([*found.rows])
+    if page:
+        common.place(page)
     with tempfile.TemporaryDirectory() as scratch:
         store = common.opened(out or Path(scratch))
         plan = sweep.plan([*found.rows], store)
@@ -34,7 +36,7 @@ def reproduce(
         ended = common.swept(plan, store, facts, workers=facts["jobs"])
         judged = reproducing.compared(found, store, ended.failed)
     if page:
-        page.write_text(reproduction.page(judged, facts["command"]), encoding="utf-8")
+        common.saved(page, reproduction.page(judged, facts["command"]))
     for sentence in reproduction.sentences(judged):
         common.console.print(f"- {sentence}", markup=False)
     raise typer.Exit(0 if all(one.verdict == reproduction.IDENTICAL for one in judged) else 1)

@@ -18,8 +18,8 @@ def semantics(
     from benchmarks import semantics_table
 
     path = out or plugins.ROOT / "results" / "published" / "semantics.md"
-    common.writable(path.parent)
+    common.place(path)
     text = semantics_table.text(plugins.ROOT / "results" / "runs" / "semantics")
-    path.write_text(text)
-    common.console.print(text, markup=False)
-    common.console.print(f"wrote {path}")
+    common.saved(path, text)
+    common.say_line(text)
+    common.say_line(f"wrote {path}")

@@ -30,6 +30,7 @@ def show(
     """Print a slice of a result set as a table; nothing is written, except what is damaged is set aside."""
     from benchmarks import versions
     from results import contents, slices, terminal, timing_contents
+    from results.clean import clean, line
     from results.files import StoreError
 
     try:
@@ -50,9 +51,9 @@ def show(
         lines, shared = slices.split(slices.texts(frame))
         terminal.show(terminal.grouped(lines, f"{contents.title(results)}: {name}", shared), common.console)
     else:
-        sys.stdout.write(slices.written(frame, style))
-    for line in results.trouble:
-        sys.stderr.write(f"{line}\n")
+        sys.stdout.write(clean(slices.written(frame, style)))
+    for said in (*results.trouble, *timed.damaged):
+        sys.stderr.write(f"{line(said)}\n")
 
 
 def _narrowed(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> pd.DataFrame:

@@ -47,7 +47,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         cases = [one.case for group in found for one in group.contenders]
         jobs = command.timing_jobs(found, plan, folder)
     common.writable(folder)
-    missing = [job for job in jobs if not job.path.exists()]
+    missing = command.undone(jobs, folder, common.say_line)
     if dask and missing:
         with common.cluster(dask, patience, folder) as pool:
             from benchmarks.cluster import timings
@@ -60,7 +60,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
             sweep.preflight(cases, folder / "logs")
         with common.interruptible():
             if not dask:
-                command.measure_machine(folder, cases[0])
+                command.measure_machine(folder, cases[0], common.say_line)
             failed = command.work(jobs, folder, common.command_line(), common.console)
     if any(job.path.exists() for job in jobs):
         common.told(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
 from benchmarks.speed.handwritten import LOOPS, NEEDS
 from frameworks.base import Device
 from results import check as checked
-from results import comparison, files, timings
+from results import comparison, files, timing_contents, timing_files, timings
 
 Heard = Callable[[float], None]
 
@@ -126,10 +125,13 @@ def live_jobs(
     ]
 
 
-def measure_machine(folder: Path, case: Case) -> None:
-    """Measure what the machine, and the GPU that a case runs on, can do at best, where that has not been done."""
+def measure_machine(folder: Path, case: Case, said: Callable[[str], object]) -> None:
+    """Measure what the machine, and the GPU that a case runs on, can do at best, where that has not been done.
+
+    Of a damaged file a line is `said`, and the machine is measured again.
+    """
     path = folder / timings.MACHINE
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = timing_contents.machine(folder, lambda path, damage: said(files.set_aside(path, folder, damage))) or {}
     gpu = known.get("device")
     if case.device != "cpu" and not gpu:
         gpu = machine.gpu(case, folder / "logs")
@@ -150,9 +152,29 @@ def here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> 
             yield Measured(job, found | {"facts": facts | {"started": started}})
 
 
+KINDS: dict[str, tuple[type[Any], int | None]] = {
+    timings.FOLDER: (timing_files.Group, timings.SCHEMA),
+    checked.FOLDER: (timing_files.Launch, None),
+    comparison.FOLDER: (timing_files.Live, comparison.SCHEMA),
+}
+"""What the files of a folder must be."""
+
+
+def undone(jobs: list[Job], folder: Path, said: Callable[[str], object]) -> list[Job]:
+    """Return the jobs whose files are missing, or damaged: of these, which are set aside, a line is `said`."""
+    found = []
+    for job in jobs:
+        whole, trouble = timing_files.sound(job.path, folder, *KINDS[job.path.parent.name])
+        if trouble:
+            said(trouble)
+        if not whole:
+            found.append(job)
+    return found
+
+
 def work(jobs: list[Job], folder: Path, command: str, console: Console, *, measure: Measure = here) -> list[str]:
-    """Have the jobs done whose files are missing; return a line for each that failed."""
-    missing = [job for job in jobs if not job.path.exists()]
+    """Have the jobs done whose files are missing or damaged; return a line for each that failed."""
+    missing = undone(jobs, folder, functools.partial(console.print, markup=False))
     console.print(f"{len(jobs)} timings, {len(jobs) - len(missing)} already done, {len(missing)} to do")
     failed = []
     with _shown(missing, console) as (heard, ended):

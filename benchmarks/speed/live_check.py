@@ -16,7 +16,6 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 
 from benchmarks import environment, measured, plugins
 from benchmarks.case import Case
@@ -25,6 +24,7 @@ from benchmarks.speed import pairs, versus
 from frameworks.base import Cell
 from results import comparison
 from results.files import write_json
+from results.screen import Screen
 
 PLANTED = 0.1
 CELLS: tuple[Cell, ...] = ("rnn", "lstm", "gru")
@@ -48,7 +48,7 @@ def main(
     out: measured.Out = None,
 ) -> None:
     """Measure and print."""
-    console, plan, lines = Console(highlight=False, soft_wrap=True), pairs.Plan(limit=limit), []
+    console, plan, lines = Screen(), pairs.Plan(limit=limit), []
     shares = [0.0] * count + [PLANTED] * -(-count // 2)
     with tempfile.TemporaryDirectory() as folder:
         for at, slowed in enumerate(shares):

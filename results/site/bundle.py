@@ -19,6 +19,8 @@ import jinja2
 import plotly
 from markupsafe import Markup
 
+from results import files
+from results.clean import clean
 from results.files import StoreError
 
 SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
@@ -26,6 +28,9 @@ SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
 
 PLOTLY = "plotly.min.js"
 """The script that lies beside a page, and is loaded when the first picture is about to be seen."""
+
+BESIDE = re.compile(r"plotly\.min\.js|curves-\d+\.js|(lines|cases|steps|ratios|quality|speed|rows)\.parquet")
+"""What may lie beside a page: plotly's script, the curves of cases, and the data of its tables."""
 
 HERE = Path(__file__).parent
 
@@ -48,16 +53,16 @@ def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
         "data": jinja2.utils.htmlsafe_json_dumps(data, separators=(",", ":"), allow_nan=False),
     }
     loader = jinja2.FileSystemLoader(HERE / "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
+    )
     return environment.get_template(template).render(context | ours)
 
 
 def cleared(folder: Path) -> None:
-    """Make the folder beside a page, empty but for plotly's script."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.iterdir():
-        old.unlink()
-    (folder / PLOTLY).write_bytes(plotly_script())
+    """Make the folder beside a page, without what an earlier one had there, and with plotly's script."""
+    files.cleared(folder, BESIDE)
+    files.write(folder / PLOTLY, lambda part: part.write_bytes(plotly_script()), flush=False)
 
 
 def plotly_script() -> bytes:
@@ -72,6 +77,10 @@ def bundled(package: ModuleType, folder: str, name: str) -> bytes:
 
 def _script(name: str) -> str:
     return (HERE / "static" / f"{name}.js").read_text("utf-8")
+
+
+def _finalized(value: object) -> object:
+    return clean(value) if type(value) is str else value
 
 
 def _trusted(text: str) -> Markup:

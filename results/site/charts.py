@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 
 from results import overview, palette, scaling
 from results.cases import CELL, CELLS, CLIP, SETTING, ordered
+from results.clean import clean
 
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
 SYMBOLS |= {"P": "cross", "X": "x", "<": "triangle-left", ">": "triangle-right", "h": "hexagon"}
@@ -260,4 +261,4 @@ def plain(figure: go.Figure) -> dict[str, Any]:
 
 def text(given: str) -> str:
     """Return text that plotly shows as it is: it takes tags in labels."""
-    return html.escape(given, quote=False).replace("\n", "<br>")
+    return html.escape(clean(given), quote=False).replace("\n", "<br>")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from scipy import stats
 
 from results import tables
 from results.cases import CELL, CLIP, DASH, GROUP, LEARNER, SETTING, drawn, labelled, words
+from results.clean import clean
 from results.diagnosis import LABELS, among, diagnoses
+from results.files import write
 
 FEWEST_SEEDS = 3
 """A t interval of fewer seeds says next to nothing."""
@@ -225,7 +228,12 @@ def every(table: pd.DataFrame) -> Table:
 def save(folder: Path, made: list[Table]) -> None:
     """Write the data of tables as Parquet, one file a source."""
     for source, frame in {one.source: one.frame for one in made}.items():
-        _plain(frame).to_parquet(folder / f"{source}.parquet", compression="zstd", index=False)
+        shown = _plain(frame)
+        write(
+            folder / f"{source}.parquet",
+            functools.partial(shown.to_parquet, compression="zstd", index=False),
+            flush=False,
+        )
 
 
 def encoded(made: list[Table]) -> dict[str, Any]:
@@ -261,9 +269,9 @@ def packed(values: pd.Series[Any]) -> dict[str, Any]:
         return {"values": [rounded(one) for one in values.astype(float)]}
     if isinstance(values.dtype, pd.CategoricalDtype) and values.notna().all():
         values = values.cat.remove_unused_categories()
-        return {"codes": values.cat.codes.tolist(), "words": [str(word) for word in values.cat.categories]}
+        return {"codes": values.cat.codes.tolist(), "words": [clean(str(word)) for word in values.cat.categories]}
     codes, words = pd.factorize(values.astype(object).where(values.notna(), DASH).astype(str), use_na_sentinel=False)
-    return {"codes": codes.tolist(), "words": [str(word) for word in words]}
+    return {"codes": codes.tolist(), "words": [clean(str(word)) for word in words]}
 
 
 def rounded(value: float, digits: int = DIGITS) -> float | int | None:
@@ -282,7 +290,7 @@ def simple(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float):
         return rounded(value, 6)
-    return value if isinstance(value, int | str | bool) else str(value)
+    return value if isinstance(value, int | bool) else clean(str(value))
 
 
 def _interval(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:

@@ -28,7 +28,7 @@ from results import (
 )
 from results.answers import Answer, answers
 from results.check import Check
-from results.files import StoreError
+from results.files import StoreError, write_text, written
 from results.site import bundle, charts, lines, shards, speeds
 from results.site.charts import Chart
 from results.site.lines import Table
@@ -82,7 +82,7 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
 
 def whole(results: contents.Results, timed: timing_contents.Timed, asked: list[Answer] | None = None) -> Set:
     """Return everything that the page of these results tells of; `asked` are the answers, where they are known."""
-    return Set(results, timed.groups, timed.checked, timing_contents.machine(results.store.folder), asked)
+    return Set(results, timed.groups, timed.checked, timed.machine, asked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +129,8 @@ def finished(page: Begun) -> list[Path]:
         "gallery": _gallery(page.folder, {one.name for one in page.drawn}),
     }
     with _writing(page.folder):
-        path.write_text(bundle.render("report.html.j2", page.context | figures, page.data), encoding="utf-8")
-    return [path, *sorted((page.folder / FOLDER).iterdir())]
+        write_text(path, bundle.render("report.html.j2", page.context | figures, page.data))
+    return [path, *written(page.folder / FOLDER, bundle.BESIDE)]
 
 
 @contextmanager

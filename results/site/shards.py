@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from results import flow
-from results.files import StoreError
+from results.files import StoreError, write_text
 from results.record import Record
 from results.site import again
 from results.site.lines import rounded, simple
@@ -45,7 +45,7 @@ def write(folder: Path, store: Store, runs: pd.DataFrame) -> dict[str, int]:
     for number, start in enumerate(range(0, len(rows), CASES)):
         cases = {str(row["key"]): _case(store, row, also) for row in rows[start : start + CASES]}
         text = json.dumps(cases, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-        (folder / f"curves-{number}.js").write_text(f"farreach.shard({number},{text});\n")
+        write_text(folder / f"curves-{number}.js", f"farreach.shard({number},{text});\n")
         places |= dict.fromkeys(cases, number)
     return places
 

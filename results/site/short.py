@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from results import palette
-from results.files import StoreError
+from results.files import StoreError, write_text, written
 from results.site import bundle, lines
 from results.site.charts import Chart
 from results.site.lines import Table
@@ -61,8 +61,8 @@ def write(folder: Path, short: Short) -> list[Path]:
     try:
         bundle.cleared(beside)
         lines.save(beside, short.tables)
-        path.write_text(bundle.render("short.html.j2", context, data), encoding="utf-8")
+        write_text(path, bundle.render("short.html.j2", context, data))
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
-    return [path, *sorted(beside.iterdir())]
+    return [path, *written(beside, bundle.BESIDE)]
