@@ -55,6 +55,8 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     for sentence in comparison_report.sentences(found):
         common.console.print(f"- {sentence}", markup=False)
     common.wrote(written)
+    if fail_on and found.blind:
+        common.console.print(f"--fail-on {' and '.join(fail_on)}: this gate could tell nothing, and so found nothing")
     for line in failed:
         common.console.print(f"[red]failed[/red] {escape(line)}")
     raise typer.Exit(1 if failed or any(found.flagged(verdict) for verdict in fail_on or []) else 0)
