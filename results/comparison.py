@@ -4,6 +4,9 @@ Each side is a result set, or several of them: the same suite run again and agai
 data carry it. Within one environment the rows of one seed are compared bit for bit; across environments bits may
 differ without meaning anything, so there quality takes `SEEDS` seeds a side, and speed `RUNS` runs a side anywhere,
 since identical code differs from launch to launch. P-values are corrected (Holm 1979) for the rows that are compared.
+
+A night has too few seeds for any row to be told alone, so the pairs of rows, one case and seed on both sides, are
+judged together too: `whole`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from results import timing_files, timings
-from results.cases import GROUP, OWN, drawn, labelled
+from results.cases import CELL, CLIP, GROUP, LEARNER, OWN, SETTING, drawn, labelled
 from results.files import StoreError
 from results.stale import Versions, stale
 from results.store import Store
@@ -30,12 +33,18 @@ SCHEMA = 1
 
 FOLDER = "live"
 
-SEEDS, RUNS = 10, 5
+SEEDS, RUNS, STARTS = 10, 5, 10
 LEVEL = 0.01
 """How often a comparison of equals may flag anything at all, over all of its rows."""
 
 MARGIN = 0.02
 """Differences in skill that do not matter."""
+
+WHOLE_LEVEL = 0.001
+"""The same of the verdicts over all pairs: a gate that runs every night, wrong once in a hundred, is turned off."""
+
+DRAWS = 49_999
+"""Of signs, where there are too many starts for every combination of them."""
 
 SPEED_MARGIN = 0.02
 """Share by which a step may become slower or faster without a flag: what is tested is a difference beyond it.
@@ -55,12 +64,18 @@ IDENTICAL, CHANGED, OTHER = "identical", "changed", "other environment"
 PLACE = ("framework_version", "kernel", "precision", "device_name", "processor", "python", "numpy", "platform")
 """The facts in which two rows must agree before a difference in their bits means anything."""
 
+HEADINGS = {CELL: "cell", CLIP: "clip", LEARNER: "framework"}
+"""What the columns of `GROUP` are called for people."""
+
 OUTCOME = ("weights_sha256", "loss", "score", "status")
 
 QUALITY = [*GROUP, "quality", "bits", "seeds old", "seeds new", "skill old", "skill new"]
 QUALITY += ["difference", "low", "high", "p"]
 LIVE = ["step", "framework", "speed", "version old", "version new", "runs old", "runs new", "ms old", "ms new"]
 LIVE += ["new / old", "low", "high", "p"]
+ALL = "all"
+WHOLE = ["pairs of", "skill", "pairs", "starts", "skill old", "skill new", "solved old", "solved new"]
+WHOLE += ["difference", "low", "high", "p"]
 SPEED = [*GROUP, "speed", "runs old", "runs new", "ms old", "ms new", "new / old", "low", "high", "p"]
 
 
@@ -72,21 +87,34 @@ class Comparison:
         quality: one line a row that both sides have: `QUALITY`.
         speed: the same, `SPEED`; or `LIVE` where two environments ran side by side.
         alone: rows that one side has and the other has not, in words.
+        whole: the verdict over all pairs of rows, the first line, and over those of each framework, cell, clip and
+            task: `WHOLE`; empty where there is no pair.
 
     """
 
     quality: pd.DataFrame
     speed: pd.DataFrame
     alone: list[str]
+    whole: pd.DataFrame
 
     def flagged(self, verdict: str) -> list[str]:
         """Return the rows, in words, that got a verdict: `WORSE`, `BETTER`, `SAME`, `CANNOT` or `CHANGED`."""
-        found = []
+        told = self.whole[self.whole["skill"] == verdict]
+        found = [
+            f"skill over all {pairs} pairs" if of == ALL else f"skill over the {pairs} pairs of {of}"
+            for of, pairs in zip(told["pairs of"], told["pairs"], strict=True)
+        ]
         for kind, table in (("quality", self.quality), ("speed", self.speed), ("bits", self.quality)):
             names = [name for name in (*GROUP, "step", "framework") if name in table]
             chosen = table.loc[table[kind] == verdict, names].astype(str)
             found += [f"{kind} of {' '.join(row)}" for row in chosen.itertuples(index=False)]
         return found
+
+    @property
+    def blind(self) -> bool:
+        """Whether nothing at all could be told: of no row, of no bit, and not over all of them."""
+        verdicts = [*self.whole["skill"], *self.quality["quality"], *self.speed["speed"]]
+        return set(verdicts) <= {CANNOT} and set(self.quality["bits"]) <= {OTHER}
 
 
 def sets(folder: Path) -> list[Path]:
@@ -124,6 +152,7 @@ def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
         _judged(pd.DataFrame(quality, columns=QUALITY), "quality", _quality_verdict),
         _judged(pd.DataFrame(speed, columns=SPEED), "speed", speed_verdict),
         alone,
+        whole(frame, identical=all(line["bits"] == IDENTICAL for line in quality)),
     )
 
 
@@ -136,7 +165,8 @@ def live(paths: Iterable[Path]) -> Comparison:
     lines = [_live(timing_files.read(path, timing_files.Live, SCHEMA)) for path in paths]
     table = _judged(pd.DataFrame(lines, columns=LIVE), "speed", speed_verdict)
     none = pd.DataFrame(columns=QUALITY)
-    return Comparison(none, table.sort_values(["framework", "step"], ignore_index=True), [])
+    table = table.sort_values(["framework", "step"], ignore_index=True)
+    return Comparison(none, table, [], pd.DataFrame(columns=WHOLE))
 
 
 def _live(found: dict[str, Any]) -> dict[str, Any]:
@@ -218,6 +248,71 @@ def skills(side: pd.DataFrame) -> NDArray[np.float64]:
     """Return one skill a seed: its mean over runs, a run that diverged counted at `WORST`."""
     skills = pd.to_numeric(side["skill"]).fillna(WORST).clip(lower=WORST)
     return skills.groupby(side["seed"]).mean().to_numpy(float)
+
+
+def whole(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFrame:
+    """Return the verdict over all pairs of rows, one case and seed on both sides, and over parts of them.
+
+    Rows of one setting, cell and seed start from the same weights and see the same batches, whatever their clip and
+    framework: where no clip bites they are one run several times over. Such a start counts once: if nothing differs,
+    old and new are exchangeable in each start, so the signs of its differences are flipped together, and p is how often
+    that gives a mean as far from 0 (as in B. Rosner, R. J. Glynn and M.-L. T. Lee, "The Wilcoxon signed rank test for
+    paired comparisons of clustered data", Biometrics 62, 2006). It is of the mean and not of ranks, and so is the
+    margin: a median cannot see damage to fewer than three pairs in ten, and on a task that nothing solves most ranks
+    are of differences that do not matter. Skill is bounded, so one pair is not the mean. The parts are corrected for
+    their number.
+    """
+    frame = frame.assign(
+        skill=pd.to_numeric(frame["skill"]).fillna(WORST).clip(lower=WORST), solved=frame["solved"].fillna(value=False)
+    )
+    names = [*GROUP, "task", "seed"]
+    means = frame.groupby([*names, "side"], observed=True)[["skill", "solved"]].mean().reset_index()
+    old, new = (means[means["side"] == side].drop(columns="side") for side in ("old", "new"))
+    pairs = old.merge(new, on=names, suffixes=(" old", " new"))
+    if pairs.empty:
+        return pd.DataFrame(columns=WHOLE)
+    kept = {ALL: pairs}
+    for name in (LEARNER, CELL, CLIP, "task"):
+        groups = {f"{HEADINGS.get(name, name)} {value}": part for value, part in pairs.groupby(name, observed=True)}
+        kept |= groups if len(groups) > 1 else {}
+    table = pd.DataFrame([_paired(of, part) for of, part in kept.items()], columns=WHOLE)
+    table["p"] = [table["p"].iloc[0], *holm(table["p"].to_numpy(float)[1:])]
+    table["skill"] = [_whole_verdict(line) for _, line in table.iterrows()]
+    if identical:
+        table["skill"] = SAME
+    return table[table["p"].notna() | (table["pairs of"] == ALL)].reset_index(drop=True)
+
+
+def _paired(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
+    """Return what some pairs say together; tested where they are of `STARTS` starts."""
+    difference = pairs["skill new"] - pairs["skill old"]
+    starts = difference.groupby([pairs[name].astype(str) for name in (SETTING, CELL, "seed")]).agg(["sum", "size"])
+    line: dict[str, Any] = {"pairs of": of, "pairs": len(pairs), "starts": len(starts)}
+    line |= {name: float(pairs[name].mean()) for name in ("skill old", "skill new")}
+    line |= {name: round(pairs[name].sum()) for name in ("solved old", "solved new")}
+    line |= {"difference": float(difference.mean())}
+    if len(starts) < STARTS:
+        return line
+    sums, sizes = starts["sum"].to_numpy(float), starts["size"].to_numpy(float)
+    given: dict[str, Any] = {"vectorized": True, "rng": np.random.default_rng(0), "batch": 1_000}
+    test = stats.permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=DRAWS, **given)
+    inner = stats.bootstrap(
+        (sums, sizes),
+        lambda one, other, axis=-1: one.sum(axis=axis) / other.sum(axis=axis),
+        n_resamples=4_999,
+        paired=True,
+        method="percentile",
+        **given,
+    ).confidence_interval
+    return line | {"low": float(inner.low), "high": float(inner.high), "p": float(test.pvalue)}
+
+
+def _whole_verdict(line: pd.Series[Any]) -> str:
+    if np.isnan(line["p"]):
+        return CANNOT
+    if line["p"] < WHOLE_LEVEL and abs(line["difference"]) > MARGIN:
+        return BETTER if line["difference"] > 0 else WORSE
+    return SAME if line["low"] > -MARGIN and line["high"] < MARGIN else CANNOT
 
 
 def exact(rows: pd.DataFrame) -> pd.DataFrame:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from results.comparison import BETTER, CANNOT, CHANGED, IDENTICAL, RUNS, SAME, SEEDS, WORSE, Comparison
+from results.comparison import BETTER, CANNOT, CHANGED, IDENTICAL, RUNS, SAME, SEEDS, STARTS, WORSE, Comparison
 from results.files import StoreError, write_csv, write_text
 from results.markdown import code, escape, table
 
@@ -17,8 +18,8 @@ SHOWN = 20
 
 
 def sentences(found: Comparison) -> list[str]:
-    """Say how many rows got each verdict, and name those that are worse, changed or better."""
-    said = []
+    """Say the verdict over all pairs, how many rows got each, and which are worse, changed or better."""
+    said = [_together(found.whole.iloc[0])] if len(found.whole) else []
     for kind, frame in (("quality", found.quality), ("speed", found.speed)):
         if frame.empty:
             continue
@@ -45,7 +46,7 @@ def sentences(found: Comparison) -> list[str]:
 
 def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
     """Write comparison.md and a CSV of each table; return their paths. Raises `StoreError` where that cannot be."""
-    tables = [("quality", found.quality), ("speed", found.speed)]
+    tables = [("whole", found.whole), ("quality", found.quality), ("speed", found.speed)]
     said = "".join(f"- {escape(one)}\n" for one in sentences(found))
     parts = [f"# {escape(title)}\n", f"Made by {code(command)}.\n", said]
     parts += [f"## {name.capitalize()}\n\n{table(_shown(frame))}" for name, frame in tables if len(frame)]
@@ -59,6 +60,20 @@ def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
     return [page, *(folder / f"comparison-{name}.csv" for name, _ in tables)]
+
+
+def _together(line: pd.Series[Any]) -> str:
+    """Say what all pairs say together, and what that rests on."""
+    pairs = f"{line['pairs']} pair{'s' if line['pairs'] > 1 else ''}"
+    said = (
+        f"Over all {pairs} of one case and seed: {line['skill']}; mean skill {line['skill old']:.2f} old and "
+        f"{line['skill new']:.2f} new, solved {line['solved old']} and {line['solved new']}"
+    )
+    if line["starts"] < STARTS:
+        few = f"a verdict over all takes {STARTS} starts (setting, cell and seed), and these have {line['starts']}"
+        return f"{said}; {few}." if line["skill"] == CANNOT else f"{said}."
+    interval = f"95 % interval {line['low']:.2g} to {line['high']:.2g}, p = {line['p']:.2g}"
+    return f"{said}, a difference of {line['difference']:.2g} ({interval}, over {line['starts']} starts)."
 
 
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import json
 import os
+import re
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -16,6 +22,7 @@ from benchmarks import plugins
 from benchmarks.speed import versus
 from benchmarks.speed.pairs import Plan
 from results import comparison, comparison_report
+from results.cases import drawn, labelled
 from results.comparison import BETTER, CANNOT, CHANGED, IDENTICAL, OTHER, SAME, WORSE
 from results.files import StoreError, write_json
 from results.record import Record
@@ -100,6 +107,130 @@ def test_twenty_pairs_of_equals_flag_nothing(tmp_path: Path) -> None:
         found = sides(tmp_path / str(pair), seeds(12, draw=pair, spread=0.2), new)
         flagged += len(found.flagged(WORSE) + found.flagged(BETTER))
     assert flagged == 0
+
+
+# All pairs together
+
+
+def published(name: str, **changes: Any) -> pd.DataFrame:
+    """Return the matched rows of a published set, as another machine might have written them where that is asked."""
+    rows = comparison.read(plugins.ROOT / "results" / "published" / name)
+    return rows[rows["mode"] == "matched"].assign(**changes)
+
+
+ELSEWHERE = {"platform": "elsewhere", "weights_sha256": "f" * 64}
+"""What rows of another machine differ in."""
+
+
+def of(rows: pd.DataFrame, framework: str, renumbering: int = 0) -> pd.DataFrame:
+    """Return the rows of one framework, or of its renumbered copies, under one name: the same code to the eye."""
+    kept = rows[(rows["framework"] == framework) & (rows["renumbering"] == renumbering)]
+    return kept.assign(framework="one", path="eager", renumbering=0)
+
+
+def test_a_night_in_which_nothing_is_learned_is_worse_though_no_row_tells() -> None:
+    new = published("nightly", skill=-2.0, solved=False, **ELSEWHERE)
+    found = comparison.compared(published("nightly"), new)
+    assert set(found.quality["quality"]) == {CANNOT}
+    assert found.whole.loc[found.whole["pairs of"] == comparison.ALL, "skill"].tolist() == [WORSE]
+    assert found.flagged(WORSE)[0] == f"skill over all {len(found.quality)} pairs"
+    assert re.match(r"Over all \d+ pairs of one case and seed: worse; ", comparison_report.sentences(found)[0])
+    back = comparison.compared(new, published("nightly"))
+    assert back.flagged(BETTER)[0] == f"skill over all {len(found.quality)} pairs"
+    assert not back.flagged(WORSE)
+
+
+def together(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, str]:
+    """Return the verdict over all pairs, and over each part of them."""
+    found = comparison.whole(drawn(labelled(pd.concat([old.assign(side="old"), new.assign(side="new")]))))
+    return dict(zip(found["pairs of"], found["skill"], strict=True))
+
+
+@pytest.mark.parametrize("name", ["nightly", "quick", "native"])
+def test_published_equals_flag_nothing_over_all_pairs(name: str) -> None:
+    """Each framework as the other's old code, and renumbered copies as another night: the same arithmetic, rounded."""
+    rows = published(name)
+    frameworks = sorted(rows["framework"].unique())
+    found = [together(of(rows, a), of(rows, b)) for a, b in itertools.permutations(frameworks, 2)]
+    found += [together(of(rows, one), copies) for one in frameworks if len(copies := of(rows, one, 1))]
+    assert all(found)
+    told = [each for each in found if len(each) > 1]
+    assert told
+    assert not {verdict for each in found for verdict in each.values()} & {WORSE, BETTER}
+
+
+def night(draw: int, damage: Callable[[pd.DataFrame], pd.Series[float]] | None = None) -> dict[str, str]:
+    """Judge two nights of three seeds, five settings and three frameworks; `damage` changes the skill of the new one.
+
+    Of a start some solve it and some do not, as chance has it on each side; a clip of 10 never bites, so that its runs
+    are those without one, and half of the runs repeat themselves.
+    """
+    random, lines = synthetic.stream("night", draw), []
+    starts = itertools.product(LENGTHS, ("rnn", "lstm", "gru"), range(3), ("pytorch", "tensorflow", "jax"))
+    for length, cell, seed, framework in starts:
+        chance = {"rnn": 0.1, "lstm": 0.5, "gru": 0.9}[cell]
+        facts = {"parameters": json.dumps({"T": length}), "cell": cell, "seed": seed, "framework": framework}
+        for thresholds in ((None, 10.0), (0.1,)):
+            old, new = random.choice([0.99, 0.3], 2, p=[chance, 1 - chance]) - random.exponential(0.03, 2)
+            new = old if random.random() < 0.5 else new
+            for threshold in thresholds:
+                more = facts | {"threshold": threshold, "clip": "none" if threshold is None else "norm"}
+                lines += [more | {"side": "old", "skill": old}, more | {"side": "new", "skill": new}]
+    frame = pd.DataFrame([synthetic.record().row() | line for line in lines])
+    frame["solved"] = frame["skill"] > SOLVED
+    old, new = (frame[frame["side"] == side] for side in ("old", "new"))
+    return together(old, new if damage is None else new.assign(skill=damage(new)))
+
+
+LENGTHS = (20, 50, 100, 200, 400)
+EQUALS = 20
+SOLVED = 0.94
+
+
+def test_nights_of_equals_flag_nothing_over_all_pairs() -> None:
+    """The figure is printed; `WHOLE_LEVEL` would flag one in five hundred."""
+    found = [night(draw) for draw in range(EQUALS)]
+    flagged = [verdict for each in found for verdict in each.values() if verdict in {WORSE, BETTER}]
+    print(f"{len(flagged)} flags in {EQUALS} comparisons of equals, {len(found[0])} verdicts each")  # noqa: T201
+    assert flagged == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "where"),
+    [
+        (lambda new: new["skill"] - 0.2, "all"),
+        (lambda new: new["skill"].where(new["threshold"] != 0.1, 0.0), "clip norm 0.1"),
+        (lambda new: new["skill"].where(new["framework"] != "jax", 0.1), "framework jax"),
+        (lambda new: new["skill"].where(new["cell"] != "gru", 0.3), "cell gru"),
+        (lambda new: new["skill"].where((new["cell"] == "rnn") | (new["seed"] == 1)), "all"),
+    ],
+    ids=["everything a little", "a broken clip", "a framework", "a cell", "most of the gated cells diverge"],
+)
+def test_planted_damage_is_found_where_it_is(damage: Callable[[pd.DataFrame], pd.Series[float]], where: str) -> None:
+    found = night(7, damage)
+    assert found[where] == WORSE
+    assert BETTER not in found.values()
+
+
+def test_the_gate_fails_on_the_whole_and_says_where_it_could_tell_nothing(tmp_path: Path) -> None:
+    rows = [synthetic.record(parameters=json.dumps({"T": T}), loss=0.005, key=f"{T:08x}") for T in range(5, 17)]
+    worse = [dataclasses.replace(one, loss=0.5, weights_sha256="f" * 64, platform="elsewhere") for one in rows]
+    for name, records in (("old", rows), ("few", rows[:3]), ("worse", worse), ("few-worse", worse[:3])):
+        synthetic.write(tmp_path / name, records)
+    gate = ["--fail-on", "worse", "--out", str(tmp_path / "out")]
+    done = command("compare", str(tmp_path / "old"), str(tmp_path / "worse"), *gate)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout.startswith("- Over all 12 pairs of one case and seed: worse; mean skill 0.97 old and -1.00 new")
+    text = (tmp_path / "out" / comparison_report.PAGE).read_text()
+    assert re.search(r"\n- Over all 12 pairs of one case and seed: worse", text)
+    assert "## Whole" in text
+    done = command("compare", str(tmp_path / "few"), str(tmp_path / "few-worse"), *gate)
+    assert done.returncode == 0
+    assert "a verdict over all takes 10 starts (setting, cell and seed), and these have 3" in done.stdout
+    assert "this gate could tell nothing" in done.stdout
+    done = command("compare", str(tmp_path / "old"), str(tmp_path / "old"), *gate)
+    assert "Over all 12 pairs of one case and seed: same" in done.stdout
+    assert "could tell nothing" not in done.stdout
 
 
 def test_speed_takes_five_runs_a_side(tmp_path: Path) -> None:

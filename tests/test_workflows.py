@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import shlex
 import shutil
@@ -116,42 +117,80 @@ def behind_tox(line: str, changes: dict[str, str]) -> list[str]:
     raise AssertionError(message)
 
 
-def test_the_nightly_commands_run_merge_report_and_compare(tmp_path: Path) -> None:
+NIGHTLY = plugins.ROOT / ".github" / "workflows" / "nightly.yml"
+
+
+def ran(line: str, changes: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a line of a workflow with folders of the test's own: what tox would run, or a line of shell."""
+    if "tox" in line:
+        arguments = [sys.executable, "-m", "benchmarks", *behind_tox(line, changes)]
+    else:
+        own = re.sub("|".join(map(re.escape, changes)), lambda found: changes[found[0]], line)
+        arguments = ["bash", "-ec", own]
+    return subprocess.run(arguments, cwd=plugins.ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+def worked(line: str, changes: dict[str, str]) -> None:
+    done = ran(line, changes)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def after_the_merge() -> list[str]:
+    """Return what the merge job runs once its folder is there."""
+    job = loaded(NIGHTLY)["jobs"]["merge"]["steps"]
+    lines = [line for step in job if "run" in step for line in step["run"].splitlines()]
+    return [line for line in lines if "pip install" not in line]
+
+
+def test_the_nightly_commands_run_merge_report_compare_and_publish(tmp_path: Path) -> None:
     """Each command of nightly.yml, with a suite of seconds in the place of nightly and folders of the test's own."""
     (tmp_path / "nightly.toml").write_text(SUITE.replace("FRAMEWORK", "pytorch"))
-    merged = tmp_path / "merged"
+    merged, site = tmp_path / "merged", tmp_path / "site"
     changes = {
-        "nightly": str(tmp_path / "nightly.toml"),
         "results/published/nightly": str(tmp_path / "published"),
+        "results/runs/compare": str(tmp_path / "compare"),
+        "results/runs/site": str(site),
         "results/runs/nightly": str(merged),
     }
-
-    def ran(line: str) -> None:
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", "benchmarks", *behind_tox(line, changes)],
-            cwd=plugins.ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    nightly = plugins.ROOT / ".github" / "workflows" / "nightly.yml"
-    lines = [line for line in commands(nightly) if line.startswith(".venv/bin/tox")]
-    shards, after = [line for line in lines if "nightly-" in line], [line for line in lines if "-e cli" in line]
-    assert len(shards) == 1
-    assert len(after) == 2
+    (shard,) = [line for line in commands(NIGHTLY) if "-e nightly-" in line]
     for at in (1, 2, 3):
-        changes["results/runs/nightly"] = str(tmp_path / f"shard{at}")
-        ran(shards[0].replace("${{ matrix.framework }}", "pytorch").replace("${{ matrix.shard }}", f"{at}/3"))
+        mine = {"nightly": str(tmp_path / "nightly.toml"), "results/runs/nightly": str(tmp_path / f"shard{at}")}
+        worked(shard.replace("${{ matrix.framework }}", "pytorch").replace("${{ matrix.shard }}", f"{at}/3"), mine)
         shutil.copytree(tmp_path / f"shard{at}", merged, dirs_exist_ok=True)
-    changes["results/runs/nightly"] = str(merged)
     assert len(digests(merged)) == 3
     assert len(Store(merged).runs()) == 3
     shutil.copytree(merged, tmp_path / "published")
-    for line in after:
-        ran(line)
+    for line in after_the_merge():
+        worked(line, changes)
     assert (merged / "report.md").exists()
+    published = [step["with"]["path"] for step in steps(NIGHTLY) if "upload-pages-artifact" in step.get("uses", "")]
+    assert published == ["results/runs/site"]
+    assert {path.name for path in site.iterdir()} >= {"index.html", "comparison.html"}
+    assert not {path.name for path in site.iterdir()} & {"rows", "curves", "runs", "locks", "report.html"}
+    for page in ("index.html", "comparison.html"):
+        linked = re.findall(r'(?:href|src)="([^"#:]+)"', (site / page).read_text())
+        assert linked
+        assert [one for one in linked if not (site / one).exists()] == []
+
+
+def test_a_night_in_which_nothing_is_learned_fails_the_gate_and_is_published_all_the_same(tmp_path: Path) -> None:
+    """The published rows, all with three times the floor's loss and nothing solved, as another machine ran them."""
+    published, broken = plugins.ROOT / "results" / "published" / "nightly", tmp_path / "broken"
+    (broken / "rows").mkdir(parents=True)
+    for path in (published / "rows").iterdir():
+        row = json.loads(path.read_text())
+        row |= {"loss": 3 * row["floor"], "skill": -2.0, "solved": None if row["solved"] is None else False}
+        (broken / "rows" / path.name).write_text(json.dumps(row | {"platform": "elsewhere"}))
+    gate = next(line for line in after_the_merge() if "--fail-on worse" in line)
+    changes = {"results/runs/nightly": str(broken), "results/runs/compare": str(tmp_path / "compare")}
+    done = ran(gate, changes)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.match(r"- Over all \d+ pairs of one case and seed: worse; ", done.stdout)
+    job = loaded(NIGHTLY)["jobs"]["merge"]["steps"]
+    at = next(at for at, step in enumerate(job) if "--fail-on worse" in step.get("run", ""))
+    assert [step["if"] for step in job[at + 1 :]] == ["always()", "always()"]
+    changes["results/runs/nightly"] = str(published)
+    assert ran(gate, changes).returncode == 0
 
 
 def actionlint(*paths: Path) -> subprocess.CompletedProcess[str]:

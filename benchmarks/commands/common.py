@@ -31,6 +31,27 @@ Dask = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Send 
 Patience = Annotated[float, typer.Option(min=1, help="Seconds after which a silent worker of it is given up.")]
 
 
+def refused(context: typer.Context, why: str, *names: str) -> None:
+    """Refuse arguments that were given and that nothing would be done with; `why` follows their names."""
+    given = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if given:
+        written = {
+            one.name: one.opts[0] if one.opts[0].startswith("-") else one.opts[0].upper()
+            for one in context.command.params
+        }
+        message = f"{', '.join(written[name] for name in given)}: {why}"
+        raise plugins.UsageError(message)
+
+
+def remote(context: typer.Context, dask: str | None) -> None:
+    """Refuse an address that is empty, as that of a variable that is not set, and --patience without an address."""
+    if dask is None:
+        refused(context, "of no use without --dask", "patience")
+    elif not dask.strip():
+        message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {dask!r}"
+        raise plugins.UsageError(message)
+
+
 def opened(folder: Path) -> Store:
     """Return the store of a folder, made if need be, before anything is run for it."""
     from results.files import StoreError

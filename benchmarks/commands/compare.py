@@ -16,7 +16,12 @@ LAUNCHES = 8
 missed in 2 of 10 comparisons, where launches differed by 3 to 5 %."""
 
 
+TIMED = ("suite", "only", "launches", "limit")
+"""Options that say what a live comparison times."""
+
+
 def compare(  # noqa: PLR0913 - typer reads the options from the arguments
+    context: typer.Context,
     old: Annotated[str, typer.Argument(metavar="OLD", help="A result set, a folder of several, or an environment.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The same, of the other side.")],
     *,
@@ -36,9 +41,14 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     from results.files import StoreError
     from results.site import comparisons
 
+    if not live:
+        common.refused(context, "of no use without --live, since result sets are compared whole", *TIMED)
     folder = out or plugins.ROOT / "results" / "runs" / ("compare-live" if live else "compare")
     for verdict in fail_on or []:
         plugins.known("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
+    if live and comparison.CHANGED in (fail_on or []):
+        message = f"--fail-on {comparison.CHANGED} is about bits, and --live compares times alone"
+        raise plugins.UsageError(message)
     common.writable(folder)
     failed: list[str] = []
     try:
@@ -55,6 +65,8 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     for sentence in comparison_report.sentences(found):
         common.console.print(f"- {sentence}", markup=False)
     common.wrote(written)
+    if fail_on and found.blind:
+        common.console.print(f"--fail-on {' and '.join(fail_on)}: this gate could tell nothing, and so found nothing")
     for line in failed:
         common.console.print(f"[red]failed[/red] {escape(line)}")
     raise typer.Exit(1 if failed or any(found.flagged(verdict) for verdict in fail_on or []) else 0)

@@ -16,7 +16,7 @@ def list_(
 ) -> None:
     """List the tasks, the frameworks and the suites."""
     kinds = ["tasks", "frameworks", "suites"]
-    for kind in [plugins.known("list", what, kinds)] if what else kinds:
+    for kind in [plugins.known("list", what, kinds)] if what is not None else kinds:
         common.console.print(f"[bold]{kind}[/bold]")
         for name in getattr(plugins, kind)():
             common.console.print(f"  {name:12} {escape(_about(kind, name))}")

@@ -21,6 +21,9 @@ def publish(
     from results.publishing import pictures as taken
 
     root = plugins.ROOT
+    if check and pictures:
+        message = "--check writes nothing, so it takes no --pictures"
+        raise plugins.UsageError(message)
     try:
         if check:
             found = documents.stale(root)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks import plugins
 from benchmarks.commands import common
 
 
@@ -26,6 +27,9 @@ def reproduce(
     from results import reproduction
 
     found = reproducing.recorded(target, only or [])
+    if out and out.resolve() == found.store.folder.resolve():
+        message = f"--out {out} holds the recorded rows: the new ones need a folder of their own"
+        raise plugins.UsageError(message)
     sweep.check([*found.rows])
     if page:
         common.place(page)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def run(  # noqa: PLR0913 - typer reads the options from the arguments
+    context: typer.Context,
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")],
     *,
     only: common.Only = None,
@@ -34,6 +35,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     from benchmarks import suite as suites
     from benchmarks import sweep
 
+    common.remote(context, dask)
     if dask and jobs:
         message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
         raise plugins.UsageError(message)

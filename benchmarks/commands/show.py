@@ -41,7 +41,7 @@ def show(
     if not there:
         message = f"no results in {folder}"
         raise plugins.UsageError(message)
-    name = plugins.known("table", table, there) if table else there[0]
+    name = plugins.known("table", table, there) if table is not None else there[0]
     if name in slices.TIMES:
         frame = _narrowed(slices.timed(name, results, timed), only, folder)
     else:

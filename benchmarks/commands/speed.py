@@ -14,6 +14,7 @@ from benchmarks.commands import common
 
 
 def speed(  # noqa: PLR0913 - typer reads the options from the arguments
+    context: typer.Context,
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")] = "speed",
     *,
     only: common.Only = None,
@@ -32,9 +33,12 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     from benchmarks import sweep
     from benchmarks.speed import command, pairs
 
+    common.remote(context, dask)
     if dask and check:
         message = "--check is about one machine: run it there, without --dask"
         raise plugins.UsageError(message)
+    if check:
+        common.refused(context, "of no use with --check, which has its own steps", "suite", "handwritten", "energy")
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
     folder = out or plugins.ROOT / "results" / "runs" / (name if device == "cpu" else f"{name}-{device}")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from results import comparison
 from results.cases import GROUP
-from results.comparison import Comparison
+from results.comparison import HEADINGS, Comparison
 from results.comparison_report import sentences
 from results.site import changes, lines, short
 from results.site.lines import Column, Table
@@ -18,6 +18,10 @@ NAME = "comparison"
 PAGE = f"{NAME}.html"
 
 WORDS = (
+    (
+        "Over all pairs: one case and seed in both sets, judged together by flipping the signs of each start (setting, "
+        f"cell and seed); told at a level of {comparison.WHOLE_LEVEL:g} and beyond {comparison.MARGIN:g} of mean skill."
+    ),
     f"Same, better, worse: told at a level of {comparison.LEVEL:g} after Holm's correction for the number of rows.",
     (
         f"Cannot tell: too few runs or seeds, or an interval too wide. Quality takes {comparison.SEEDS} seeds a side, "
@@ -26,12 +30,10 @@ WORDS = (
     "Bits: identical or changed where both sides ran one seed in one environment; there nothing but the code differs.",
 )
 
-HEADINGS = {"cell_label": "cell", "clip_label": "clip", "learner": "framework"}
-
 
 def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
     """Write the page beside comparison.md; return the paths, the page first. Raises `StoreError` where it cannot be."""
-    made = [one for one in (_quality(found.quality), _speed(found.speed)) if len(one.frame)]
+    made = [one for one in (_whole(found.whole), _quality(found.quality), _speed(found.speed)) if len(one.frame)]
     drawn = [changes.ratios(found.speed), changes.differences(found.quality)]
     charts = [one for one in drawn if one is not None]
     said = sentences(found) or ["The two sets have no row in common."]
@@ -41,6 +43,23 @@ def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[
 def _filters(frame: pd.DataFrame, *verdicts: str) -> dict[str, list[str]]:
     there = [name for name in ("setting", "step", "cell", "clip", "framework", *verdicts) if name in frame]
     return {name: [name] for name in there}
+
+
+def _whole(frame: pd.DataFrame) -> Table:
+    told = frame.assign(told=frame["skill"].isin([comparison.BETTER, comparison.WORSE]))
+    columns = (
+        Column("pairs of", "pairs of"),
+        Column("skill", "verdict", best="told"),
+        Column("skill old", "skill, old", "fixed"),
+        Column("skill new", "skill, new", "fixed"),
+        Column("difference", "new - old", "number", "low", "high", best="told", hint="95 % bootstrap interval"),
+        Column("solved old", "solved, old", "number"),
+        Column("solved new", "solved, new", "number"),
+        Column("pairs", "pairs", "number"),
+        Column("starts", "starts", "number", hint="setting, cell and seed: what counts once"),
+    )
+    note = "Mean skill over the pairs of one case and seed. Bold: told from no difference."
+    return Table("whole", "whole", "Together", note, told, columns, {"verdict": ["skill"]}, "facts")
 
 
 def _quality(frame: pd.DataFrame) -> Table:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results.comparison import LEVEL
+from results.comparison import HEADINGS, LEVEL
 from results.history import MOVED, History, sentences
 from results.site import lines, short
-from results.site.comparisons import HEADINGS
 from results.site.lines import Column, Table
 from results.site.short import Short
 
