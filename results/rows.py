@@ -17,7 +17,7 @@ import typing_extensions
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from results.clean import CONTROL, ODD
+from results.clean import CONTROL
 from results.files import DamagedError, read_bytes
 from results.record import METRIC, SCHEMA, Record
 
@@ -109,12 +109,15 @@ def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
         if not lines or any(type(line) is not dict for line in lines):
             return None
         names = _names(map(_ordered, dict.fromkeys(map(tuple, lines))))
+        if not all(map(PLAIN.fullmatch, names)):
+            return None
         columns = {name: _sound(name, lines) for name in [*names, *REQUIRED.difference(names)]}
     except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException):
         return None
     told = columns["key"].to_pylist() == keys and all(map(_flat, columns["parameters"].dictionary.to_pylist()))
     # Of each kind and rung once, not of each row: there are few.
-    tables = (pa.table([columns[kind], columns[rung]], RUNG) for kind, rung in RUNGS.items())
+    absent = pa.nulls(len(lines), pa.float64())
+    tables = (pa.table([columns[kind], columns.get(rung, absent)], RUNG) for kind, rung in RUNGS.items())
     pairs = [pair for found in tables for pair in found.group_by(RUNG).aggregate([]).to_pylist()]
     fits = all(_fits(pair["kind"], pair["rung"]) for pair in pairs)
     return pa.table(columns) if told and fits else None
@@ -130,8 +133,7 @@ def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
         words = column.dictionary.to_pylist()
         fine = all(map(PLAIN.fullmatch, words)) and (name != "status" or {*words} <= {*get_args(Ending)})
     elif name.startswith(METRIC):
-        numbers = np.abs(column.drop_null().to_numpy(zero_copy_only=False))
-        fine = PLAIN.fullmatch(name) is not None and bool((numbers < 1e300).all())  # noqa: PLR2004
+        fine = bool((np.abs(column.drop_null().to_numpy(zero_copy_only=False)) < 1e300).all())  # noqa: PLR2004
     elif pa.types.is_floating(column.type):
         fine = bool(np.isfinite(column.drop_null().to_numpy()).all())
     else:
@@ -198,6 +200,10 @@ def _is_number(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and abs(value) < 1e300)  # noqa: PLR2004 - NaN is not less
 
 
+HIDDEN = re.compile(rf"[{CONTROL}\ud800-\udfff]")
+"""What JSON within JSON may hide: control characters, and halves of characters, which no file takes."""
+
+
 @functools.lru_cache(1024)
 def _flat(text: str) -> bool:
     try:
@@ -208,4 +214,4 @@ def _flat(text: str) -> bool:
         return False
     texts = [*values, *(value for value in values.values() if isinstance(value, str))]
     numbers = [value for value in values.values() if not isinstance(value, str)]
-    return not any(map(ODD.search, texts)) and all(map(_is_number, numbers))
+    return not any(map(HIDDEN.search, texts)) and all(map(_is_number, numbers))
