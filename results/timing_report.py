@@ -27,6 +27,7 @@ def write(folder: Path, timed: Timed) -> list[Path]:
 
     Raises `StoreError` where the folder cannot be written.
     """
+    said = [*timed.sentences(), *timings.older(timed.groups)]
     groups, checked, pairs, overheads = timed.groups, timed.checked, timed.pairs, timed.overheads
     facts, grown = machine(folder), timings.growth(groups)
     exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
@@ -61,7 +62,7 @@ def write(folder: Path, timed: Timed) -> list[Path]:
             made += panels.save(figure, folder / "figures" / f"{name}.png", vector=True)
         page = folder / PAGE
         page.write_text(
-            _text(groups, facts, said=timed.sentences(), tables=shown, figures=list(figures)),
+            _text(groups, facts, said=said, tables=shown, figures=list(figures)),
             encoding="utf-8",
         )
     except OSError as error:

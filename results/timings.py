@@ -20,6 +20,10 @@ from results.cases import CELLS, ordered
 SCHEMA = 1
 """Version of the timing files."""
 
+STEP_VERSION = 2
+"""Version of the step that is timed, raised when a change of ours makes one faster or slower: what was timed before is
+stale. 2: chunks reach JAX and PyTorch in a tenth of the time. A file that names none is of version 1."""
+
 FOLDER = "timings"
 
 MACHINE = "machine.json"
@@ -60,14 +64,35 @@ FASTEST = "fastest"
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Return the timing files of a result set, sorted by their steps; raise `DamagedError` where one is damaged."""
+    """Return the timing files of a result set, sorted by their steps; raise `DamagedError` where one is damaged.
+
+    Of one step and the same contenders those of the newest version are kept.
+    """
     found = []
     for path in sorted((folder / FOLDER).glob("*.json")):
         group = timing_files.read(path, timing_files.Group, SCHEMA)
         for one in group["contenders"]:
             one["seconds"] = np.asarray(one["seconds"], float)
         found.append(group)
-    return sorted(found, key=_order)
+    newest: dict[str, int] = {}
+    for group in found:
+        newest[_timed(group)] = max(version(group), newest.get(_timed(group), 1))
+    return sorted((group for group in found if version(group) == newest[_timed(group)]), key=_order)
+
+
+def version(group: dict[str, Any]) -> int:
+    """Return the version of the step that a file is of."""
+    return int(group.get("step_version", 1))
+
+
+def older(groups: list[dict[str, Any]]) -> list[str]:
+    """Say how many timings are of an older version of the step; nothing where none is."""
+    versions = [version(group) for group in groups if version(group) < STEP_VERSION]
+    if not versions:
+        return []
+    which = " and ".join(map(str, sorted(set(versions))))
+    of = f"{len(versions)} of {len(groups)} timings are of version {which}"
+    return [f"Stale: {of} of our step, which is {STEP_VERSION} now; the same command times them again."]
 
 
 def pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.DataFrame:
@@ -241,6 +266,11 @@ def label(group: dict[str, Any]) -> str:
     """Return a step in words."""
     step = dict(zip(STEP, _step(group), strict=True))
     return f"{step['task']} {step['parameters']} {step['cell']}, {step['hidden']} units, batch {step['batch']}"
+
+
+def _timed(group: dict[str, Any]) -> str:
+    """Return what makes two files one timing at two times: the step, and who ran it."""
+    return str((group["step"], sorted({(one["framework"], one["loop"]) for one in group["contenders"]})))
 
 
 def _order(group: dict[str, Any]) -> tuple[Any, ...]:

@@ -144,7 +144,7 @@ def _text(whole: Set, made: list[Table], keys: list[str]) -> str:
         "facts": _facts(results, groups),
         "answers": answers(rows, results.timings, groups, whole.checked),
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
-        "trouble": results.trouble,
+        "trouble": [*results.trouble, *timings.older(groups)],
         "tables": made,
         "beside": FOLDER,
         "charts": [(one, _twins(folder, one.name)) for one in drawn],
