@@ -34,7 +34,7 @@ STEP = ["task", "parameters", "cell", "layers", "hidden", "batch", "dtype", "dev
 
 PAIRS = [*STEP, "faster", "slower", "times as fast", "low", "high", "rounds", "verdict"]
 OVERHEADS = [*STEP, "ours", "loop", "ours / loop", "low", "high", "rounds", "at most", "verdict"]
-GROWTH = ["axis", "value", "cell", "fixed", "framework", "path", "seconds", "peak_memory_bytes"]
+GROWTH = ["axis", "value", "cell", "fixed", "framework", "path", "ran", "seconds", "peak_memory_bytes"]
 COSTS = [*STEP, "contender", "kernel", "ms a step", "low ms", "high ms", "sequences/s", "time steps/s"]
 COSTS += ["GFLOP/s", "share of peak", "peak MiB", "above idle MiB", "compile s", "pays off after", "joules a step"]
 ON_DEVICE = ["ms on the device", "peak device MiB"]
@@ -154,7 +154,7 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
     """Return what `scaling.exponents` takes: steps that differ in T, hidden or batch alone, three values or more.
 
     Where each value was timed on one path, and not all on the same, the paths are those that were the fastest for
-    their value: they make one curve, whose path is `FASTEST`.
+    their value: they make one curve, whose path is `FASTEST`; ``ran`` is the path of each point.
     """
     lines = []
     for group in groups:
@@ -172,7 +172,7 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
                 fixed = {name: other for name, other in sizes.items() if name != axis} | rest
                 line = {"axis": axis, "value": size, "cell": step["cell"], "fixed": str(fixed)}
                 held = one.get("device_peak_bytes", one["peak_bytes"] - one["idle_bytes"])
-                lines.append(line | facts | {"peak_memory_bytes": held})
+                lines.append(line | facts | {"ran": one["path"], "peak_memory_bytes": held})
     table = pd.DataFrame(lines, columns=GROWTH)
     curve = ["axis", "fixed", "framework"]
     each = table.groupby([*curve, "value"])["path"].transform("nunique")
