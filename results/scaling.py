@@ -23,10 +23,11 @@ LINE = ["axis", "cell", "framework", "path"]
 COSTS = {"step time": "seconds", "peak memory": "peak_memory_bytes"}
 """The costs, and the columns of `exponents`' argument that hold them: seconds a step, and bytes."""
 
-POINTS = [*LINE, "value", "cost", "middle"]
+POINTS = [*LINE, "value", "cost", "middle", "ran"]
 EXPONENTS = [
     *LINE,
     "cost",
+    "paths",
     "points",
     "from",
     "to",
@@ -44,17 +45,18 @@ LEVEL = 0.95
 
 
 def points(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one line for each curve, value and cost: ``middle``, in seconds a step or in bytes.
+    """Return one line for each curve, value and cost: ``middle``, in seconds a step or in bytes, and the path that ran.
 
     Args:
-        table: columns framework, path, cell, axis, value, seconds and peak_memory_bytes. ``seconds`` is a number, or
+        table: columns framework, path, cell, axis, value, seconds and peak_memory_bytes, and ``ran`` where a curve's
+            points ran by several paths. ``seconds`` is a number, or
             an array with one a round. Several rows of one value are several launches: the middle is the median over
             launches of the median over rounds. Memory that is there before the first step, libraries and weights,
             flattens its exponent as any fixed part does. A cost that is missing, not finite or not positive leaves its
             point out.
 
     """
-    frame = table.copy()
+    frame = table.assign(ran=table["ran" if "ran" in table else "path"].astype(str))
     frame["value"] = pd.to_numeric(frame["value"]).astype(float)
     parts = []
     for cost, column in COSTS.items():
@@ -65,7 +67,8 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
         names = found[column].astype(str)
         found[column] = pd.Categorical(names, ordered(names, first) if column != "cost" else list(first), ordered=True)
     keys = [*LINE, "value", "cost"]
-    return found.groupby(keys, observed=True)["middle"].median().reset_index()[POINTS]
+    each = found.groupby(keys, observed=True)
+    return each.agg(middle=("middle", "median"), ran=("ran", _joined)).reset_index()[POINTS]
 
 
 def exponents(table: pd.DataFrame) -> pd.DataFrame:
@@ -81,14 +84,38 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
 
     ``local exponent`` is the slope of the last octave: between the largest value and the largest that is at most half
     of it. Where it differs from the exponent, it is nearer to what more of the same will cost. ``largest deviation``
-    is the largest factor between a point and the line, in either direction.
+    is the largest factor between a point and the line, in either direction. ``paths`` says by which path each stretch
+    of the values ran: where it changes, so may the cost, memory above all, and the exponent is of no one path.
     """
     lines = []
     for (*curve, cost), group in points(table).groupby([*LINE, "cost"], observed=True):
         value, middle = group["value"].to_numpy(float), group["middle"].to_numpy(float)
-        span = [len(value), value.min(), value.max()]
+        span = [stretches(group), len(value), value.min(), value.max()]
         lines.append([*curve, cost, *span, *fit(value, middle), local(value, middle), deviation(value, middle)])
     return pd.DataFrame(lines, columns=EXPONENTS)
+
+
+def stretches(group: pd.DataFrame) -> str:
+    """Return the path by which a curve's points ran, or those of its stretches, in the order of the values."""
+    ran = group["ran"]
+    if (ran == ran.iloc[0]).all():
+        return str(ran.iloc[0])
+    parts = [part for _, part in group.groupby((ran != ran.shift()).cumsum())]
+    return ", ".join(f"{part['ran'].iloc[0]} {_span(part['value'])}" for part in parts)
+
+
+def aside(group: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which points of a curve ran by another path than most of it."""
+    return np.asarray(group["ran"] != group["ran"].mode().iloc[0]) if len(group) else np.zeros(0, bool)
+
+
+def _span(values: pd.Series[float]) -> str:
+    first, last = values.iloc[0], values.iloc[-1]
+    return f"at {first:g}" if first == last else f"{first:g} to {last:g}"
+
+
+def _joined(paths: pd.Series[str]) -> str:
+    return " and ".join(sorted(set(paths)))
 
 
 def fit(value: NDArray[Any], cost: NDArray[Any]) -> tuple[float, float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,6 +16,8 @@ from results.cases import CELLS, ordered
 
 UNITS = {"step time": ("step time (ms)", 1e3), "peak memory": ("peak memory (MiB)", 2.0**-20)}
 """The label of each cost's axis, and what turns seconds or bytes into it."""
+
+ASIDE = "another path than most of its line"
 
 FONT = 8
 TEXT_HEIGHT = 0.17
@@ -29,7 +33,8 @@ FLAT = 1.2
 def figures(table: pd.DataFrame) -> dict[str, Figure]:
     """Return for each axis step time above peak memory, the cells side by side; `table` is that of `scaling.points`.
 
-    Points are medians; dashed is the fitted power law, whose exponent stands in the facet with its 95 % interval.
+    Points are medians, hollow where they ran by another path than most of their line; dashed is the fitted power law,
+    whose exponent stands in the facet with its 95 % interval.
     """
     found = scaling.points(table)
     found["learner"] = _learners(found)
@@ -60,7 +65,13 @@ def _figure(axis: str, part: pd.DataFrame) -> Figure:
         entries = {
             name: Line2D([], [], color=look.colour, marker=look.marker, markersize=6) for name, look in seen.items()
         }
-        panels.legend(figure, entries | {"fitted power law": Line2D([], [], color="0.4", linestyle="--", linewidth=1)})
+        entries["fitted power law"] = Line2D([], [], color="0.4", linestyle="--", linewidth=1)
+        curves = part.groupby(["cell", "learner", "cost"], observed=True)
+        if any(scaling.aside(curve).any() for _, curve in curves):
+            entries[ASIDE] = Line2D(
+                [], [], color="0.4", marker="o", linestyle="", markerfacecolor="white", markersize=6
+            )
+        panels.legend(figure, entries)
     return figure
 
 
@@ -73,6 +84,10 @@ def _facet(ax: Axes, part: pd.DataFrame, seen: dict[str, palette.Look], unit: tu
         value, middle = curve["value"].to_numpy(float), curve["middle"].to_numpy(float) * factor
         exponent, low, high = scaling.fit(value, middle)
         ax.plot(value, middle, color=look.colour, marker=look.marker, markersize=5, linewidth=1.2, zorder=3)
+        hollow = scaling.aside(curve)
+        if hollow.any():
+            given: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": ""}
+            ax.plot(value[hollow], middle[hollow], markersize=5, markerfacecolor="white", zorder=4, **given)
         if np.isfinite(low):
             ends = value[[0, -1]]
             line = scaling.fitted(value, middle, ends)

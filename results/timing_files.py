@@ -127,6 +127,7 @@ class Group(TypedDict):
     plan: Limit
     failed: list[Failed]
     contenders: list[Contender]
+    step_version: NotRequired[Count]
     rounds: NotRequired[Count]
     rounds_wanted: NotRequired[Count]
     waiting: NotRequired[Number]

@@ -28,6 +28,7 @@ def write(folder: Path, timed: Timed) -> list[Path]:
 
     Raises `StoreError` where the folder cannot be written.
     """
+    said = [*timed.sentences(), *timings.older(timed.groups)]
     groups, checked, pairs, overheads = timed.groups, timed.checked, timed.pairs, timed.overheads
     facts, grown = timed.machine, timings.growth(groups)
     exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
@@ -59,7 +60,7 @@ def write(folder: Path, timed: Timed) -> list[Path]:
         for name, figure in figures.items():
             made += panels.save(figure, folder / "figures" / f"{name}.png", vector=True)
         page = folder / PAGE
-        write_text(page, _text(groups, facts, said=timed.sentences(), tables=shown, figures=list(figures)))
+        write_text(page, _text(groups, facts, said=said, tables=shown, figures=list(figures)))
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error

@@ -20,6 +20,10 @@ from results.cases import CELLS, ordered
 SCHEMA = 1
 """Version of the timing files."""
 
+STEP_VERSION = 2
+"""Version of the step that is timed, raised when a change of ours makes one faster or slower: what was timed before is
+stale. 2: chunks reach JAX and PyTorch in a tenth of the time. A file that names none is of version 1."""
+
 FOLDER = "timings"
 
 MACHINE = "machine.json"
@@ -30,7 +34,7 @@ STEP = ["task", "parameters", "cell", "layers", "hidden", "batch", "dtype", "dev
 
 PAIRS = [*STEP, "faster", "slower", "times as fast", "low", "high", "rounds", "verdict"]
 OVERHEADS = [*STEP, "ours", "loop", "ours / loop", "low", "high", "rounds", "at most", "verdict"]
-GROWTH = ["axis", "value", "cell", "fixed", "framework", "path", "seconds", "peak_memory_bytes"]
+GROWTH = ["axis", "value", "cell", "fixed", "framework", "path", "ran", "seconds", "peak_memory_bytes"]
 COSTS = [*STEP, "contender", "kernel", "ms a step", "low ms", "high ms", "sequences/s", "time steps/s"]
 COSTS += ["GFLOP/s", "share of peak", "peak MiB", "above idle MiB", "compile s", "pays off after", "joules a step"]
 ON_DEVICE = ["ms on the device", "peak device MiB"]
@@ -62,13 +66,31 @@ FASTEST = "fastest"
 def read(folder: Path, damaged: timing_files.Damage | None = None) -> list[dict[str, Any]]:
     """Return the timing files of a result set, sorted by their steps.
 
-    Where one is damaged, `damaged` hears of it; without it `DamagedError` is raised.
+    Where one is damaged, `damaged` hears of it; without it `DamagedError` is raised. Of one step and the same
+    contenders those of the newest version are kept.
     """
     found = timing_files.each(folder / FOLDER, timing_files.Group, SCHEMA, damaged)
+    newest: dict[str, int] = {}
     for group in found:
         for one in group["contenders"]:
             one["seconds"] = np.asarray(one["seconds"], float)
-    return sorted(found, key=_order)
+        newest[_timed(group)] = max(version(group), newest.get(_timed(group), 1))
+    return sorted((group for group in found if version(group) == newest[_timed(group)]), key=_order)
+
+
+def version(group: dict[str, Any]) -> int:
+    """Return the version of the step that a file is of."""
+    return int(group.get("step_version", 1))
+
+
+def older(groups: list[dict[str, Any]]) -> list[str]:
+    """Say how many timings are of an older version of the step; nothing where none is."""
+    versions = [version(group) for group in groups if version(group) < STEP_VERSION]
+    if not versions:
+        return []
+    which = " and ".join(map(str, sorted(set(versions))))
+    of = f"{len(versions)} of {len(groups)} timings are of version {which}"
+    return [f"Stale: {of} of our step, which is {STEP_VERSION} now; the same command times them again."]
 
 
 def pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.DataFrame:
@@ -130,7 +152,7 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
     """Return what `scaling.exponents` takes: steps that differ in T, hidden or batch alone, three values or more.
 
     Where each value was timed on one path, and not all on the same, the paths are those that were the fastest for
-    their value: they make one curve, whose path is `FASTEST`.
+    their value: they make one curve, whose path is `FASTEST`; ``ran`` is the path of each point.
     """
     lines = []
     for group in groups:
@@ -148,7 +170,7 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
                 fixed = {name: other for name, other in sizes.items() if name != axis} | rest
                 line = {"axis": axis, "value": size, "cell": step["cell"], "fixed": str(fixed)}
                 held = one.get("device_peak_bytes", one["peak_bytes"] - one["idle_bytes"])
-                lines.append(line | facts | {"peak_memory_bytes": held})
+                lines.append(line | facts | {"ran": one["path"], "peak_memory_bytes": held})
     table = pd.DataFrame(lines, columns=GROWTH)
     curve = ["axis", "fixed", "framework"]
     each = table.groupby([*curve, "value"])["path"].transform("nunique")
@@ -242,6 +264,11 @@ def label(group: dict[str, Any]) -> str:
     """Return a step in words."""
     step = dict(zip(STEP, _step(group), strict=True))
     return f"{step['task']} {step['parameters']} {step['cell']}, {step['hidden']} units, batch {step['batch']}"
+
+
+def _timed(group: dict[str, Any]) -> str:
+    """Return what makes two files one timing at two times: the step, and who ran it."""
+    return str((group["step"], sorted({(one["framework"], one["loop"]) for one in group["contenders"]})))
 
 
 def _order(group: dict[str, Any]) -> tuple[Any, ...]:

@@ -284,7 +284,8 @@ def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, t
     ],
 )
 def test_bad_input_is_one_line_and_exit_status_2(suite: str, tmp_path: Path, arguments: list[str], said: str) -> None:
-    done = speed(suite, "--only", "framework=reference", *arguments, "--out", str(tmp_path / "out"))
+    named = [] if "--check" in arguments else [suite]
+    done = speed(*named, "--only", "framework=reference", *arguments, "--out", str(tmp_path / "out"))
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

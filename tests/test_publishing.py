@@ -96,3 +96,12 @@ def test_a_document_that_was_changed_by_hand_is_stale(root: Path) -> None:
 def test_a_block_that_cannot_be_made_is_an_error(root: Path, text: str, expected: str) -> None:
     with pytest.raises(StoreError, match=expected):
         blocks.filled(text, root / documents.PUBLISHED)
+
+
+def test_timings_of_an_older_step_are_named_and_nothing_that_publish_could_make(root: Path) -> None:
+    shutil.copytree(
+        plugins.ROOT / documents.PUBLISHED / "speed" / "timings", root / documents.PUBLISHED / "t" / "timings"
+    )
+    count = len([*(root / documents.PUBLISHED / "t" / "timings").iterdir()])
+    said = [one.partition(", which is ")[0] for one in documents.older(root)]
+    assert said == [f"results/published/t: Stale: {count} of {count} timings are of version 1 of our step"]

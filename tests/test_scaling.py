@@ -203,6 +203,22 @@ def test_paths_of_one_framework_are_told_apart_and_what_is_missing_is_left_out()
     assert len(no_memory.axes) == 3
 
 
+def test_a_point_by_another_path_is_hollow_and_the_table_says_where_the_path_changes() -> None:
+    whole = plausible().query("axis == 'batch'").assign(ran=lambda frame: frame["path"])
+    there = (whole["framework"] == "tensorflow") & (whole["cell"] == "rnn")
+    whole.loc[there, "path"] = "fastest"
+    whole.loc[there & (whole["value"] == 512), "ran"] = "graph"
+    found = scaling.exponents(whole).set_index(["framework", "cell", "cost"])["paths"]
+    assert found["tensorflow", "rnn", "peak memory"] == "xla 1 to 128, graph at 512"
+    assert found["tensorflow", "lstm", "peak memory"] == "xla"
+    figure = scaling_figures.figures(whole)["batch"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == scaling_figures.ASIDE
+    for axes in figure.axes:
+        hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+        assert [line.get_xdata().tolist() for line in hollow] == ([[512]] if axes.get_title().startswith("rnn") else [])
+        assert all(line.get_color() == panels.LOOKS["tensorflow"].colour for line in hollow)
+
+
 # The suite
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -10,8 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import plugins
+from benchmarks.speed import run
+from benchmarks.speed.contenders import Contender, Group
+from benchmarks.speed.pairs import Plan
 from results import check, intervals, timing_contents, timing_report, timings
 from results.files import StoreError, write_json
+from tests.test_pairs import CASE
 
 Seconds = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -313,3 +320,29 @@ def test_growth_is_fitted_where_one_size_alone_changes_and_drawn(tmp_path: Path)
     exponents = {line.split(",")[0]: float(line.split(",")[8]) for line in text.splitlines()[1:] if "step time" in line}
     assert exponents["T"] == pytest.approx(1, abs=0.1)
     assert exponents["hidden"] == pytest.approx(2, abs=0.1)
+
+
+def test_a_raised_version_of_the_step_is_timed_anew_and_published_names_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Group((Contender(CASE),))
+    names = []
+    for version in (1, 2, 3):
+        monkeypatch.setattr(timings, "STEP_VERSION", version)
+        names.append(run.key(one, Plan()))
+    assert len(set(names)) == 3
+    facts = {
+        "contenders": [(CASE.framework + f" ({CASE.path})", CASE.to_json(), plugins.version(CASE.framework))],
+        "auto": [],
+        "plan": dataclasses.asdict(Plan()),
+        "numerics": CASE.numerics,
+        "schema": timings.SCHEMA,
+    }  # what a name was made of before there was a version of the step
+    assert names[0] == hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def test_timings_of_an_older_step_are_shown_and_said_to_be_stale(tmp_path: Path) -> None:
+    kept(tmp_path, pytorch_and_jax(2.0))
+    assert "Stale: 1 of 1 timings are of version 1 of our step" in page(tmp_path)[0].read_text()
+    assert timing_contents.read(tmp_path).pairs["times as fast"].iloc[0] == pytest.approx(2, rel=0.05)
+    kept(tmp_path, pytorch_and_jax(2.0), pytorch_and_jax(3.0) | {"step_version": timings.STEP_VERSION})
+    assert timing_contents.read(tmp_path).pairs["times as fast"].tolist() == pytest.approx([3], rel=0.05)
+    assert "Stale" not in page(tmp_path)[0].read_text()

@@ -180,7 +180,7 @@ def end(failed: list[sweep.Failure]) -> NoReturn:
 def told(folder: Path, *, anew: bool = True) -> None:
     """Write report and page, `anew` or where they are older than what they tell of; print answers and compact table."""
     from benchmarks import versions
-    from results import contents, findings, terminal, timing_contents
+    from results import contents, findings, terminal, timing_contents, timings
     from results.files import StoreError
 
     written: list[Path] = []
@@ -207,7 +207,7 @@ def told(folder: Path, *, anew: bool = True) -> None:
             from results import timing_report
 
             written += timing_report.write(folder, timed)
-            said += timed.sentences()
+            said += [*timed.sentences(), *timings.older(timed.groups)]
         if written:
             from results.site import page
 

@@ -9,6 +9,8 @@ import typer
 from benchmarks import plugins
 from benchmarks.commands import common
 
+NOTHING = "nothing is stale that publish makes"
+
 
 def publish(
     *,
@@ -27,9 +29,9 @@ def publish(
     try:
         if check:
             found = documents.stale(root)
-            for line in found:
+            for line in [*found, *documents.older(root)]:
                 common.console.print(line, markup=False)
-            common.console.print("nothing is stale" if not found else "python -m benchmarks publish makes it again")
+            common.console.print("python -m benchmarks publish makes it again" if found else NOTHING)
             raise typer.Exit(1 if found else 0)
         changed = documents.write(root)
         changed += taken.take(root / documents.PUBLISHED, root / taken.FOLDER) if pictures else []

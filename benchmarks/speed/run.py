@@ -24,15 +24,21 @@ FASTER = 1.02
 """The factor by which a path must be faster to be chosen; less than that, so short a calibration cannot tell."""
 
 
+LATER = (("step_version", 1),)
+"""Facts that joined later, and the value that every file before them had: with it a name stays what it was."""
+
+
 def key(group: Group, plan: pairs.Plan) -> str:
     """Return the name of the group's file: a hash of everything that can change what it holds."""
-    facts = {
+    facts: dict[str, Any] = {
         "contenders": [(one.name, one.case.to_json(), plugins.version(one.case.framework)) for one in group.contenders],
         "auto": sorted(group.auto),
         "plan": dataclasses.asdict(plan),
         "numerics": numerics(group),
         "schema": timings.SCHEMA,
+        "step_version": timings.STEP_VERSION,
     }
+    facts = {name: value for name, value in facts.items() if (name, value) not in LATER}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -69,6 +75,7 @@ def measure(
         "key": key(group, plan),
         "schema": timings.SCHEMA,
         "numerics": numerics(group),
+        "step_version": timings.STEP_VERSION,
         "step": group.step,
         "length": group.contenders[0].case.load().length,
         "plan": dataclasses.asdict(plan),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results import contents, tables, timing_contents, timing_report
+from results import contents, tables, timing_contents, timing_report, timings
 from results.files import read_json, write_json
 from results.markdown import escape, table
 from results.publishing import blocks, manifest, pictures
@@ -44,6 +44,12 @@ def stale(root: Path) -> list[str]:
     if pictures.stale(published, root / pictures.FOLDER):
         found.append(f"the pictures in {pictures.FOLDER} were taken from other rows")
     return found
+
+
+def older(root: Path) -> list[str]:
+    """Return a line for each set with timings of an older version of the step, which only a timing makes new."""
+    sets = manifest.sets(root / PUBLISHED)
+    return [f"{one.relative_to(root).as_posix()}: {said}" for one in sets for said in timings.older(timings.read(one))]
 
 
 def _texts(root: Path) -> dict[Path, str]:

@@ -208,6 +208,8 @@ def growth(table: pd.DataFrame) -> list[Chart]:
             for (framework, path), line in lines:
                 look, name = palette.LOOKS.get(str(framework), palette.SPARE[0]), text(f"{framework} ({path})")
                 exponent, low, high = scaling.fit(line["value"].to_numpy(float), line["middle"].to_numpy(float))
+                symbol = SYMBOLS[look.marker]
+                symbols = [f"{symbol}-open" if other else symbol for other in scaling.aside(line)]
                 said = f"exponent {exponent:.2f} ({low:.2f} to {high:.2f})"
                 figure.add_trace(
                     go.Scatter(
@@ -215,11 +217,12 @@ def growth(table: pd.DataFrame) -> list[Chart]:
                         y=(line["middle"] * 1e3).tolist(),
                         mode="lines+markers",
                         line={"color": look.colour},
-                        marker={"symbol": SYMBOLS[look.marker], "size": 9},
+                        marker={"symbol": symbols, "size": 9},
                         name=name,
                         legendgroup=name,
+                        customdata=[text(ran) for ran in line["ran"]],
                         showlegend=not any(trace.name == name for trace in figure.data),
-                        hovertemplate=f"{name}: %{{y:.3g}} ms at %{{x}}; {said}<extra></extra>",
+                        hovertemplate=f"{name}: %{{y:.3g}} ms at %{{x}} by %{{customdata}}; {said}<extra></extra>",
                     ),
                     row=row,
                     col=1,
@@ -227,7 +230,10 @@ def growth(table: pd.DataFrame) -> list[Chart]:
         along = scaling.NAMES.get(str(axis), str(axis))
         figure.update_xaxes(type="log", title=along, tickvals=sorted(set(part["value"])))
         figure.update_yaxes(type="log", title="ms a step", tickvals=MARKS, ticktext=[f"{mark:g}" for mark in MARKS])
-        caption = "Median time of a training step, both axes logarithmic; pointed at: the exponent of a power law."
+        caption = (
+            "Median time of a training step, both axes logarithmic; pointed at: the exponent of a power law. Hollow: "
+            "by another path than most of the line."
+        )
         made.append(Chart(f"growth-{axis}", f"Growth of the step time with {along}", caption, plain(figure)))
     return made
 

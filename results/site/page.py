@@ -188,7 +188,7 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
         "facts": _facts(results, groups),
         "answers": whole.asked or answers(rows, results.timings, groups, whole.checked),
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
-        "trouble": results.trouble,
+        "trouble": [*results.trouble, *timings.older(groups)],
         "tables": made,
         "beside": FOLDER,
         "failures": times.failures(results.runs).head(SHOWN),
