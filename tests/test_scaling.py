@@ -216,7 +216,7 @@ def test_a_point_by_another_path_is_hollow_and_the_table_says_where_the_path_cha
     for axes in figure.axes:
         hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
         assert [line.get_xdata().tolist() for line in hollow] == ([[512]] if axes.get_title().startswith("rnn") else [])
-        assert all(line.get_color() == panels.LOOKS["tensorflow"].colour for line in hollow)
+        assert all(line.get_color() == palette.LOOKS["tensorflow"].colour for line in hollow)
 
 
 # The suite
