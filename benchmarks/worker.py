@@ -22,8 +22,11 @@ import dataclasses
 import importlib
 import json
 import os
+import select
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from types import ModuleType
@@ -94,8 +97,25 @@ class Session:
         self.send({"result": certify.horizon(request["framework"], request["cell"], request["device"])})
 
 
+def orphaned(parent: int) -> None:
+    """End this process when the one that started it has ended, however that was.
+
+    A parent that is killed closes our input, which nobody reads in the midst of a case: its claims would be free, and
+    another run would begin what is still computed here.
+    """
+    try:
+        ended = os.pidfd_open(parent)
+    except (AttributeError, OSError):  # not on Linux
+        while os.getppid() == parent:
+            time.sleep(1)
+    else:
+        select.select([ended], [], [])
+    os._exit(1)
+
+
 def main(framework: str, device: str, threads: str) -> None:
     """Serve requests until standard input ends."""
+    threading.Thread(target=orphaned, args=(os.getppid(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends us when it is ready
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)

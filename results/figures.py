@@ -30,6 +30,9 @@ BINS = 40
 LOWEST = -0.3
 """Skill below this is drawn here, so that one bad run does not flatten the others."""
 
+ROOM = 1.4
+"""The factor by which a logarithmic axis of step times goes beyond them."""
+
 ROW = 15.0
 """Positions of cell and clip that fit beside each other at full width."""
 
@@ -72,7 +75,7 @@ def modes(rows: pd.DataFrame) -> dict[str, Figure]:
 
 
 def step_time(table: pd.DataFrame, *, source: str) -> Figure:
-    """Return the step time by cell and framework, one facet a setting.
+    """Return the step time by cell and framework, one facet a setting, all of one kind of axis.
 
     Args:
         table: columns setting, cell, learner, step ms, low ms, high ms.
@@ -84,6 +87,8 @@ def step_time(table: pd.DataFrame, *, source: str) -> Figure:
         figure, axes = panels.grid(len(settings))
         seen = palette.looks(table["learner"].astype(str))
         aside = panels.offsets(seen)
+        spans = table.groupby("setting")["step ms"]
+        wide = bool((spans.max() > 20 * spans.min()).any())
         for ax, setting in zip(axes, settings, strict=True):
             part = table[table["setting"] == setting]
             cells = ordered(part["cell"].astype(str), CELLS)
@@ -98,7 +103,9 @@ def step_time(table: pd.DataFrame, *, source: str) -> Figure:
             ax.set_xticks(range(len(cells)), cells)
             ax.set_xlim(-0.6, len(cells) - 0.4)
             ax.grid(visible=False, axis="x")
-            if part["step ms"].max() > 20 * part["step ms"].min():
+            if wide:
+                low, high = part[["step ms", "low ms"]].min().min(), part[["step ms", "high ms"]].max().max()
+                ax.set_ylim(low / ROOM, high * ROOM)
                 panels.log_axis(ax)
             else:
                 ax.set_ylim(0, 1.08 * part[["step ms", "high ms"]].max().max())

@@ -29,6 +29,9 @@ WIDTH = 9.0
 
 HEIGHT = 3.0
 DPI = 150
+TICKS = {6: (1, 2, 3, 5, 7), 30: (1, 2, 5), 1_000: (1, 3)}
+"""What is marked of each power of ten on a logarithmic axis that spans less than a factor; beyond, the powers alone."""
+
 COLOURS = 256
 """Of a PNG."""
 
@@ -190,8 +193,8 @@ def log_axis(axes: Axes) -> None:
     """Make y logarithmic, with ticks that are plain numbers and not too few of them."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    narrow = high / low < 30  # noqa: PLR2004
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=8))
+    subs = next((one for most, one in TICKS.items() if high / low < most), (1,))
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
     axes.yaxis.set_major_formatter(FuncFormatter(_number))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -27,7 +27,6 @@ POINTS = [*LINE, "value", "cost", "middle", "ran"]
 EXPONENTS = [
     *LINE,
     "cost",
-    "paths",
     "points",
     "from",
     "to",
@@ -36,6 +35,7 @@ EXPONENTS = [
     "high",
     "local exponent",
     "largest deviation",
+    "paths",
 ]
 
 FEWEST = 3
@@ -90,8 +90,8 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for (*curve, cost), group in points(table).groupby([*LINE, "cost"], observed=True):
         value, middle = group["value"].to_numpy(float), group["middle"].to_numpy(float)
-        span = [stretches(group), len(value), value.min(), value.max()]
-        lines.append([*curve, cost, *span, *fit(value, middle), local(value, middle), deviation(value, middle)])
+        span, curved = [len(value), value.min(), value.max()], [local(value, middle), deviation(value, middle)]
+        lines.append([*curve, cost, *span, *fit(value, middle), *curved, stretches(group)])
     return pd.DataFrame(lines, columns=EXPONENTS)
 
 

@@ -43,14 +43,12 @@ def write(folder: Path, timed: Timed) -> list[Path]:
     shown = [(name, heading, frame) for name, heading, frame in tables if len(frame)]
     figures: dict[str, Figure] = {}
     heading = "ratio of the times of a training step, median and 95 % interval"
-    if len(pairs):
+    if timing_figures.fits(told := titled(pairs)):
         figures["ratios"] = timing_figures.forest(
-            titled(pairs), ratio="times as fast", names=("slower", "faster"), heading=heading
+            told, ratio="times as fast", names=("slower", "faster"), heading=heading
         )
-    if len(overheads):
-        figures["overheads"] = timing_figures.forest(
-            titled(overheads), ratio="ours / loop", names=("ours", "loop"), heading=heading, mark="at most"
-        )
+    if timing_figures.fits(told := titled(overheads)):
+        figures["overheads"] = timing_figures.overheads(told)
     if len(grown):
         figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.figures(grown).items()}
     try:

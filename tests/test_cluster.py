@@ -545,15 +545,17 @@ def test_without_the_package_the_command_line_names_it(command: str, tmp_path: P
     assert done.stderr == "error: --dask needs the package distributed, which is not installed\n"
 
 
-def test_the_commands_of_the_readme_run_a_suite(tmp_path: Path) -> None:
-    readme = (plugins.ROOT / "README.md").read_text()
-    section = readme.partition("## Many machines")[2].partition("\n## ")[0]
+@pytest.mark.parametrize(("document", "heading"), [("README.md", "Many machines"), ("docs/lasting.md", "On a cluster")])
+def test_the_commands_of_the_documents_run_a_suite(document: str, heading: str, tmp_path: Path) -> None:
+    text = (plugins.ROOT / document).read_text()
+    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = re.findall(r"^    python -m (?:dask|benchmarks) .*$", section, re.MULTILINE)
     assert [line.split()[3] for line in lines] == ["scheduler", "worker", "run"]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (tmp_path / "quick.toml").write_text(SHORT.replace("[0, 1, 2, 3, 4, 5]", "[0]"))
-    places = {"--port 8786": f"--port {port}", "HOST:8786": f"127.0.0.1:{port}", "quick": str(tmp_path / "quick.toml")}
+    places = {"--port 8786": f"--port {port}", "HOST:8786": f"127.0.0.1:{port}"}
+    places |= {"run quick --dask": f"run {tmp_path / 'quick.toml'} --dask", " --out results/runs/guide-dask": ""}
     for named, place in places.items():
         lines = [line.replace(named, place) for line in lines]
     started = []

@@ -15,6 +15,7 @@ from results.store import Store
 
 GUIDE = (plugins.ROOT / "docs" / "lasting.md").read_text()
 LINES = [line.strip() for line in GUIDE.splitlines() if line.startswith("    python -m benchmarks ")]
+LINES = [line for line in LINES if "--dask" not in line]  # tests/test_cluster.py has a cluster for those
 
 
 @pytest.fixture(scope="module")

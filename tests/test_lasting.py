@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks import plugins, suite
@@ -180,6 +181,27 @@ def test_a_run_takes_over_what_a_killed_one_held(tmp_path: Path) -> None:
     holder.kill()
     ended(running)
     assert len(store.finished()) == 3
+
+
+def test_the_workers_of_a_run_that_is_killed_alone_end_too(tmp_path: Path) -> None:
+    path, out = tmp_path / "long.toml", tmp_path / "out"
+    path.write_text(SUITE.replace("FRAMEWORK", "pytorch").replace("SEEDS", "[0]"))
+    text = path.read_text().replace("T = 5", "T = 500").replace("hidden = 4", "hidden = 256")
+    path.write_text(text)  # so that a worker has long to compute before it has anything to say
+    process = started(str(path), out)
+    deadline = time.monotonic() + 120
+    while not [*(out / "locks").glob("*.lock")] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    time.sleep(2)
+    assert all(worker.cpu_percent(0.5) > 0 for worker in workers)
+    process.kill()  # the one process, not its group
+    process.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=3)
+    for worker in alive:
+        worker.kill()
+    assert alive == []
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path: Path) -> None:

@@ -366,3 +366,18 @@ def test_value_and_norm_ladders_stand_apart() -> None:
     (axes,) = drawn.skill(rows)["adding"].axes
     assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "1", "0.01"]
     assert [text.get_text() for text in axes.get_xticklabels(minor=True)] == ["lstm (norm)", "lstm (value)"]
+
+
+def test_step_times_have_one_kind_of_axis_with_ticks_to_read() -> None:
+    middles = {"a": (2.0, 90.0), "b": (20.0, 60.0), "c": (5.0, 8.0)}
+    lines = [
+        {"setting": setting, "cell": cell, "learner": "pytorch", "step ms": at, "low ms": at * 0.9, "high ms": at * 1.1}
+        for setting, pair in middles.items()
+        for cell, at in zip(("rnn", "gru"), pair, strict=True)
+    ]
+    figure = drawn.step_time(pd.DataFrame(lines), source="made up")
+    figure.draw_without_rendering()
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        assert len([at for at in axes.get_yticks() if low <= at <= high]) >= 2

@@ -16,7 +16,7 @@ from benchmarks import plugins
 from benchmarks.speed import run
 from benchmarks.speed.contenders import Contender, Group
 from benchmarks.speed.pairs import Plan
-from results import check, intervals, timing_contents, timing_report, timings
+from results import check, intervals, timing_contents, timing_figures, timing_report, timings
 from results.files import StoreError, write_json
 from tests.test_pairs import CASE
 
@@ -346,3 +346,28 @@ def test_timings_of_an_older_step_are_shown_and_said_to_be_stale(tmp_path: Path)
     kept(tmp_path, pytorch_and_jax(2.0), pytorch_and_jax(3.0) | {"step_version": timings.STEP_VERSION})
     assert timing_contents.read(tmp_path).pairs["times as fast"].tolist() == pytest.approx([3], rel=0.05)
     assert "Stale" not in page(tmp_path)[0].read_text()
+
+
+def test_loops_have_an_axis_about_1_and_trainers_one_of_their_own(tmp_path: Path) -> None:
+    ours = contender("pytorch (eager)", noisy(1.0, seed=1))
+    loop = contender("loop_pytorch", noisy(0.96, seed=2), loop="loop_pytorch", framework="pytorch")
+    trainer = contender("trainer_lightning", noisy(6.0, seed=3), loop="trainer_lightning", framework="pytorch")
+    found = timing_contents.read(kept(tmp_path, group(ours, loop, trainer)))
+    left, right = timing_figures.overheads(timing_contents.titled(found.overheads)).axes
+    assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
+    low, high = left.get_xlim()
+    assert 0.9 < low < 1
+    assert timings.ALLOWED["loop"] < high < 1.1
+    assert [text.get_text() for text in left.get_yticklabels()] == ["pytorch (eager): missed"]
+    assert [text.get_text() for text in right.get_yticklabels()] == ["trainer_lightning: kept"]
+
+
+def test_a_set_of_many_steps_has_no_picture_of_its_ratios(tmp_path: Path) -> None:
+    def step(hidden: int) -> dict[str, Any]:
+        return pytorch_and_jax(2.0) | {"step": STEP | {"hidden": hidden}}
+
+    few, many = (kept(tmp_path / str(count), *map(step, range(1, count + 1))) for count in (12, 13))
+    assert (few / "figures" / "ratios.png") in page(few)
+    page(many)
+    assert not (many / "figures" / "ratios.png").exists()
+    assert (many / "tables" / "pairs.csv").exists()
