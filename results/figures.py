@@ -187,7 +187,7 @@ def _means(ax: Axes, points: pd.DataFrame, seen: dict[str, palette.Look]) -> dic
 
     A lone seed is drawn large, without a mean.
     """
-    finite = points[points["y"].notna()]
+    finite = points[np.isfinite(points["y"].to_numpy(float, na_value=np.nan))]
     several = finite.groupby("x")["y"].transform("count") > 1
     first = finite.groupby("x").cumcount() < SEEDS
     colours = {name: look.colour for name, look in seen.items()}

@@ -13,13 +13,15 @@ from typing import Annotated, Any, Literal, NotRequired, Required, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import typing_extensions
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from results.cases import OWN
 from results.clean import CONTROL
 from results.files import DamagedError, read_bytes
-from results.record import METRIC, SCHEMA, Record
+from results.record import METRIC, POINTS, SCHEMA, Record
 
 LARGEST = 2**20
 """Bytes that a row may have."""
@@ -45,6 +47,25 @@ Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 """An integer that a table of 64 bits takes."""
 
 Ending = Literal["finished", "diverged"]
+
+SHARES = {"clip_fraction", "clipped_elements", *(f"{cell}reach_{point}" for cell in ("", "cell_") for point in POINTS)}
+COUNTS = {name for name, field in FIELDS.items() if str(field.type).startswith("int")} - {"schema"}
+SIZES = {"learning_rate", "radius", "threshold", "strength", "norm_before_median", "norm_before_max", "scale_median"}
+SIZES |= {"moved", "cpu_to_wall", "floor"}
+SECONDS = {"step_seconds", *(name for name in FIELDS if name.startswith("seconds_"))}
+RANGES: dict[str, tuple[float | None, float | None]] = (
+    {"skill": (None, 1)}
+    | dict.fromkeys(SHARES, (0, 1))
+    | dict.fromkeys(SECONDS, (0, 1e12))
+    | dict.fromkeys(COUNTS | SIZES, (0, None))
+)
+"""The least and the most that a column can be, whatever ran."""
+
+SEEN = [name for name in FIELDS if name.startswith(("reach_", "cell_reach_", "growth_"))]
+"""What nobody can know who did not count the steps before the scored ones."""
+
+ALWAYS = [name for name in REQUIRED if "None" not in str(FIELDS[name].type)]
+"""The columns that every row of a suite has a value in."""
 
 KINDS: dict[str, Any] = {"int": Whole, "float": float, "bool": bool, "str": Text, "Status": Ending}
 
@@ -82,9 +103,9 @@ def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
         raise DamagedError(Path(path), f"its {min(odd)[:40]} is no number")
     if not _flat(row["parameters"]):
         raise DamagedError(Path(path), "its parameters are no JSON object of plain values")
-    for kind, rung in RUNGS.items():
-        if not _fits(row.get(kind, LATER.get(kind)), row.get(rung)):
-            raise DamagedError(Path(path), f"its {kind} and its {rung} contradict each other")
+    fault = _contradiction(row)
+    if fault:
+        raise DamagedError(Path(path), fault)
     for name in more:
         if not name.startswith(METRIC):
             del row[name]
@@ -115,12 +136,7 @@ def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
     except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException):
         return None
     told = columns["key"].to_pylist() == keys and all(map(_flat, columns["parameters"].dictionary.to_pylist()))
-    # Of each kind and rung once, not of each row: there are few.
-    absent = pa.nulls(len(lines), pa.float64())
-    tables = (pa.table([columns[kind], columns.get(rung, absent)], RUNG) for kind, rung in RUNGS.items())
-    pairs = [pair for found in tables for pair in found.group_by(RUNG).aggregate([]).to_pylist()]
-    fits = all(_fits(pair["kind"], pair["rung"]) for pair in pairs)
-    return pa.table(columns) if told and fits else None
+    return pa.table(columns) if told and not _contradictory(columns) else None
 
 
 def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
@@ -135,7 +151,9 @@ def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
     elif name.startswith(METRIC):
         fine = bool((np.abs(column.drop_null().to_numpy(zero_copy_only=False)) < 1e300).all())  # noqa: PLR2004
     elif pa.types.is_floating(column.type):
-        fine = bool(np.isfinite(column.drop_null().to_numpy()).all())
+        fine = bool(np.isfinite(column.drop_null().to_numpy()).all()) and _in_range(name, column)
+    elif name in COUNTS:
+        fine = _in_range(name, column)
     else:
         fine = name != "schema" or {*values} <= {*range(SCHEMA + 1)}
     if not fine or not {*map(type, values)} <= (types if name in NEVER_NONE else types | {type(None)}):
@@ -152,6 +170,44 @@ RUNG = ["kind", "rung"]
 def _fits(kind: str | None, rung: float | None) -> bool:
     """Return whether a kind of clip or penalty can have such a rung."""
     return rung is None if kind in {"none", None} else rung is not None and rung > 0
+
+
+def _contradiction(row: dict[str, Any]) -> str:
+    """Return why no run can have given a row whose columns are fine, each by itself; nothing where one can."""
+    for kind, rung in RUNGS.items():
+        if not _fits(row.get(kind, LATER.get(kind)), row.get(rung)):
+            return f"its {kind} and its {rung} contradict each other"
+    if row["mode"] != OWN:
+        missing = [name for name in ALWAYS if row[name] is None]
+        if missing:
+            return f"its {min(missing)} is missing"
+    if row.get("steps_before") is None and any(row.get(name) is not None for name in SEEN):
+        return "its gradient reaches over no steps"
+    return ""
+
+
+def _contradictory(columns: dict[str, pa.Array]) -> bool:
+    """Return whether one row of these columns may be a `_contradiction`."""
+    absent = pa.nulls(len(columns["key"]), pa.float64())
+    tables = (pa.table([columns[kind], columns.get(rung, absent)], RUNG) for kind, rung in RUNGS.items())
+    # Of each kind and rung once, not of each row: there are few.
+    pairs = [pair for found in tables for pair in found.group_by(RUNG).aggregate([]).to_pylist()]
+    if not all(_fits(pair["kind"], pair["rung"]) for pair in pairs):
+        return True
+    ours = pc.not_equal(columns["mode"].cast(pa.string()), OWN)
+    gaps = [pc.is_null(columns[name]) for name in ALWAYS if columns[name].null_count]
+    blind = columns.get("steps_before", absent).is_null()
+    seen = [columns[name].is_valid() for name in SEEN if name in columns and blind.true_count]
+    return any(pc.any(pc.and_(gap, ours)).as_py() for gap in gaps) or any(
+        pc.any(pc.and_(one, blind)).as_py() for one in seen
+    )
+
+
+def _in_range(name: str, column: pa.Array) -> bool:
+    least, most = RANGES.get(name, (None, None))
+    ends = pc.min_max(column).as_py()
+    low, high = ends["min"], ends["max"]
+    return low is None or ((least is None or low >= least) and (most is None or high <= most))
 
 
 def _kind(name: str) -> str:
@@ -181,9 +237,12 @@ def _column(name: str, values: list[Any]) -> pa.Array:
 @functools.cache
 def _schema() -> TypeAdapter[Any]:
     """Return what a row must be: every column that `Record` requires, each None or of its kind; metrics are numbers."""
-    columns: dict[str, Any] = {"skill": NotRequired[float | None]}
+    columns: dict[str, Any] = {"skill": NotRequired[Annotated[float, Field(le=1)] | None]}
     for name, field in FIELDS.items():
         kind = KINDS[str(field.type).partition(" ")[0]]
+        if name in RANGES:
+            least, most = RANGES[name]
+            kind = Annotated[kind, Field(ge=least, le=most)]
         needed = Required if name in REQUIRED else NotRequired
         columns[name] = needed[kind if name in NAMES else kind | None]
     columns["key"] = Required[str]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,11 +23,16 @@ from hypothesis import strategies as st
 
 from benchmarks import __main__ as cli
 from benchmarks import plugins, suite, sweep
-from results import cases, check, comparison, rows, speed, timings
+from benchmarks.commands import common
+from results import calibration, cases, check, comparison, panels, rows, speed, times, timing_contents, timings
+from results.clean import clean
 from results.files import DamagedError, StoreError, read_parquet
+from results.markdown import table
 from results.record import SPECTRA
+from results.screen import Screen
 from results.store import CURVES, Store
 from tests import synthetic
+from tests.test_strangers import MACHINE
 from tests.test_timings import checked, group, kept, pytorch_and_jax
 
 EXAMPLES = {
@@ -37,6 +43,11 @@ EXAMPLES = {
     "suites": 2_000,
     "only": 700,
     "commands": 800,
+    "whole rows": 300,
+    "whole timings": 120,
+    "logs": 400,
+    "machine": 300,
+    "planted": 200,
 }
 
 ODD = st.one_of(
@@ -80,6 +91,40 @@ def mutated(draw: st.DrawFn, content: bytes) -> bytes:
         else:
             changed[at:at] = changed[at : at + draw(st.integers(1, 60))]
     return bytes(changed)
+
+
+@st.composite
+def changed(draw: st.DrawFn, content: dict[str, Any]) -> bytes:
+    """Change a few bytes of a JSON object, or put odd values in the places of others, at any depth."""
+    text = json.dumps(content)
+    if draw(st.booleans()):
+        return draw(mutated(text.encode()))
+    odd = json.loads(text)
+    for _ in range(draw(st.integers(1, 2))):
+        part = odd
+        while isinstance(part, dict | list) and part:
+            key = draw(st.sampled_from(sorted(part))) if isinstance(part, dict) else draw(st.integers(0, len(part) - 1))
+            if not isinstance(part[key], dict | list) or draw(st.integers(0, 2)) == 0:
+                part[key] = draw(ODD)
+                break
+            part = part[key]
+    return json.dumps(odd).encode()
+
+
+def ended(words: list[str]) -> tuple[object, str, str]:
+    """Run a command and return its status, what it printed and what it said of errors."""
+    out, errors = io.StringIO(), io.StringIO()
+    status: object = 0
+    before, sys.argv = sys.argv, ["benchmarks", *words]
+    screen, common.console = common.console, Screen(file=out, width=200)
+    try:
+        with redirect_stdout(out), redirect_stderr(errors):
+            cli.main()
+    except SystemExit as done:
+        status = done.code
+    finally:
+        sys.argv, common.console = before, screen
+    return status, out.getvalue(), errors.getvalue()
 
 
 def one_line(error: Exception) -> None:
@@ -262,6 +307,150 @@ def test_a_mutated_timing_file_is_read_or_refused(
         one_line(error)
 
 
+@within("machine")
+@given(data=st.data())
+def test_a_mutated_machine_is_one_or_damaged(place: Path, data: st.DataObject) -> None:
+    path = place / timings.MACHINE
+    path.write_bytes(data.draw(changed(MACHINE)))
+    try:
+        timing_contents.machine(place)
+    except DamagedError as error:
+        one_line(error)
+
+
+# Logs of runs, and the truth about planted cases
+
+
+LOG: dict[str, Any] = {
+    "started": "2026-01-01T10:00:00+00:00",
+    "command": "python -m benchmarks run quick",
+    "finished": 2,
+    "failed": [{"case": "adding", "reason": "no memory"}],
+    "wall_seconds": 3.5,
+    "seconds": {"training": 3.0, "imports": 0.5},
+}
+
+
+@within("logs")
+@given(data=st.data())
+def test_a_mutated_log_is_told_of_or_left_out(place: Path, data: st.DataObject) -> None:
+    (place / "runs").mkdir(exist_ok=True)
+    (place / "runs" / "k.json").write_bytes(data.draw(changed(LOG)))
+    runs = Store(place).runs()
+    assert clean(table(times.failures(runs)) + table(times.shares(runs)))
+
+
+@within("planted")
+@given(data=st.data())
+def test_a_mutated_truth_is_one_or_damaged(place: Path, data: st.DataObject) -> None:
+    if not (place / "rows").is_dir():
+        synthetic.write(place, [synthetic.record(key="k")])
+    (place / calibration.PLANTED).write_bytes(data.draw(changed({"k": "healthy", "l": "vanishing"})))
+    try:
+        calibration.calibrated(Store(place)).sentence()
+    except DamagedError as error:
+        one_line(error)
+
+
+# Whole reports
+
+
+OF_A_KIND: dict[str, list[Any]] = {
+    "int": [None, 0, 1, 2, 10**18, 2**63 - 1],
+    "float": [None, 0.0, -1.0, 1e-300, 1e300, -1e300, 5e-324, 1.7e308, 0.5, 1, 3],
+    "bool": [None, True, False],
+    "Status": ["finished", "diverged"],
+    "str": [
+        *("", " ", "none", "norm", "own", "native", "rnn", "lstm", "copy", "<b>", "a|b", "`", "$x$", "$\\frac{", "%s"),
+        *(
+            "{0}",
+            "../x",
+            "nan",
+            "\n",
+            "\u202e",
+            "é" * 30,
+            "{}",
+            '{"T": 5}',
+            '{"T": "x"}',
+            '{"T": null}',
+            '{"T": 1e300}',
+        ),
+    ],
+}
+"""Values of the right kind, and odd."""
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw small pictures: nobody looks at them."""
+    monkeypatch.setattr(panels, "DPI", 20)
+
+
+def whole(folder: Path, other: Path) -> None:
+    """Take a set through the commands that tell of it: each is done, or refuses the set with one line."""
+    said = ("report", "show", "compare", "history")
+    for name in said:
+        more = {"compare": [str(other)], "history": [str(other)]}.get(name, [])
+        where = ["--out", str(folder / "out")] if more else []
+        status, out, errors = ended([name, str(folder), *more, *where])
+        assert status in {None, 0, 2}, errors
+        assert clean(out + errors) == out + errors
+        assert errors.count("\n") <= 1 or name == "show", errors
+        assert status != 2 or name != "report", errors
+
+
+@pytest.mark.usefixtures("quickly")
+def test_mutated_rows_go_through_a_whole_report(place: Path) -> None:
+    fed: list[dict[str, Any]] = []
+    kinds = {name: str(field.type).partition(" ")[0] for name, field in rows.FIELDS.items()}
+    names = sorted(kinds.keys() - {"key", "schema"})
+
+    @within("whole rows")
+    @given(data=st.data())
+    def feed(data: st.DataObject) -> None:
+        clip = data.draw(st.sampled_from([{"clip": "none"}, {"clip": "norm", "threshold": 0.1}, {"mode": "own"}]))
+        some = data.draw(st.lists(st.sampled_from([*names, "metric.x", "skill"]), min_size=1, max_size=3))
+        odd = {name: data.draw(st.sampled_from(OF_A_KIND[kinds.get(name, "float")])) for name in some}
+        fed.append({"seed": len(fed) % 4} | clip | odd)
+
+    feed()
+    other = place / "other"
+    synthetic.write(other, [synthetic.record(key="k")])
+    for start in range(0, len(fed), 100):
+        folder = place / str(start)
+        synthetic.write(folder, [synthetic.record(key=f"sound{seed}", seed=seed) for seed in range(3)])
+        for at, odd in enumerate(fed[start : start + 100]):
+            row = json.loads(ROW) | odd | {"key": f"k{at}"}
+            (folder / "rows" / f"k{at}.json").write_text(json.dumps(row))
+        whole(folder, other)
+        assert len(Store(folder).finished()) > 40  # a good part of them is accepted, and drawn
+
+
+@pytest.mark.usefixtures("quickly")
+def test_mutated_timings_go_through_a_whole_report(place: Path, timing_files: dict[str, bytes]) -> None:
+    fed: list[tuple[str, bytes]] = []
+
+    @within("whole timings")
+    @given(data=st.data())
+    def feed(data: st.DataObject) -> None:
+        kind = data.draw(st.sampled_from(["timings", "check"]))
+        fed.append((kind, data.draw(changed(json.loads(timing_files[kind])))))
+
+    feed()
+    for start in range(0, len(fed), 40):
+        folder = place / str(start)
+        synthetic.write(folder, [synthetic.record(key="k")])
+        (folder / "runs" / "k.json").write_text(json.dumps(LOG | {"failed": 5}))
+        for at, (kind, text) in enumerate(fed[start : start + 40]):
+            (folder / kind).mkdir(exist_ok=True)
+            (folder / kind / f"{at}.json").write_bytes(text)
+        for name in ("timings/pipe.json", "check/pipe.json", timings.MACHINE, "runs/pipe.json", "rows/pipe.json"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            os.mkfifo(folder / name)
+        (folder / "timings" / "link.json").symlink_to("/etc/passwd")
+        whole(folder, folder)
+
+
 # Suites and the command line
 
 SUITES = [path.read_bytes() for path in sorted(plugins.SUITES.glob("*.toml"))]
@@ -331,6 +520,9 @@ COMMANDS = [
     "list",
     "run",
     "report",
+    "show",
+    "history",
+    "publish",
     "reproduce",
     "compare",
     "speed",
@@ -359,19 +551,15 @@ def test_any_command_line_is_refused_with_one_line_or_done(
     monkeypatch.setattr(sweep.Sweep, "run", begin)
     monkeypatch.setattr("benchmarks.live.Live.start", begin)
     monkeypatch.setattr("benchmarks.speed.command.measure_machine", begin)
-    monkeypatch.setattr(sys, "argv", ["benchmarks", name, *(word for word in words if "\x00" not in word)])
-    out, errors = io.StringIO(), io.StringIO()
-    status: object = 0
+    monkeypatch.setattr("results.publishing.documents.write", begin)
+    monkeypatch.setattr("results.publishing.documents.stale", begin)
     try:
-        with redirect_stdout(out), redirect_stderr(errors):
-            cli.main()
-    except SystemExit as ended:
-        status = ended.code
+        status, _, errors = ended([name, *(word for word in words if "\x00" not in word)])
     except Begun:
         return
     if status == 2:
-        assert errors.getvalue().startswith("error: ")
-        assert errors.getvalue().count("\n") == 1
+        assert errors.startswith("error: ")
+        assert errors.count("\n") == 1
     else:
         assert status in {None, 0, 1}
-    assert "Traceback" not in errors.getvalue()
+    assert "Traceback" not in errors
