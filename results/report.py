@@ -48,7 +48,7 @@ Meanwhile = Callable[[Results, list[Answer]], object]
 """What is called of the results and of the five answers to them."""
 
 LARGE = 5_000
-"""Rows from which on the figures are drawn by another process, while this one writes the tables."""
+"""Rows from which on other processes draw the figures and write the longest tables, while this one does the rest."""
 
 
 def write(folder: Path, now: Versions | None = None) -> list[Path]:
@@ -213,13 +213,17 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     if len(own):
         made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
         made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
+    writing = []
     for name, heading, frame, body in made:
         path = results.store.folder / "tables" / name
-        write_csv(path.with_suffix(".csv"), frame)
+        save = functools.partial(write_csv, path.with_suffix(".csv"), frame)
+        writing.append(Aside(save, worth=len(frame) >= LARGE))
         shown = body if len(frame) else "Nothing to show.\n"
         write_text(path.with_suffix(".md"), f"# {heading}\n\n{shown}")
         if len(frame) and name != "time-shares":
             yield heading, shown
+    for one in writing:
+        one.result()
 
 
 def _shares(runs: list[dict[str, Any]]) -> str:

@@ -103,9 +103,9 @@ def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
         raise DamagedError(Path(path), f"its {min(odd)[:40]} is no number")
     if not _flat(row["parameters"]):
         raise DamagedError(Path(path), "its parameters are no JSON object of plain values")
-    fault = _contradiction(row)
-    if fault:
-        raise DamagedError(Path(path), fault)
+    contradiction = _contradiction(row)
+    if contradiction:
+        raise DamagedError(Path(path), contradiction)
     for name in more:
         if not name.startswith(METRIC):
             del row[name]

@@ -6,6 +6,7 @@ The page works from the disk and loads nothing from elsewhere; its policy forbid
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from results import (
     timings,
 )
 from results.answers import Answer, answers
+from results.aside import Aside
 from results.check import Check
 from results.files import StoreError, write_text, written
 from results.site import bundle, charts, lines, shards, speeds
@@ -115,10 +117,18 @@ def begun(folder: Path, told: Set) -> Begun:
         bundle.cleared(beside)
         each = lines.runs(told.results.rows)
         shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, shards.MOST))
-        shards.write(beside, told.results.store, shown)
+        curves = Aside(functools.partial(_curves, beside, told.results, shown), worth=len(each) >= report.LARGE)
         made = _tables(told, each)
         lines.save(beside, made)
-    return _begun(told, made, [str(key) for key in shown["key"]])
+        page = _begun(told, made, [str(key) for key in shown["key"]])
+        told.results.store.damaged |= curves.result()
+    return page
+
+
+def _curves(beside: Path, results: contents.Results, shown: pd.DataFrame) -> dict[str, str]:
+    """Write the curves of cases; return which of them turned out to be damaged."""
+    shards.write(beside, results.store, shown)
+    return results.store.damaged
 
 
 def finished(page: Begun) -> list[Path]:
