@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.plugins import ROOT, environment
 from frameworks.base import surroundings
+from results.files import StoreError, appended
 
 NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
@@ -48,8 +49,11 @@ class Live:
         if self.fault is not None:
             raise StartError(self.fault)  # it did not start the first time and will not now
         began = time.perf_counter()
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("a") as log:
+        try:
+            opened = appended(self.log)
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        with opened as log:
             self.process = subprocess.Popen(  # noqa: S603
                 [self.python, "-m", "benchmarks.worker", *self.arguments],
                 cwd=ROOT,

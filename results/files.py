@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import pandas as pd
 import pyarrow as pa
@@ -87,6 +87,17 @@ def cleared(folder: Path, ours: re.Pattern[str]) -> Path:
     for old in written(made(folder), ours):
         old.unlink()
     return folder
+
+
+def appended(path: Path) -> TextIO:
+    """Open a log to be written on; raise `StoreError` where it cannot be, or where it or its folder is a link."""
+    made(path.parent)
+    try:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # nor wait for a pipe's reader
+        return os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write {path}: {error.strerror}"
+        raise StoreError(message) from error
 
 
 def writable(folder: Path) -> None:

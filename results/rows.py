@@ -103,9 +103,9 @@ def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
         raise DamagedError(Path(path), f"its {min(odd)[:40]} is no number")
     if not _flat(row["parameters"]):
         raise DamagedError(Path(path), "its parameters are no JSON object of plain values")
-    contradiction = _contradiction(row)
-    if contradiction:
-        raise DamagedError(Path(path), contradiction)
+    wrong = _contradiction(row)
+    if wrong:
+        raise DamagedError(Path(path), wrong)
     for name in more:
         if not name.startswith(METRIC):
             del row[name]

@@ -23,6 +23,7 @@ from rich.console import Console
 from benchmarks import __main__ as cli
 from benchmarks import case, plugins, suite
 from benchmarks.commands import common
+from benchmarks.live import Live, StartError
 from benchmarks.speed import command
 from benchmarks.speed import machine as measuring
 from results import calibration, check, contents, files, panels, report, rows, times, timing_contents, timings
@@ -130,6 +131,17 @@ def test_a_folder_in_the_place_of_a_file_is_one_line(there: Path) -> None:
 
 def test_semantics_into_a_folder_is_one_line(tmp_path: Path) -> None:
     assert "is a folder" in refused("semantics", "--out", str(tmp_path))
+
+
+@pytest.mark.parametrize("which", ["logs", "logs/reference.log"])
+def test_a_log_is_written_through_no_link(there: Path, which: str) -> None:
+    outside = there.parent / "elsewhere"
+    (there / which).parent.mkdir(exist_ok=True)
+    (there / which).symlink_to(outside if which == "logs" else outside / "mine.csv")
+    with pytest.raises(StartError, match=r"link|cannot write"):
+        Live("reference", "cpu", 1, there / "logs" / "reference.log").start()
+    assert [path.name for path in outside.iterdir()] == ["mine.csv"]
+    assert (outside / "mine.csv").read_text() == "mine\n"
 
 
 # What is set aside

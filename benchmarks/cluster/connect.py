@@ -15,6 +15,7 @@ from distributed.comm.registry import backends
 from benchmarks import plugins
 from benchmarks.cluster.pool import Pool
 from benchmarks.cluster.workers import Workers
+from results import files
 
 SECONDS = 10.0
 """How long a scheduler has to answer, and how long the first worker has to come."""
@@ -83,7 +84,7 @@ def _kind(address: str) -> str:
 
 def _divert(log: Path) -> None:
     """Have what Dask says about connections that come and go written to a file: what matters is said in our words."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    files.appended(log).close()  # refuses a link
     handler = logging.FileHandler(log, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     for name in LOGS:
