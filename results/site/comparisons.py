@@ -33,7 +33,7 @@ WORDS = (
 
 def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
     """Write the page beside comparison.md; return the paths, the page first. Raises `StoreError` where it cannot be."""
-    made = [one for one in (_whole(found.whole), _quality(found.quality), _speed(found.speed)) if len(one.frame)]
+    made = [one for one in (_quality(found.quality), _speed(found.speed), _whole(found.whole)) if len(one.frame)]
     drawn = [changes.ratios(found.speed), changes.differences(found.quality)]
     charts = [one for one in drawn if one is not None]
     said = sentences(found) or ["The two sets have no row in common."]
