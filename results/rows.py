@@ -54,12 +54,12 @@ SIZES = {"learning_rate", "radius", "threshold", "strength", "norm_before_median
 SIZES |= {"moved", "cpu_to_wall", "floor"}
 SECONDS = {"step_seconds", *(name for name in FIELDS if name.startswith("seconds_"))}
 RANGES: dict[str, tuple[float | None, float | None]] = (
-    {"skill": (None, 1)}
+    {"skill": (None, 100)}
     | dict.fromkeys(SHARES, (0, 1))
     | dict.fromkeys(SECONDS, (0, 1e12))
     | dict.fromkeys(COUNTS | SIZES, (0, None))
 )
-"""The least and the most that a column can be, whatever ran."""
+"""The least and the most that a column can be, whatever ran; skill ends at 1, and what is near is no damage."""
 
 SEEN = [name for name in FIELDS if name.startswith(("reach_", "cell_reach_", "growth_"))]
 """What nobody can know who did not count the steps before the scored ones."""
@@ -237,7 +237,7 @@ def _column(name: str, values: list[Any]) -> pa.Array:
 @functools.cache
 def _schema() -> TypeAdapter[Any]:
     """Return what a row must be: every column that `Record` requires, each None or of its kind; metrics are numbers."""
-    columns: dict[str, Any] = {"skill": NotRequired[Annotated[float, Field(le=1)] | None]}
+    columns: dict[str, Any] = {"skill": NotRequired[Annotated[float, Field(le=100)] | None]}
     for name, field in FIELDS.items():
         kind = KINDS[str(field.type).partition(" ")[0]]
         if name in RANGES:
