@@ -142,7 +142,8 @@ def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
 def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
     """Return a column of what was read; raise `ValueError` or `KeyError` where not all of it is what `_schema` asks."""
     missing = LATER.get(name)
-    values = [line[name] for line in lines] if name in REQUIRED else [line.get(name, missing) for line in lines]
+    needed = name in REQUIRED or name == "schema"
+    values = [line[name] for line in lines] if needed else [line.get(name, missing) for line in lines]
     types = PYTHON["metric"] if name.startswith(METRIC) else PYTHON.get(_kind(name), {str})
     column = _column(name, values)
     if pa.types.is_dictionary(column.type):
