@@ -54,12 +54,12 @@ SIZES = {"learning_rate", "radius", "threshold", "strength", "norm_before_median
 SIZES |= {"moved", "cpu_to_wall", "floor"}
 SECONDS = {"step_seconds", *(name for name in FIELDS if name.startswith("seconds_"))}
 RANGES: dict[str, tuple[float | None, float | None]] = (
-    {"skill": (None, 1)}
+    {"skill": (None, 100)}
     | dict.fromkeys(SHARES, (0, 1))
     | dict.fromkeys(SECONDS, (0, 1e12))
     | dict.fromkeys(COUNTS | SIZES, (0, None))
 )
-"""The least and the most that a column can be, whatever ran."""
+"""The least and the most that a column can be, whatever ran; skill ends at 1, and what is near is no damage."""
 
 SEEN = [name for name in FIELDS if name.startswith(("reach_", "cell_reach_", "growth_"))]
 """What nobody can know who did not count the steps before the scored ones."""
@@ -142,7 +142,8 @@ def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
 def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
     """Return a column of what was read; raise `ValueError` or `KeyError` where not all of it is what `_schema` asks."""
     missing = LATER.get(name)
-    values = [line[name] for line in lines] if name in REQUIRED else [line.get(name, missing) for line in lines]
+    needed = name in REQUIRED or name == "schema"
+    values = [line[name] for line in lines] if needed else [line.get(name, missing) for line in lines]
     types = PYTHON["metric"] if name.startswith(METRIC) else PYTHON.get(_kind(name), {str})
     column = _column(name, values)
     if pa.types.is_dictionary(column.type):
@@ -237,7 +238,7 @@ def _column(name: str, values: list[Any]) -> pa.Array:
 @functools.cache
 def _schema() -> TypeAdapter[Any]:
     """Return what a row must be: every column that `Record` requires, each None or of its kind; metrics are numbers."""
-    columns: dict[str, Any] = {"skill": NotRequired[Annotated[float, Field(le=1)] | None]}
+    columns: dict[str, Any] = {"skill": NotRequired[Annotated[float, Field(le=100)] | None]}
     for name, field in FIELDS.items():
         kind = KINDS[str(field.type).partition(" ")[0]]
         if name in RANGES:
