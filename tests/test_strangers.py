@@ -26,10 +26,23 @@ from benchmarks.commands import common
 from benchmarks.live import Live, StartError
 from benchmarks.speed import command
 from benchmarks.speed import machine as measuring
-from results import calibration, check, contents, files, panels, report, rows, times, timing_contents, timings
+from results import (
+    calibration,
+    check,
+    contents,
+    files,
+    panels,
+    report,
+    rows,
+    times,
+    timing_contents,
+    timing_report,
+    timings,
+)
 from results.clean import clean
 from results.files import DamagedError, StoreError, read_parquet
 from results.screen import Screen
+from results.site import bundle
 from results.store import Store
 from tests import synthetic
 from tests.test_timings import checked, group, kept, pytorch_and_jax
@@ -122,6 +135,20 @@ def test_a_report_removes_its_own_files_and_nobody_elses(there: Path) -> None:
     assert ended("report", str(there))[0] == 0
     assert all((there / name).read_text() == "mine" for name in mine)
     assert not any((there / name).exists() for name in stale)
+
+
+def test_every_file_that_a_page_writes_beside_it_is_known_as_ours(there: Path) -> None:
+    synthetic.write(there.parent / "other", [synthetic.record(key="k0"), synthetic.record(key="k9", seed=9)])
+    checked(there)
+    both, out = [str(there), str(there.parent / "other")], ["--out", str(there)]
+    for words in (["report", str(there)], ["compare", *both, *out], ["history", *both, *out]):
+        assert ended(*words)[0] == 0
+    ours = {"report": [bundle.BESIDE], "comparison": [bundle.BESIDE], "history": [bundle.BESIDE]}
+    ours |= {part: [report.MADE[part], timing_report.MADE[part]] for part in report.MADE}
+    for part, patterns in ours.items():
+        names = [path.name for path in (there / part).iterdir()]
+        assert len(names) > 1, part
+        assert [one for one in names if not any(known.fullmatch(one) for known in patterns)] == []
 
 
 def test_a_folder_in_the_place_of_a_file_is_one_line(there: Path) -> None:
