@@ -82,12 +82,14 @@ def test_columns_sort_by_value_and_thresholds_by_size(quick: Path, opened: Opene
     page = opened(quick)
     head = page.locator("#table-accuracy thead th", has_text="skill")
     head.click()
+    page.wait_for_selector("#table-accuracy thead th[aria-sort=descending]")  # a busy browser sorts a moment later
     shown = [float(text.split()[0]) for text in column(page, "accuracy", "skill")]
     assert shown == sorted(shown, reverse=True)
     assert shown[0] == pytest.approx(lines(quick)["skill"].max(), abs=0.006)
     choose(page, "cell", "lstm")
     choose(page, "task", "adding")
     page.locator("#table-accuracy thead th", has_text="clip").first.click()
+    page.wait_for_selector("#table-accuracy thead th[aria-sort=ascending]")
     assert list(dict.fromkeys(column(page, "accuracy", "clip"))) == [
         "none",
         "norm 0.01",
