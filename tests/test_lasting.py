@@ -36,7 +36,7 @@ dtype = "float64"
 seed = SEEDS
 """
 
-KILLS = 50
+KILLS, AT_MOST = 50, 3
 
 HOLDER = """
 import pathlib, sys, time
@@ -99,30 +99,50 @@ def check_whole(out: Path, keys: set[str]) -> None:
             assert len(store.spectra(key))
 
 
-def killed_while_working(suite_path: str, out: Path, dice: np.random.Generator) -> None:
-    """Start a run, kill it and its workers at a random moment after it has finished a case."""
-    before = len(digests(out))
+def killed_while_working(suite_path: str, out: Path, dice: np.random.Generator) -> float:
+    """Start a run, kill it and its workers at a random moment after it has finished a case; return that case's time.
+
+    However fast the machine is, a run finishes at most about `AT_MOST` cases before it is killed.
+    """
+    before, start = len(digests(out)), time.monotonic()
     process = started(suite_path, out)
-    deadline = time.monotonic() + 120
-    while len(digests(out)) == before and process.poll() is None and time.monotonic() < deadline:
+    while len(digests(out)) == before and process.poll() is None and time.monotonic() < start + 120:
         time.sleep(0.002)
-    time.sleep(dice.uniform(0, 0.4))
+    first = time.monotonic()
+    moment = first + dice.uniform(0, 0.4)
+    while time.monotonic() < moment and len(digests(out)) < before + AT_MOST:
+        time.sleep(0.002)
+    time.sleep(dice.uniform(0, 0.01))
+    assert process.poll() is None, process.communicate()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return first - start
+
+
+def killed_while_starting(suite_path: str, out: Path, seconds: float) -> None:
+    """Start a run, kill it and its workers after some seconds, whatever it has come to."""
+    process = started(suite_path, out)
+    time.sleep(seconds)
     assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_path: Path) -> None:
-    path, out, dice = written(tmp_path, 60), tmp_path / "out", np.random.default_rng(1)
+    path, out, dice = written(tmp_path, 100), tmp_path / "out", np.random.default_rng(1)
     keys = {case.key() for case in suite.load(path).cases()}
     seen: dict[str, str] = {}
-    for _ in range(KILLS):
-        killed_while_working(path, out, dice)
+    starting = killed_while_working(path, out, dice)
+    for number in range(1, KILLS):
+        if number % 5:
+            starting = killed_while_working(path, out, dice)
+        else:  # before its first case, or around it
+            killed_while_starting(path, out, dice.uniform(0, starting))
         now = digests(out)
         assert seen.items() <= now.items()  # nothing that was finished is gone, or was written again
         seen = now
     check_whole(out, keys)
-    assert KILLS <= len(seen) < len(keys)
+    assert KILLS * 4 // 5 <= len(seen) < len(keys)
     said, _ = ended(started(path, out))
     assert f"{len(keys)} cases, {len(seen)} already done, {len(keys) - len(seen)} to run" in said
     assert seen.items() <= digests(out).items()
