@@ -60,7 +60,10 @@ def rows(folder: Path, damaged: Damage) -> pd.DataFrame:
         return pd.DataFrame(columns=["key"])
     whole = pa.concat_tables(parts, promote_options="permissive")
     if len(found) and len(whole) >= FEWEST:
-        _keep(folder / FILE, whole)
+        keeping = Aside(functools.partial(_keep, folder / FILE, whole), worth=len(whole) >= FEWEST_STAMPS)
+        frame = _frame(whole.drop_columns(STAMP))
+        keeping.result()
+        return frame
     return _frame(whole.drop_columns(STAMP))
 
 
