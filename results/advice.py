@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from results.cases import NONE
 
@@ -235,7 +235,7 @@ def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     """Return the 95 % t interval of the mean; NaN for fewer than two values."""
     if len(values) < 2:  # noqa: PLR2004
         return math.nan, math.nan
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
 
 

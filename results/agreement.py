@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from results.cases import CASE, CELL, CLIP, LEARNER, SETTING, clipped, labelled
 from results.once import once
@@ -139,7 +139,7 @@ def further(frameworks: np.ndarray, copies: np.ndarray) -> float | None:
         return 1.0
     if len(differing) < FEWEST:
         return None
-    return float(stats.wilcoxon(differing, alternative="greater").pvalue)
+    return float(scipy.stats.wilcoxon(differing, alternative="greater").pvalue)
 
 
 def gaps(first: pd.Series[float], second: pd.Series[float]) -> pd.Series[float]:

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pandas as pd
-from scipy import stats
+import scipy
 
 from results.diagnosis import LABELS, diagnoses
 from results.files import DamagedError, read_json, write_csv, write_text
@@ -37,7 +37,7 @@ class Calibration:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the share that is right (Wilson 1927)."""
-        found = stats.binomtest(self.right, self.cases).proportion_ci(method="wilson")
+        found = scipy.stats.binomtest(self.right, self.cases).proportion_ci(method="wilson")
         return float(found.low), float(found.high)
 
     def sentence(self) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from results import timing_files, timings
 from results.cases import CELL, CLIP, GROUP, LEARNER, OWN, SETTING, drawn, labelled
@@ -179,7 +179,7 @@ def _live(found: dict[str, Any]) -> dict[str, Any]:
     line["new / old"] = float(np.exp(logs.mean()))
     if len(logs) < RUNS:
         return line
-    return line | _tested(float(logs.mean()), float(stats.sem(logs)), len(logs) - 1)
+    return line | _tested(float(logs.mean()), float(scipy.stats.sem(logs)), len(logs) - 1)
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -211,9 +211,9 @@ def _tested(middle: float, error: float, degrees: float) -> dict[str, float]:
     J. L. Hodges and E. L. Lehmann, "Testing the approximate validity of statistical hypotheses", Journal of the Royal
     Statistical Society B 16, 1954. Given are the logarithm of the ratio, its standard error and Student's degrees.
     """
-    wide = float(stats.t.ppf(0.975, degrees)) * error
+    wide = float(scipy.stats.t.ppf(0.975, degrees)) * error
     over = abs(middle) - math.log1p(SPEED_MARGIN)
-    p = 1.0 if over <= 0 else 2 * float(stats.t.sf(over / error, degrees)) if error else 0.0
+    p = 1.0 if over <= 0 else 2 * float(scipy.stats.t.sf(over / error, degrees)) if error else 0.0
     return {"low": math.exp(middle - wide), "high": math.exp(middle + wide), "p": min(p, 1.0)}
 
 
@@ -232,8 +232,8 @@ def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     line |= {"skill old": float(a.mean()), "skill new": float(b.mean()), "difference": float(b.mean() - a.mean())}
     if line["bits"] == IDENTICAL or min(len(a), len(b)) < SEEDS:
         return line
-    test = stats.mannwhitneyu(b, a) if len({*a, *b}) > 1 else None
-    inner = stats.bootstrap(
+    test = scipy.stats.mannwhitneyu(b, a) if len({*a, *b}) > 1 else None
+    inner = scipy.stats.bootstrap(
         (b, a),
         lambda one, other, axis=-1: one.mean(axis=axis) - other.mean(axis=axis),
         n_resamples=4_999,
@@ -295,8 +295,8 @@ def _paired(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
         return line
     sums, sizes = starts["sum"].to_numpy(float), starts["size"].to_numpy(float)
     given: dict[str, Any] = {"vectorized": True, "rng": np.random.default_rng(0), "batch": 1_000}
-    test = stats.permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=DRAWS, **given)
-    inner = stats.bootstrap(
+    test = scipy.stats.permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=DRAWS, **given)
+    inner = scipy.stats.bootstrap(
         (sums, sizes),
         lambda one, other, axis=-1: one.sum(axis=axis) / other.sum(axis=axis),
         n_resamples=4_999,

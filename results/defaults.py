@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from results.cases import CASE, CELL, CLIP, GROUP, LEARNER, NONE, SETTING, joined, labelled, percent
 
@@ -197,7 +197,7 @@ def interval(values: pd.Series[float]) -> tuple[float, float]:
     """Return the 95 % t interval of a mean; NaN for fewer than `FEWEST_SEEDS` values."""
     if len(values) < FEWEST_SEEDS:
         return math.nan, math.nan
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std() / math.sqrt(len(values)))
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std() / math.sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
 
 
@@ -279,7 +279,7 @@ def torn(lines: pd.DataFrame) -> list[str]:
 
 def _bootstrap(samples: Sequence[NDArray[Any]], statistic: Any) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval, units resampled together; the stream is fixed."""
-    result = stats.bootstrap(
+    result = scipy.stats.bootstrap(
         samples,
         statistic,
         paired=len(samples) > 1,

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from results.cases import GROUP, OWN, drawn, joined, labelled
 from results.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact, holm, sets
@@ -134,7 +134,7 @@ def step(times: NDArray[np.float64]) -> tuple[int, float, float]:
     early and late places count alike); where it is largest is where the move was, give or take a few. Its distribution
     is that over `SHUFFLES` shuffles, drawn once a length.
     """
-    scores = _scores(stats.rankdata(times)[None])[0]
+    scores = _scores(scipy.stats.rankdata(times)[None])[0]
     at = int(np.argmax(scores))
     place = at + 2
     p = (1 + np.count_nonzero(_null(len(times)) >= scores[at] - 1e-9)) / (1 + SHUFFLES)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy  # loads scipy.stats when it is first used, which takes half a second
 from numpy.typing import NDArray
-from scipy import stats
 
 FEWEST = 5
 """A bootstrap over fewer runs gives no interval worth the name."""
@@ -32,7 +32,7 @@ def ratio(first: NDArray[Any], second: NDArray[Any]) -> tuple[float, float, floa
     if count < FEWEST:
         return float(np.exp(middle)), float("nan"), float("nan")
     runs = logs[len(logs) - count * RUN :].reshape(count, RUN)
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         (np.arange(count),),
         lambda chosen, axis=-1: np.median(runs[chosen].reshape(*chosen.shape[:-1], -1), axis=axis),
         n_resamples=RESAMPLES,
@@ -42,7 +42,7 @@ def ratio(first: NDArray[Any], second: NDArray[Any]) -> tuple[float, float, floa
         rng=np.random.default_rng(0),
     ).confidence_interval
     tail = (1 + LEVEL) / 2
-    wider = stats.t.ppf(tail, count - 1) / stats.norm.ppf(tail) * np.sqrt(count / (count - 1))
+    wider = scipy.stats.t.ppf(tail, count - 1) / scipy.stats.norm.ppf(tail) * np.sqrt(count / (count - 1))
     low, high = (middle + (bound - middle) * wider for bound in (found.low, found.high))
     return float(np.exp(middle)), float(np.exp(low)), float(np.exp(high))
 
@@ -63,7 +63,7 @@ def widened(middle: float, low: float, high: float, factor: float) -> tuple[floa
 
 def share(count: int, of: int) -> tuple[float, float]:
     """Return the 95 % interval of a share by Wilson (1927); `count` of `of` trials, at least one."""
-    found = stats.binomtest(int(count), int(of)).proportion_ci(method="wilson")
+    found = scipy.stats.binomtest(int(count), int(of)).proportion_ci(method="wilson")
     return float(found.low), float(found.high)
 
 

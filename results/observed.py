@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from results import flow
 from results.cases import CELL, CLIP, GROUP, LEARNER, SETTING, drawn, joined, labelled, percent
@@ -150,7 +150,7 @@ def interval(values: pd.Series[Any]) -> tuple[float, float]:
 @functools.cache
 def _quantile(degrees: int) -> float:
     """Return how many standard errors a 95 % t interval reaches to either side; scipy takes long to say it."""
-    return float(stats.t.ppf(0.975, degrees))
+    return float(scipy.stats.t.ppf(0.975, degrees))
 
 
 def _probed(rows: pd.DataFrame) -> pd.DataFrame:

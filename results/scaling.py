@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from results.cases import CELLS, FRAMEWORKS, ordered
 
@@ -129,7 +129,7 @@ def fit(value: NDArray[Any], cost: NDArray[Any]) -> tuple[float, float, float]:
     freedom = len(value) - 2
     apart, residuals = np.log(value), np.log(cost) - np.log(fitted(value, cost, value))
     error = np.sqrt((residuals**2).sum() / freedom / ((apart - apart.mean()) ** 2).sum())
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * error)
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, freedom) * error)
     return slope, slope - half, slope + half
 
 

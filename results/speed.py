@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from results import timing_files
 from results.cases import CELLS, FRAMEWORKS, ordered
@@ -111,7 +111,7 @@ def interval(samples: list[NDArray[Any]]) -> tuple[float, float]:
     """
     if min(len(sample) for sample in samples) < FEWEST:
         return float("nan"), float("nan")
-    result = stats.bootstrap(
+    result = scipy.stats.bootstrap(
         samples,
         _median if len(samples) == 1 else _ratio,
         n_resamples=RESAMPLES,

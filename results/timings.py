@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from results import intervals, scaling, timing_files
 from results.cases import CELLS, ordered
@@ -299,7 +299,7 @@ def _disturbed(contender: dict[str, Any], step: dict[str, Any]) -> bool:
 def _median_interval(seconds: NDArray[np.float64]) -> tuple[float, float]:
     """Return order statistics between which the median lies with 95 % confidence, whatever the distribution."""
     ordered = np.sort(seconds)
-    below = int(stats.binom.ppf(0.025, len(ordered), 0.5))
+    below = int(scipy.stats.binom.ppf(0.025, len(ordered), 0.5))
     if below < 1:
         return float("nan"), float("nan")
     return float(ordered[below - 1]), float(ordered[len(ordered) - below])

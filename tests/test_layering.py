@@ -105,3 +105,11 @@ def test_listing_and_help_load_nothing_heavy(command: list[str]) -> None:
         [sys.executable, "-c", program], cwd=plugins.ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_result_set_is_read_without_statistics_which_take_half_a_second_to_load() -> None:
+    program = "import sys\nfrom results import contents\nassert 'scipy.stats' not in sys.modules\n"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], cwd=plugins.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
