@@ -105,6 +105,21 @@ def test_sizes_that_agree_are_told_together_and_those_that_do_not_one_by_one() -
     assert "at T=200 pytorch (eager) is" in mixed
 
 
+def test_a_framework_that_ran_other_sizes_by_another_path_is_told_as_one() -> None:
+    paths = {50: "eager", 200: "flushed", 500: "compiled"}
+    groups = [
+        paired({"jax (scan)": 1.0, f"pytorch ({path})": 2.0}, parameters={"T": length})
+        for length, path in paths.items()
+    ]
+    said = faster.answer(None, groups).sentence
+    assert "times as fast as pytorch (compiled, eager or flushed) (3 sizes, every" in said
+    both = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "pytorch (flushed)": 2.1}, parameters={"T": 1000})
+    apart = faster.answer(None, [*groups, both]).sentence
+    assert " or " not in apart
+    assert "as fast as pytorch (eager) (2 sizes, every" in apart
+    assert "at T=500 jax (scan) is" in apart
+
+
 def test_many_sizes_that_do_not_agree_are_counted() -> None:
     groups = [
         paired({"jax (scan)": 1.0, "pytorch (eager)": ratio}, hidden=32 * at)

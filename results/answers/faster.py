@@ -26,9 +26,8 @@ def answer(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: f
     varying = [name for name in SIZES if name in pairs and len(pairs[name].unique()) > 1]
     shared = size(pairs.iloc[0], [name for name in SIZES if name in pairs and name not in varying])
     pairs["at"] = [size(row, varying) for _, row in pairs.iterrows()]
-    pairs["who"] = [" and ".join(sorted(both)) for both in zip(pairs["faster"], pairs["slower"], strict=True)]
     parts = [
-        f"{cell}: {', '.join(_pair(part) for _, part in group.groupby('who', sort=False))}"
+        f"{cell}: {', '.join(_pair(part) for _, part in _together(group).groupby('who', sort=False))}"
         for cell, group in pairs.groupby("cell", sort=False, observed=True)
     ]
     told = bool((pairs["verdict"] == timings.TELLS).any())
@@ -57,24 +56,43 @@ def size(row: pd.Series[Any], names: list[str]) -> str:
     return ", ".join([*([head] if head else []), *rest])
 
 
+def _together(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Add what two contenders are called over all sizes of a cell: `winner`, `loser`, and `who` they are together.
+
+    A framework that ran each size by one path, though not all by the same, is one contender: ``pytorch (eager or
+    flushed)``; one that was timed by several paths at a size is as many.
+    """
+    at = pd.concat([pairs[["at", side]].set_axis(["at", "name"], axis=1) for side in ("faster", "slower")])
+    at["framework"] = at["name"].str.partition(" (")[0]
+    names: dict[str, str] = {}
+    for framework, part in at.groupby("framework", sort=False):
+        each = sorted(map(str, part["name"].unique()))
+        *others, last = [name[len(str(framework)) + 2 : -1] for name in each]
+        one = bool(others) and not part.drop_duplicates(["at", "name"])["at"].duplicated().any()
+        names |= {name: f"{framework} ({', '.join(others)} or {last})" if one else name for name in each}
+    winner, loser = pairs["faster"].map(names), pairs["slower"].map(names)
+    who = [" and ".join(sorted(both)) for both in zip(winner, loser, strict=True)]
+    return pairs.assign(winner=winner, loser=loser, who=who)
+
+
 def _pair(part: pd.DataFrame) -> str:
     """Say of two contenders and one cell who is faster: at each size, or in short where there are many or all agree."""
     told = part["verdict"] == timings.TELLS
-    if len(part) > 1 and told.all() and len(part["faster"].unique()) == 1:
+    if len(part) > 1 and told.all() and len(part["winner"].unique()) == 1:
         first = part.iloc[0]
         return (
-            f"{first['faster']} is {_range(part)} times as fast as {first['slower']} ({len(part)} sizes, {_ends(part)})"
+            f"{first['winner']} is {_range(part)} times as fast as {first['loser']} ({len(part)} sizes, {_ends(part)})"
         )
     if len(part) <= MOST:
         return ", ".join(_one(row) for _, row in part.iterrows())
     said = [
-        f"{faster} is faster than {won['slower'].iloc[0]} at {len(won)} of {len(part)} sizes "
+        f"{winner} is faster than {won['loser'].iloc[0]} at {len(won)} of {len(part)} sizes "
         f"({_range(won)} times, {_ends(won)})"
-        for faster, won in part[told].groupby("faster", sort=False)
+        for winner, won in part[told].groupby("winner", sort=False)
     ]
     unsure = part[~told]
     if len(unsure):
-        who = f"{unsure['faster'].iloc[0]} from {unsure['slower'].iloc[0]}"
+        who = f"{unsure['winner'].iloc[0]} from {unsure['loser'].iloc[0]}"
         said.append(f"cannot tell {who} at {len(unsure)} of {len(part)} sizes")
     return ", ".join(said)
 
