@@ -170,9 +170,14 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 def read_bytes(path: Path | str, largest: int) -> bytes:
     """Return what a file holds; raise `DamagedError` where it is a link, or larger than such a file ever is."""
-    _check_plain(path, largest)
+    return read_stamped(path, largest)[0]
+
+
+def read_stamped(path: Path | str, largest: int) -> tuple[bytes, os.stat_result]:
+    """Return and raise what `read_bytes` does; and what the system said of the file just before it was read."""
+    found = _check_plain(path, largest)
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes longer than the reading
-        return file.readall()
+        return file.readall(), found
 
 
 def read_json(path: Path, *, largest: int = LARGEST_JSON) -> dict[str, Any]:
@@ -312,13 +317,14 @@ def _check_columns(path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> N
         raise DamagedError(path, f"it has no column {missing[0]}" if missing else f"column {odd[0]} is no number")
 
 
-def _check_plain(path: Path | str, largest: int) -> None:
+def _check_plain(path: Path | str, largest: int) -> os.stat_result:
     found = os.lstat(path)
     if not stat.S_ISREG(found.st_mode):
         link = stat.S_ISLNK(found.st_mode)
         raise DamagedError(Path(path), "it is a link, which is not followed" if link else "it is no file")
     if found.st_size > largest:
         raise DamagedError(Path(path), f"it has {found.st_size} bytes, more than {largest}")
+    return found
 
 
 def _refused(constant: str) -> NoReturn:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from results.aside import Aside, cores
-from results.files import DamagedError, StoreError, read_bytes, read_table, write_table
+from results.files import DamagedError, StoreError, read_stamped, read_table, write_table
 from results.rows import LARGEST, TEXT, bulk, checked, table
 
 FILE = ".index.parquet"
@@ -39,6 +39,8 @@ KEY = r"[\w-]{1,64}"
 
 
 STAMP = ["_inode", "_size", "_changed"]
+Stamp = tuple[int, int, int]
+"""What tells a file from a later one of the same name."""
 
 WHOLE = {pa.int64()}
 TYPES = WHOLE | {pa.float64(), pa.bool_(), pa.null(), TEXT}
@@ -49,13 +51,13 @@ Damage = Callable[[str, DamagedError], None]
 
 def rows(folder: Path, damaged: Damage) -> pd.DataFrame:
     """Return all rows of a folder, sorted by key; `damaged` hears of each that cannot be read, which is left out."""
-    stamps = _stamps(folder / "rows")
-    held = _held(folder / FILE, stamps)
-    keys = stamps.index if held is None else stamps.index.difference(_texts(held["key"]))
-    found, faults = _read(folder / "rows", [*keys])
+    keys = _keys(folder / "rows")
+    held = _held(folder, keys)
+    known = set() if held is None else {*_texts(held["key"])}
+    found, faults = _read(folder / "rows", [key for key in keys if key not in known])
     for key, fault in faults:
         damaged(key, fault)
-    parts = [part for part in (held, _stamped(found, stamps)) if part is not None and len(part)]
+    parts = [part for part in (held, found) if part is not None and len(part)]
     if not parts:
         return pd.DataFrame(columns=["key"])
     whole = pa.concat_tables(parts, promote_options="permissive")
@@ -68,7 +70,10 @@ def rows(folder: Path, damaged: Damage) -> pd.DataFrame:
 
 
 def _read(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, DamagedError]]]:
-    """Return the rows of these keys that can be read, and what is wrong with the others; every core reads its share."""
+    """Return the rows of these keys that can be read, stamped, and what is wrong with the others.
+
+    Every core reads its share.
+    """
     share = max(AT_ONCE, -(-len(keys) // cores()))
     first, *rest = [keys[at : at + share] for at in range(0, len(keys), share)] or [[]]
     others = [Aside(functools.partial(_share, folder, one)) for one in rest]
@@ -81,9 +86,11 @@ def _share(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, Dam
     faults: list[tuple[str, DamagedError]] = []
     for start in range(0, max(1, len(keys)), AT_ONCE):
         texts: dict[str, bytes] = {}
+        stamps: dict[str, Stamp] = {}
         for key in keys[start : start + AT_ONCE]:
             try:
-                texts[key] = read_bytes(f"{folder}{os.sep}{key}.json", LARGEST)
+                texts[key], stat = read_stamped(f"{folder}{os.sep}{key}.json", LARGEST)
+                stamps[key] = _stamp(stat)
             except DamagedError as damage:
                 faults.append((key, damage))
             except FileNotFoundError:
@@ -97,40 +104,54 @@ def _share(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, Dam
                 except DamagedError as damage:
                     faults.append((key, damage))
             found = table(lines)
-        tables.append(found)
+        tables.append(_stamped(found, stamps))
     faults.sort(key=operator.itemgetter(0))
     return pa.concat_tables(tables, promote_options="permissive"), faults
 
 
-def _stamps(folder: Path) -> pd.DataFrame:
-    """Return what tells a file from a later one of the same name, for each row's key, which is the index, sorted."""
+def _stamped(found: pa.Table, stamps: dict[str, Stamp]) -> pa.Table:
+    """Return rows with the stamps of their files."""
+    if not len(found):
+        return found
+    each = np.array([stamps[key] for key in found["key"].to_pylist()], np.int64)
+    for at, name in enumerate(STAMP):
+        found = found.append_column(name, pa.array(each[:, at]))
+    return found
+
+
+def _stamp(stat: os.stat_result) -> Stamp:
+    return stat.st_ino % 2**63, stat.st_size, stat.st_mtime_ns
+
+
+def _keys(folder: Path) -> list[str]:
+    """Return the keys of the rows in a folder, sorted."""
     whole = re.compile(rf"({KEY})\.json").fullmatch
-    names = sorted(one.name for one in os.scandir(folder) if whole(one.name)) if folder.is_dir() else []
-    share = max(FEWEST_STAMPS, -(-len(names) // cores()))
-    first, *rest = [names[at : at + share] for at in range(0, len(names), share)] or [[]]
-    others = [Aside(functools.partial(_stamp, folder, one)) for one in rest]
-    values = np.concatenate([_stamp(folder, first), *(one.result() for one in others)])
-    there = values[:, 0] >= 0
-    keys = pd.Index([name[:-5] for name in names], dtype=object)
-    return pd.DataFrame(values[there], index=keys[there], columns=STAMP).sort_index()
+    return sorted(one.name[:-5] for one in os.scandir(folder) if whole(one.name)) if folder.is_dir() else []
 
 
-def _stamp(folder: Path, names: list[str]) -> NDArray[np.int64]:
-    """Return the stamps of these files, one a line; -1 where one is no longer there."""
-    found = []
-    for name in names:
+def _stamps(folder: Path, keys: list[str]) -> NDArray[np.int64]:
+    """Return the stamps of the rows' files, one a line."""
+    share = max(FEWEST_STAMPS, -(-len(keys) // cores()))
+    first, *rest = [keys[at : at + share] for at in range(0, len(keys), share)] or [[]]
+    others = [Aside(functools.partial(_stamps_here, folder, one)) for one in rest]
+    return np.concatenate([_stamps_here(folder, first), *(one.result() for one in others)])
+
+
+def _stamps_here(folder: Path, keys: list[str]) -> NDArray[np.int64]:
+    """Return what `_stamps` does; -1 where a file is no longer there."""
+    found: list[Stamp] = []
+    for key in keys:
         try:
-            stat = os.lstat(f"{folder}{os.sep}{name}")
+            found.append(_stamp(os.lstat(f"{folder}{os.sep}{key}.json")))
         except FileNotFoundError:
             found.append((-1, -1, -1))
-        else:
-            found.append((stat.st_ino % 2**63, stat.st_size, stat.st_mtime_ns))
     return np.array(found, np.int64).reshape(-1, len(STAMP))
 
 
-def _held(path: Path, stamps: pd.DataFrame) -> pa.Table | None:
+def _held(folder: Path, keys: list[str]) -> pa.Table | None:
     """Return the rows of the index whose files have not changed since; None where there is no index to be used."""
-    if len(stamps) < FEWEST or not path.exists():
+    path = folder / FILE
+    if len(keys) < FEWEST or not path.exists():
         return None
     try:
         known = read_table(path, ("key", *STAMP))
@@ -138,21 +159,12 @@ def _held(path: Path, stamps: pd.DataFrame) -> pa.Table | None:
         return None
     if not {field.type for field in known.schema} <= TYPES or {known.schema.field(one).type for one in STAMP} != WHOLE:
         return None  # an earlier version's
-    at = stamps.index.get_indexer(_texts(known["key"]))
+    stamps = _stamps(folder / "rows", keys)
+    at = pd.Index(keys, dtype=object).get_indexer(_texts(known["key"]))
     same = at >= 0
-    for name in STAMP:
-        same &= stamps[name].to_numpy()[at] == known[name].to_numpy()
+    for name, column in zip(STAMP, stamps.T, strict=True):
+        same &= column[at] == known[name].to_numpy()
     return known if same.all() else known.filter(pa.array(same))
-
-
-def _stamped(found: pa.Table, stamps: pd.DataFrame) -> pa.Table | None:
-    """Return rows with the stamps of their files, None where there are no rows."""
-    if not len(found):
-        return None
-    there = stamps.iloc[stamps.index.get_indexer(_texts(found["key"]))]
-    for name in STAMP:
-        found = found.append_column(name, pa.array(there[name].to_numpy()))
-    return found
 
 
 def _texts(column: pa.ChunkedArray) -> pd.Index[Any]:
