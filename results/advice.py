@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import scipy
 
+from results import intervals
 from results.cases import NONE
 
 MARGIN = 0.01
@@ -235,7 +235,7 @@ def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
     """Return the 95 % t interval of the mean; NaN for fewer than two values."""
     if len(values) < 2:  # noqa: PLR2004
         return math.nan, math.nan
-    half = float(scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(intervals.student(len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
 
 

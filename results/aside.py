@@ -6,6 +6,7 @@ a pipe. Where a copy cannot be had safely the work is done here, when its result
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -59,6 +60,14 @@ class Aside(Generic[T]):
             raise found
         done: T = found
         return done
+
+
+def spread(work: Callable[[list[str]], T], names: list[str], fewest: int) -> list[T]:
+    """Return what the work gives of each part of some names, in order: a part a core, of at least `fewest` names."""
+    share = max(fewest, -(-len(names) // cores()))
+    first, *rest = [names[at : at + share] for at in range(0, len(names), share)] or [[]]
+    others = [Aside(functools.partial(work, one)) for one in rest]
+    return [work(first), *(one.result() for one in others)]
 
 
 def _copy(work: Callable[[], T], sender: Connection) -> None:

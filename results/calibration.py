@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 
 import pandas as pd
-import scipy
 
+from results import intervals
 from results.diagnosis import LABELS, diagnoses
 from results.files import DamagedError, read_json, write_csv, write_text
 from results.markdown import table
@@ -37,8 +37,7 @@ class Calibration:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the share that is right (Wilson 1927)."""
-        found = scipy.stats.binomtest(self.right, self.cases).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        return intervals.share(self.right, self.cases)
 
     def sentence(self) -> str:
         """Say how often the rules were right."""

@@ -104,7 +104,7 @@ class Check:
     def sentences(self) -> list[str]:
         """Say what a reader of a speed table must know."""
         count, share = len(self.identical), self.alarms / max(1, len(self.identical))
-        low, high = scipy.stats.binomtest(self.alarms, count).proportion_ci(method="wilson")
+        low, high = intervals.share(self.alarms, count)
         said = [
             (
                 "Identical code against itself, in two processes: the 95 % interval, with what launches differ by, "
@@ -139,7 +139,7 @@ class Check:
 def _together(trials: pd.DataFrame) -> tuple[float, float, float]:
     """Return the ratio that launches say together and its 95 % interval, Student's t over launches."""
     means = _by_launch(trials)
-    wide = scipy.stats.t.ppf((1 + CERTAIN) / 2, len(means) - 1) * scipy.stats.sem(means) if len(means) > 1 else np.nan
+    wide = intervals.student(len(means) - 1) * scipy.stats.sem(means) if len(means) > 1 else np.nan
     low, high = np.exp(means.mean() - wide), np.exp(means.mean() + wide)
     return float(np.exp(means.mean())), float(low), float(high)
 
@@ -185,4 +185,4 @@ def _factor(means: pd.Series[float]) -> float:
     if len(means) < FEWEST:
         return 1.0
     spread = np.sqrt((means**2).mean())  # about 0, which identical code would have
-    return float(np.exp(scipy.stats.t.ppf((1 + CERTAIN) / 2, len(means)) * spread))
+    return float(np.exp(intervals.student(len(means)) * spread))

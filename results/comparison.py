@@ -22,7 +22,7 @@ import pandas as pd
 import scipy
 from numpy.typing import NDArray
 
-from results import timing_files, timings
+from results import intervals, timing_files, timings
 from results.cases import CELL, CLIP, GROUP, LEARNER, OWN, SETTING, drawn, labelled
 from results.files import StoreError
 from results.stale import Versions, stale
@@ -211,7 +211,7 @@ def _tested(middle: float, error: float, degrees: float) -> dict[str, float]:
     J. L. Hodges and E. L. Lehmann, "Testing the approximate validity of statistical hypotheses", Journal of the Royal
     Statistical Society B 16, 1954. Given are the logarithm of the ratio, its standard error and Student's degrees.
     """
-    wide = float(scipy.stats.t.ppf(0.975, degrees)) * error
+    wide = float(intervals.student(degrees)) * error
     over = abs(middle) - math.log1p(SPEED_MARGIN)
     p = 1.0 if over <= 0 else 2 * float(scipy.stats.t.sf(over / error, degrees)) if error else 0.0
     return {"low": math.exp(middle - wide), "high": math.exp(middle + wide), "p": min(p, 1.0)}

@@ -19,6 +19,7 @@ import pandas as pd
 import scipy
 from numpy.typing import NDArray
 
+from results import intervals
 from results.cases import CASE, CELL, CLIP, GROUP, LEARNER, NONE, SETTING, joined, labelled, percent
 
 MATCHED, NATIVE = "matched", "native"
@@ -197,7 +198,7 @@ def interval(values: pd.Series[float]) -> tuple[float, float]:
     """Return the 95 % t interval of a mean; NaN for fewer than `FEWEST_SEEDS` values."""
     if len(values) < FEWEST_SEEDS:
         return math.nan, math.nan
-    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std() / math.sqrt(len(values)))
+    half = float(intervals.student(len(values) - 1) * values.std() / math.sqrt(len(values)))
     return float(values.mean()) - half, float(values.mean()) + half
 
 

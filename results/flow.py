@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
+from results import intervals
 from results.record import POINTS
 
 LEFT = 0.01
@@ -83,8 +83,7 @@ def growth(norms: NDArray[Any], before: int) -> Growth | None:
     weights = [1 - lag / (lags + 1) for lag in range(1, lags + 1)]
     variance = scores @ scores + 2 * sum(w * (scores[k:] @ scores[:-k]) for k, w in enumerate(weights, start=1))
     error = math.sqrt(max(variance, 0.0)) / (t @ t) * math.sqrt(len(t) / (len(t) - 2))
-    # Student's quantile as scipy.stats has it, without which a worker starts a second sooner.
-    wide = float(scipy.special.stdtrit(len(t) - 2, 0.975)) * error
+    wide = float(intervals.student(len(t) - 2)) * error
     return Growth(-slope, -slope - wide, -slope + wide)
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from results.aside import Aside, cores
+from results.aside import Aside, spread
 from results.files import DamagedError, StoreError, read_stamped, read_table, write_table
 from results.rows import LARGEST, TEXT, bulk, checked, table
 
@@ -51,7 +51,7 @@ Damage = Callable[[str, DamagedError], None]
 
 def rows(folder: Path, damaged: Damage) -> pd.DataFrame:
     """Return all rows of a folder, sorted by key; `damaged` hears of each that cannot be read, which is left out."""
-    keys = _keys(folder / "rows")
+    keys = listed(folder / "rows")
     held = _held(folder, keys)
     known = set() if held is None else {*_texts(held["key"])}
     found, faults = _read(folder / "rows", [key for key in keys if key not in known])
@@ -61,12 +61,13 @@ def rows(folder: Path, damaged: Damage) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=["key"])
     whole = pa.concat_tables(parts, promote_options="permissive")
+    keeping = None
     if len(found) and len(whole) >= FEWEST:
         keeping = Aside(functools.partial(_keep, folder / FILE, whole), worth=len(whole) >= FEWEST_STAMPS)
-        frame = _frame(whole.drop_columns(STAMP))
+    frame = _frame(whole.drop_columns(STAMP))
+    if keeping:
         keeping.result()
-        return frame
-    return _frame(whole.drop_columns(STAMP))
+    return frame
 
 
 def _read(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, DamagedError]]]:
@@ -74,10 +75,7 @@ def _read(folder: Path, keys: list[str]) -> tuple[pa.Table, list[tuple[str, Dama
 
     Every core reads its share.
     """
-    share = max(AT_ONCE, -(-len(keys) // cores()))
-    first, *rest = [keys[at : at + share] for at in range(0, len(keys), share)] or [[]]
-    others = [Aside(functools.partial(_share, folder, one)) for one in rest]
-    tables, faults = zip(_share(folder, first), *(one.result() for one in others), strict=True)
+    tables, faults = zip(*spread(functools.partial(_share, folder), keys, AT_ONCE), strict=True)
     return pa.concat_tables(tables, promote_options="permissive"), [one for part in faults for one in part]
 
 
@@ -123,22 +121,14 @@ def _stamp(stat: os.stat_result) -> Stamp:
     return stat.st_ino % 2**63, stat.st_size, stat.st_mtime_ns
 
 
-def _keys(folder: Path) -> list[str]:
-    """Return the keys of the rows in a folder, sorted."""
+def listed(folder: Path) -> list[str]:
+    """Return the keys of the files in a folder of rows, sorted."""
     whole = re.compile(rf"({KEY})\.json").fullmatch
     return sorted(one.name[:-5] for one in os.scandir(folder) if whole(one.name)) if folder.is_dir() else []
 
 
 def _stamps(folder: Path, keys: list[str]) -> NDArray[np.int64]:
-    """Return the stamps of the rows' files, one a line."""
-    share = max(FEWEST_STAMPS, -(-len(keys) // cores()))
-    first, *rest = [keys[at : at + share] for at in range(0, len(keys), share)] or [[]]
-    others = [Aside(functools.partial(_stamps_here, folder, one)) for one in rest]
-    return np.concatenate([_stamps_here(folder, first), *(one.result() for one in others)])
-
-
-def _stamps_here(folder: Path, keys: list[str]) -> NDArray[np.int64]:
-    """Return what `_stamps` does; -1 where a file is no longer there."""
+    """Return the stamps of the rows' files, one a line; -1 where one is no longer there."""
     found: list[Stamp] = []
     for key in keys:
         try:
@@ -159,7 +149,7 @@ def _held(folder: Path, keys: list[str]) -> pa.Table | None:
         return None
     if not {field.type for field in known.schema} <= TYPES or {known.schema.field(one).type for one in STAMP} != WHOLE:
         return None  # an earlier version's
-    stamps = _stamps(folder / "rows", keys)
+    stamps = np.concatenate(spread(functools.partial(_stamps, folder / "rows"), keys, FEWEST_STAMPS))
     at = pd.Index(keys, dtype=object).get_indexer(_texts(known["key"]))
     same = at >= 0
     for name, column in zip(STAMP, stamps.T, strict=True):

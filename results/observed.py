@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
-from results import flow
+from results import flow, intervals
 from results.cases import CELL, CLIP, GROUP, LEARNER, SETTING, drawn, joined, labelled, percent
 from results.diagnosis import LABELS, among
 from results.once import once
@@ -143,14 +141,8 @@ def interval(values: pd.Series[Any]) -> tuple[float, float]:
     known = values.dropna().to_numpy(float)
     if len(known) < 2:  # noqa: PLR2004
         return float("nan"), float("nan")
-    wide = _quantile(len(known) - 1) * float(known.std(ddof=1) / math.sqrt(len(known)))
+    wide = float(intervals.student(len(known) - 1)) * float(known.std(ddof=1) / math.sqrt(len(known)))
     return max(0.0, known.mean() - wide), min(1.0, known.mean() + wide)
-
-
-@functools.cache
-def _quantile(degrees: int) -> float:
-    """Return how many standard errors a 95 % t interval reaches to either side; scipy takes long to say it."""
-    return float(scipy.stats.t.ppf(0.975, degrees))
 
 
 def _probed(rows: pd.DataFrame) -> pd.DataFrame:

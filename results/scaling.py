@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
+from results import intervals
 from results.cases import CELLS, FRAMEWORKS, ordered
 
 AXES = ("T", "hidden", "batch")
@@ -129,7 +129,7 @@ def fit(value: NDArray[Any], cost: NDArray[Any]) -> tuple[float, float, float]:
     freedom = len(value) - 2
     apart, residuals = np.log(value), np.log(cost) - np.log(fitted(value, cost, value))
     error = np.sqrt((residuals**2).sum() / freedom / ((apart - apart.mean()) ** 2).sum())
-    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, freedom) * error)
+    half = float(intervals.student(freedom) * error)
     return slope, slope - half, slope + half
 
 

@@ -81,8 +81,7 @@ class Store:
 
     def finished(self) -> set[str]:
         """Return the keys of the cases that are done."""
-        names = {path.stem for path in (self.folder / "rows").glob("*.json")}
-        return {name for name in names - self.damaged.keys() if re.fullmatch(KEY, name)}
+        return {*index.listed(self.folder / "rows")} - self.damaged.keys()
 
     def has(self, key: str) -> bool:
         """Return whether a case is done."""

@@ -23,7 +23,6 @@ def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     if request.param > 1 and not hasattr(os, "fork"):
         pytest.skip("no process can be copied here")
     monkeypatch.setattr(aside, "cores", lambda: request.param)
-    monkeypatch.setattr(index, "cores", lambda: request.param)
     number: int = request.param
     return number
 

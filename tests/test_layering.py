@@ -91,6 +91,14 @@ def test_an_example_uses_the_installed_package_and_nothing_else_of_ours() -> Non
         assert len(path.read_text().splitlines()) < 80
 
 
+def runs(program: str) -> None:
+    """Hold that a program ends well in a process of its own."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], cwd=plugins.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("command", [["list"], ["--help"], ["run", "--help"]])
 def test_listing_and_help_load_nothing_heavy(command: list[str]) -> None:
     program = (
@@ -101,15 +109,9 @@ def test_listing_and_help_load_nothing_heavy(command: list[str]) -> None:
         f"loaded = set(sys.modules) & {HEAVY!r}\n"
         "assert not loaded, loaded\n"
     )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", program], cwd=plugins.ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    runs(program)
 
 
 def test_a_result_set_is_read_without_statistics_which_take_half_a_second_to_load() -> None:
     program = "import sys\nfrom results import contents\nassert 'scipy.stats' not in sys.modules\n"
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", program], cwd=plugins.ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    runs(program)

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
-from results import tables
+from results import intervals, tables
 from results.cases import CELL, CLIP, DASH, GROUP, LEARNER, SETTING, drawn, labelled, words
 from results.clean import clean
 from results.diagnosis import LABELS, among, diagnoses
@@ -297,7 +296,7 @@ def _interval(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:
     """Return the ends of the 95 % t interval of each group's mean, NaN below `FEWEST_SEEDS` values."""
     mean, spread, count = (groups.agg(how).to_numpy(float) for how in ("mean", "std", "count"))
     enough = count >= FEWEST_SEEDS
-    wide = scipy.stats.t.ppf(0.975, np.where(enough, count, FEWEST_SEEDS) - 1) * spread / np.sqrt(np.maximum(count, 1))
+    wide = intervals.student(np.where(enough, count, FEWEST_SEEDS) - 1) * spread / np.sqrt(np.maximum(count, 1))
     wide = np.where(enough, wide, np.nan)
     return pd.Series(mean - wide), pd.Series(mean + wide)
 
