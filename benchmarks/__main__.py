@@ -6,9 +6,9 @@ import sys
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import COMMANDS
-from results.clean import line
+from farreach.benchmarks.commands import COMMANDS
+from farreach.benchmarks.matrix import registry
+from farreach.results.storage.sanitising import line
 
 app = typer.Typer(
     help="Train the long-dependency tasks in several frameworks and publish what they did.",
@@ -23,7 +23,7 @@ def main() -> None:
     """Run a command; what the user got wrong is one line and exit status 2."""
     try:
         status = app(standalone_mode=False)
-    except (typer.TyperException, plugins.UsageError) as error:
+    except (typer.TyperException, registry.UsageError) as error:
         text: str = getattr(error, "format_message", error.__str__)()
         sys.stderr.write(f"error: {line(text, most=2_000)}\n")
         sys.exit(2)

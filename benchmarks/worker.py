@@ -1,6 +1,6 @@
 """A process that holds one framework: one case in, one record out.
 
-Started as ``python -m benchmarks.worker FRAMEWORK DEVICE THREADS``. It reads one JSON request a
+Started as ``python -m farreach.benchmarks.worker FRAMEWORK DEVICE THREADS``. It reads one JSON request a
 line from standard input and answers with JSON lines on what was its standard output, which
 it keeps to itself: whatever a library prints goes to standard error.
 
@@ -32,12 +32,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from benchmarks import certify, semantics
-from benchmarks.case import Case
-from benchmarks.speed import device as devices
-from benchmarks.speed import timed
-from benchmarks.training import train
-from frameworks.base import UnsupportedError
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.training import train
+from farreach.benchmarks.speed import device as devices
+from farreach.benchmarks.speed import timed
+from farreach.benchmarks.studies import certification, clip_semantics
+from farreach.frameworks.base import UnsupportedError
 
 
 class Session:
@@ -86,15 +86,15 @@ class Session:
 
     def certify(self, request: dict[str, Any]) -> None:
         """Hold the framework against the judge in one check."""
-        self.send({"result": certify.measure(certify.Check(**request["check"]), request["steps"])})
+        self.send({"result": certification.measure(certification.Check(**request["check"]), request["steps"])})
 
     def semantics(self, request: dict[str, Any]) -> None:
         """Probe the framework's own clip functions."""
-        self.send({"result": semantics.probe(request["framework"])})
+        self.send({"result": clip_semantics.probe(request["framework"])})
 
     def horizon(self, request: dict[str, Any]) -> None:
         """Find the step at which float32 curves part."""
-        self.send({"result": certify.horizon(request["framework"], request["cell"], request["device"])})
+        self.send({"result": certification.horizon(request["framework"], request["cell"], request["device"])})
 
 
 def orphaned(parent: int) -> None:
@@ -124,7 +124,7 @@ def main(framework: str, device: str, threads: str) -> None:
         answers.write(json.dumps(answer) + "\n")
 
     try:
-        module = importlib.import_module(f"frameworks.{framework}")
+        module = importlib.import_module(f"farreach.frameworks.{framework}")
         module.configure(device, int(threads))
         send({"ready": module.Framework.facts(device)})
     except UnsupportedError as error:

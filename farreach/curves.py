@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 SCHEMA = 1
-"""Version of the row, as `results.record` has it."""
+"""Version of the row, as `farreach.results.record` has it."""
 
 MODE = "own"
 """The mode of every row that is written here."""

@@ -10,11 +10,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.base import Batch
+from farreach.tasks.base import Batch
 
 Array = NDArray[Any]
 Weights = dict[str, Array]
-"""Named arrays in the shared layout that `frameworks.weights` documents."""
+"""Named arrays in the shared layout that `farreach.frameworks.weights` documents."""
 
 Cell = Literal["rnn", "lstm", "gru"]
 Activation = Literal["tanh", "relu", "sigmoid"]

@@ -1,7 +1,7 @@
 """The recurrent cells in NumPy, one step forward and one step back, written out from the equations.
 
-They are the judge's (`frameworks.reference`): slow, plain, float64. A name that starts with ``d_`` is the slope
-of the loss along what follows.
+They are the judge's (`farreach.frameworks.reference`): slow, plain, float64. A name that starts with ``d_`` is the
+slope of the loss along what follows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from frameworks.base import Activation, Array
+from farreach.frameworks.base import Activation, Array
 
 Carry = tuple[Array, ...]
 """What a cell hands to its next step, each [batch, H]: the state h, and the lstm's cell state c."""

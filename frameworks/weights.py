@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frameworks.base import Model, Weights
+from farreach.frameworks.base import Model, Weights
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 FORGET_GATE = 1

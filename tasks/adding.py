@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tasks import base
+from farreach.tasks import base
 
 CLOSE = 0.04
 """A prediction this near the sum counts as right, as in Hochreiter and Schmidhuber (1997)."""

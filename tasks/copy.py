@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tasks import base
+from farreach.tasks import base
 
 SYMBOLS = 8
 REMEMBERED = 10

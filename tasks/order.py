@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tasks import base
+from farreach.tasks import base
 
 SYMBOLS = 6
 """A and B, whose order is asked, are 0 and 1; the distractors c to f are 2 to 5."""

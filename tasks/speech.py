@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tasks import base, data
-from tasks.data import mfcc
+from farreach.tasks import base, data
+from farreach.tasks.data import mfcc
 
 FRAMES = 40
 """The last 40 frames of an utterance are kept; 0.7 % of the shipped ones are longer."""

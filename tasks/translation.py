@@ -14,8 +14,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tasks import base, data
-from tasks.data import sentences, subwords, trigram
+from farreach.tasks import base, data
+from farreach.tasks.data import sentences, subwords, trigram
 
 FEWEST_ENTRIES = 200
 SHIPPED_ENTRIES = 4_000
@@ -37,7 +37,7 @@ class Task(base.Task):
 
     The floor is the cross-entropy, in nats a token, of a trigram model that is counted on the
     training targets and never sees a source: p(w | h) = (c(hw) + T(h) p(w | h')) / (c(h) + T(h)),
-    see `tasks.data.trigram`. No figure says "solved"; ``source_gain``, the headline metric, is 0
+    see `farreach.tasks.data.trigram`. No figure says "solved"; ``source_gain``, the headline metric, is 0
     when nothing crossed the separator.
 
     Attributes:

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import distributed
 from distributed.comm.registry import backends
 
-from benchmarks import plugins
-from benchmarks.cluster.pool import Pool
-from benchmarks.cluster.workers import Workers
-from results import files
+from farreach.benchmarks.cluster.pool import Pool
+from farreach.benchmarks.cluster.workers import Workers
+from farreach.benchmarks.matrix import registry
+from farreach.results.storage import files
 
 SECONDS = 10.0
 """How long a scheduler has to answer, and how long the first worker has to come."""
@@ -32,7 +32,7 @@ def check(address: str) -> str:
         good = False
     if not good:
         message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {address!r}"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
     return address
 
 
@@ -51,20 +51,20 @@ def connect(address: str, *, patience: float, notice: Callable[[str], None], log
     kind = _kind(address)
     if kind not in {"", "Scheduler"}:
         message = f"at {address} there is no scheduler but a {kind.lower()}"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
     try:
         if not kind:
             raise TimeoutError
         client = distributed.Client(address, timeout=SECONDS, set_as_default=False)
     except OSError as error:
         message = f"no Dask scheduler answers at {address} within {SECONDS:g} s"
-        raise plugins.UsageError(message) from error
+        raise registry.UsageError(message) from error
     try:
         client.wait_for_workers(1, timeout=SECONDS)
     except TimeoutError as error:
         client.close(timeout=1)
         message = f"the cluster at {address} has no workers"
-        raise plugins.UsageError(message) from error
+        raise registry.UsageError(message) from error
     return Pool(client, Workers(client, address, patience), notice)
 
 

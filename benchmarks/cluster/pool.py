@@ -20,8 +20,8 @@ from typing import Any, Self
 import distributed
 from distributed.scheduler import KilledWorker
 
-from benchmarks.cluster import worker
-from benchmarks.cluster.workers import Fit, Need, Work, Workers
+from farreach.benchmarks.cluster import worker
+from farreach.benchmarks.cluster.workers import Fit, Need, Work, Workers
 
 TRIES = 3
 """Work during which so many workers died is given up; the last of them had nothing else to do."""

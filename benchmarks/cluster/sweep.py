@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks import environment
-from benchmarks.case import Case
-from benchmarks.cluster import worker
-from benchmarks.cluster.pool import Pool
-from benchmarks.cluster.workers import Work
-from benchmarks.sweep import ELSEWHERE, Keeper, Listener, Plan, Report
-from results.store import Store
+from farreach.benchmarks.cluster import worker
+from farreach.benchmarks.cluster.pool import Pool
+from farreach.benchmarks.cluster.workers import Work
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running import environment
+from farreach.benchmarks.running.sweep import ELSEWHERE, Keeper, Listener, Plan, Report
+from farreach.results.storage.result_set import Store
 
 
 def work(cases: Mapping[str, Case]) -> dict[str, Work]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.cluster import worker
-from benchmarks.cluster.pool import Pool
-from benchmarks.cluster.workers import Work
-from benchmarks.speed.command import Job, Measured
+from farreach.benchmarks.cluster import worker
+from farreach.benchmarks.cluster.pool import Pool
+from farreach.benchmarks.cluster.workers import Work
+from farreach.benchmarks.speed.command import Job, Measured
 
 
 def work(jobs: Iterable[Job]) -> dict[str, Work]:

@@ -25,11 +25,12 @@ from typing import Any
 from distributed import get_worker
 from distributed.utils import sync
 
-from benchmarks import environment, plugins
-from benchmarks.case import LATER, Case, Lane
-from benchmarks.live import CaseFailedError, Live, StartError
-from benchmarks.speed import machine
-from results.record import TIMES
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import LATER, Case, Lane
+from farreach.benchmarks.running import environment
+from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
+from farreach.benchmarks.speed import machine
+from farreach.results.record import TIMES
 
 TELL_EVERY = 1.0
 """Seconds between two messages about the progress of one case."""
@@ -239,14 +240,14 @@ def refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
     framework, mode = identity["framework"], identity["mode"]
     try:
         with READING:
-            plugins.require(plugins.known("framework", framework, plugins.frameworks()), mode)
+            registry.require(registry.known("framework", framework, registry.frameworks()), mode)
             ours = Case.from_json(case).identity()
-    except plugins.UsageError as error:
+    except registry.UsageError as error:
         return str(error)
     except (TypeError, AttributeError, ImportError, OSError) as error:
         return f"it has another version of Farreach ({line(error)})"
     names = {
-        "framework_version": f"{plugins.package(framework)} {{}}",
+        "framework_version": f"{registry.package(framework)} {{}}",
         "task_version": f"version {{}} of task {identity['task']}",
         "metric_version": f"version {{}} of the metrics of task {identity['task']}",
         "numerics": "version {} of Farreach's numerics",
@@ -274,7 +275,7 @@ def _answered(topic: str, work: Callable[[Errand], Answer]) -> Answer:
         answer = {"refused": line(error), "which": 0}
     except UnwantedError:
         answer = {"failed": "it is not wanted any more"}
-    except (CaseFailedError, plugins.UsageError) as error:
+    except (CaseFailedError, registry.UsageError) as error:
         answer = {"failed": f"{error}, on {errand.worker.address}"}
     except Exception as error:  # noqa: BLE001 - it costs this case only, and its traceback means nothing elsewhere
         answer = {"failed": f"{type(error).__name__}: {line(error)}, on {errand.worker.address}"}

@@ -11,10 +11,10 @@ from typing import Any
 
 import distributed
 
-from benchmarks import plugins
-from benchmarks.case import Case
-from benchmarks.cluster import worker
-from benchmarks.cluster.watch import Watch
+from farreach.benchmarks.cluster import worker
+from farreach.benchmarks.cluster.watch import Watch
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import Case
 
 ASK = 10.0
 """Seconds that workers have to say which versions they have; one that is busy is asked with its first case."""
@@ -106,7 +106,7 @@ class Workers:
                 self.learn(future, answer)
         for one in work:
             if not self.fit(one).workers:
-                raise plugins.UsageError(self.why(one))
+                raise registry.UsageError(self.why(one))
 
     def expect(self, work: Iterable[Work]) -> None:
         """Note what workers are to be asked about; they are asked anew where there is more than before."""

@@ -6,19 +6,19 @@ pydantic and the rest would make it slow.
 
 from collections.abc import Callable
 
-from benchmarks.commands.advise import advise
-from benchmarks.commands.calibrate import calibrate
-from benchmarks.commands.certify import certify
-from benchmarks.commands.compare import compare
-from benchmarks.commands.history import history
-from benchmarks.commands.list_ import list_
-from benchmarks.commands.publish import publish
-from benchmarks.commands.report import report
-from benchmarks.commands.reproduce import reproduce
-from benchmarks.commands.run import run
-from benchmarks.commands.semantics import semantics
-from benchmarks.commands.show import show
-from benchmarks.commands.speed import speed
+from farreach.benchmarks.commands.advise import advise
+from farreach.benchmarks.commands.calibrate import calibrate
+from farreach.benchmarks.commands.certify import certify
+from farreach.benchmarks.commands.compare import compare
+from farreach.benchmarks.commands.history import history
+from farreach.benchmarks.commands.list_ import list_
+from farreach.benchmarks.commands.publish import publish
+from farreach.benchmarks.commands.report import report
+from farreach.benchmarks.commands.reproduce import reproduce
+from farreach.benchmarks.commands.run import run
+from farreach.benchmarks.commands.semantics import semantics
+from farreach.benchmarks.commands.show import show
+from farreach.benchmarks.commands.speed import speed
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:
-    from benchmarks.advise import Advisor
+    from farreach.benchmarks.studies.threshold_search import Advisor
 
 
 def advise(  # noqa: PLR0913 - typer reads the options from the arguments
@@ -40,8 +40,8 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/advise-TASK-CELL.")] = None,
 ) -> None:
     """Recommend a clip threshold: tries a ladder from small to large at three learning rates."""
-    from benchmarks import advise as advising
-    from benchmarks import sweep
+    from farreach.benchmarks.running import sweep
+    from farreach.benchmarks.studies import threshold_search as advising
 
     fields = {
         "task": task,
@@ -72,17 +72,17 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
 
 def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
     """Write the advice that the finished cases give, and print it with the paths."""
-    from results import advice_report, terminal
-    from results.files import StoreError
+    from farreach.results.report import advice, terminal
+    from farreach.results.storage.files import StoreError
 
     try:
         found = advisor.advice(ladder)
-        written = advice_report.write(advisor.store.folder, found) if found else []
+        written = advice.write(advisor.store.folder, found) if found else []
     except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
     if found:
         common.console.print()
-        common.console.print(terminal.advice(advice_report.shown(found), clip=found.clip, setting=found.setting))
-        for sentence in advice_report.sentences(found):
+        common.console.print(terminal.advice(advice.shown(found), clip=found.clip, setting=found.setting))
+        for sentence in advice.sentences(found):
             common.console.print(f"- {sentence}", markup=False)
         common.console.print(f"wrote {advisor.store.folder}/: {', '.join(path.name for path in written)}")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 
 def calibrate(
@@ -21,13 +21,14 @@ def calibrate(
     """Run planted cases whose diagnosis is known, and write how often the rules are right."""
     import json
 
-    from benchmarks import calibration, sweep
-    from results import calibration as calibrated
-    from results import terminal
+    from farreach.benchmarks.running import sweep
+    from farreach.benchmarks.studies import planted_cases
+    from farreach.results.analysis import calibration as calibrated
+    from farreach.results.report import terminal
 
-    plugins.require(plugins.known("framework", framework, plugins.frameworks()))
-    planted = {case.key(): (label, case) for label, case in calibration.planted(framework, first_seed)}
-    store = common.opened(out or plugins.ROOT / "results" / "runs" / "calibration")
+    registry.require(registry.known("framework", framework, registry.frameworks()))
+    planted = {case.key(): (label, case) for label, case in planted_cases.planted(framework, first_seed)}
+    store = common.opened(out or registry.ROOT / "results" / "runs" / "calibration")
     truth = {key: label for key, (label, _) in planted.items()}
     common.saved(store.folder / calibrated.PLANTED, json.dumps(truth, indent=1) + "\n")
     plan = sweep.plan([case for _, case in planted.values()], store)

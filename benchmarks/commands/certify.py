@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 
 def certify(
@@ -20,13 +20,14 @@ def certify(
     """Hold the frameworks against the NumPy reference, step by step; exit 1 beyond the bound."""
     from rich.progress import Progress
 
-    from benchmarks import certificate as certification
-    from results import certificates, terminal
+    from farreach.benchmarks.studies import certificate as certification
+    from farreach.results.analysis import certificates
+    from farreach.results.report import terminal
 
     chosen = certification.chosen(only or [], device)
     common.writable(out or certificates.PUBLISHED)
     failed = False
-    logs = plugins.ROOT / "results" / "runs" / "certify"
+    logs = registry.ROOT / "results" / "runs" / "certify"
     for framework, checks in chosen.items():
         with Progress(console=common.console, disable=not common.console.is_terminal, speed_estimate_period=600) as bar:
             tracked = bar.track(checks, description=framework)

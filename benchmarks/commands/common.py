@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.markup import escape
 
-from benchmarks import plugins
-from results.clean import line
-from results.screen import Screen
+from farreach.benchmarks.matrix import registry
+from farreach.results.report.console import Screen
+from farreach.results.storage.sanitising import line
 
 if TYPE_CHECKING:
-    from benchmarks import sweep
-    from benchmarks.cluster.pool import Pool
-    from results.answers import Answer
-    from results.store import Store
+    from farreach.benchmarks.cluster.pool import Pool
+    from farreach.benchmarks.running import sweep
+    from farreach.results.report.answers import Answer
+    from farreach.results.storage.result_set import Store
 
 console = Screen()
 
@@ -40,7 +40,7 @@ def refused(context: typer.Context, why: str, *names: str) -> None:
             for one in context.command.params
         }
         message = f"{', '.join(written[name] for name in given)}: {why}"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
 
 
 def remote(context: typer.Context, dask: str | None) -> None:
@@ -49,40 +49,40 @@ def remote(context: typer.Context, dask: str | None) -> None:
         refused(context, "of no use without --dask", "patience")
     elif not dask.strip():
         message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {dask!r}"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
 
 
 def opened(folder: Path) -> Store:
     """Return the store of a folder, made if need be, before anything is run for it."""
-    from results.files import StoreError
-    from results.store import Store
+    from farreach.results.storage.files import StoreError
+    from farreach.results.storage.result_set import Store
 
     store = Store(folder)
     try:
         store.create()
     except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
     return store
 
 
 def writable(folder: Path) -> None:
     """Make a folder that results go to, before anything is run for it."""
-    from results import files
+    from farreach.results.storage import files
 
     try:
         files.writable(folder)
     except files.StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
 
 
 def saved(path: Path, text: str) -> None:
     """Write a text that was asked for; a link of that name is replaced."""
-    from results import files
+    from farreach.results.storage import files
 
     try:
         files.write_text(path, text)
     except files.StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
 
 
 def place(path: Path) -> Path:
@@ -90,7 +90,7 @@ def place(path: Path) -> Path:
     writable(path.parent)
     if path.is_dir():
         message = f"cannot write {path}: it is a folder"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
     return path
 
 
@@ -124,7 +124,7 @@ def _named(word: str) -> str:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let Ctrl-C end the command with one line and status 130, and a disk that takes no more with status 1."""
-    from results.files import StoreError
+    from farreach.results.storage.files import StoreError
 
     try:
         yield
@@ -144,8 +144,8 @@ def say(plan: sweep.Plan, facts: dict[str, Any]) -> None:
 
 def swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1) -> sweep.Report:
     """Say how much there is to do and run what is missing, with a progress bar."""
-    from benchmarks.progress import Progress
-    from benchmarks.sweep import Sweep
+    from farreach.benchmarks.running.progress import Progress
+    from farreach.benchmarks.running.sweep import Sweep
 
     say(plan, facts)
     with interruptible(), Progress(list(plan.missing.values()), console) as shown:
@@ -155,10 +155,10 @@ def swept(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int
 @contextmanager
 def cluster(address: str, patience: float, folder: Path) -> Iterator[Pool]:
     """Yield the workers of a Dask cluster, which are let go when the block is left."""
-    if plugins.installed("distributed") is None:
+    if registry.installed("distributed") is None:
         message = "--dask needs the package distributed, which is not installed"
-        raise plugins.UsageError(message)
-    from benchmarks.cluster import connect
+        raise registry.UsageError(message)
+    from farreach.benchmarks.cluster import connect
 
     def notice(line: str) -> None:
         console.print(line, markup=False)
@@ -179,9 +179,10 @@ def end(failed: list[sweep.Failure]) -> NoReturn:
 
 def told(folder: Path, *, anew: bool = True) -> None:
     """Write report and page, `anew` or where they are older than what they tell of; print answers and compact table."""
-    from benchmarks import versions
-    from results import contents, findings, terminal, timing_contents, timings
-    from results.files import StoreError
+    from farreach.benchmarks.matrix import versions
+    from farreach.results.report import contents, findings, terminal, timing_contents
+    from farreach.results.storage.files import StoreError
+    from farreach.results.timing import interleaved
 
     written: list[Path] = []
     said: list[str] = []
@@ -192,29 +193,31 @@ def told(folder: Path, *, anew: bool = True) -> None:
         results, timed = contents.read(folder, now=now), timing_contents.read(folder)
         if (folder / "rows").is_dir():
             if anew or not contents.fresh(folder):
-                from results import report  # which takes a second to import, and a finished suite needs none
+                from farreach.results.report import (
+                    result_set,  # which takes a second to import, and a finished suite needs none
+                )
 
                 def beside(known: contents.Results, answers: list[Answer]) -> None:
-                    from results.site import page
+                    from farreach.results.site import page
 
                     nonlocal begun, asked
                     begun, asked = page.begun(folder, page.whole(known, timed, answers)), answers
 
-                written, results = report.put(results, timed, now, beside)
+                written, results = result_set.put(results, timed, now, beside)
             said += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
             table = terminal.summary(results.rows)
         if timing_contents.there(folder):
-            from results import timing_report
+            from farreach.results.report import timing
 
-            written += timing_report.write(folder, timed)
-            said += [*timed.sentences(), *timings.older(timed.groups)]
+            written += timing.write(folder, timed)
+            said += [*timed.sentences(), *interleaved.older(timed.groups)]
         if written:
-            from results.site import page
+            from farreach.results.site import page
 
             written += page.finished(begun or page.begun(folder, page.whole(results, timed)))
         asked = asked or contents.answered(results, timed)
     except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
     console.print()
     console.print(terminal.answers(asked))
     for sentence in said:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 LAUNCHES = 8
 """How often a live comparison starts both sides. With the fewest that a verdict takes, five, a slow-down of 10 % was
@@ -36,19 +36,20 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/compare, or compare-live.")] = None,
 ) -> None:
     """Compare two result sets row by row, or with --live the speed of two environments."""
-    from benchmarks import versions
-    from results import comparison, comparison_report
-    from results.files import StoreError
-    from results.site import comparisons
+    from farreach.benchmarks.matrix import versions
+    from farreach.results.analysis import comparison
+    from farreach.results.report import comparison as comparison_report
+    from farreach.results.site import comparison_page
+    from farreach.results.storage.files import StoreError
 
     if not live:
         common.refused(context, "of no use without --live, since result sets are compared whole", *TIMED)
-    folder = out or plugins.ROOT / "results" / "runs" / ("compare-live" if live else "compare")
+    folder = out or registry.ROOT / "results" / "runs" / ("compare-live" if live else "compare")
     for verdict in fail_on or []:
-        plugins.known("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
+        registry.known("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
     if live and comparison.CHANGED in (fail_on or []):
         message = f"--fail-on {comparison.CHANGED} is about bits, and --live compares times alone"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
     common.writable(folder)
     failed: list[str] = []
     try:
@@ -59,9 +60,9 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
             now = versions.current()
             found = comparison.compared(comparison.read(Path(old), now), comparison.read(Path(new), now))
         given = {"title": f"{old} and {new}", "command": common.command_line()}
-        written = [*comparison_report.write(folder, found, **given), *comparisons.write(folder, found, **given)]
+        written = [*comparison_report.write(folder, found, **given), *comparison_page.write(folder, found, **given)]
     except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
     for sentence in comparison_report.sentences(found):
         common.console.print(f"- {sentence}", markup=False)
     common.wrote(written)
@@ -76,7 +77,7 @@ def _timed_live(
     environments: tuple[str, str], suite: str, only: list[str], *, launches: int, limit: float, folder: Path
 ) -> tuple[list[str], list[Path]]:
     """Time the steps of a suite in two environments; return a line for each that failed, and the others' files."""
-    from benchmarks.speed import command, pairs, versus
+    from farreach.benchmarks.speed import command, pairs, versus
 
     old, new = map(versus.interpreter, environments)
     steps = command.chosen(suite, only, device="cpu", threads=1, handwritten=False)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 
 def history(
@@ -17,20 +17,20 @@ def history(
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/history.")] = None,
 ) -> None:
     """Show how each row went over many result sets, and the commit at which it moved."""
-    from benchmarks import versions
-    from results import history as histories
-    from results import history_report
-    from results.files import StoreError
-    from results.site import histories as pages
+    from farreach.benchmarks.matrix import versions
+    from farreach.results.analysis import history as histories
+    from farreach.results.report import history as history_report
+    from farreach.results.site import history_page as pages
+    from farreach.results.storage.files import StoreError
 
-    folder = out or plugins.ROOT / "results" / "runs" / "history"
+    folder = out or registry.ROOT / "results" / "runs" / "history"
     common.writable(folder)
     try:
         found = histories.history(histories.read(folders, versions.current()))
         written = history_report.write(folder, found, command=common.command_line())
         written += pages.write(folder, found, command=common.command_line())
     except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
     for sentence in histories.sentences(found):
         common.console.print(f"- {sentence}", markup=False)
     common.wrote(written)

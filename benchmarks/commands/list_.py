@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 
 def list_(
@@ -16,9 +16,9 @@ def list_(
 ) -> None:
     """List the tasks, the frameworks and the suites."""
     kinds = ["tasks", "frameworks", "suites"]
-    for kind in [plugins.known("list", what, kinds)] if what is not None else kinds:
+    for kind in [registry.known("list", what, kinds)] if what is not None else kinds:
         common.console.print(f"[bold]{kind}[/bold]")
-        for name in getattr(plugins, kind)():
+        for name in getattr(registry, kind)():
             common.console.print(f"  {name:12} {escape(_about(kind, name))}")
 
 
@@ -27,10 +27,10 @@ def _about(kind: str, name: str) -> str:
     if kind == "suites":
         import tomllib
 
-        return str(tomllib.loads((plugins.SUITES / f"{name}.toml").read_text())["description"])
-    text = plugins.summary(kind, name)
+        return str(tomllib.loads((registry.SUITES / f"{name}.toml").read_text())["description"])
+    text = registry.summary(kind, name)
     if kind == "tasks":
         return text
-    version = plugins.version(name)
-    state = f"{plugins.package(name)} {version}" if version else "not installed"
+    version = registry.version(name)
+    state = f"{registry.package(name)} {version}" if version else "not installed"
     return f"[{state}] {text}"

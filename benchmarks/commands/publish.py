@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 NOTHING = "nothing is stale that publish makes"
 
@@ -18,14 +18,14 @@ def publish(
     pictures: Annotated[bool, typer.Option("--pictures", help="Take the pictures of the page too.")] = False,
 ) -> None:
     """Make what the README and results/published/README.md show again from the published rows, or check it."""
-    from results.files import StoreError
-    from results.publishing import documents
-    from results.publishing import pictures as taken
+    from farreach.results.publishing import documents
+    from farreach.results.publishing import pictures as taken
+    from farreach.results.storage.files import StoreError
 
-    root = plugins.ROOT
+    root = registry.ROOT
     if check and pictures:
         message = "--check writes nothing, so it takes no --pictures"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
     try:
         if check:
             found = documents.stale(root)
@@ -36,7 +36,7 @@ def publish(
         changed = documents.write(root)
         changed += taken.take(root / documents.PUBLISHED, root / taken.FOLDER) if pictures else []
     except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
     common.wrote(changed)
     if not changed:
         common.console.print("nothing was stale")

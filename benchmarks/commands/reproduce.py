@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 
 def reproduce(
@@ -22,14 +22,14 @@ def reproduce(
     """Run recorded cases again and compare them bit for bit; exit 1 where one is not the same."""
     import tempfile
 
-    from benchmarks import reproduce as reproducing
-    from benchmarks import sweep
-    from results import reproduction
+    from farreach.benchmarks.running import sweep
+    from farreach.benchmarks.studies import rerun as reproducing
+    from farreach.results.report import reproduction
 
     found = reproducing.recorded(target, only or [])
     if out and out.resolve() == found.store.folder.resolve():
         message = f"--out {out} holds the recorded rows: the new ones need a folder of their own"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
     sweep.check([*found.rows])
     if page:
         common.place(page)

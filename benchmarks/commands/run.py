@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:
-    from benchmarks import sweep
-    from benchmarks.cluster.pool import Pool
-    from results.store import Store
+    from farreach.benchmarks.cluster.pool import Pool
+    from farreach.benchmarks.running import sweep
+    from farreach.results.storage.result_set import Store
 
 
 def run(  # noqa: PLR0913 - typer reads the options from the arguments
@@ -32,19 +32,19 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE.")] = None,
 ) -> None:
     """Run a suite: what is missing in its folder is trained, then the report is written."""
-    from benchmarks import suite as suites
-    from benchmarks import sweep
+    from farreach.benchmarks.matrix import suite as suites
+    from farreach.benchmarks.running import sweep
 
     common.remote(context, dask)
     if dask and jobs:
         message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
-        raise plugins.UsageError(message)
-    installed = [name for name in plugins.compared() if plugins.version(name)]
+        raise registry.UsageError(message)
+    installed = [name for name in registry.compared() if registry.version(name)]
     frameworks = suites.named(only or []) or installed
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
     cases = suites.shard(suites.narrow(cases, only or [], suite), shard)
     sweep.check(cases)
-    folder = out or plugins.ROOT / "results" / "runs" / Path(suite).stem
+    folder = out or registry.ROOT / "results" / "runs" / Path(suite).stem
     store = common.opened(folder)
     plan = sweep.plan(cases, store)
     facts = common.facts_of(Path(suite).stem, jobs, threads)
@@ -63,8 +63,8 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
 
 def _sent(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.Report:
     """Say how much there is to do and have a cluster run what is missing, with a progress bar."""
-    from benchmarks.cluster.sweep import Sweep, work
-    from benchmarks.progress import Progress
+    from farreach.benchmarks.cluster.sweep import Sweep, work
+    from farreach.benchmarks.running.progress import Progress
 
     pool.workers.check(work(plan.missing).values())
     common.say(plan, facts)

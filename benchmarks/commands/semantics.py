@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 
 def semantics(
     out: Annotated[Path | None, typer.Option(help="Default: results/published/semantics.md.")] = None,
 ) -> None:
     """Ask the frameworks' own clip functions what they do, and write the table."""
-    from benchmarks import semantics_table
+    from farreach.benchmarks.studies import clip_semantics_table
 
-    path = out or plugins.ROOT / "results" / "published" / "semantics.md"
+    path = out or registry.ROOT / "results" / "published" / "semantics.md"
     common.place(path)
-    text = semantics_table.text(plugins.ROOT / "results" / "runs" / "semantics")
+    text = clip_semantics_table.text(registry.ROOT / "results" / "runs" / "semantics")
     common.saved(path, text)
     common.say_line(text)
     common.say_line(f"wrote {path}")

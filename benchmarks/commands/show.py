@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,20 +28,20 @@ def show(
     ] = "text",
 ) -> None:
     """Print a slice of a result set as a table; nothing is written, except what is damaged is set aside."""
-    from benchmarks import versions
-    from results import contents, slices, terminal, timing_contents
-    from results.clean import clean, line
-    from results.files import StoreError
+    from farreach.benchmarks.matrix import versions
+    from farreach.results.report import contents, slices, terminal, timing_contents
+    from farreach.results.storage.files import StoreError
+    from farreach.results.storage.sanitising import clean, line
 
     try:
         results, timed = contents.read(folder, now=versions.current()), timing_contents.read(folder)
     except StoreError as error:
-        raise plugins.UsageError(str(error)) from error
+        raise registry.UsageError(str(error)) from error
     there = slices.there(results, timed)
     if not there:
         message = f"no results in {folder}"
-        raise plugins.UsageError(message)
-    name = plugins.known("table", table, there) if table is not None else there[0]
+        raise registry.UsageError(message)
+    name = registry.known("table", table, there) if table is not None else there[0]
     if name in slices.TIMES:
         frame = _narrowed(slices.timed(name, results, timed), only, folder)
     else:
@@ -58,8 +58,8 @@ def show(
 
 def _narrowed(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> pd.DataFrame:
     """Return the lines that --only leaves."""
-    from benchmarks import narrowing
-    from results import slices
+    from farreach.benchmarks.matrix import narrowing
+    from farreach.results.report import slices
 
     described = [narrowing.words(values) for values in slices.described(frame)] if only else []
     return frame.iloc[narrowing.kept(described, only, str(folder))] if only else frame

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from benchmarks import plugins
-from benchmarks.commands import common
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
 
 
 def speed(  # noqa: PLR0913 - typer reads the options from the arguments
@@ -30,18 +30,18 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or .../check; -cuda after it.")] = None,
 ) -> None:
     """Time frameworks against each other in alternating blocks; path=auto in --only is the default."""
-    from benchmarks import sweep
-    from benchmarks.speed import command, pairs
+    from farreach.benchmarks.running import sweep
+    from farreach.benchmarks.speed import command, pairs
 
     common.remote(context, dask)
     if dask and check:
         message = "--check is about one machine: run it there, without --dask"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
     if check:
         common.refused(context, "of no use with --check, which has its own steps", "suite", "handwritten", "energy")
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
-    folder = out or plugins.ROOT / "results" / "runs" / (name if device == "cpu" else f"{name}-{device}")
+    folder = out or registry.ROOT / "results" / "runs" / (name if device == "cpu" else f"{name}-{device}")
     if check:
         launches = command.launches(check, only or [], device=device, threads=threads)
         cases = [launch.case for launch in launches]
@@ -54,7 +54,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     missing = command.undone(jobs, folder, common.say_line)
     if dask and missing:
         with common.cluster(dask, patience, folder) as pool:
-            from benchmarks.cluster import timings
+            from farreach.benchmarks.cluster import timings
 
             pool.workers.check(timings.work(missing).values())
             measure = functools.partial(timings.measured, pool)

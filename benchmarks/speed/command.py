@@ -11,15 +11,20 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import environment, plugins, progress
-from benchmarks import suite as suites
-from benchmarks.case import Case
-from benchmarks.speed import check, machine, pairs, run, versus
-from benchmarks.speed.contenders import AUTO, Group, against_loops, groups
-from benchmarks.speed.handwritten import LOOPS, NEEDS
-from frameworks.base import Device
-from results import check as checked
-from results import comparison, files, timing_contents, timing_files, timings
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix import suite as suites
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running import environment, progress
+from farreach.benchmarks.speed import aa_check, machine, pairs, run, versus
+from farreach.benchmarks.speed.contenders import AUTO, Group, against_loops, groups
+from farreach.benchmarks.speed.handwritten import LOOPS, NEEDS
+from farreach.frameworks.base import Device
+from farreach.results.analysis import comparison
+from farreach.results.report import timing_contents
+from farreach.results.storage import files
+from farreach.results.timing import aa_check as checked
+from farreach.results.timing import files as timing_files
+from farreach.results.timing import interleaved
 
 Heard = Callable[[float], None]
 
@@ -55,20 +60,20 @@ def chosen(suite: str, only: list[str], *, device: Device, threads: int, handwri
     paths = [text.partition("=")[2] for text in only if text.startswith("path=")]
     if len(paths) > 1:
         message = f"speed takes one path, or {AUTO}, not {' and '.join(paths)}"
-        raise plugins.UsageError(message)
-    installed = [name for name in plugins.compared() if plugins.version(name)]
+        raise registry.UsageError(message)
+    installed = [name for name in registry.compared() if registry.version(name)]
     frameworks = suites.named(only) or installed
     for name in frameworks:
-        plugins.require(name)
+        registry.require(name)
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
     cases = suites.narrow(cases, [text for text in only if not text.startswith("path=")], suite)
     found = groups(cases, paths[0] if paths else AUTO)
     if handwritten:
-        there = {name: runs_in for name, runs_in in LOOPS.items() if all(map(plugins.installed, NEEDS.get(name, ())))}
+        there = {name: runs_in for name, runs_in in LOOPS.items() if all(map(registry.installed, NEEDS.get(name, ())))}
         found = [part for group in found for part in against_loops(group, there)]
     if not found:
         message = f"suite {suite} has no step that anybody can run with {' and '.join(only)}"
-        raise plugins.UsageError(message)
+        raise registry.UsageError(message)
     return found
 
 
@@ -77,7 +82,7 @@ def timing_jobs(found: list[Group], plan: pairs.Plan, folder: Path) -> list[Job]
     return [
         Job(
             group.label(),
-            folder / timings.FOLDER / f"{run.key(group, plan)}.json",
+            folder / interleaved.FOLDER / f"{run.key(group, plan)}.json",
             functools.partial(run.measure, group, plan),
             tuple(contender.case for contender in group.contenders),
         )
@@ -85,23 +90,23 @@ def timing_jobs(found: list[Group], plan: pairs.Plan, folder: Path) -> list[Job]
     ]
 
 
-def launches(trials: int, only: list[str], *, device: Device, threads: int) -> list[check.Launch]:
+def launches(trials: int, only: list[str], *, device: Device, threads: int) -> list[aa_check.Launch]:
     """Return the launches of a check; raise `UsageError` where --only narrows it by more than a framework."""
     wrong = [text for text in only if not text.startswith("framework=")]
     if wrong:
         message = f"a check is narrowed by framework alone, not by {' and '.join(wrong)}"
-        raise plugins.UsageError(message)
-    frameworks = suites.named(only) or [name for name in plugins.compared() if plugins.version(name)]
-    return check.launches(frameworks, trials, threads, device)
+        raise registry.UsageError(message)
+    frameworks = suites.named(only) or [name for name in registry.compared() if registry.version(name)]
+    return aa_check.launches(frameworks, trials, threads, device)
 
 
-def check_jobs(found: list[check.Launch], plan: pairs.Plan, folder: Path) -> list[Job]:
+def check_jobs(found: list[aa_check.Launch], plan: pairs.Plan, folder: Path) -> list[Job]:
     """Return a job for each launch of a check."""
     return [
         Job(
             f"check, launch {launch.number}: {launch.case.framework} {launch.case.cell}",
             folder / checked.FOLDER / f"{launch.name(plan)}.json",
-            functools.partial(check.measure, launch, plan),
+            functools.partial(aa_check.measure, launch, plan),
             (launch.case,),
         )
         for launch in found
@@ -130,7 +135,7 @@ def measure_machine(folder: Path, case: Case, said: Callable[[str], object]) -> 
 
     Of a damaged file a line is `said`, and the machine is measured again.
     """
-    path = folder / timings.MACHINE
+    path = folder / interleaved.MACHINE
     known = timing_contents.machine(folder, lambda path, damage: said(files.set_aside(path, folder, damage))) or {}
     gpu = known.get("device")
     if case.device != "cpu" and not gpu:
@@ -153,7 +158,7 @@ def here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> 
 
 
 KINDS: dict[str, tuple[type[Any], int | None]] = {
-    timings.FOLDER: (timing_files.Group, timings.SCHEMA),
+    interleaved.FOLDER: (timing_files.Group, interleaved.SCHEMA),
     checked.FOLDER: (timing_files.Launch, None),
     comparison.FOLDER: (timing_files.Live, comparison.SCHEMA),
 }

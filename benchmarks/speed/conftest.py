@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import plugins
-from benchmarks.live import Live, StartError
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.running.worker_client import Live, StartError
 
-DEFAULT = plugins.ROOT / "results" / "runs" / "speed" / "speed.json"
+DEFAULT = registry.ROOT / "results" / "runs" / "speed" / "speed.json"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,13 +27,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.benchmark_json = path
 
 
-@pytest.fixture(scope="module", params=plugins.compared())
+@pytest.fixture(scope="module", params=registry.compared())
 def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """Yield a live process of one framework; it is the only one while it is timed."""
     framework: str = request.param
     try:
-        plugins.require(framework)
-    except plugins.UsageError as missing:
+        registry.require(framework)
+    except registry.UsageError as missing:
         pytest.skip(str(missing))
     device, threads = (request.config.getoption(name) for name in ("device", "threads"))
     live = Live(framework, device, threads, tmp_path_factory.mktemp("logs") / "worker.log")

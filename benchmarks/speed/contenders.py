@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks import plugins
-from benchmarks.case import Case
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import Case
 
 AUTO = "auto"
 """The path that a short calibration finds to be the fastest; in `speed` alone."""
@@ -88,7 +88,7 @@ def groups(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
         found.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
     offered = {one for by in found.values() for case in by.values() for one in _paths(case)}
     if path != AUTO:
-        plugins.known("path", path, [AUTO, *sorted(offered)])
+        registry.known("path", path, [AUTO, *sorted(offered)])
     made = []
     for by in found.values():
         ways = {name: _paths(case) if path == AUTO else [path] for name, case in by.items()}
@@ -120,4 +120,4 @@ def against_loops(group: Group, loops: dict[str, str]) -> list[Group]:
 
 
 def _paths(case: Case) -> list[str]:
-    return list(plugins.paths(case.framework, case.device, case.cell))
+    return list(registry.paths(case.framework, case.device, case.cell))

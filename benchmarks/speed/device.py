@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from benchmarks.speed.machine import FEWEST, STEPS
+from farreach.benchmarks.speed.machine import FEWEST, STEPS
 
 SQUARES = (2_000, 4_000, 8_000)
 """Sides n of the square products [n, n] @ [n, n]."""
@@ -28,7 +28,7 @@ BUDGET = 0.25
 
 def gpu(framework: str, device: str) -> ModuleType | None:
     """Return the file of ``frameworks/devices/`` that asks the GPU through a framework; None on the CPU."""
-    return None if device == "cpu" else importlib.import_module(f"frameworks.devices.{framework}")
+    return None if device == "cpu" else importlib.import_module(f"farreach.frameworks.devices.{framework}")
 
 
 def measure(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def measure(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict
     counted. Every rate is that of the fastest repeat.
     """
     if asked is None:
-        message = "the CPU is measured by benchmarks.speed.machine"
+        message = "the CPU is measured by farreach.benchmarks.speed.machine"
         raise ValueError(message)
     sizes = [(n, n, n) for n in SQUARES] + list(STEPS.values())
     products: list[dict[str, Any]] = [

@@ -8,8 +8,8 @@ and the optimizer. For few hidden units that is a good part of a step's work, so
 
 from __future__ import annotations
 
-from frameworks.base import Model
-from frameworks.weights import GATES
+from farreach.frameworks.base import Model
+from farreach.frameworks.weights import GATES
 
 
 def step_flops(model: Model, batch: int, length: int) -> int:
@@ -30,7 +30,7 @@ def step_flops(model: Model, batch: int, length: int) -> int:
     below: another layer, or an embedding, but not the task's numbers. The first recurrent product meets h_0 = 0 and is
     counted, as every framework does it; the slope along h_0 is wanted by nobody. An embedding is a look-up, and its
     slope a sum of rows: no products. All three recurrent blocks of a gru are whole products, since its reset gate comes
-    after the product (`frameworks.weights`).
+    after the product (`farreach.frameworks.weights`).
 
     Args:
         model: the network.

@@ -1,7 +1,8 @@
 """What this machine can do at best: products of matrices and copies of arrays, measured; its facts beside them.
 
-``python -m benchmarks.speed.machine`` measures with the threads that NumPy's environment sets, and prints JSON. A run
-calls `measure`, which starts that as a process of its own: OpenBLAS reads its threads once, when it is imported.
+``python -m farreach.benchmarks.speed.machine`` measures with the threads that NumPy's environment sets, and prints
+JSON. A run calls `measure`, which starts that as a process of its own: OpenBLAS reads its threads once, when it is
+imported.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import environment
-from benchmarks.case import Case
-from benchmarks.live import NUMPY_THREADS, CaseFailedError, Live, StartError
-from benchmarks.plugins import ROOT, UsageError
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.matrix.registry import ROOT, UsageError
+from farreach.benchmarks.running import environment
+from farreach.benchmarks.running.worker_client import NUMPY_THREADS, CaseFailedError, Live, StartError
 
 SQUARES = (500, 1_000, 2_000)
 """Sides n of the square products [n, n] @ [n, n]."""
@@ -64,11 +65,11 @@ def measure(threads: int, *, device: dict[str, Any] | None = None) -> dict[str, 
 
     Args:
         threads: what NumPy's OpenBLAS gets, and how many threads copy.
-        device: what `benchmarks.speed.device.measure` found of a GPU, kept beside it; None without one.
+        device: what `farreach.benchmarks.speed.device.measure` found of a GPU, kept beside it; None without one.
 
     """
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.speed.machine"],
+        [sys.executable, "-m", "farreach.benchmarks.speed.machine"],
         cwd=ROOT,
         env=os.environ | dict.fromkeys(NUMPY_THREADS, str(threads)),
         capture_output=True,

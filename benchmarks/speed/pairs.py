@@ -19,10 +19,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from benchmarks.live import CaseFailedError, Live, StartError
-from benchmarks.plugins import UsageError
-from benchmarks.speed.contenders import Contender
-from results import intervals
+from farreach.benchmarks.matrix.registry import UsageError
+from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
+from farreach.benchmarks.speed.contenders import Contender
+from farreach.results.analysis import statistics
 
 BLOCK_SECONDS = 0.1
 """What a block takes at least, so that its ends, where caches are cold, weigh little."""
@@ -178,7 +178,7 @@ def needed(pilot: Series, width: float) -> int:
     """Return the rounds after which every pair's 95 % interval should lie within 1 +- width of its ratio."""
     rounds = FEWEST_ROUNDS
     for a, b in itertools.combinations(range(pilot.seconds.shape[1]), 2):
-        _, low, high = intervals.ratio(pilot.seconds[:, a], pilot.seconds[:, b])
+        _, low, high = statistics.ratio(pilot.seconds[:, a], pilot.seconds[:, b])
         half = math.log(high / low) / 2
         rounds = max(rounds, math.ceil(len(pilot.seconds) * (half / math.log1p(width)) ** 2))
     return rounds

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import plugins
-from benchmarks.speed import pairs
-from benchmarks.speed.contenders import Contender, Group
-from benchmarks.speed.flops import step_flops
-from results import timings
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.speed import pairs
+from farreach.benchmarks.speed.contenders import Contender, Group
+from farreach.benchmarks.speed.flops import step_flops
+from farreach.results.timing import interleaved
 
 CALIBRATION_ROUNDS = 9
 """Alternating rounds by which the fastest path is found."""
@@ -31,12 +31,14 @@ LATER = (("step_version", 1),)
 def key(group: Group, plan: pairs.Plan) -> str:
     """Return the name of the group's file: a hash of everything that can change what it holds."""
     facts: dict[str, Any] = {
-        "contenders": [(one.name, one.case.to_json(), plugins.version(one.case.framework)) for one in group.contenders],
+        "contenders": [
+            (one.name, one.case.to_json(), registry.version(one.case.framework)) for one in group.contenders
+        ],
         "auto": sorted(group.auto),
         "plan": dataclasses.asdict(plan),
         "numerics": numerics(group),
-        "schema": timings.SCHEMA,
-        "step_version": timings.STEP_VERSION,
+        "schema": interleaved.SCHEMA,
+        "step_version": interleaved.STEP_VERSION,
     }
     facts = {name: value for name, value in facts.items() if (name, value) not in LATER}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -73,9 +75,9 @@ def measure(
             contenders.remove(error.contender)
     return {
         "key": key(group, plan),
-        "schema": timings.SCHEMA,
+        "schema": interleaved.SCHEMA,
         "numerics": numerics(group),
-        "step_version": timings.STEP_VERSION,
+        "step_version": interleaved.STEP_VERSION,
         "step": group.step,
         "length": group.contenders[0].case.load().length,
         "plan": dataclasses.asdict(plan),

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import plugins
-from benchmarks.case import Case
-from benchmarks.live import Live
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.worker_client import Live
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from frameworks.base import Cell
+    from farreach.frameworks.base import Cell
 
 ROUNDS, WARMUP_ROUNDS, STEPS_A_ROUND = 20, 2, 5
 
@@ -54,7 +54,7 @@ def test_training_step(benchmark: BenchmarkFixture, worker: Live, cell: Cell, le
         clip="norm",
         threshold=1.0,
         device=device,  # type: ignore[arg-type]
-        path=plugins.paths(framework, device, cell)[0],
+        path=registry.paths(framework, device, cell)[0],
         threads=int(threads),
     )
     compiled = worker.ask({"do": "load", "slot": "step", "case": case.to_json(), "count": STEPS_A_ROUND})["loaded"]
@@ -74,7 +74,7 @@ def test_training_step(benchmark: BenchmarkFixture, worker: Live, cell: Cell, le
         threads=case.threads,
         device=case.device,
         compile_seconds=compiled,
-        framework_version=plugins.version(framework),
+        framework_version=registry.version(framework),
         steps_a_round=STEPS_A_ROUND,
     )
     benchmark.pedantic(steps, rounds=ROUNDS, warmup_rounds=WARMUP_ROUNDS)

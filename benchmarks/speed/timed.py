@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.case import Case
-from benchmarks.speed.resources import EnergyMeter, PeakMemory
-from benchmarks.training import build, evaluation_shape
-from tasks.base import Batch
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.training import build, evaluation_shape
+from farreach.benchmarks.speed.resources import EnergyMeter, PeakMemory
+from farreach.tasks.base import Batch
 
 
 class Timed(Protocol):
@@ -51,7 +51,7 @@ class HandWritten:
         if (model.loss, model.scored, training.optimizer) != ("mse", 1, "adam") or not (limit and limit.kind == "norm"):
             message = f"{loop} trains one target a sequence by adam under a clip by norm, not {case.label()}"
             raise ValueError(message)
-        module = importlib.import_module(f"benchmarks.speed.handwritten.{loop}")
+        module = importlib.import_module(f"farreach.benchmarks.speed.handwritten.{loop}")
         self.loop = module.Loop(
             cell=model.cell,
             features=model.features,

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import plugins
-from benchmarks.case import Case
-from benchmarks.speed import pairs
-from benchmarks.speed.contenders import Contender, Group
-from results import comparison
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.speed import pairs
+from farreach.benchmarks.speed.contenders import Contender, Group
+from farreach.results.analysis import comparison
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,4 +90,4 @@ def interpreter(environment: str) -> str:
         if found.is_file() and os.access(found, os.X_OK):
             return str(found.absolute())  # not resolved: a link to the system's Python would lose the environment
     message = f"{environment} is no environment: neither an interpreter nor a folder with bin/python"
-    raise plugins.UsageError(message)
+    raise registry.UsageError(message)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from results.files import StoreError
+from farreach.results.storage.files import StoreError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results import contents, tables, timing_contents, timing_report, timings
-from results.files import read_json, write_json
-from results.markdown import escape, table
-from results.publishing import blocks, manifest, pictures
+from farreach.results.analysis import tables
+from farreach.results.publishing import manifests, pictures, readme_blocks
+from farreach.results.report import contents, timing, timing_contents
+from farreach.results.report.markdown import escape, table
+from farreach.results.storage.files import read_json, write_json
+from farreach.results.timing import interleaved
 
 DOCUMENTS = ("README.md", "results/published/README.md")
 PUBLISHED = "results/published"
@@ -16,8 +18,8 @@ PUBLISHED = "results/published"
 def write(root: Path) -> list[Path]:
     """Write the manifests of all published sets, and the documents' blocks; return what has changed."""
     published, changed = root / PUBLISHED, []
-    for folder in manifest.sets(published):
-        path, now = folder / manifest.FILE, manifest.manifest(folder)
+    for folder in manifests.sets(published):
+        path, now = folder / manifests.FILE, manifests.manifest(folder)
         if not path.exists() or read_json(path) != now:
             write_json(path, now)
             changed.append(path)
@@ -32,11 +34,11 @@ def stale(root: Path) -> list[str]:
     """Return a line for each manifest, report, document and picture that does not say what its rows say."""
     published = root / PUBLISHED
     found = []
-    for folder in manifest.sets(published):
+    for folder in manifests.sets(published):
         name = folder.relative_to(root).as_posix()
-        path = folder / manifest.FILE
-        if not path.exists() or read_json(path) != manifest.manifest(folder):
-            found.append(f"{name}/{manifest.FILE} is not that of the files beside it")
+        path = folder / manifests.FILE
+        if not path.exists() or read_json(path) != manifests.manifest(folder):
+            found.append(f"{name}/{manifests.FILE} is not that of the files beside it")
         found += [f"{name}/{one}" for one in _reports(folder)]
     if found:
         return found
@@ -48,12 +50,16 @@ def stale(root: Path) -> list[str]:
 
 def older(root: Path) -> list[str]:
     """Return a line for each set with timings of an older version of the step, which only a timing makes new."""
-    sets = manifest.sets(root / PUBLISHED)
-    return [f"{one.relative_to(root).as_posix()}: {said}" for one in sets for said in timings.older(timings.read(one))]
+    sets = manifests.sets(root / PUBLISHED)
+    return [
+        f"{one.relative_to(root).as_posix()}: {said}"
+        for one in sets
+        for said in interleaved.older(interleaved.read(one))
+    ]
 
 
 def _texts(root: Path) -> dict[Path, str]:
-    return {root / name: blocks.filled((root / name).read_text("utf-8"), root / PUBLISHED) for name in DOCUMENTS}
+    return {root / name: readme_blocks.filled((root / name).read_text("utf-8"), root / PUBLISHED) for name in DOCUMENTS}
 
 
 def _reports(folder: Path) -> list[str]:
@@ -67,8 +73,8 @@ def _reports(folder: Path) -> list[str]:
         summary = table(tables.summary(results.rows))
         if summary not in (folder / "tables" / "summary.md").read_text("utf-8"):
             found.append("tables/summary.md is not that of its rows")
-    if (page := folder / timing_report.PAGE).exists():
+    if (page := folder / timing.PAGE).exists():
         text = page.read_text("utf-8")
         if not all(escape(one) in text for one in timed.sentences()):
-            found.append(f"{timing_report.PAGE} does not say what its timings say")
+            found.append(f"{timing.PAGE} does not say what its timings say")
     return found

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from results.files import StoreError, read_json, write_json
-from results.publishing import chromium, manifest
-from results.site import page
+from farreach.results.publishing import chromium, manifests
+from farreach.results.site import page
+from farreach.results.storage.files import StoreError, read_json, write_json
 
 FOLDER = "docs/pictures"
 TAKEN = "taken.json"
@@ -49,7 +49,7 @@ def stale(published: Path, folder: Path) -> bool:
 
 def digest(source: Path) -> dict[str, Any]:
     """Return what tells the rows of a set from others."""
-    return dict(read_json(source / manifest.FILE)["files"]["rows"])
+    return dict(read_json(source / manifests.FILE)["files"]["rows"])
 
 
 def _opened(browser: Any, source: Path, fragment: str, *, size: dict[str, int], scheme: str) -> Any:

@@ -19,9 +19,9 @@ import jinja2
 import plotly
 from markupsafe import Markup
 
-from results import files
-from results.clean import clean
-from results.files import StoreError
+from farreach.results.storage import files
+from farreach.results.storage.files import StoreError
+from farreach.results.storage.sanitising import clean
 
 SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
 """The page's own scripts, in the order in which they stand in it."""

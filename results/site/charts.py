@@ -11,9 +11,11 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from results import overview, palette, scaling
-from results.cases import CELL, CELLS, CLIP, SETTING, ordered
-from results.clean import clean
+from farreach.results.analysis import overview
+from farreach.results.analysis.labels import CELL, CELLS, CLIP, SETTING, ordered
+from farreach.results.figures import palette
+from farreach.results.storage.sanitising import clean
+from farreach.results.timing import scaling
 
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
 SYMBOLS |= {"P": "cross", "X": "x", "<": "triangle-left", ">": "triangle-right", "h": "hexagon"}

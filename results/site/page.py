@@ -14,27 +14,19 @@ from typing import Any
 
 import pandas as pd
 
-from results import (
-    captions,
-    cases,
-    contents,
-    findings,
-    overview,
-    palette,
-    report,
-    tables,
-    times,
-    timing_contents,
-    timings,
-)
-from results.answers import Answer, answers
-from results.aside import Aside
-from results.check import Check
-from results.files import StoreError, write_text, written
-from results.site import bundle, charts, lines, shards, speeds
-from results.site.charts import Chart
-from results.site.lines import Table
-from results.stale import Versions
+from farreach.results.analysis import labels, overview, run_times, tables
+from farreach.results.analysis.staleness import Versions
+from farreach.results.figures import captions, palette
+from farreach.results.report import contents, findings, result_set, timing_contents
+from farreach.results.report.answers import Answer, answers
+from farreach.results.site import bundle, charts, row_dialog, timing_tables
+from farreach.results.site import tables as lines
+from farreach.results.site.charts import Chart
+from farreach.results.site.tables import Table
+from farreach.results.storage.aside import Aside
+from farreach.results.storage.files import StoreError, write_text, written
+from farreach.results.timing import interleaved
+from farreach.results.timing.aa_check import Check
 
 PAGE = "report.html"
 FOLDER = "report"
@@ -116,8 +108,8 @@ def begun(folder: Path, told: Set) -> Begun:
     with _writing(folder):
         bundle.cleared(beside)
         each = lines.runs(told.results.rows)
-        shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, shards.MOST))
-        curves = Aside(functools.partial(_curves, beside, told.results, shown), worth=len(each) >= report.LARGE)
+        shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, row_dialog.MOST))
+        curves = Aside(functools.partial(_curves, beside, told.results, shown), worth=len(each) >= result_set.LARGE)
         made = _tables(told, each)
         lines.save(beside, made)
         page = _begun(told, made, [str(key) for key in shown["key"]])
@@ -127,7 +119,7 @@ def begun(folder: Path, told: Set) -> Begun:
 
 def _curves(beside: Path, results: contents.Results, shown: pd.DataFrame) -> dict[str, str]:
     """Write the curves of cases; return which of them turned out to be damaged."""
-    shards.write(beside, results.store, shown)
+    row_dialog.write(beside, results.store, shown)
     return results.store.damaged
 
 
@@ -155,11 +147,11 @@ def _writing(folder: Path) -> Iterator[None]:
 def _tables(whole: Set, each: pd.DataFrame) -> list[Table]:
     """Return the tables that have lines."""
     found: list[Table | None] = []
-    if len(cases.drawn(whole.results.rows)):
+    if len(labels.drawn(whole.results.rows)):
         summed = lines.lines(whole.results.rows)
         found += [lines.accuracy(summed), lines.gradients(summed)]
-    found.append(speeds.steps(whole.results.rows, whole.results.timings, whole.groups, whole.machine))
-    found.append(speeds.ratios(whole.results.timings, whole.groups, whole.launches))
+    found.append(timing_tables.steps(whole.results.rows, whole.results.timings, whole.groups, whole.machine))
+    found.append(timing_tables.ratios(whole.results.timings, whole.groups, whole.launches))
     found.append(lines.every(each))
     return [one for one in found if one is not None and len(one.frame)]
 
@@ -171,7 +163,7 @@ def _charts(whole: Set) -> list[Chart]:
     found += [charts.forest(pairs)] if len(pairs) else []
     far = overview.reach(whole.results.rows)
     found += [charts.reach(far)] if len(far) else []
-    grown = timings.growth(whole.groups)
+    grown = interleaved.growth(whole.groups)
     return found + (charts.growth(grown) if len(grown) else [])
 
 
@@ -188,7 +180,7 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
             if one.opens == "runs"
         },
         "keys": keys,
-        "shard": shards.CASES,
+        "shard": row_dialog.CASES,
         "charts": {one.name: one.figure for one in drawn},
         "colours": {name: look.colour for name, look in palette.LOOKS.items()},
     }
@@ -198,12 +190,12 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
         "facts": _facts(results, groups),
         "answers": whole.asked or answers(rows, results.timings, groups, whole.checked),
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
-        "trouble": [*results.trouble, *timings.older(groups)],
+        "trouble": [*results.trouble, *interleaved.older(groups)],
         "tables": made,
         "beside": FOLDER,
-        "failures": times.failures(results.runs).head(SHOWN),
+        "failures": run_times.failures(results.runs).head(SHOWN),
         "machines": tables.machines(rows).head(SHOWN),
-        "commands": [report.again(folder), *sorted(commands)],
+        "commands": [result_set.again(folder), *sorted(commands)],
         "most": lines.MOST,
     }
     return Begun(folder, context, data, drawn)
@@ -221,10 +213,10 @@ def _facts(results: contents.Results, groups: list[dict[str, Any]]) -> list[str]
     commits = sorted(map(str, rows["commit"].unique()))
     return [
         f"{len(rows):,} case{'s' if len(rows) > 1 else ''}",
-        cases.joined(sorted(versions)),
+        labels.joined(sorted(versions)),
         *places,
-        f"commit {cases.joined(commits[:3])}{' and others' if len(commits) > 3 else ''}",  # noqa: PLR2004
-        f"schema {cases.joined(sorted(str(one) for one in rows['schema'].unique()))}",
+        f"commit {labels.joined(commits[:3])}{' and others' if len(commits) > 3 else ''}",  # noqa: PLR2004
+        f"schema {labels.joined(sorted(str(one) for one in rows['schema'].unique()))}",
     ]
 
 

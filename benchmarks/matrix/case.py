@@ -1,0 +1,257 @@
+"""One point of the matrix: hashable, serialisable, and checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import json
+import math
+from typing import Any
+
+from farreach.benchmarks.matrix import registry
+from farreach.frameworks.base import (
+    Activation,
+    Cell,
+    Clip,
+    Device,
+    Mode,
+    Model,
+    Optimizer,
+    Precision,
+    Regulariser,
+    Training,
+)
+from farreach.results.record import SCHEMA
+from farreach.results.storage.sanitising import line
+from farreach.tasks.base import Task
+
+NUMERICS = 1
+"""Version of our own numerical code, raised when a change moves the numbers of every framework; see `Case.numerics`."""
+
+LATER = {("radius", 1.0), ("metric_version", 1)}
+"""Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
+
+MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 10**9, "threads": 2**12}
+"""The largest values that a case may have: beyond, a slip of the keyboard would be found when the memory is full."""
+
+REGULARISERS = ("l1", "l2", "omega")
+
+Scalar = int | float | str | bool | None
+
+Lane = tuple[str, str, int, str]
+"""What a worker process is kept for: framework, device, threads, dtype."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is trained, by whom, and how; one case gives one record and its curves.
+
+    Attributes:
+        task: a file in ``tasks/``; `parameters` are its own, as (name, value) pairs sorted by name.
+        framework: a file in ``frameworks/``; `path` is one of those that it offers.
+        clip: ``none``, ``norm`` or ``value``; `threshold` is None for ``none`` and only then.
+        regulariser: ``none``, ``l1``, ``l2`` or ``omega`` (rnn alone); `strength` is None for ``none`` and only then.
+        steps: training steps, a multiple of `evaluate_every`, the steps between two evaluations.
+        radius: the spectral radius that the initial recurrent blocks are scaled to; orthogonal ones have 1.
+        seed: of the initial weights and of the training data.
+        renumbering: 0, or the number of the permutation that renumbers the hidden units.
+        mode: ``matched``, or ``native``: the framework's own initialisation, optimizer, clip and defaults.
+
+    """
+
+    task: str
+    parameters: tuple[tuple[str, Scalar], ...] = ()
+    framework: str
+    cell: Cell
+    activation: Activation = "tanh"
+    layers: int = 1
+    radius: float = 1.0
+    hidden: int = 64
+    clip: str = "none"
+    threshold: float | None = None
+    regulariser: str = "none"
+    strength: float | None = None
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 3e-3
+    batch: int = 32
+    steps: int = 1_000
+    evaluate_every: int = 100
+    seed: int = 0
+    renumbering: int = 0
+    device: Device = "cpu"
+    dtype: Precision = "float32"
+    mode: Mode = "matched"
+    path: str
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no case, with one line that says why."""
+        self._check_sizes()
+        if (self.clip == "none") != (self.threshold is None):
+            message = "clip none takes no threshold" if self.clip == "none" else f"clip {self.clip} needs a threshold"
+            raise registry.UsageError(message)
+        registry.known("regulariser", self.regulariser, ["none", *REGULARISERS])
+        if (self.regulariser == "none") != (self.strength is None):
+            which = f"regulariser {self.regulariser}"
+            message = f"{which} takes no strength" if self.regulariser == "none" else f"{which} needs a strength"
+            raise registry.UsageError(message)
+        if self.regulariser == "omega" and self.cell != "rnn":
+            message = f"regulariser omega is defined for cell rnn, not for {self.cell}"
+            raise registry.UsageError(message)
+        if self.steps % self.evaluate_every:
+            message = f"steps must be a multiple of evaluate_every ({self.evaluate_every}), not {self.steps}"
+            raise registry.UsageError(message)
+        self._check_path(registry.MATCHED)
+        if not (math.isfinite(self.radius) and self.radius > 0):
+            message = f"radius must be a positive finite number, not {self.radius}"
+            raise registry.UsageError(message)
+        try:
+            self.training()
+            self.model()
+        except ValueError as error:
+            raise registry.UsageError(str(error)) from error
+        registry.known("mode", self.mode, [registry.MATCHED, registry.NATIVE])
+        if self.mode == registry.NATIVE:
+            self._check_native()
+
+    def _check_sizes(self) -> None:
+        """Refuse what no machine could hold."""
+        for name, most in MOST.items():
+            if not 1 <= getattr(self, name) <= most:
+                message = f"{name} must be a whole number from 1 to {most}, not {line(getattr(self, name), most=40)}"
+                raise registry.UsageError(message)
+        if not 0 <= max(self.seed, self.renumbering) < 2**63:
+            message = f"seed and renumbering must be below 2**63, not {line(max(self.seed, self.renumbering), most=40)}"
+            raise registry.UsageError(message)
+
+    def _check_path(self, mode: str) -> None:
+        """Refuse a path that the framework does not offer in a mode."""
+        offered = registry.paths(self.framework, self.device, self.cell, mode)
+        if self.path not in offered:
+            where = f"{self.framework} {self.cell} on {self.device}" + (
+                "" if mode == registry.MATCHED else f" in mode {mode}"
+            )
+            message = f"unknown path {self.path!r} for {where}; allowed: {', '.join(offered)}"
+            raise registry.UsageError(message)
+
+    def _check_native(self) -> None:
+        """Refuse what a framework does not offer itself, and what means another thing in each."""
+        offered = registry.activations(self.framework)
+        self._check_path(registry.NATIVE)
+        reason = ""
+        if self.activation not in offered:
+            reason = f"has no {self.activation} in {self.framework}, whose own rnn takes: {', '.join(offered)}"
+        elif self.regulariser != "none":
+            reason = f"takes no regulariser {self.regulariser}: the frameworks mean different penalties by that name"
+        elif self.radius != 1:
+            reason = f"takes no radius {self.radius:g}: its first weights are the framework's own"
+        elif self.renumbering:
+            reason = f"takes no renumbering {self.renumbering}: its first weights are the framework's own"
+        if reason:
+            message = f"mode native {reason}"
+            raise registry.UsageError(message)
+
+    def load(self) -> Task:
+        """Return the task; raise `TaskError` where its parameters make none."""
+        return load_task(self.task, self.parameters)
+
+    def model(self) -> Model:
+        """Return the network that fits the task."""
+        task = self.load()
+        return Model(
+            cell=self.cell,
+            activation=self.activation,
+            layers=self.layers,
+            hidden=self.hidden,
+            features=task.features,
+            tokens=task.tokens,
+            outputs=task.outputs,
+            scored=task.scored,
+            loss=task.loss,
+        )
+
+    def training(self) -> Training:
+        """Return the recipe: optimizer, learning rate, clip and regulariser."""
+        limit = None
+        if self.threshold is not None:
+            limit = Clip("value" if self.clip == "value" else "norm", self.threshold)
+        penalty = None
+        if self.strength is not None:
+            penalty = Regulariser(self.regulariser, self.strength)  # type: ignore[arg-type]
+        return Training(self.optimizer, self.learning_rate, limit, penalty)
+
+    @property
+    def lane(self) -> Lane:
+        """What a live process that runs this case is kept for."""
+        return self.framework, self.device, self.threads, self.dtype
+
+    @property
+    def numerics(self) -> int:
+        """The version of the numerical code that runs it: `NUMERICS`, and what its framework's own file adds."""
+        return NUMERICS + registry.moved(self.framework, self.cell, self.mode)
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything that can change the result: the case, and the versions that are installed here."""
+        versions = {
+            "task_version": type(self.load()).version,
+            "metric_version": type(self.load()).metric_version,
+            "framework_version": registry.version(self.framework),
+            "numerics": self.numerics,
+            "schema": SCHEMA,
+        }
+        fields = dataclasses.asdict(self) | versions
+        facts = {name: value for name, value in fields.items() if (name, value) not in LATER}
+        if self.mode == registry.NATIVE:  # layers and optimizers may come from packages with versions of their own
+            facts["versions"] = {name: registry.installed(name) for name in registry.needs(self.framework, self.mode)}
+        return facts
+
+    def key(self) -> str:
+        """Return the name of the record: a hash of its identity."""
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def label(self) -> str:
+        """Return a line for people: what tells this case from its neighbours."""
+        parameters = " ".join(f"{name}={value}" for name, value in self.parameters)
+        clip = self.clip if self.threshold is None else f"{self.clip} {self.threshold:g}"
+        penalty = "" if self.strength is None else f"{self.regulariser} {self.strength:g}"
+        scaled = "" if self.radius == 1 else f"radius {self.radius:g}"
+        parts = [self.task, parameters, self.framework, self.cell, scaled, f"clip {clip}", penalty, self.optimizer]
+        copy = f" renumbering {self.renumbering}" if self.renumbering else ""
+        native = "" if self.mode == registry.MATCHED else f" {self.mode}"
+        return " ".join(part for part in parts if part) + f" {self.learning_rate:g}{native} seed {self.seed}{copy}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the case as JSON has it."""
+        return dataclasses.asdict(self) | {"parameters": dict(self.parameters)}
+
+    @staticmethod
+    def from_row(row: dict[str, Any]) -> Case:
+        """Return the case that a row of a result set is of; raise `UsageError` where there is no such case here."""
+        fields = {field.name: row[field.name] for field in dataclasses.fields(Case)}
+        absent = {"threshold": None, "strength": None} | {"radius": 1.0, "regulariser": "none"}
+        for name, value in absent.items():  # a table writes None as NaN
+            fields[name] = value if fields[name] is None or fields[name] != fields[name] else fields[name]
+        whole = {field.name for field in dataclasses.fields(Case) if field.type == "int"}
+        try:
+            fields |= {name: int(fields[name]) for name in whole}
+            return Case.from_json(fields | {"parameters": json.loads(fields["parameters"])})
+        except (TypeError, ValueError) as error:
+            message = f"the row {row['key']} is of no case of a suite: {error}"
+            raise registry.UsageError(message) from error
+
+    @staticmethod
+    def from_json(fields: dict[str, Any]) -> Case:
+        """Return the case that `to_json` described."""
+        return Case(**(fields | {"parameters": tuple(sorted(fields["parameters"].items()))}))
+
+
+@functools.cache
+def load_task(name: str, parameters: tuple[tuple[str, Scalar], ...]) -> Task:
+    """Return a task with these parameters, the same object every time; its data are loaded once."""
+    kind: type[Task] = importlib.import_module(f"farreach.tasks.{name}").Task
+    names = [field.name for field in dataclasses.fields(kind)]
+    for parameter, _ in parameters:
+        registry.known(f"parameter of task {name}", parameter, names)
+    return kind(**dict(parameters))

@@ -1,0 +1,79 @@
+"""What --only means: of things that are described by words, those that meet every KEY=VALUE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from farreach.benchmarks.matrix import registry
+
+Words = dict[str, set[str]]
+"""What one thing is: under each key a value, or several of which it has each."""
+
+
+def wanted(only: list[str]) -> dict[str, list[str]]:
+    """Return the values that --only asks for under each key; raise `UsageError` where one is no KEY=VALUE."""
+    found: dict[str, list[str]] = {}
+    for text in only:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            message = f"--only takes KEY=VALUE, not {text!r}"
+            raise registry.UsageError(message)
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def kept(described: Sequence[Words], only: list[str], where: str) -> list[int]:
+    """Return the places of those that meet every KEY=VALUE; values of the same key are alternatives.
+
+    Raises `UsageError`, with what `where` has instead, where a key or a value is not there or nothing is left.
+    """
+    keys = sorted({key for words in described for key in words})
+    asked = wanted(only)
+    for key, values in asked.items():
+        registry.known("key", key, keys)
+        there = sorted({value for words in described for value in words.get(key, ())}, key=_by_number)
+        for value in values:
+            if normal(value) not in there:
+                listed = ", ".join(there[:MOST]) + (f" and {len(there) - MOST} more" if len(there) > MOST else "")
+                message = f"{where} has no case with {key}={value}; it has: {listed}"
+                raise registry.UsageError(message)
+    found = [
+        at
+        for at, words in enumerate(described)
+        if all(words.get(key, set()) & {normal(value) for value in values} for key, values in asked.items())
+    ]
+    if not found:
+        message = f"{where} has no case with {' and '.join(only)}"
+        raise registry.UsageError(message)
+    return found
+
+
+UNKNOWN = {"nan", "<NA>"}
+
+MOST = 40
+"""Values that a message lists."""
+
+
+def words(values: Mapping[str, object]) -> Words:
+    """Return values as words, a set as each of its own; those that are not known (None, NaN) are left out."""
+    several = {key: value if isinstance(value, set) else {value} for key, value in values.items()}
+    found = {key: {normal(one) for one in value if one is not None} - UNKNOWN for key, value in several.items()}
+    return {key: value for key, value in found.items() if value}
+
+
+def normal(value: object) -> str:
+    """Write a value as one text, so that 1, 1.0 and "1.00" are the same."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    try:
+        return f"{float(str(value)):g}"
+    except ValueError:
+        return str(value)
+
+
+def _by_number(text: str) -> tuple[float, str]:
+    try:
+        return float(text), text
+    except ValueError:
+        return math.inf, text

@@ -1,0 +1,162 @@
+"""What there is: tasks, frameworks and suites, found by their files and read without importing them."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.metadata
+from pathlib import Path
+from typing import Any, TypeGuard
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = ROOT / "benchmarks" / "suites"
+
+JUDGE = "reference"
+"""The framework that the others are held against; it runs where it is asked for by name."""
+
+TASK, FRAMEWORK = "Task", "Framework"
+MATCHED, NATIVE = "matched", "native"
+"""The modes: every framework made to do the same arithmetic, or each as its own documentation has it."""
+
+
+class UsageError(Exception):
+    """Something that the user asked for and that cannot be; one line, exit status 2."""
+
+
+def tasks() -> list[str]:
+    """Return the names of the tasks: the files in ``tasks/`` that define a class ``Task``."""
+    return [path.stem for path in sorted((ROOT / "tasks").glob("*.py")) if path.stem != "base" and _defines(path, TASK)]
+
+
+def frameworks() -> list[str]:
+    """Return the names of the frameworks: the folders in ``frameworks/`` that define a class ``Framework``."""
+    paths = sorted((ROOT / "frameworks").glob("*/__init__.py"))
+    return [path.parent.name for path in paths if _defines(path, FRAMEWORK)]
+
+
+def compared() -> list[str]:
+    """Return the frameworks that are compared: all but the judge."""
+    return [name for name in frameworks() if name != JUDGE]
+
+
+def suites() -> list[str]:
+    """Return the names of the suites: the TOML files in ``benchmarks/suites/``."""
+    return [path.stem for path in sorted(SUITES.glob("*.toml"))]
+
+
+def summary(folder: str, name: str) -> str:
+    """Return the first line of a plug-in's docstring."""
+    path = ROOT / folder / f"{name}.py"
+    docstring = ast.get_docstring(_parsed(path if path.exists() else ROOT / folder / name / "__init__.py")) or ""
+    return docstring.partition("\n")[0]
+
+
+def package(framework: str) -> str:
+    """Return the distribution that is the framework itself, the first of those that it needs."""
+    return needs(framework)[0]
+
+
+def needs(framework: str, mode: str = MATCHED) -> tuple[str, ...]:
+    """Return the distributions that a framework needs in a mode."""
+    return tuple(_literal(_file(framework, mode), "NEEDS"))
+
+
+@functools.cache
+def installed(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def version(framework: str) -> str | None:
+    """Return the installed version of a framework's distribution, or None."""
+    return installed(package(framework))
+
+
+def require(framework: str, mode: str = MATCHED) -> None:
+    """Raise `UsageError` where a distribution that a framework needs in this mode is not installed."""
+    if version(framework) is None:
+        message = f"framework {framework} is not installed: it needs the package {package(framework)}"
+        raise UsageError(message)
+    missing = [name for name in needs(framework, mode) if installed(name) is None]
+    if missing:
+        message = f"framework {framework} in mode {mode} needs a package that is not installed: {', '.join(missing)}"
+        raise UsageError(message)
+
+
+def offers(framework: str, mode: str) -> bool:
+    """Return whether a framework has a mode."""
+    return _file(framework, mode).exists()
+
+
+def activations(framework: str) -> tuple[str, ...]:
+    """Return the activations that a framework's own rnn takes; raise `UsageError` where it has no mode native."""
+    if not offers(framework, NATIVE):
+        message = f"{framework} has no defaults of its own, so no mode {NATIVE}"
+        raise UsageError(message)
+    return tuple(_literal(_file(framework, NATIVE), "ACTIVATIONS"))
+
+
+def paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> tuple[str, ...]:
+    """Return the paths that a framework offers for a cell on a device in a mode, its default first."""
+    devices = _literal(_file(framework, mode), "PATHS")
+    if device not in devices:
+        message = f"{framework} does not run on {device}; it runs on: {', '.join(devices)}"
+        raise UsageError(message)
+    return tuple(devices[device][cell])
+
+
+def environment(framework: str, device: str) -> dict[str, str]:
+    """Return the variables that a framework wants to be set before its process starts on a device."""
+    path = _file(framework, MATCHED)
+    return dict(_literal(path, "ENVIRONMENT").get(device, {})) if _declares(path, "ENVIRONMENT") else {}
+
+
+def moved(framework: str, cell: str, mode: str = MATCHED) -> int:
+    """Return how often a change in a framework's own file has moved the numbers of a cell."""
+    path = _file(framework, mode)
+    return int(_literal(path, "MOVED").get(cell, 0)) if _declares(path, "MOVED") else 0
+
+
+def known(kind: str, name: str, names: list[str]) -> str:
+    """Return `name` if it is one of `names`; raise `UsageError` with what is allowed otherwise."""
+    if name not in names:
+        message = f"unknown {kind} {name!r}; allowed: {', '.join(names)}"
+        raise UsageError(message)
+    return name
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@functools.cache
+def _defines(path: Path, name: str) -> bool:
+    if f"class {name}" not in path.read_text():  # most files: to parse them all would be what `list` takes longest over
+        return False
+    return any(isinstance(node, ast.ClassDef) and node.name == name for node in _parsed(path).body)
+
+
+@functools.cache
+def _file(framework: str, mode: str) -> Path:
+    return ROOT / "frameworks" / framework / ("__init__.py" if mode == MATCHED else f"{mode}.py")
+
+
+@functools.cache
+def _literal(path: Path, name: str) -> Any:
+    for node in _parsed(path).body:
+        if _assigns(node, name):
+            return ast.literal_eval(node.value)
+    message = f"{path.relative_to(ROOT)} declares no {name}"
+    raise AttributeError(message)
+
+
+def _declares(path: Path, name: str) -> bool:
+    return any(_assigns(node, name) for node in _parsed(path).body)
+
+
+def _assigns(node: ast.stmt, name: str) -> TypeGuard[ast.Assign]:
+    return isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == name for to in node.targets)

@@ -1,0 +1,95 @@
+"""The probe: the gradient through time at chosen points of training, on one fixed batch.
+
+Before the first step and after every evaluation, but not more often than every `EVERY` steps, so that it costs
+little; the batch is the first rows of the evaluation set, and its loss counts the last scored group alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from farreach.frameworks.base import Learner, Model, Weights
+from farreach.results.record import FLOW, SPECTRA
+from farreach.tasks.base import Batch, Task
+
+ROWS = 32
+EVERY = 100
+GATES = {"rnn": ("h",), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
+
+
+class Observer:
+    """Who looks at a case while it is trained.
+
+    No framework, or one without a file in ``frameworks/flows/``, is not looked at: in mode native, say, whose
+    weights are not in the shared layout.
+
+    Attributes:
+        flow: columns `farreach.results.record.FLOW`, one row a training step probed, layer and time step.
+        spectra: columns `farreach.results.record.SPECTRA`.
+
+    """
+
+    def __init__(self, framework: str | None, task: Task, model: Model) -> None:
+        found = framework and importlib.util.find_spec(f"farreach.frameworks.flows.{framework}")
+        self.probe = importlib.import_module(found.name).probe if found else None
+        self.model, self.batch = model, probe_batch(task)
+        self.flow: dict[str, list[Any]] = {name: [] for name in FLOW}
+        self.spectra: dict[str, list[Any]] = {name: [] for name in SPECTRA}
+
+    def prepare(self, framework: Learner) -> None:
+        """Compile the probe: one that is thrown away."""
+        if self.probe is not None:
+            self.probe(framework, self.batch)
+
+    def look(self, framework: Learner, done: int) -> None:
+        """Measure the flow and the spectra after `done` updates."""
+        if self.probe is None:
+            return
+        seen = self.probe(framework, self.batch)
+        for layer, h in enumerate(seen.h):
+            c = [None] * len(h) if seen.c is None else seen.c[layer].tolist()
+            whole = ([done] * len(h), [layer] * len(h), range(len(h)), h.tolist(), c)
+            for name, values in zip(FLOW, whole, strict=True):
+                self.flow[name].extend(values)
+        for line in spectra(self.model, framework.weights()):
+            for name, value in zip(SPECTRA, (done, *line), strict=True):
+                self.spectra[name].append(value)
+
+
+def due(done: int, steps: int) -> bool:
+    """Say whether to look after `done` of `steps` updates, where an evaluation has just been made."""
+    return done % EVERY == 0 or done == steps
+
+
+def steps_before(task: Task) -> int:
+    """Return how many steps come before the last scored group; it starts at this step, from 0."""
+    return task.length - task.recalled
+
+
+def probe_batch(task: Task) -> Batch:
+    """Return the first `ROWS` evaluation examples with a mask that counts the last scored group alone."""
+    whole = task.evaluation()
+    first = Batch(*(getattr(whole, field.name)[:ROWS] for field in dataclasses.fields(Batch)))
+    mask = first.mask.copy()
+    mask[:, : task.scored - task.recalled] = 0
+    return dataclasses.replace(first, mask=mask)
+
+
+def spectra(model: Model, weights: Weights) -> list[tuple[int, str, float, float]]:
+    """Return layer, gate, spectral radius and largest singular value of every recurrent matrix [H, H]."""
+    found = []
+    for layer in range(model.layers):
+        whole = weights[f"layer{layer}.recurrent"].astype(np.float64)
+        gates = np.stack(np.split(whole, len(GATES[model.cell]), axis=1))
+        if not np.isfinite(gates).all():
+            continue
+        radii = np.abs(np.linalg.eigvals(gates)).max(axis=-1)
+        # The largest eigenvalue of U^T U is the square of the largest singular value, and cheaper to have.
+        sigmas = np.sqrt(np.linalg.eigvalsh(gates.swapaxes(-1, -2) @ gates)[:, -1])
+        found += [(layer, *line) for line in zip(GATES[model.cell], radii.tolist(), sigmas.tolist(), strict=True)]
+    return found

@@ -1,0 +1,312 @@
+"""Many cases into a store: resumable, a live process a framework, nothing finished is ever lost."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+from filelock import FileLock
+
+from farreach.benchmarks.matrix import registry, versions
+from farreach.benchmarks.matrix.case import Case, Lane
+from farreach.benchmarks.running import environment
+from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
+from farreach.results.analysis import certificates, reach
+from farreach.results.record import TIMES, Record, number
+from farreach.results.storage.result_set import PARTS, Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A case that gave no record, and why."""
+
+    case: Case
+    reason: str
+
+
+@dataclasses.dataclass
+class Report:
+    """How a run ended; what it says is also a line in the store's log of runs."""
+
+    planned: int
+    done_before: int
+    finished: int
+    failed: list[Failure]
+    wall_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The cases of a run, and which of them the store has already."""
+
+    cases: dict[str, Case]
+    done: set[str]
+
+    @property
+    def missing(self) -> dict[str, Case]:
+        """The cases that are still to be run, by key."""
+        return {key: case for key, case in self.cases.items() if key not in self.done}
+
+
+class Listener(Protocol):
+    """Who hears how a sweep is going, always in the thread that runs it."""
+
+    def progress(self, case: Case, steps: int) -> None:
+        """Hear that a case has done so many steps."""
+        ...
+
+    def ended(self, case: Case, said: str) -> None:
+        """Hear that a case has ended, and how."""
+        ...
+
+
+PATIENCE = 0.5
+"""Seconds between two looks at cases that another run is at work on."""
+
+ELSEWHERE = "done by another run into the same folder"
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """A case that this run holds: nobody else runs it until the claim is released."""
+
+    key: str
+    case: Case
+    claim: FileLock
+
+
+def plan(cases: list[Case], store: Store) -> Plan:
+    """Name every case by its key and find out which are done; damaged ones are set aside and so are missing."""
+    keyed = {case.key(): case for case in cases}
+    return Plan(keyed, store.sound(keyed))
+
+
+def check(cases: list[Case]) -> None:
+    """Refuse what cannot run here: a framework that is not installed."""
+    for framework, mode in dict.fromkeys((case.framework, case.mode) for case in cases):
+        registry.require(framework, mode)
+
+
+def preflight(cases: list[Case], log: Path) -> None:
+    """Start each framework once on its device, so that a missing GPU is said before anything runs."""
+    for framework, device in dict.fromkeys((case.framework, case.device) for case in cases):
+        worker = Live(framework, device, 1, log / f"{framework}.log")
+        try:
+            worker.start()
+        except StartError as error:
+            message = f"--device {device}: {error}"
+            raise registry.UsageError(message) from error
+        finally:
+            worker.stop()
+
+
+class Keeper:
+    """What becomes of the cases of a run that end, wherever they ran: the store, the failures, the log of runs.
+
+    Attributes:
+        facts: what every record says of this run: `suite`, `command`, `jobs`, and the environment.
+
+    """
+
+    def __init__(self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any]) -> None:
+        self.plan, self.store, self.listener = chosen, store, listener
+        self.facts = environment.facts() | facts
+        self.seconds = dict.fromkeys(TIMES, 0.0)
+        self.failed: list[Failure] = []
+        self.finished = 0
+
+    def _keep(self, key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
+        """Write one finished case to the store."""
+        record = to_record(key, case, outcome, self.facts | facts)
+        if not self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS}):
+            self.listener.ended(case, ELSEWHERE)
+            return
+        self.finished += 1
+        skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
+        self.listener.ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
+
+    def _fail(self, case: Case, reason: str) -> None:
+        self.failed.append(Failure(case, reason))
+        self.listener.ended(case, f"failed: {reason}")
+
+    def _log(self, started: str, wall: float) -> None:
+        self.store.log(
+            {
+                "started": started,
+                "command": self.facts["command"],
+                "planned": len(self.plan.cases),
+                "done_before": len(self.plan.done),
+                "finished": self.finished,
+                "failed": [{"case": failure.case.label(), "reason": failure.reason} for failure in self.failed],
+                "wall_seconds": wall,
+                "jobs": self.facts["jobs"],
+                "seconds": self.seconds,
+            }
+        )
+
+
+class Sweep(Keeper):
+    """One run: lanes of cases, each lane a worker process, up to `jobs` lanes at a time.
+
+    Attributes:
+        workers: processes among which the cases of one lane are dealt; 1 where frameworks are compared.
+
+    """
+
+    def __init__(
+        self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any], workers: int = 1
+    ) -> None:
+        super().__init__(chosen, store, listener=listener, facts=facts)
+        self.workers_each = workers
+        self.events: queue.Queue[Callable[[], None] | BaseException] = queue.Queue()
+        self.workers: list[Live] = []
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+
+    def run(self) -> Report:
+        """Run what is missing, lane beside lane; Ctrl-C ends it with everything finished kept."""
+        began = time.perf_counter()
+        started = environment.now()
+        lanes = self._lanes()
+        waiting: queue.Queue[list[tuple[str, Case]]] = queue.Queue()
+        for lane in lanes:
+            waiting.put(lane)
+        threads = [
+            threading.Thread(target=self._drain, args=(waiting,), daemon=True)
+            for _ in range(min(self.facts["jobs"], len(lanes)))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._hear(threads)
+        finally:
+            self.stopping.set()
+            with self.lock:
+                for worker in self.workers:
+                    worker.stop()
+            for thread in threads:
+                thread.join()
+            wall = time.perf_counter() - began
+            self._log(started, wall)
+        return Report(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+
+    def _lanes(self) -> list[list[tuple[str, Case]]]:
+        lanes: dict[Lane, list[tuple[str, Case]]] = {}
+        for key, case in self.plan.missing.items():
+            lanes.setdefault(case.lane, []).append((key, case))
+        dealt = [lane[at :: self.workers_each] for lane in lanes.values() for at in range(self.workers_each)]
+        return [lane for lane in dealt if lane]
+
+    def _hear(self, threads: list[threading.Thread]) -> None:
+        """Handle what the lanes report, until all have ended; Ctrl-C reaches this thread alone."""
+        while any(thread.is_alive() for thread in threads) or not self.events.empty():
+            try:
+                event = self.events.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            event()
+
+    def _drain(
+        self,
+        waiting: queue.Queue[list[tuple[str, Case]]],
+    ) -> None:
+        """Run lane after lane until none waits."""
+        while not self.stopping.is_set():
+            try:
+                lane = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._serve(lane)
+            except Exception as error:  # noqa: BLE001 - it is raised again in the main thread
+                self.events.put(error)
+
+    def _serve(
+        self,
+        lane: list[tuple[str, Case]],
+    ) -> None:
+        began = time.perf_counter()
+        first = lane[0][1]
+        worker = Live(
+            first.framework, first.device, first.threads, self.store.folder / "logs" / f"{first.framework}.log"
+        )
+        with self.lock:
+            self.workers.append(worker)
+        claimed = dict.fromkeys(TIMES, 0.0)
+        turns = collections.deque(lane)
+        held = 0  # cases in a row that another run holds
+        try:
+            while turns and not self.stopping.is_set():
+                key, case = turns.popleft()
+                claim = self.store.claim(key)
+                if claim:
+                    held = 0
+                    self._ask(worker, Turn(key, case, claim), claimed)
+                else:
+                    turns.append((key, case))
+                    held += 1
+                    if held >= len(turns):
+                        held = 0
+                        self.stopping.wait(PATIENCE)
+        finally:
+            worker.stop()
+            claimed["imports"] = worker.imports
+            # What no case claims is bookkeeping of ours: pipes, JSON, waiting for a turn.
+            claimed["other"] += time.perf_counter() - began - sum(claimed.values())
+            with self.lock:
+                for kind, seconds in claimed.items():
+                    self.seconds[kind] += seconds
+
+    def _ask(self, worker: Live, turn: Turn, claimed: dict[str, float]) -> None:
+        """Have one case run and pass on what came of it."""
+        started = environment.now()
+        if self.store.has(turn.key):
+            self.events.put(lambda: self._settle(turn, lambda: self.listener.ended(turn.case, ELSEWHERE)))
+            return
+        try:
+            answer = worker.ask(
+                {"do": "run", "case": turn.case.to_json()},
+                lambda steps: self.events.put(lambda: self.listener.progress(turn.case, steps)),
+            )
+        except (CaseFailedError, StartError) as error:
+            if not self.stopping.is_set():
+                reason = str(error)
+                self.events.put(lambda: self._settle(turn, lambda: self._fail(turn.case, reason)))
+            return
+        outcome = answer["outcome"]
+        for kind, seconds in outcome["seconds"].items():
+            claimed[kind] += seconds
+        facts = worker.facts | {"started": started}
+        self.events.put(lambda: self._settle(turn, lambda: self._keep(turn.key, turn.case, outcome, facts)))
+
+    def _settle(self, turn: Turn, settle: Callable[[], None]) -> None:
+        """Do what is to be done of a case that has ended, and let go of it."""
+        settle()
+        self.store.release(turn.claim)
+
+
+def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> Record:
+    """Join what was asked, what came out and where it ran into one record."""
+    asked = case.to_json() | {"parameters": json.dumps(dict(case.parameters), sort_keys=True)}
+    result = dict(outcome["result"])
+    result |= reach.figures(pd.DataFrame(outcome["flow"]), result["steps_before"])
+    for name in ("loss", "score", "norm_before_median", "norm_before_max", "moved", "gain_late"):
+        result[name] = None if result[name] is None else number(result[name])
+    result["metrics"] = {name: number(value) for name, value in result["metrics"].items()}
+    seconds = {f"seconds_{kind}": value for kind, value in outcome["seconds"].items()}
+    numerics = versions.certified(case.framework)
+    identity = certificates.name(case.framework, facts["framework_version"], numerics, case.device)
+    # A certificate is about matched arithmetic: a native case stands under none, whatever its version.
+    held = certificates.find(identity, {case.path}) if case.mode == registry.MATCHED else None
+    facts = facts | {"certificate": held}
+    return Record(key=key, numerics=case.numerics, **(asked | result | seconds | facts))

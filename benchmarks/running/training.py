@@ -1,0 +1,212 @@
+"""Training one case in this process: from its first weights to its last evaluation, or to its divergence."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.gradient_probe import Observer, due, steps_before
+from farreach.frameworks import weights
+from farreach.frameworks.base import Learner, Trace, Weights
+from farreach.tasks.base import EVALUATION_BATCH, Array, Batch, Task
+
+CONFIRMATIONS = 3
+"""A case is solved when its criterion is met at this many consecutive evaluations."""
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What training one case gave; JSON carries it to the process that keeps the records."""
+
+    result: dict[str, Any]
+    curves: dict[str, list[float]]
+    evaluations: list[dict[str, float]]
+    flow: dict[str, list[Any]]
+    spectra: dict[str, list[Any]]
+    seconds: dict[str, float]
+
+
+class Clock:
+    """Wall time by kind; what no kind claims is `other`."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.seconds = dict.fromkeys(("compile", "data", "training", "evaluation", "probes"), 0.0)
+
+    @contextmanager
+    def measuring(self, kind: str) -> Iterator[None]:
+        """Add the block's wall time to a kind."""
+        start = time.perf_counter()
+        yield
+        self.seconds[kind] += time.perf_counter() - start
+
+    def split(self) -> dict[str, float]:
+        """Return the seconds by kind, `other` included."""
+        total = time.perf_counter() - self.start
+        return self.seconds | {"other": total - sum(self.seconds.values())}
+
+
+def build(case: Case) -> Learner:
+    """Return the case's model in its framework: with the weights that every framework starts from, or its own."""
+    model = case.model()
+    facts = {"device": case.device, "dtype": case.dtype, "threads": case.threads, "path": case.path}
+    if case.mode == registry.NATIVE:
+        module = importlib.import_module(f"farreach.frameworks.native.{case.framework}")
+        return module.Native(model, case.training(), case.seed, **facts)  # type: ignore[no-any-return]
+    module = importlib.import_module(f"farreach.frameworks.{case.framework}")
+    initial = weights.renumber(model, weights.draw(model, case.seed, case.radius), case.renumbering)
+    return module.Framework(model, case.training(), initial, **facts)  # type: ignore[no-any-return]
+
+
+def chunks(task: Task, case: Case) -> Iterator[list[Batch]]:
+    """Yield the training batches, `evaluate_every` at a time."""
+    stream = task.batches(case.seed, case.batch)
+    for _ in range(case.steps // case.evaluate_every):
+        yield list(itertools.islice(stream, case.evaluate_every))
+
+
+def train(case: Case, progress: Callable[[int], None]) -> Outcome:
+    """Train one case from its first weights to its last evaluation, or to its divergence."""
+    clock = Clock()
+    with clock.measuring("data"):
+        task = case.load()
+        shape = evaluation_shape(task.evaluation())
+        observer = Observer(None if case.mode == registry.NATIVE else case.framework, task, case.model())
+        stream = chunks(task, case)
+        chunk = next(stream)
+    framework = build(case)
+    with clock.measuring("compile"):
+        framework.prepare(chunk, shape)
+        observer.prepare(framework)
+    traces: list[Trace] = []
+    evaluations: list[dict[str, float]] = []
+    cpu = 0.0
+    done = 0
+    first = framework.weights()
+    with clock.measuring("probes"):
+        observer.look(framework, done)
+    while True:
+        before = time.process_time()
+        with clock.measuring("training"):
+            traces.append(framework.train(chunk))
+        cpu += time.process_time() - before
+        done += len(chunk)
+        if diverged_at(traces) is not None:
+            break
+        with clock.measuring("evaluation"):
+            evaluations.append({"step": done} | task.evaluate(framework.predict, thorough=done == case.steps))
+        if due(done, case.steps):
+            with clock.measuring("probes"):
+                observer.look(framework, done)
+        progress(done)
+        if done == case.steps:
+            break
+        with clock.measuring("data"):
+            chunk = next(stream)
+    final = framework.weights()
+    return Outcome(
+        result=result(task, case, traces, evaluations)
+        | {
+            "steps_before": steps_before(task),
+            "moved": moved(first, final),
+            "weights_sha256": weights.digest(final),
+            "kernel": framework.kernel,
+            "cpu_to_wall": cpu / clock.seconds["training"],
+        },
+        curves=curves(traces),
+        evaluations=evaluations,
+        flow=observer.flow,
+        spectra=observer.spectra,
+        seconds=clock.split(),
+    )
+
+
+def curves(traces: list[Trace]) -> dict[str, list[float]]:
+    """Return the per-step curves: step (from 1), loss, norms before and after, share clipped."""
+    names = ("loss", "norm_before", "norm_after", "clipped")
+    joined = {name: np.concatenate([getattr(trace, name) for trace in traces]).tolist() for name in names}
+    return {"step": list(range(1, len(joined["loss"]) + 1))} | joined
+
+
+def diverged_at(traces: list[Trace]) -> int | None:
+    """Return the first step (from 1) whose loss or gradient norm is not finite, or None."""
+    finite = np.concatenate([np.isfinite(trace.loss) & np.isfinite(trace.norm_before) for trace in traces])
+    return None if finite.all() else int(np.argmin(finite)) + 1
+
+
+def steps_to_solve(task: Task, evaluations: list[dict[str, float]]) -> int | None:
+    """Return the step of the first of three consecutive evaluations that meet the criterion."""
+    met = [bool(task.solved(metrics)) for metrics in evaluations]
+    for at in range(len(met) - CONFIRMATIONS + 1):
+        if all(met[at : at + CONFIRMATIONS]):
+            return int(evaluations[at]["step"])
+    return None
+
+
+def moved(first: Weights, last: Weights) -> float:
+    """Return how far the weights went: the L2 norm of last - first over that of first, over all of them."""
+    way = sum(np.square(last[name] - start, dtype=np.float64).sum() for name, start in first.items())
+    return float(np.sqrt(way / sum(np.square(start, dtype=np.float64).sum() for start in first.values())))
+
+
+def scale_median(traces: list[Trace]) -> float | None:
+    """Return the median over steps of the norm after the clip over the norm before it; None without a gradient."""
+    before, after = (
+        np.concatenate([getattr(trace, f"norm_{when}") for trace in traces]) for when in ("before", "after")
+    )
+    there = np.isfinite(before) & (before > 0)
+    return float(np.median(after[there] / before[there])) if there.any() else None
+
+
+def gain_late(losses: Array) -> float | None:
+    """Return by how much the mean training loss of the last third lies below that of the middle third."""
+    third = len(losses) // 3
+    return float(losses[third : 2 * third].mean() - losses[2 * third :].mean()) if third else None
+
+
+def result(task: Task, case: Case, traces: list[Trace], evaluations: list[dict[str, float]]) -> dict[str, Any]:
+    """Return the record's figures, from the traces and the evaluations alone."""
+    diverged = diverged_at(traces)
+    # The diverging step and all after it have no gradient, so nothing that the clip could change.
+    lived = slice(None, None if diverged is None else diverged - 1)
+    norms = np.concatenate([trace.norm_before for trace in traces])[lived]
+    clipped = np.concatenate([trace.clipped for trace in traces])[lived]
+    last = {} if diverged or not evaluations else evaluations[-1]
+    has_criterion = task.solved({"loss": np.inf, task.metric: -np.inf}) is not None
+    solved_at = steps_to_solve(task, evaluations)
+    return {
+        "task_version": type(task).version,
+        "metric_version": type(task).metric_version,
+        "status": "finished" if diverged is None else "diverged",
+        "diverged_at": diverged,
+        "loss": last.get("loss"),
+        "floor": task.floor,
+        "unit": task.unit,
+        "metric": task.metric,
+        "score": last.get(task.metric),
+        "solved": (solved_at is not None and diverged is None) if has_criterion else None,
+        "steps_to_solve": solved_at if diverged is None else None,
+        "clip_fraction": float((clipped > 0).mean()) if case.clip != "none" and len(clipped) else 0.0,
+        "clipped_elements": float(clipped.mean()) if case.clip != "none" and len(clipped) else 0.0,
+        "norm_before_median": float(np.median(norms)) if len(norms) else None,
+        "norm_before_max": float(norms.max()) if len(norms) else None,
+        "scale_median": scale_median(traces) if case.clip != "none" else None,
+        "gain_late": gain_late(np.concatenate([trace.loss for trace in traces])[lived]),
+        "steps_done": sum(len(trace.loss) for trace in traces),
+        "metrics": {name: value for name, value in last.items() if name not in {"step", "loss"}},
+        "step_seconds": float(np.median([trace.seconds / len(trace.loss) for trace in traces])),
+    }
+
+
+def evaluation_shape(batch: Batch) -> Array:
+    """Return inputs of the shape that every evaluation call has: `EVALUATION_BATCH` rows."""
+    return np.resize(batch.inputs, (EVALUATION_BATCH, *batch.inputs.shape[1:]))

@@ -1,0 +1,118 @@
+"""A live worker process, seen from the process that sends it cases."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from farreach.benchmarks.matrix.registry import ROOT, environment
+from farreach.frameworks.base import surroundings
+from farreach.results.storage.files import StoreError, appended
+
+NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
+
+
+class CaseFailedError(Exception):
+    """A case that gave no record; the message is one line."""
+
+
+class StartError(Exception):
+    """A worker that cannot serve at all: its framework or its device is not there."""
+
+
+class Live:
+    """One worker process, started when it is first needed and again after it was killed.
+
+    Attributes:
+        python: the interpreter that runs it; another environment's has that environment's packages.
+
+    """
+
+    def __init__(self, framework: str, device: str, threads: int, log: Path, *, python: str = sys.executable) -> None:
+        self.arguments = [framework, device, str(threads)]
+        self.log, self.python = log, python
+        self.process: subprocess.Popen[str] | None = None
+        self.facts: dict[str, str] = {}
+        self.fault: str | None = None
+        self.imports = 0.0
+
+    def start(self) -> None:
+        """Start the process and wait until its framework is imported; raise `StartError` if it is not."""
+        if self.fault is not None:
+            raise StartError(self.fault)  # it did not start the first time and will not now
+        began = time.perf_counter()
+        try:
+            opened = appended(self.log)
+        except StoreError as error:
+            raise StartError(str(error)) from error
+        with opened as log:
+            self.process = subprocess.Popen(  # noqa: S603
+                [self.python, "-m", "farreach.benchmarks.worker", *self.arguments],
+                cwd=ROOT,
+                env=self.environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        try:
+            self.facts = self._answer()["ready"]
+        except CaseFailedError as error:
+            self.stop()
+            self.fault = str(error)
+            raise StartError(self.fault) from error
+        self.imports += time.perf_counter() - began
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that the process starts with: its threads', and those that its framework wants."""
+        framework, device, threads = self.arguments
+        wanted = surroundings(environment(framework, device), os.environ)
+        return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | wanted
+
+    def ask(self, request: dict[str, Any], progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+        """Send a request and return its answer; raise `CaseFailedError` where there is none."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+        if self.process is None or self.process.stdin is None:
+            message = "the worker has no input"
+            raise CaseFailedError(message)
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+        while "progress" in (answer := self._answer()):
+            progress(answer["progress"])
+        return answer
+
+    def stop(self) -> None:
+        """End the process at once; what it was doing is lost."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def _answer(self) -> dict[str, Any]:
+        if self.process is None or self.process.stdout is None:
+            message = "the worker was stopped"
+            raise CaseFailedError(message)
+        line = self.process.stdout.readline()
+        if not line:
+            raise self._ended()
+        answer: dict[str, Any] = json.loads(line)
+        if "failed" in answer:
+            raise CaseFailedError(answer["failed"])
+        return answer
+
+    def _ended(self) -> CaseFailedError:
+        status = self.process.wait() if self.process else 0
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return CaseFailedError(f"the worker process {how}; see {self.log}")

@@ -1,0 +1,182 @@
+"""What the suite itself costs: how long its commands take, and the start of a case beyond the framework's compilation.
+
+    python -m farreach.benchmarks.studies.own_cost [--out FILE]
+
+prints each figure, the median of several runs, beside what it should stay within. A benchmark, not a test: on a busy
+machine the figures are larger, and nothing fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import typer
+
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.worker_client import Live
+from farreach.benchmarks.studies import measurement
+from farreach.results.publishing import chromium
+from farreach.results.storage.files import StoreError
+
+REPEATS = 5
+MANY, FULL = 100_000, 10_000
+QUICK = "results/published/quick"
+
+SUITE = """
+description = "many short cases of the reference"
+[[block]]
+task = "adding"
+parameters = { T = 5 }
+framework = "reference"
+cell = ["rnn", "lstm", "gru"]
+hidden = 4
+steps = 100
+dtype = "float64"
+seed = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """One figure: seconds, and the seconds that it should stay within."""
+
+    what: str
+    seconds: float
+    within: float
+
+
+def commands() -> list[Cost]:
+    """Return what `list` and ``--help`` take, their process included."""
+    return [
+        Cost(" ".join(arguments), _median(functools.partial(_command, *arguments)), 0.5)
+        for arguments in (["list"], ["--help"], ["run", "--help"])
+    ]
+
+
+def finished_run() -> Cost:
+    """Return what a suite takes to run again when all of its cases are done."""
+    with tempfile.TemporaryDirectory() as folder:
+        suite = Path(folder) / "finished.toml"
+        suite.write_text(SUITE)
+        again = ["run", str(suite), "--out", str(Path(folder) / "out")]
+        _command(*again)
+        return Cost("a finished suite of 30 cases, run again", _median(functools.partial(_command, *again)), 3.0)
+
+
+def large_reports() -> list[Cost]:
+    """Return what the report over `MANY` rows takes, the first time and with the index that the first one leaves."""
+    with tempfile.TemporaryDirectory() as folder:
+        _rows(Path(folder), MANY)
+        seconds = []
+        for _ in range(2):
+            began = time.perf_counter()
+            _command("report", folder)
+            seconds.append(time.perf_counter() - began)
+    what = f"a report over {MANY:,} rows"
+    return [Cost(f"{what}, the first", seconds[0], 10.0), Cost(f"{what}, again", seconds[1], 10.0)]
+
+
+def page_draws() -> list[Cost]:
+    """Return what a browser takes until the page of `FULL` rows is drawn and can be used; none without a browser."""
+    try:
+        from playwright import sync_api  # noqa: PLC0415 - nothing else here needs it
+    except ImportError:
+        return []
+    with tempfile.TemporaryDirectory() as folder, sync_api.sync_playwright() as play:
+        try:
+            browser = chromium.launch(play)
+        except StoreError:
+            return []
+        _rows(Path(folder), FULL)
+        _command("report", folder)
+        seconds = []
+        for _ in range(REPEATS):
+            page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+            page.goto((Path(folder) / "report.html").as_uri())
+            page.wait_for_selector("html[data-ready]")
+            seconds.append(page.evaluate("performance.getEntriesByType('navigation')[0].domComplete") / 1e3)
+        browser.close()
+    return [Cost(f"a page of {FULL:,} rows, until it can be used", statistics.median(seconds), 2.0)]
+
+
+def _rows(folder: Path, count: int) -> None:
+    """Write so many rows: those of the published `quick` set again and again, no two alike, without curves."""
+    models = [json.loads(path.read_text()) for path in sorted((registry.ROOT / QUICK / "rows").glob("*.json"))]
+    (folder / "rows").mkdir()
+    for at in range(count):
+        copy = models[at % len(models)] | {"key": f"{at:016x}", "seed": at // len(models)}
+        copy |= {"scale_median": 1 + at / MANY, "norm_before_median": 1 + at / MANY}
+        (folder / "rows" / f"{copy['key']}.json").write_text(json.dumps(copy))
+
+
+def case_starts(log: Path) -> list[Cost]:
+    """Return, for each framework, what a case takes in a live process beyond compiling, training and evaluating."""
+    found = []
+    for framework in registry.compared():
+        if registry.version(framework) is None:
+            continue
+        live = Live(framework, "cpu", 1, log / f"{framework}.log")
+        seconds = []
+        try:
+            for seed in range(REPEATS + 1):  # the first pays for what is loaded and compiled once
+                case = Case(
+                    task="adding",
+                    parameters=(("T", 10),),
+                    framework=framework,
+                    cell="lstm",
+                    steps=100,
+                    seed=seed,
+                    path=registry.paths(framework, "cpu", "lstm")[0],
+                )
+                began = time.perf_counter()
+                outcome = live.ask({"do": "run", "case": case.to_json()})["outcome"]
+                elapsed = time.perf_counter() - began
+                named = outcome["seconds"]
+                seconds.append(elapsed - sum(value for kind, value in named.items() if kind not in {"data", "other"}))
+        finally:
+            live.stop()
+        found.append(Cost(f"start of a case in a live process, {framework}", statistics.median(seconds[1:]), 0.05))
+    return found
+
+
+def main(out: measurement.Out = None) -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as log:
+        costs = [*commands(), finished_run(), *case_starts(Path(log)), *page_draws(), *large_reports()]
+    lines = [
+        [one.what, f"{one.seconds:.2f}", f"{one.within:g}", "kept" if one.seconds <= one.within else "missed"]
+        for one in costs
+    ]
+    frame = pd.DataFrame(lines, columns=["what", "seconds", "within", "verdict"])
+    command = "python -m farreach.benchmarks.studies.own_cost"
+    measurement.tell(frame, title="what the suite itself costs", command=command, out=out)
+
+
+def _command(*arguments: str) -> None:
+    subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=registry.ROOT, check=True, capture_output=True
+    )
+
+
+def _median(do: Callable[[], None]) -> float:
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        do()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,33 @@
+"""JAX's own clips: the transformations of optax."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from farreach.frameworks.base import Array
+
+
+def _by(transformation: Callable[[float], optax.GradientTransformation]) -> Callable[[list[Array], float], list[Array]]:
+    def clip(gradients: list[Array], threshold: float) -> list[Array]:
+        chosen = transformation(threshold)
+        tree = [jnp.asarray(gradient) for gradient in gradients]
+        clipped, _ = chosen.update(tree, chosen.init(tree))
+        return [np.asarray(gradient) for gradient in clipped]
+
+    return clip
+
+
+CLIPS: dict[str, Callable[[list[Array], float], list[Array]]] = {
+    "optax.clip_by_global_norm": _by(optax.clip_by_global_norm),
+    "optax.clip_by_block_rms": _by(optax.clip_by_block_rms),
+    "optax.clip": _by(optax.clip),
+}
+
+
+def no_gradient() -> str:
+    """Say why there is nothing to show: the gradient is an argument."""
+    return "cannot happen: the gradient is an argument"

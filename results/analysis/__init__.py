@@ -1,0 +1,1 @@
+"""Rows in, typed tables and verdicts out."""

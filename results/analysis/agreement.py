@@ -1,0 +1,148 @@
+"""Do the frameworks agree? The gap between two of them beside the gap between copies of one.
+
+A copy is the same case with its hidden units renumbered: the same mathematics, so that its
+distance from the original is what rounding alone does over the run. Two frameworks agree where
+they are no further apart than that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from farreach.results.analysis.labels import CASE, CELL, CLIP, LEARNER, SETTING, clipped, labelled
+from farreach.results.analysis.once import once
+
+COLUMNS = [
+    *("setting", "cell", "clip", "clipped", "seed", "framework a", "framework b", "skill a", "skill b"),
+    *("gap frameworks", "gap copies", "copies", "copies of"),
+]
+FEWEST = 5
+"""A one-sided signed-rank test on fewer differences cannot fall below p = .05, whatever they are."""
+
+LEVEL = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """How two frameworks compare with renumbered copies over all cases that have both.
+
+    Gaps are absolute differences of skill; infinite where one of two diverged and the other did not.
+    """
+
+    first: str
+    second: str
+    cases: int
+    median_frameworks: float
+    median_copies: float
+    max_frameworks: float
+    max_copies: float
+    p: float | None  # of "further apart than copies"; None where too few gaps differ for the test
+
+    @property
+    def apart(self) -> bool | None:
+        """Whether the frameworks are further apart than copies; None where the test cannot say."""
+        return None if self.p is None else self.p < LEVEL
+
+
+@once
+def agreement(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line for each case and pair of frameworks that has a copy, worst first.
+
+    ``gap frameworks`` is |skill a - skill b|; ``gap copies`` is |skill - skill of its copy|, the
+    mean over all copies of the case, whichever framework's they are (``copies of``). Two diverged
+    runs have the gap 0; a diverged run and one that is not have an infinite one.
+    """
+    frame = labelled(rows)
+    frame = frame[frame["mode"] == "matched"]
+    # A clip that never clipped is the case without clipping once more, and no evidence of its own.
+    frame = frame[(frame["clip"] == "none") | (frame["clip_fraction"] > 0)]
+    same = [name for name in CASE if name not in {"framework", "path", "renumbering"} and name in frame]
+    frame = frame.assign(case=frame.groupby(same, dropna=False, sort=False).ngroup())
+    needed = ["case", "framework", "seed", "skill", "clip_fraction", SETTING, CELL, CLIP, LEARNER]
+    originals, copies = frame[frame["renumbering"] == 0][needed], frame[frame["renumbering"] > 0][needed]
+    copies = copies.merge(originals[["case", LEARNER, "skill"]], on=["case", LEARNER], suffixes=("", " drawn"))
+    copies["own"] = gaps(copies["skill drawn"], copies["skill"])
+    by_case = copies.groupby("case", sort=False)
+    seen = pd.DataFrame({"gap copies": by_case["own"].mean(), "copies": by_case.size()})
+    seen["copies of"] = _named(copies["case"], copies[LEARNER].astype(str)).reindex(seen.index)
+    pairs = originals[originals["case"].isin(seen.index)]
+    pairs = pairs.merge(pairs, on="case", suffixes=(" a", " b"))
+    ordered = pairs[f"{LEARNER} a"].cat.codes < pairs[f"{LEARNER} b"].cat.codes
+    pairs = pairs[ordered & (pairs["framework a"] != pairs["framework b"])].join(seen, on="case")
+    labels = {SETTING: "setting", CELL: "cell", CLIP: "clip"}
+    table = pd.DataFrame({name: pairs[f"{label} a"].astype(str) for label, name in labels.items()})
+    shares = (pairs["clip_fraction a"] + pairs["clip_fraction b"]) / 2
+    table["clipped"] = [clipped(clip, share) for clip, share in zip(table["clip"].astype(object), shares, strict=True)]
+    table["seed"] = pairs["seed a"]
+    for side in ("a", "b"):
+        table[f"framework {side}"], table[f"skill {side}"] = (
+            pairs[f"{LEARNER} {side}"].astype(str),
+            pairs[f"skill {side}"],
+        )
+    table["gap frameworks"] = gaps(pairs["skill a"], pairs["skill b"])
+    table[["gap copies", "copies", "copies of"]] = pairs[["gap copies", "copies", "copies of"]]
+    return table[COLUMNS].sort_values(
+        ["gap frameworks", *COLUMNS[:3], "seed", "framework a", "framework b"],
+        ascending=[False, *[True] * 6],
+        ignore_index=True,
+    )
+
+
+def _named(case: pd.Series[int], learner: pd.Series[str]) -> pd.Series[str]:
+    """Return for each case the learners that there are copies of, joined."""
+    if case.empty:
+        return pd.Series(dtype=object)
+    there = pd.DataFrame({"case": case, "learner": learner}).drop_duplicates().sort_values(["case", "learner"])
+    names, cases = there["learner"].tolist(), there["case"].to_numpy()
+    starts = np.flatnonzero(np.diff(cases, prepend=cases[0] - 1))
+    ends = [*starts[1:].tolist(), len(cases)]
+    joined = [", ".join(names[start:end]) for start, end in zip(starts.tolist(), ends, strict=True)]
+    return pd.Series(joined, index=pd.Index(cases[starts], name="case"), name="names")
+
+
+def verdicts(table: pd.DataFrame) -> list[Verdict]:
+    """Return a verdict for each pair of frameworks in the table of `agreement`."""
+    found = []
+    for (first, second), part in table.groupby(["framework a", "framework b"]):
+        frameworks, copies = (part[name].to_numpy(float) for name in ("gap frameworks", "gap copies"))
+        found.append(
+            Verdict(
+                first=str(first),
+                second=str(second),
+                cases=len(part),
+                median_frameworks=float(np.median(frameworks)),
+                median_copies=float(np.median(copies)),
+                max_frameworks=float(frameworks.max()),
+                max_copies=float(copies.max()),
+                p=further(frameworks, copies),
+            )
+        )
+    return found
+
+
+def further(frameworks: np.ndarray, copies: np.ndarray) -> float | None:
+    """Return p of the one-sided Wilcoxon signed-rank test that `frameworks` exceed `copies`.
+
+    1 where no gap differs; None where fewer than `FEWEST` do. An infinite gap ranks above every
+    finite one and ties with another infinite one: ranks are all that the test looks at.
+    """
+    finite = np.concatenate([frameworks, copies])
+    far = 2 * max(finite[np.isfinite(finite)], default=0.0) + 1
+    differences = np.minimum(frameworks, far) - np.minimum(copies, far)
+    differing = differences[differences != 0]
+    if not len(differing):
+        return 1.0
+    if len(differing) < FEWEST:
+        return None
+    return float(scipy.stats.wilcoxon(differing, alternative="greater").pvalue)
+
+
+def gaps(first: pd.Series[float], second: pd.Series[float]) -> pd.Series[float]:
+    """Return the distances of skills, NaN being a diverged run's."""
+    torn = first.isna().astype(int) + second.isna().astype(int)
+    return (first - second).abs().mask(torn == 1, math.inf).mask(torn == 2, 0.0)  # noqa: PLR2004 - both of them

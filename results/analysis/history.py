@@ -1,0 +1,212 @@
+"""Many result sets in the order in which they were made: for each row how it went, and where it moved.
+
+Bits are exact: where two sets in a row hold the same case and the same environment and their results differ, the code
+between their commits changed them. Times are not: identical code differs from run to run, so a row's step time is said
+to have moved only where the largest step between an earlier and a later part of the runs is beyond what shuffled runs
+show, and its p-value survives the correction for the number of rows (Holm 1979).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy
+from numpy.typing import NDArray
+
+from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact, holm, sets
+from farreach.results.analysis.labels import GROUP, OWN, drawn, joined, labelled
+from farreach.results.analysis.staleness import Versions, stale
+from farreach.results.analysis.tables import rounded
+from farreach.results.storage.files import StoreError
+from farreach.results.storage.result_set import Store
+
+FEWEST = 8
+"""Runs below which no step of the times is looked for."""
+
+SMALLEST = 0.02
+"""Shares by which a step time may move without being named."""
+
+SHUFFLES = 19_999
+MACHINE = ("processor", "cores", "device_name", "jobs", "threads")
+"""What must be the same for two runs' step times to be of one series."""
+
+LINES = [*GROUP, "sets", "skill", "skills", "bits", "result moved at", "skill before", "skill after"]
+LINES += ["ms", "times", "machines", "times moved near", "new / old", "p", "speed"]
+
+MOVED, STEADY, CANNOT = "moved", "no step found", "cannot tell"
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What many sets show.
+
+    Attributes:
+        points: one line a set, oldest first: name, started, commit, versions (of the frameworks), rows.
+        lines: one line a row: `LINES`. ``skills`` and ``times`` (milliseconds) have one value a set, NaN where it has
+            no such row.
+
+    """
+
+    points: pd.DataFrame
+    lines: pd.DataFrame
+
+
+def read(folders: Sequence[Path], now: Versions | None = None) -> pd.DataFrame:
+    """Return the rows of all sets, without stale ones, with the columns ``run`` (its place, from 0) and ``name``.
+
+    Each folder is a result set or holds several. Raises `StoreError` where there are fewer than two.
+    """
+    parts = []
+    for path in dict.fromkeys(path for folder in folders for path in sets(folder)):
+        rows = Store(path).rows()
+        rows = rows[rows["mode"] != OWN]
+        rows = rows if now is None else rows[~stale(rows, now)]
+        if len(rows):
+            parts.append(rows.assign(name=path.resolve().name))
+    if len(parts) < 2:  # noqa: PLR2004 - one set has no history
+        message = f"a history takes two result sets at least; {joined(map(str, folders))} has {len(parts)}"
+        raise StoreError(message)
+    parts.sort(key=lambda rows: (str(rows["started"].min()), str(rows["name"].iloc[0])))
+    return pd.concat([rows.assign(run=at) for at, rows in enumerate(parts)], ignore_index=True)
+
+
+def history(rows: pd.DataFrame) -> History:
+    """Return how each row went over the sets that `read` found."""
+    frame = exact(drawn(labelled(rows)))
+    frame["mean"] = pd.to_numeric(frame["skill"]).fillna(WORST).clip(lower=WORST)
+    frame["ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
+    points = pd.DataFrame([_point(part) for _, part in rows.groupby("run", sort=True)])
+    count = len(points)
+    lines = [
+        dict(zip(GROUP, map(str, names), strict=True)) | _line(part, points, count)
+        for names, part in frame.groupby(GROUP, observed=True, sort=True)
+    ]
+    table = pd.DataFrame(lines, columns=LINES)
+    table["p"] = holm(table["p"].to_numpy(float))
+    told = (table["p"] < LEVEL) & (np.abs(np.log(table["new / old"].astype(float))) > np.log1p(SMALLEST))
+    table["speed"] = np.where(told, MOVED, np.where(table["p"].isna(), CANNOT, STEADY))
+    table.loc[~told, ["times moved near", "new / old"]] = [None, np.nan]
+    return History(points, table)
+
+
+def sentences(found: History) -> list[str]:
+    """Say how many sets there are, what moved and where, and what cannot be told."""
+    points, lines = found.points, found.lines
+    first, last = points.iloc[0], points.iloc[-1]
+    said = [f"{len(points)} sets from {first['started']} to {last['started']}, {len(lines)} rows."]
+    moved = lines[lines["bits"] == CHANGED]
+    for place, part in moved.groupby("result moved at", sort=False):
+        rows = [
+            f"{_name(row)} (skill {rounded(row['skill before'])} to {rounded(row['skill after'])})"
+            for row in _rows(part)
+        ]
+        said.append(f"Results changed, last at {place}: {_few(rows)}.")
+    if moved.empty:
+        same = int((lines["bits"] == IDENTICAL).sum())
+        said.append(f"No result changed within one environment; {same} of {len(lines)} rows could be held bit for bit.")
+    timed = lines[lines["speed"] == MOVED]
+    for place, part in timed.groupby("times moved near", sort=False):
+        rows = [f"{_name(row)} ({row['new / old']:.2f} times the time)" for row in _rows(part)]
+        said.append(f"Step times moved near {place}: {_few(rows)}.")
+    untold = int((lines["speed"] == CANNOT).sum())
+    if untold:
+        said.append(
+            f"Whether step times moved cannot be told of {untold} of {len(lines)} rows: that takes {FEWEST} sets of "
+            "one machine."
+        )
+    elif timed.empty:
+        said.append("No step in the times was found.")
+    return said
+
+
+def step(times: NDArray[np.float64]) -> tuple[int, float, float]:
+    """Return where a series moved most, the ratio of medians after and before, and the p-value of so large a move.
+
+    The statistic is the largest standardised rank-sum over all places that leave two values a side (after A. N.
+    Pettitt, "A non-parametric approach to the change-point problem", Applied Statistics 28, 1979; standardised, so that
+    early and late places count alike); where it is largest is where the move was, give or take a few. Its distribution
+    is that over `SHUFFLES` shuffles, drawn once a length.
+    """
+    scores = _scores(scipy.stats.rankdata(times)[None])[0]
+    at = int(np.argmax(scores))
+    place = at + 2
+    p = (1 + np.count_nonzero(_null(len(times)) >= scores[at] - 1e-9)) / (1 + SHUFFLES)
+    return place, float(np.median(times[place:]) / np.median(times[:place])), float(p)
+
+
+def _scores(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standardised rank-sum at each place from 2 to n - 2, for each row of ranks."""
+    count = ranks.shape[1]
+    places = np.arange(2, count - 1)
+    sums = np.cumsum(ranks, axis=1)[:, places - 1]
+    expected = places * (count + 1) / 2
+    spread = np.sqrt(places * (count - places) * (count + 1) / 12)
+    scores: NDArray[np.float64] = np.abs(sums - expected) / spread
+    return scores
+
+
+@functools.cache
+def _null(count: int) -> NDArray[np.float64]:
+    random = np.random.default_rng(0)
+    shuffled = random.permuted(np.tile(np.arange(1.0, count + 1), (SHUFFLES, 1)), axis=1)
+    found: NDArray[np.float64] = _scores(shuffled).max(axis=1)
+    return found
+
+
+def _point(rows: pd.DataFrame) -> dict[str, object]:
+    versions = rows[["framework", "framework_version"]].drop_duplicates().astype(str).agg(" ".join, axis="columns")
+    return {
+        "name": str(rows["name"].iloc[0]),
+        "started": str(rows["started"].min())[:16].replace("T", " "),
+        "commit": joined(sorted({str(commit) for commit in rows["commit"]})),
+        "versions": joined(sorted(versions)),
+        "rows": len(rows),
+    }
+
+
+def _line(part: pd.DataFrame, points: pd.DataFrame, count: int) -> dict[str, object]:
+    """Return what one row's sets show, but for what is judged over all rows."""
+    by_run = {int(str(run)): rows for run, rows in part.groupby("run", sort=True)}
+    middle = {run: float(rows.groupby("seed")["mean"].mean().mean()) for run, rows in by_run.items()}
+    times = {run: float(rows["ms"].median()) for run, rows in by_run.items()}
+    machines = part.groupby("run")[[*MACHINE]].first().astype(str).agg(", ".join, axis="columns").to_dict()
+    line: dict[str, object] = {"sets": len(by_run), "machines": len({*machines.values()})}
+    line |= {"skill": middle[max(middle)], "ms": times[max(times)]}
+    for name, values in (("skills", middle), ("times", times)):
+        line[name] = [values.get(at, float("nan")) for at in range(count)]
+    runs = list(by_run)
+    verdicts = [bits(old, new) for old, new in itertools.pairwise(by_run.values())]
+    line["bits"] = next((one for one in (CHANGED, IDENTICAL) if one in verdicts), CANNOT)
+    if CHANGED in verdicts:
+        last = len(verdicts) - 1 - verdicts[::-1].index(CHANGED)
+        line["result moved at"] = _place(points, runs[last + 1])
+        line |= {"skill before": middle[runs[last]], "skill after": middle[runs[last + 1]]}
+    newest = [run for run in runs if machines[run] == machines[runs[-1]]]
+    seen = np.array([times[run] for run in newest])
+    if len(seen) >= FEWEST and np.isfinite(seen).all():
+        at, ratio, p = step(seen)
+        line |= {"times moved near": _place(points, newest[at]), "new / old": ratio, "p": p}
+    return line
+
+
+def _place(points: pd.DataFrame, run: int) -> str:
+    return f"{points['commit'].iloc[run]} ({points['started'].iloc[run]})"
+
+
+def _rows(part: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(map(str, part), row, strict=True)) for row in part.itertuples(index=False, name=None)]
+
+
+def _name(row: dict[str, Any]) -> str:
+    return " ".join(str(row[name]) for name in GROUP)
+
+
+def _few(rows: list[str], most: int = 20) -> str:
+    return "; ".join(rows[:most]) + (f", and {len(rows) - most} more" if len(rows) > most else "")

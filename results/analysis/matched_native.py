@@ -1,0 +1,306 @@
+"""Matched and native side by side: how much of a difference in result comes from the frameworks' own defaults?
+
+In mode matched two frameworks do the same arithmetic from the same weights; in mode native each has its own
+initialisation, optimizer, clip and defaults. Whatever parts them in native and not in matched is either the
+defaults or the other draw of weights that comes with them, which another seed of one framework makes too.
+So a gap counts as the defaults' where it exceeds both: the matched gap, and what another seed alone does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy
+from numpy.typing import NDArray
+
+from farreach.results.analysis import statistics
+from farreach.results.analysis.labels import CASE, CELL, CLIP, GROUP, LEARNER, NONE, SETTING, joined, labelled, percent
+
+MATCHED, NATIVE = "matched", "native"
+LEVEL = 0.95
+RESAMPLES = 9_999
+FEWEST_SEEDS = 3
+"""A t interval of fewer seeds says next to nothing."""
+
+FEWEST = 5
+"""Settings and cells below which nothing is resampled."""
+
+LITTLE = 0.1
+"""A share of the gap whose whole interval lies below this is called next to nothing."""
+
+LOWEST = -1.0
+"""In what is pooled skill below this counts as this: how far beneath the floor a run fell means little."""
+
+SEEDS = {MATCHED: "matched skill", NATIVE: "native skill"}
+FRAMEWORKS = [
+    *("setting", "cell", "clip", "framework", "seeds", *SEEDS.values(), "change", "low", "high"),
+    *("solved matched", "solved native", "diverged matched", "diverged native"),
+]
+PAIRS = [
+    *("setting", "cell", "clip", "framework a", "framework b", "seeds", "matched a", "matched b", "matched gap"),
+    *("native a", "native b", "native gap", "from defaults", "low", "high"),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """How much of the native gap between two frameworks their defaults explain, pooled over cases.
+
+    Attributes:
+        first, second: the frameworks.
+        cases: settings, cells and clips that have both frameworks, both modes, and no diverged run.
+        units: settings and cells among them, which are what is resampled: their clips share data and weights.
+        matched, native: root of the mean squared gap in skill, same seed on both sides.
+        seed: the same between two seeds of one framework in native; None where there is one seed alone.
+        share: 1 - max(matched², seed²) / native²; None where it cannot be had.
+        low, high: its 95 % bootstrap interval over units, NaN below `FEWEST` units.
+
+    """
+
+    first: str
+    second: str
+    cases: int
+    units: int
+    matched: float
+    native: float
+    seed: float | None
+    share: float | None
+    low: float
+    high: float
+
+
+def pairs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line for each case and seed that ran in both modes: its labels, and what each mode gave.
+
+    The labels are the matched row's; ``skill``, ``solved``, ``status`` and ``clip_fraction`` are its too, and
+    stand for the native row under the same names with `` native`` behind.
+    """
+    frame = labelled(rows)
+    frame = frame[frame["renumbering"] == 0]
+    same = [name for name in CASE if name not in {"framework", "path", "mode", "renumbering"} and name in frame]
+    on = [*same, LEARNER]
+    matched, native = (frame[frame["mode"] == mode] for mode in (MATCHED, NATIVE))
+    given = ["skill", "solved", "status", "clip_fraction"]
+    both = matched.merge(native[[*on, *given]], on=on, suffixes=("", " native"))
+    return both.sort_values([*GROUP, "seed"], ignore_index=True)
+
+
+def by_framework(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line a setting, cell, clip and framework: skill matched and native, and the change.
+
+    Means are over the seeds that diverged in neither mode; low and high are the 95 % t interval of the change,
+    paired by seed, from `FEWEST_SEEDS` seeds on. A line alone proves little: one in twenty excludes 0 by chance.
+    """
+    lines = []
+    for labels, group in pairs(rows).groupby(GROUP, observed=True):
+        whole = group[group["skill"].notna() & group["skill native"].notna()]
+        change = whole["skill native"] - whole["skill"]
+        figures = [len(group), whole["skill"].mean(), whole["skill native"].mean(), change.mean(), *interval(change)]
+        counts = [
+            *(_share(group["solved"]), _share(group["solved native"])),
+            *(int((group[name] == "diverged").sum()) for name in ("status", "status native")),
+        ]
+        lines.append([*labels, *figures, *counts])
+    return pd.DataFrame(lines, columns=FRAMEWORKS)
+
+
+def by_pair(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line a setting, cell, clip and pair of frameworks: their gap in skill, matched and native.
+
+    A gap is a minus b, mean over the seeds on which none of the four runs diverged; ``from defaults`` is the
+    native gap minus the matched one, with its 95 % t interval over seeds.
+    """
+    lines = []
+    for labels, first, second, four in _fours(pairs(rows)):
+        whole = four.dropna()
+        gaps = {mode: whole[f"{mode} a"] - whole[f"{mode} b"] for mode in (MATCHED, NATIVE)}
+        change = gaps[NATIVE] - gaps[MATCHED]
+        line: dict[str, Any] = dict(zip(PAIRS[:5], [*labels, first, second], strict=True)) | {"seeds": len(whole)}
+        line |= {str(name): whole[name].mean() for name in whole} | {
+            f"{mode} gap": gap.mean() for mode, gap in gaps.items()
+        }
+        low, high = interval(change)
+        lines.append(line | {"from defaults": change.mean(), "low": low, "high": high})
+    return pd.DataFrame(lines, columns=PAIRS)
+
+
+def shares(rows: pd.DataFrame) -> list[Share]:
+    """Return for each pair of frameworks the share of their native gap that the defaults explain."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    both = pairs(rows)
+    # A clip that never clipped is the case without clipping once more, and no evidence of its own.
+    idle = both.groupby([SETTING, CELL, CLIP], observed=True)[["clip_fraction", "clip_fraction native"]].transform(
+        "max"
+    )
+    for (setting, cell, _), first, second, four in _fours(
+        both[(both["clip"] == NONE) | (idle.max(axis="columns") > 0)]
+    ):
+        if four.isna().any(axis=None):
+            continue
+        skills = four.clip(lower=LOWEST)
+        squares = {mode: float(((skills[f"{mode} a"] - skills[f"{mode} b"]) ** 2).mean()) for mode in SEEDS}
+        others = [
+            (one - other) ** 2 for who in "ab" for one, other in itertools.combinations(skills[f"native {who}"], 2)
+        ]
+        squares["seed"] = float(np.mean(others)) if others else math.nan
+        found.setdefault((first, second), []).append(squares | {"setting": setting, "cell": cell})
+    return [_pooled(first, second, pd.DataFrame(lines)) for (first, second), lines in found.items()]
+
+
+def _fours(both: pd.DataFrame) -> Iterator[tuple[Any, str, str, pd.DataFrame]]:
+    """Yield labels, two frameworks, and a line a seed with their four skills: matched a and b, native a and b."""
+    for labels, group in both.groupby([SETTING, CELL, CLIP], observed=True):
+        each = {str(one): part.set_index("seed") for one, part in group.groupby(LEARNER, observed=True)}
+        for (first, a), (second, b) in itertools.combinations(each.items(), 2):
+            skills = {"matched a": a["skill"], "matched b": b["skill"]}
+            skills |= {"native a": a["skill native"], "native b": b["skill native"]}
+            four = pd.concat(skills, axis="columns", join="inner")
+            if len(four):
+                yield labels, first, second, four
+
+
+def _pooled(first: str, second: str, lines: pd.DataFrame) -> Share:
+    units = lines.groupby(["setting", "cell"], observed=True)[[MATCHED, NATIVE, "seed"]].mean()
+    samples: tuple[NDArray[Any], ...] = tuple(units[name].to_numpy(float) for name in (MATCHED, NATIVE, "seed"))
+    matched, native, seed = (float(sample.mean()) for sample in samples)
+    share, low, high = None, math.nan, math.nan
+    if native > 0 and not math.isnan(seed):
+        share = float(explained(samples[0], samples[1], samples[2]))
+        if len(units) >= FEWEST:
+            low, high = _bootstrap(samples, explained)
+    return Share(
+        first,
+        second,
+        cases=len(lines),
+        units=len(units),
+        matched=math.sqrt(matched),
+        native=math.sqrt(native),
+        seed=None if math.isnan(seed) else math.sqrt(seed),
+        share=share,
+        low=low,
+        high=high,
+    )
+
+
+def explained(matched: NDArray[Any], native: NDArray[Any], seed: NDArray[Any], axis: int = -1) -> NDArray[Any]:
+    """Return the share of the mean squared native gap that exceeds both the matched gap and another seed's."""
+    chance = np.maximum(matched.mean(axis=axis), seed.mean(axis=axis))
+    return np.asarray(1 - chance / np.maximum(native.mean(axis=axis), np.finfo(float).tiny))
+
+
+def interval(values: pd.Series[float]) -> tuple[float, float]:
+    """Return the 95 % t interval of a mean; NaN for fewer than `FEWEST_SEEDS` values."""
+    if len(values) < FEWEST_SEEDS:
+        return math.nan, math.nan
+    half = float(statistics.student(len(values) - 1) * values.std() / math.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def sentences(rows: pd.DataFrame) -> list[str]:
+    """Say what the defaults do to each framework, and how much of what parts two of them they explain."""
+    frame = labelled(rows)
+    if not (frame["mode"] == NATIVE).any():
+        return []
+    if pairs(frame).empty:
+        return ["Matched and native cannot be compared: no case ran in both modes."]
+    return [*changes(by_framework(frame)), *(said(one) for one in shares(frame)), *torn(by_framework(frame))]
+
+
+def said(one: Share) -> str:
+    """Put a share into a sentence, as far as its interval carries it."""
+    who = f"{one.first} and {one.second}"
+    yardstick = "" if one.seed is None else f"; another seed alone moves a native run by {one.seed:.2g}"
+    head = (
+        f"Matched and native, {who} over {_count(one.cases, 'case')}: they differ in skill by {one.matched:.2g} "
+        f"matched and by {one.native:.2g} native (root mean square){yardstick}."
+    )
+    within = f"(95 % interval {_percent(one.low)} to {_percent(one.high)})"
+    if one.native == 0:
+        return f"{head} There is no difference to explain."
+    if one.share is None:
+        return f"{head} With one seed each it cannot be told from chance what the defaults explain."
+    if math.isnan(one.low):
+        where = f"{_count(one.units, 'setting and cell', 'settings and cells')} ({FEWEST} are needed)"
+        return f"{head} What the defaults explain cannot be told from {where}."
+    if one.low > 0:
+        return f"{head} The defaults explain {_percent(one.share)} of the mean squared native difference {within}."
+    if one.high < LITTLE:
+        return (
+            f"{head} The defaults explain next to nothing of the mean squared native difference {within}: "
+            "it is there without them."
+        )
+    return f"{head} Whether the defaults explain any of the native difference: cannot tell {within}."
+
+
+def changes(lines: pd.DataFrame) -> list[str]:
+    """Say for each framework whether its defaults raise or lower skill on average, and where they change it most."""
+    found = []
+    for learner, group in lines.groupby("framework", observed=True, sort=False):
+        whole = group[group["change"].notna()].sort_values("change", key=abs, ascending=False, kind="stable")
+        if whole.empty:
+            continue
+        floored = whole[list(SEEDS.values())].clip(lower=LOWEST)
+        whole = whole.assign(change=floored["native skill"] - floored["matched skill"])
+        units = whole.groupby(["setting", "cell"], observed=True)["change"].mean().to_numpy(float)
+        mean = float(units.mean())
+        low, high = _bootstrap([units], np.mean) if len(units) >= FEWEST else (math.nan, math.nan)
+        most = whole.iloc[0]
+        clip = "without clipping" if most["clip"] == NONE else f"with {most['clip']}"
+        place = f"{most['setting']}, {most['cell']}, {clip}"
+        moved = f"{most['matched skill']:.2f} matched, {most['native skill']:.2f} native"
+        much = f"mean skill {'up' if mean > 0 else 'down'} by {abs(mean):.2g}"
+        if math.isnan(low):
+            verdict = f"{much}, too few settings and cells for an interval"
+        else:
+            sure = "" if low > 0 or high < 0 else "cannot tell up from down: "
+            verdict = f"{sure}{much} (95 % interval of the change {low:.2g} to {high:.2g})"
+        over = _count(len(whole), "case")
+        found.append(
+            f"{learner} with its own defaults instead of matched, over {over}: {verdict}; most in {place}: {moved}."
+        )
+    return found
+
+
+def torn(lines: pd.DataFrame) -> list[str]:
+    """Name the cases that diverged in one mode more often than in the other."""
+    apart = lines[lines["diverged matched"] != lines["diverged native"]]
+    named = [
+        f"{row['framework']} in {row['setting']}, {row['cell']}, clip {row['clip']} (matched {row['diverged matched']}"
+        f"/{row['seeds']} seeds, native {row['diverged native']}/{row['seeds']})"
+        for row in apart.to_dict("records")
+    ]
+    return [f"Diverged not equally often in both modes: {joined(named)}."] if named else []
+
+
+def _bootstrap(samples: Sequence[NDArray[Any]], statistic: Any) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval, units resampled together; the stream is fixed."""
+    result = scipy.stats.bootstrap(
+        samples,
+        statistic,
+        paired=len(samples) > 1,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def _share(solved: pd.Series[Any]) -> str | None:
+    judged = solved.dropna()
+    return f"{int(judged.sum())}/{len(judged)}" if len(judged) else None
+
+
+def _percent(share: float) -> str:
+    return percent(share) if share >= 0 else f"-{percent(-share)}"
+
+
+def _count(number: int, what: str, many: str = "") -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {many or what + 's'}"

@@ -1,0 +1,261 @@
+"""Which clip threshold to use: the cases that were tried in, a recommendation and the reasons for it out.
+
+A case's **score** is its skill averaged over the evaluations of its training, a skill below 0 and an evaluation that a
+diverged run never reached counting 0: it rises when a task is learned better, and when it is learned sooner. The best
+of a learning rate is what most seeds solved and, among those, what has the highest mean score; no clipping takes part.
+A threshold is **as good as the best** where as many seeds solved the task and its score falls short of the best's, seed
+by seed, by no more than one standard error of that gap (the one-standard-error rule of Breiman et al., "Classification
+and Regression Trees", 1984) or by `MARGIN`, whichever is more. The **plateau** is the unbroken run of tried thresholds
+that are as good as the best, around the best of them. Recommended is the one nearest to its geometric middle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from farreach.results.analysis import statistics
+from farreach.results.analysis.labels import NONE
+
+MARGIN = 0.01
+"""A score that is lower by this much or less is no worse."""
+
+LEARNED = 0.05
+"""Where no seed solved the task and no mean score is above this, nothing was learned."""
+
+THUMB = (0.5, 10.0)
+"""Pascanu, Mikolov and Bengio (2013), section 3.2: half to ten times the average norm."""
+
+Outcome = Literal["helps", "harmless", "indifferent", "harms", "single", "nothing", "diverged", "untried"]
+"""What there is to say of one learning rate.
+
+helps: some thresholds are as good as the best and no clipping is not. harmless: no clipping is as good, and so are some
+thresholds. indifferent: no clipping and every threshold are as good. harms: no threshold is as good as no clipping.
+single: a ladder of one value. nothing: nothing was learned anywhere. diverged: every run. untried: no threshold ran.
+"""
+
+COLUMNS = [
+    *("learning_rate", "threshold", "seed", "solved", "steps_to_solve"),
+    *("score", "skill", "clip_fraction", "diverged_at"),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the tries at one learning rate say.
+
+    Attributes:
+        learning_rate: the learning rate.
+        outcome: see `Outcome`.
+        lines: one line a threshold, ascending, no clipping (threshold NaN) last: seeds, solved, judged (seeds with a
+            criterion), share (of the two), steps to solve (median over those that solved it), skill (mean at the end),
+            score (mean), least and most (its range over seeds), low and high (its 95 % t interval, cut at 0 and 1),
+            clip fraction (mean, 0 to 1), diverged (seeds), as good (bool).
+        plateau: its thresholds, ascending; empty where there is none.
+        recommended: a threshold of the plateau; None where none is better than another or than no clipping.
+        left_out: what is recommended with each seed left out in turn; empty for one seed.
+
+    """
+
+    learning_rate: float
+    outcome: Outcome
+    lines: pd.DataFrame
+    plateau: tuple[float, ...]
+    recommended: float | None
+    left_out: tuple[float | None, ...]
+
+    def line(self, threshold: float | None) -> pd.Series[Any]:
+        """Return the line of one threshold, None for no clipping."""
+        at = self.lines["threshold"]
+        return self.lines[at.isna() if threshold is None else at == threshold].iloc[0]
+
+    @property
+    def tried(self) -> list[float]:
+        """The thresholds that were tried, ascending."""
+        return [float(at) for at in self.lines["threshold"].dropna()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Thumb:
+    """Whether the rule of thumb held at one learning rate.
+
+    Attributes:
+        average: the average norm over the steps of the runs without a clip.
+        within: the tried thresholds from 0.5 to 10 times that.
+        failing: those of them at which fewer seeds solved the task than at the best; with no criterion always empty.
+        worse: those of them that are not as good as the best.
+        inside: whether the recommended threshold is within; None where none is recommended.
+
+    """
+
+    average: float
+    within: tuple[float, ...]
+    failing: tuple[float, ...]
+    worse: tuple[float, ...]
+    inside: bool | None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Half and ten times the average norm."""
+        return THUMB[0] * self.average, THUMB[1] * self.average
+
+
+def score(losses: pd.Series[float], floor: float, planned: int) -> float:
+    """Return the skill averaged over the planned evaluations; see the head of this file."""
+    skills = (1 - losses.to_numpy(np.float64) / floor).clip(min=0)
+    return float(np.nan_to_num(skills[:planned]).sum() / planned)
+
+
+def tried(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """Return one line a case with `COLUMNS`, the threshold NaN for no clipping.
+
+    Args:
+        rows: rows of a store that differ in clip, threshold, learning rate and seed alone.
+        evaluations: maps a case's key to its evaluations.
+
+    """
+    lines = [
+        {
+            "learning_rate": row["learning_rate"],
+            "threshold": math.nan if row["clip"] == NONE else row["threshold"],
+            "seed": row["seed"],
+            "solved": row["solved"],
+            "steps_to_solve": row["steps_to_solve"],
+            "score": score(_losses(evaluations(row["key"])), row["floor"], row["steps"] // row["evaluate_every"]),
+            "skill": row["skill"],
+            "clip_fraction": row["clip_fraction"],
+            "diverged_at": row["diverged_at"],
+        }
+        for row in rows.to_dict("records")
+    ]
+    frame = pd.DataFrame(lines, columns=COLUMNS)
+    for name in COLUMNS:
+        frame[name] = frame[name].astype("boolean") if name == "solved" else pd.to_numeric(frame[name])
+    return frame.sort_values(["learning_rate", "threshold", "seed"], ignore_index=True)
+
+
+def _losses(evaluations: pd.DataFrame) -> pd.Series[float]:
+    """Return the losses of the evaluations; none, and no such column, where a run diverged before the first."""
+    return evaluations["loss"] if "loss" in evaluations else pd.Series(dtype=float)
+
+
+def judge(cases: pd.DataFrame) -> list[Verdict]:
+    """Return a verdict for each learning rate of the cases that `tried` gave, ascending."""
+    return [_judge(float(str(rate)), part) for rate, part in cases.groupby("learning_rate")]
+
+
+def thumb(verdict: Verdict, average: float) -> Thumb | None:
+    """Return whether the rule of thumb held; None where there is no average norm to hold it against."""
+    if not (math.isfinite(average) and average > 0):
+        return None
+    low, high = THUMB[0] * average, THUMB[1] * average
+    lines = verdict.lines[verdict.lines["threshold"].between(low, high)]
+    most = verdict.lines["share"].max()
+    inside = None if verdict.recommended is None else low <= verdict.recommended <= high
+    within, failing, worse = (
+        tuple(float(at) for at in part["threshold"])
+        for part in (lines, lines[lines["share"] < most], lines[~lines["as good"]])
+    )
+    return Thumb(average, within, failing, worse, inside)
+
+
+def _judge(rate: float, cases: pd.DataFrame) -> Verdict:
+    outcome, lines, plateau, recommended = _decide(cases)
+    seeds = sorted(cases["seed"].unique())
+    left_out = [_decide(cases[cases["seed"] != seed])[3] for seed in seeds] if len(seeds) > 1 else []
+    return Verdict(rate, outcome, lines, plateau, recommended, tuple(left_out))
+
+
+def _decide(cases: pd.DataFrame) -> tuple[Outcome, pd.DataFrame, tuple[float, ...], float | None]:
+    """Return outcome, lines, plateau and recommendation of the cases of one learning rate."""
+    points = {at: part.set_index("seed") for at, part in cases.groupby("threshold")}  # without those of NaN
+    free = cases[cases["threshold"].isna()].set_index("seed")
+    everything = {float(str(at)): part for at, part in points.items()} | ({math.nan: free} if len(free) else {})
+    lines = pd.DataFrame([{"threshold": at} | _line(part) for at, part in everything.items()])
+    ranks = [(line["share"], line["score"]) for line in lines.to_dict("records")]
+    parts = list(everything.values())
+    best = parts[max(range(len(parts)), key=lambda at: ranks[at])]
+    lines["as good"] = [_as_good(part, best) for part in parts]
+    outcome = _outcome(lines, cases, count=len(points), free=bool(len(free)))
+    if outcome not in {"helps", "harmless", "indifferent"}:
+        return outcome, lines, (), None
+    good = lines["as good"].to_numpy(bool)[: len(points)]
+    start = stop = max(np.flatnonzero(good), key=lambda at: ranks[at])
+    while start > 0 and good[start - 1]:
+        start -= 1
+    while stop + 1 < len(good) and good[stop + 1]:
+        stop += 1
+    chosen = lines.iloc[start : stop + 1]
+    plateau = tuple(float(at) for at in chosen["threshold"])
+    return outcome, lines, plateau, _middle(chosen)
+
+
+def _outcome(lines: pd.DataFrame, cases: pd.DataFrame, *, count: int, free: bool) -> Outcome:
+    """Return the first of the outcomes, from the plainest on, that is the case."""
+    good = lines["as good"].to_numpy(bool)
+    found: dict[Outcome, bool] = {
+        "untried": count == 0,
+        "diverged": bool(cases["diverged_at"].notna().all()),
+        "nothing": not lines["solved"].any() and lines["score"].max() < LEARNED,
+        "single": count == 1,
+        "harms": not good[:count].any(),
+        "helps": not (free and good[-1]),
+        "indifferent": bool(good.all()),
+    }
+    return next((outcome for outcome, so in found.items() if so), "harmless")
+
+
+def _line(part: pd.DataFrame) -> dict[str, Any]:
+    judged = int(part["solved"].notna().sum())
+    solved = int(part["solved"].sum())
+    low, high = interval(part["score"].to_numpy(np.float64))
+    return {
+        "seeds": len(part),
+        "solved": solved,
+        "judged": judged,
+        "share": solved / judged if judged else 0.0,
+        "steps to solve": part["steps_to_solve"].median(),
+        "skill": part["skill"].mean(),
+        "score": part["score"].mean(),
+        "least": part["score"].min(),
+        "most": part["score"].max(),
+        "low": max(low, 0.0) if math.isfinite(low) else low,
+        "high": min(high, 1.0) if math.isfinite(high) else high,
+        "clip fraction": part["clip_fraction"].mean(),
+        "diverged": int(part["diverged_at"].notna().sum()),
+    }
+
+
+def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Return the 95 % t interval of the mean; NaN for fewer than two values."""
+    if len(values) < 2:  # noqa: PLR2004
+        return math.nan, math.nan
+    half = float(statistics.student(len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def _as_good(one: pd.DataFrame, best: pd.DataFrame) -> bool:
+    """Say whether one point is as good as the best, over the seeds that both have."""
+    seeds = one.index.intersection(best.index)
+    if not len(seeds) or one.loc[seeds, "solved"].sum() < best.loc[seeds, "solved"].sum():
+        return False
+    gap = best.loc[seeds, "score"] - one.loc[seeds, "score"]
+    error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else 0.0
+    return float(gap.mean()) <= max(error, MARGIN)
+
+
+def _middle(plateau: pd.DataFrame) -> float:
+    """Return the threshold nearest to the geometric middle, the smaller of two.
+
+    Thresholds that never clipped are no clipping at all: they are left out where others are there.
+    """
+    clipped = plateau[plateau["clip fraction"] > 0]
+    rungs = (clipped if len(clipped) else plateau)["threshold"].to_numpy(np.float64)
+    logs = np.log(rungs)
+    away = np.abs(logs - (logs[0] + logs[-1]) / 2)
+    return float(rungs[int(np.argmin(np.round(away, 9)))])

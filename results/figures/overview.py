@@ -1,0 +1,112 @@
+"""The pictures of a whole set for a paper: the clip atlas and reach against length, drawn by seaborn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from farreach.results.analysis import overview
+from farreach.results.analysis.labels import CELL, CELLS, CLIP, SETTING, ordered
+from farreach.results.figures import palette, style
+
+COLOURS = "cividis"
+"""From none of the seeds, dark, to all of them, light; the same to people who see fewer colours."""
+
+
+def atlas(found: pd.DataFrame) -> dict[str, Figure]:
+    """Return for each task its clip atlas: cell by threshold, a facet a setting; `found` is `overview.atlas`.
+
+    Colour and first line: the share of the seeds that solved the task; second line: the share of the steps clipped.
+    """
+    return {str(task): _atlas(overview.first(part)[0]) for task, part in found.groupby("task", sort=False)}
+
+
+def _atlas(part: pd.DataFrame) -> Figure:
+    with style.style():
+        settings = list(dict.fromkeys(part[SETTING].astype(str)))
+        clips = [clip for clip in part[CLIP].cat.categories if (part[CLIP] == clip).any()]
+        cells = [len(part.loc[part[SETTING] == setting, CELL].unique()) for setting in settings]
+        size = (max(4.0, 1.0 + 1.05 * len(clips)), 0.55 * sum(cells) + 0.5 * len(settings) + 0.8)
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(len(settings), 1, sharex=True, squeeze=False, height_ratios=cells)[:, 0]
+        for ax, setting in zip(axes, settings, strict=True):
+            _field(ax, part[part[SETTING] == setting], clips)
+            ax.set_title(setting, loc="left")
+        axes[-1].set_xlabel("clip threshold")
+        bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.9, pad=0.02)
+        bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
+        bar.set_label("seeds that solved it")
+    return figure
+
+
+def _field(ax: Axes, part: pd.DataFrame, clips: list[str]) -> None:
+    texts = part.assign(text=["\n".join(filter(None, overview.words(row))) for row in part.to_dict("records")])
+    wide = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="share")
+    wide = wide.reindex(index=ordered(wide.index, CELLS), columns=clips)
+    said = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="text", aggfunc="first")
+    said = said.reindex(index=wide.index, columns=clips).astype(object).fillna("")
+    sns.heatmap(
+        wide,
+        annot=said.to_numpy(),
+        fmt="",
+        vmin=0,
+        vmax=1,
+        cmap=COLOURS,
+        cbar=False,
+        linewidths=1,
+        annot_kws={"size": 8},
+        ax=ax,
+    )
+    ax.grid(visible=False)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(axis="y", rotation=0)
+    ax.tick_params(axis="x", rotation=0)
+
+
+def reach(found: pd.DataFrame) -> dict[str, Figure]:
+    """Return reach against length, a facet a task: colour is the framework, line and marker the cell.
+
+    `found` is `overview.reach`; nothing is returned where it is empty.
+    """
+    if found.empty:
+        return {}
+    with style.style():
+        tasks = list(dict.fromkeys(found["task"]))
+        figure, axes = style.grid(len(tasks))
+        seen = palette.looks(found["framework"].astype(str).unique())
+        cells = ordered(found["cell"].astype(str), CELLS)
+        for ax, task in zip(axes, tasks, strict=True):
+            part = found[found["task"] == task]
+            for (cell, learner), group in part.groupby(["cell", "framework"], observed=True, sort=False):
+                line = group.sort_values("length")
+                kind = str(cell).split(" ", 1)[0]
+                bars = [line["reach"] - line["low"], line["high"] - line["reach"]]
+                ax.errorbar(
+                    line["length"],
+                    line["reach"],
+                    pd.DataFrame(bars).fillna(0).to_numpy(),
+                    color=seen[str(learner)].colour,
+                    linestyle=palette.CELL_DASHES.get(kind, "-."),
+                    marker=palette.CELL_MARKERS.get(kind, "D"),
+                    markersize=11 if kind == palette.RING else 6,
+                    markerfacecolor="none" if kind == palette.RING else None,
+                    capsize=3,
+                )
+            ax.set_xticks(sorted(set(part["length"])))
+            ax.set(xlabel=str(part["name"].iloc[0]), ylabel="reach at the end", ylim=(-0.05, 1.08))
+            ax.yaxis.set_major_formatter(PercentFormatter(1))
+            style.title(ax, task, width=28)
+        entries = {name: Line2D([], [], color=look.colour, linewidth=3) for name, look in seen.items()}
+        for cell in cells:
+            kind = cell.split(" ", 1)[0]
+            dash, marker = palette.CELL_DASHES.get(kind, "-."), palette.CELL_MARKERS.get(kind, "D")
+            inside: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none"} if kind == palette.RING else {}
+            entries[cell] = Line2D([], [], color="0.25", linestyle=dash, marker=marker, **inside)
+        style.legend(figure, entries)
+    return {"": figure}

@@ -1,0 +1,187 @@
+"""The parts of documents that quote published results: each stands between two comments and is made from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from farreach.results.analysis import calibration, tables
+from farreach.results.analysis.labels import joined, labelled
+from farreach.results.publishing import manifests
+from farreach.results.report import contents, findings, timing_contents
+from farreach.results.report.markdown import escape, table
+from farreach.results.storage.files import StoreError, read_json
+from farreach.results.storage.result_set import Store
+from farreach.results.timing import interleaved
+
+
+def filled(text: str, published: Path) -> str:
+    """Return a document with every block made again from the published sets; blocks of sets that are not there stay.
+
+    Raises `StoreError` where a block has no end or nobody makes it.
+    """
+
+    def block(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in BLOCKS:
+            message = f"nobody makes the block {name}"
+            raise StoreError(message)
+        return f"<!-- {name} -->\n{BLOCKS[name](published).strip()}\n<!-- end of {name} -->"
+
+    opened, closed = (set(re.findall(rf"<!-- {word}([\w-]+) -->", text)) - {""} for word in ("(?!end of )", "end of "))
+    if opened != closed:
+        message = f"a block is not closed: {', '.join(sorted(opened ^ closed))}"
+        raise StoreError(message)
+    return re.sub(r"<!-- (?!end of )([\w-]+) -->.*?<!-- end of \1 -->", block, text, flags=re.DOTALL)
+
+
+def said(folder: Path) -> list[str]:
+    """Return every finding of a set, escaped."""
+    results = contents.read(folder)
+    return [escape(one) for one in findings.sentences(results.rows, results.runs, results.timings)]
+
+
+def _listed(sentences: list[str]) -> str:
+    return "".join(f"- {one}\n" for one in sentences)
+
+
+def _picked(folder: Path, *words: str) -> str:
+    """Return the findings that hold one of these words, as a list."""
+    return _listed([one for one in said(folder) if any(word in one for word in words)])
+
+
+def answers(folder: Path) -> str:
+    """Return the five answers of a set as a list."""
+    asked = contents.answered(contents.read(folder), timing_contents.read(folder))
+    return "".join(f"- **{one.question}** {escape(one.sentence)}\n" for one in asked)
+
+
+def _quick(published: Path) -> str:
+    return answers(published / "quick")
+
+
+def _summary(published: Path) -> str:
+    return table(tables.summary(labelled(Store(published / "quick").rows())))
+
+
+def _reach(published: Path) -> str:
+    return _picked(published / "reach", "gradient keeps 1", "runs that solved their task", "textbook")
+
+
+def _pascanu(published: Path) -> str:
+    """Return how many of the seeds solved each length and learning rate, under each way to train."""
+    lines: dict[str, dict[str, str]] = {}
+    for row in tables.summary(Store(published / "pascanu").rows()).astype(str).to_dict("records"):
+        head, _, tail = row["setting"].partition(" (")
+        rate, _, omega = tail.rstrip(")").partition(", ")
+        plain = "SGD" if row["clip"] == "none" else "SGD, clip norm 1"
+        what = f"{plain}, {omega}" if omega else plain
+        place = f"{head.removeprefix('order ')}, learning rate {rate.removeprefix('sgd ')}"
+        lines.setdefault(place, {"order": place})[what] = row["jax"].split(", ")[1]
+    return table(pd.DataFrame(lines.values()))
+
+
+def _calibration(published: Path) -> str:
+    found = calibration.calibrated(Store(published / "calibration"))
+    return f"{found.sentence()} Rows were planted, columns diagnosed:\n\n{table(found.confusion)}"
+
+
+def _speed(published: Path) -> str:
+    """Return the first and the last three steps, what the check of the method says, and what disturbed the timing."""
+    timed = timing_contents.read(published / "speed")
+    steps = [one for one in timed.sentences() if one.startswith("One training step")]
+    check = timed.checked.sentences() if timed.checked else []
+    return _listed([escape(one) for one in (*steps[:3], *steps[-3:], *check)])
+
+
+def _handwritten(published: Path) -> str:
+    """Return how many comparisons are within what is wanted, and the LSTM of 128 units."""
+    timed = timing_contents.read(published / "speed-handwritten")
+    lines = timed.overheads
+    said = []
+    for what, part in lines.groupby(lines["loop"].str.startswith("loop"), sort=False):
+        counts = part["verdict"].value_counts()
+        who = "hand-written loops" if what else "`model.fit` and Lightning's `Trainer`"
+        told = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("kept", "missed", "cannot tell"))
+        said.append(f"Against {who}, at most {part['at most'].iloc[0]:.2f} times as long is wanted: {told}.")
+    hidden = next(one for one in timed.sentences() if one.startswith("Our step") and "lstm, hidden 128" in one)
+    return _listed([*said, escape(hidden)])
+
+
+def _scaling(published: Path) -> str:
+    folder = published / "scaling"
+    if not folder.exists():
+        return "Not published yet."
+    pictures = [f"![{path.stem}]({path.relative_to(published.parent.parent).as_posix()})\n" for path in _growth(folder)]
+    report = "[Its report](results/published/scaling/speed.md) has the exponents."
+    return f"{report}{_flushed(folder)}\n\n{''.join(pictures)}"
+
+
+def _flushed(folder: Path) -> str:
+    """Say where PyTorch's step gained most by counting subnormal numbers as zero; nothing where that was not tried."""
+    tried = interleaved.paths(timing_contents.read(folder).groups)
+    ways = tried[tried["framework"] == "pytorch"].pivot_table("ms a step", interleaved.STEP, "path").reset_index()
+    if not {"eager", "flushed"} <= {*ways}:
+        return ""
+    most = ways.assign(gain=ways["eager"] / ways["flushed"]).sort_values("gain", ascending=False).iloc[0]
+    return (
+        f" Subnormal numbers: PyTorch's `eager` took up to {most['gain']:.2g} times as long as its `flushed` "
+        f"({most['task']} {most['parameters']} {most['cell']}, by the calibration)."
+    )
+
+
+def _growth(folder: Path) -> list[Path]:
+    return sorted((folder / "figures").glob("growth-*.png"))
+
+
+def _native(published: Path) -> str:
+    return _picked(published / "native", "with its own defaults instead of matched", "Matched and native, ")
+
+
+def _sets(published: Path) -> str:
+    """Return one line a set, from the manifests."""
+    lines = []
+    for folder in manifests.sets(published):
+        one = read_json(folder / manifests.FILE)
+        frameworks = [f"{name} {joined(versions)}" for name, versions in one["frameworks"].items()]
+        lines.append(
+            {
+                "set": folder.relative_to(published).as_posix(),
+                "cases": one["cases"] or None,
+                "timings": one["timings"] or None,
+                "frameworks": ", ".join(frameworks),
+                "from": str(one["first"])[:10],
+                "to": str(one["last"])[:10],
+                "commits": joined(one["commit"]),
+                "machine": joined(one["processor"]),
+            }
+        )
+    return table(pd.DataFrame(lines))
+
+
+def _nightly(published: Path) -> str:
+    folder = published / "nightly"
+    if not folder.exists():
+        return "Not published yet."
+    rows = Store(folder).rows()
+    seeds = joined(sorted(map(str, rows["seed"].unique())))
+    of = f"{len(rows)} cases so far, seed {seeds} of {joined(sorted(rows['framework'].unique()))}"
+    return f"From [its report](results/published/nightly/report.md), {of}:\n\n{answers(folder)}"
+
+
+BLOCKS: dict[str, Callable[[Path], str]] = {
+    "quick": _quick,
+    "summary": _summary,
+    "nightly": _nightly,
+    "reach": _reach,
+    "pascanu": _pascanu,
+    "calibration": _calibration,
+    "speed": _speed,
+    "handwritten": _handwritten,
+    "scaling": _scaling,
+    "native": _native,
+    "sets": _sets,
+}

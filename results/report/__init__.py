@@ -1,0 +1,1 @@
+"""Prose and the files that hold it: every sentence is written here."""

@@ -1,0 +1,306 @@
+"""Advice in words: plain sentences, the table of what was tried, and the files that hold them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from farreach.results.analysis import gradient_norms, threshold_advice
+from farreach.results.analysis.labels import DASH, NONE, clip_label, clipped, joined, parameters, percent
+from farreach.results.analysis.threshold_advice import Thumb, Verdict
+from farreach.results.figures import advice as advice_figure
+from farreach.results.figures import style
+from farreach.results.report.markdown import code, escape, table
+from farreach.results.storage.files import StoreError, write_csv, write_text
+
+RULE = (
+    "A case's *score* is its skill averaged over the evaluations of its training, so that it rises when the task is "
+    "learned better and when it is learned sooner; a skill below 0 counts as 0, and so does an evaluation that a "
+    "diverged run never reached. The best point of a learning rate is the one that most seeds solved and, among "
+    "those, the one with the highest mean score; no clipping takes part. A threshold is *as good as the best* where "
+    "as many seeds solved the task and its score falls short of the best's, seed by seed, by no more than one standard "
+    f"error of that gap, or by {threshold_advice.MARGIN:g}, whichever is more. The *plateau* is the unbroken run of "
+    "tried thresholds that are as good as the best; recommended is the one nearest to its geometric middle, leaving "
+    "out those that never clipped where others are there. In the table an interval is the 95 % t interval of the mean "
+    "over seeds, cut at 0 and 1, and steps are those to solve it, the median over the seeds that did."
+)
+CAPTION = (
+    "Upper: the score, mean and range over seeds; for the named learning rate the plateau is shaded and the "
+    "recommended threshold ringed. Next: the share of steps clipped. For a clip by norm, below: the norms of the runs "
+    "without a clip, a box from the 10th to the 90th percentile with the median, a line from the 1st to the 99th, a "
+    "diamond at the average.\n"
+)
+JUDGED = ("helps", "harmless", "indifferent", "harms")
+"""The outcomes at which it says something that a point is as good as the best."""
+
+THUMB = "The rule of thumb of Pascanu et al. (2013), half to ten times the average norm,"
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """Everything that was found out.
+
+    Attributes:
+        setting: what it is about, in words.
+        recipe: optimizer and named learning rate, ``adam 0.003``.
+        clip: ``norm`` or ``value``.
+        named: the learning rate that was asked about.
+        verdicts: one a learning rate, ascending.
+        thumbs: the rule of thumb at each learning rate; empty for a clip by value.
+        norms: one line a learning rate: `norms.summary` of the runs without a clip.
+        cases: one line a case, as `advice.tried` gives it.
+        rows: the rows of the store that all this comes from.
+
+    """
+
+    setting: str
+    recipe: str
+    clip: str
+    named: float
+    verdicts: list[Verdict]
+    thumbs: dict[float, Thumb]
+    norms: pd.DataFrame
+    cases: pd.DataFrame
+    rows: pd.DataFrame
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name."""
+        return self.recipe.split(" ", maxsplit=1)[0]
+
+
+Load = Callable[[str], pd.DataFrame]
+
+
+def gather(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named: float, clip: str) -> Advice:
+    """Judge the rows of one question; they differ in clip, threshold, learning rate and seed alone.
+
+    Args:
+        rows: rows of a store.
+        evaluations: maps a case's key to its evaluations.
+        curves: maps a case's key to its curves; asked for the cases without a clip alone.
+        named: the learning rate that was asked about.
+        clip: ``norm`` or ``value``.
+
+    """
+    free = rows[rows["clip"] == NONE]
+    lines = [
+        {"learning_rate": rate} | gradient_norms.summary(gradient_norms.lived(curves(key)) for key in part["key"])
+        for rate, part in free.groupby("learning_rate")
+    ]
+    observed = pd.DataFrame(lines, columns=["learning_rate", *gradient_norms.summary([])])
+    cases = threshold_advice.tried(rows, evaluations)
+    verdicts = threshold_advice.judge(cases)
+    averages = dict(zip(observed["learning_rate"], observed["average"], strict=True))
+    found = {one.learning_rate: threshold_advice.thumb(one, averages.get(one.learning_rate, 0.0)) for one in verdicts}
+    thumbs = {rate: held for rate, held in found.items() if held is not None and clip == "norm"}
+    first = rows.iloc[0]
+    cell = first["cell"] if first["cell"] != "rnn" else f"rnn ({first['activation']})"
+    layers = f"{first['layers']} layers of " if first["layers"] > 1 else ""
+    setting = (
+        f"{first['task']} {parameters(first['parameters'])} with {cell}, {layers}{first['hidden']} hidden units, "
+        f"batch {first['batch']}, {first['steps']} steps, {first['framework']} {first['framework_version']}"
+    ).replace("  ", " ")
+    recipe = f"{first['optimizer']} {named:g}"
+    return Advice(setting, recipe, clip, named, verdicts, thumbs, observed, cases, rows)
+
+
+def sentences(found: Advice) -> list[str]:
+    """Return the advice in plain sentences, that for the named learning rate first."""
+    ranked = sorted(found.verdicts, key=lambda one: (one.learning_rate != found.named, one.learning_rate))
+    said = [_verdict(found, one) for one in ranked]
+    plateaus = [set(one.plateau) for one in found.verdicts]
+    if len(plateaus) > 1 and all(plateaus):
+        shared = sorted(set.intersection(*plateaus))
+        rates = _numbers([one.learning_rate for one in found.verdicts])
+        said.append(
+            f"In the plateaus of all the learning rates, {rates}: {_numbers(shared)}."
+            if shared
+            else f"No threshold is in the plateaus of all the learning rates, {rates}."
+        )
+    if found.clip == "value":
+        said.append(f"{THUMB} is about the norm and says nothing of a clip by value.")
+    return said + [_thumb(found, one) for one in ranked if one.learning_rate in found.thumbs]
+
+
+def shown(found: Advice) -> pd.DataFrame:
+    """Return what was tried as text, one line a learning rate and threshold."""
+    lines = []
+    for verdict in found.verdicts:
+        for line in verdict.lines.to_dict("records"):
+            free = pd.isna(line["threshold"])
+            label = NONE if free else clip_label(found.clip, line["threshold"])
+            here = not free and line["threshold"] == verdict.recommended
+            place = "recommended" if here else "plateau" if line["threshold"] in verdict.plateau else ""
+            place = place or ("as good" if line["as good"] and verdict.outcome in JUDGED else "")
+            torn = f"{line['diverged']} diverged" if line["diverged"] else ""
+            score = f"{line['score']:.2f}"
+            if pd.notna(line["low"]):
+                score += f" ({line['low']:.2f} to {line['high']:.2f})"
+            lines.append(
+                {
+                    "learning rate": f"{verdict.learning_rate:g}",
+                    "clip": label,
+                    "solved": f"{line['solved']}/{line['judged']}" if line["judged"] else DASH,
+                    "steps": DASH if pd.isna(line["steps to solve"]) else f"{line['steps to solve']:.0f}",
+                    "skill": DASH if line["diverged"] == line["seeds"] else f"{line['skill']:.2f}",
+                    "score": score,
+                    "clipped": clipped(label, line["clip fraction"]),
+                    "verdict": ", ".join(part for part in (place, torn) if part),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def write(folder: Path, found: Advice) -> list[Path]:
+    """Write advice.md, its figure and its tables into a folder and return their paths.
+
+    Raises `StoreError` where it cannot be written.
+    """
+    lines = pd.concat([one.lines.assign(learning_rate=one.learning_rate) for one in found.verdicts], ignore_index=True)
+    marks = {one.learning_rate: one for one in found.verdicts}
+    pairs = list(zip(lines["learning_rate"], lines["threshold"], strict=True))
+    lines["plateau"] = [at in marks[rate].plateau for rate, at in pairs]
+    lines["recommended"] = [at == marks[rate].recommended for rate, at in pairs]
+    lines = lines[["learning_rate", *(name for name in lines if name != "learning_rate")]]
+    paths = [folder / name for name in ("advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv")]
+    try:
+        write_text(paths[0], text(found))
+        figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip=found.clip, named=found.named)
+        style.save(figure, paths[1])
+        for path, frame in zip(paths[2:], (lines, found.cases, found.norms), strict=True):
+            write_csv(path, frame, float_format="%.6g")
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    return paths
+
+
+def text(found: Advice) -> str:
+    """Return advice.md."""
+    commands = sorted({str(command) for command in found.rows["command"]})
+    commits = joined(sorted({str(commit) for commit in found.rows["commit"]}))
+    marks = found.rows["certificate"].dropna().unique()
+    under = f"certificate {joined(sorted(map(str, marks)))}" if len(marks) else "no certificate"
+    parts = [
+        f"# Which clip threshold? {escape(found.setting)}\n",
+        "".join(f"- {escape(sentence)}\n" for sentence in sentences(found)),
+        "![Score and clip fraction against the threshold, one line a learning rate](advice.png)\n",
+        CAPTION,
+        "## What was tried\n",
+        table(shown(found)),
+        "## The gradient norms without a clip\n",
+        table(found.norms.rename(columns={"learning_rate": "learning rate"})),
+        f"## The rule\n\n{RULE}\n",
+        "## Made by\n",
+        "".join(f"- {code(command)}\n" for command in commands),
+        f"{len(found.rows)} cases, {found.rows['seed'].nunique()} seeds; commit {commits}; {under}.\n",
+        "`points.csv` has the first table in numbers, `cases.csv` every case, `norms.csv` the norms.\n",
+    ]
+    return "\n".join(parts)
+
+
+def _verdict(found: Advice, one: Verdict) -> str:
+    head = f"At {found.optimizer} {one.learning_rate:g}"
+    free = one.line(None) if one.lines["threshold"].isna().any() else None
+    beside = "" if free is None else f" Without clipping, {_point(free)}."
+    if one.outcome == "untried":
+        return f"{head} no threshold was tried, so there is nothing to advise.{beside}"
+    ladder = f"{found.clip} {_span(one.tried)}"
+    best = one.lines[one.lines["threshold"].notna()].sort_values(["share", "score"], ascending=False).iloc[0]
+    at_best = f"{found.clip} {best['threshold']:g}, {_point(best)}"
+    words = {
+        "diverged": f"every run diverged, at {ladder} as without clipping: no tried threshold helps.",
+        "nothing": f"nothing was learned, at {ladder} or without clipping: no threshold helps.",
+        "single": f"the ladder is one value, so there is nothing to choose from. At {at_best}.{beside}",
+        "harms": f"no threshold helps: none is as good as no clipping. At the best of them, {at_best}.{beside}",
+    }
+    if one.outcome in words:
+        return f"{head} {words[one.outcome]}"
+    threshold = float(one.recommended or 0)
+    interval = f"{found.clip} {threshold:g}, with an interval of {_plateau(one)}"
+    opening = {
+        "helps": f"the recommended threshold is {interval}",
+        "harmless": f"no clipping is as good as any; the recommended threshold is {interval}",
+        "indifferent": f"clipping makes no difference, from {ladder} to none; the middle is {interval}",
+    }[one.outcome]
+    line = one.line(threshold)
+    short = " No tried threshold had every seed solve it." if line["solved"] < line["judged"] else ""
+    return f"{head} {opening}. At {threshold:g}, {_point(line)}.{short}{beside}{_stability(one)}"
+
+
+def _thumb(found: Advice, one: Verdict) -> str:
+    held = found.thumbs[one.learning_rate]
+    low, high = held.ends
+    head = (
+        f"{THUMB} gives {low:.3g} to {high:.3g} at {found.optimizer} {one.learning_rate:g}, where the average "
+        f"norm without a clip is {held.average:.3g}."
+    )
+    torn = one.line(None)["diverged"]
+    if torn:
+        head += f" That average holds the explosions of {torn} runs that diverged, so it is little to go by."
+    if not held.within:
+        return f"{head} No tried threshold lies there."
+    within, worse = _numbers(held.within), _numbers(held.worse)
+    if held.failing:
+        said = f"It did not hold: at {_numbers(held.failing)} fewer seeds solved the task than at the best."
+    elif one.lines["solved"].any():
+        rest = f"; the score, in which speed counts, fell short at {worse}" if worse else ", and as soon"
+        said = f"It held: at {within} as many seeds solved the task as at the best{rest}."
+    elif worse:
+        said = f"By the score it did not hold: {worse} fell short of the best."
+    else:
+        said = f"By the score it held: {within} {'are' if len(held.within) > 1 else 'is'} as good as the best."
+    if held.inside is not None:
+        said += (
+            f" The recommended threshold, {one.recommended:g}, is {'inside' if held.inside else 'outside'} that range."
+        )
+    return f"{head} {said}"
+
+
+def _point(line: pd.Series[Any]) -> str:
+    """Return what happened at one point, as a clause."""
+    parts = []
+    if line["judged"]:
+        parts.append(f"{line['solved']} of {line['judged']} seeds solved it")
+        if pd.notna(line["steps to solve"]):
+            parts[-1] += f", in {line['steps to solve']:.0f} steps in the median"
+    parts.append(f"the score was {line['score']:.2f}")
+    if line["diverged"]:
+        parts.append(f"{line['diverged']} of {line['seeds']} diverged")
+    if pd.notna(line["threshold"]):
+        fraction = line["clip fraction"]
+        parts.append("no step was clipped" if fraction == 0 else f"{percent(fraction)} of the steps were clipped")
+    return joined(parts)
+
+
+def _plateau(one: Verdict) -> str:
+    """Return the plateau's ends, marked where they are those of the ladder: it may go on beyond."""
+    low, high = (f"{at:g}" for at in (one.plateau[0], one.plateau[-1]))
+    low += " (the smallest tried)" if one.plateau[0] == one.tried[0] else ""
+    high += " (the largest tried)" if one.plateau[-1] == one.tried[-1] else ""
+    return f"{low} alone" if len(one.plateau) == 1 else f"{low} to {high}"
+
+
+def _stability(one: Verdict) -> str:
+    if not one.left_out:
+        return " One seed is no verdict."
+    same = sum(other == one.recommended for other in one.left_out)
+    said = f" With each seed left out in turn the same is recommended {same} of {len(one.left_out)} times"
+    others = list(dict.fromkeys(other for other in one.left_out if other != one.recommended))
+    names = ["none" if other is None else f"{other:g}" for other in others]
+    weak = " It hangs on single seeds: take more." if 2 * same <= len(one.left_out) else ""
+    return f"{said}{f', otherwise {joined(names)}' if names else ''}.{weak}"
+
+
+def _span(values: Iterator[float] | tuple[float, ...] | list[float]) -> str:
+    values = list(values)
+    return f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
+
+
+def _numbers(values: tuple[float, ...] | list[float]) -> str:
+    return joined([f"{value:g}" for value in values])

@@ -1,0 +1,98 @@
+"""The page of a comparison: comparison.md and its tables, and the sentences that the terminal shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from farreach.results.analysis.comparison import (
+    BETTER,
+    CANNOT,
+    CHANGED,
+    IDENTICAL,
+    RUNS,
+    SAME,
+    SEEDS,
+    STARTS,
+    WORSE,
+    Comparison,
+)
+from farreach.results.report.markdown import code, escape, table
+from farreach.results.storage.files import StoreError, write_csv, write_text
+
+PAGE = "comparison.md"
+
+SHOWN = 20
+"""Rows that a sentence names; the tables have them all."""
+
+
+def sentences(found: Comparison) -> list[str]:
+    """Say the verdict over all pairs, how many rows got each, and which are worse, changed or better."""
+    said = [_together(found.whole.iloc[0])] if len(found.whole) else []
+    for kind, frame in (("quality", found.quality), ("speed", found.speed)):
+        if frame.empty:
+            continue
+        counts = frame[kind].value_counts()
+        parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in (SAME, BETTER, WORSE, CANNOT)]
+        said.append(f"{kind.capitalize()} of {len(frame)} row{'s' if len(frame) > 1 else ''}: {', '.join(parts)}.")
+    bits = found.quality["bits"].value_counts()
+    if len(found.quality):
+        there = f"{bits.get(IDENTICAL, 0)} identical, {bits.get(CHANGED, 0)} changed"
+        said.append(f"Bit for bit, where the environment is the same: {there}.")
+    for verdict in (WORSE, CHANGED, BETTER):
+        said += _listed(verdict.capitalize(), found.flagged(verdict))
+    untold = len(found.speed) and (found.speed["speed"] == CANNOT).all()
+    if untold and (found.speed[["runs old", "runs new"]].min(axis=1) < RUNS).any():
+        said.append(
+            f"Nothing is said about speed: that takes {RUNS} runs a side, or both versions side by side "
+            "(compare --live)."
+        )
+    few = (found.quality["quality"] == CANNOT) & (found.quality[["seeds old", "seeds new"]].min(axis=1) < SEEDS)
+    if few.any():
+        said.append(f"{few.sum()} rows have fewer than {SEEDS} seeds a side, too few to tell their quality apart.")
+    return said + _listed("Not compared", found.alone)
+
+
+def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
+    """Write comparison.md and a CSV of each table; return their paths. Raises `StoreError` where that cannot be."""
+    tables = [("whole", found.whole), ("quality", found.quality), ("speed", found.speed)]
+    said = "".join(f"- {escape(one)}\n" for one in sentences(found))
+    parts = [f"# {escape(title)}\n", f"Made by {code(command)}.\n", said]
+    parts += [f"## {name.capitalize()}\n\n{table(_shown(frame))}" for name, frame in tables if len(frame)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page = folder / PAGE
+        write_text(page, "\n".join(parts))
+        for name, frame in tables:
+            write_csv(folder / f"comparison-{name}.csv", frame)
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    return [page, *(folder / f"comparison-{name}.csv" for name, _ in tables)]
+
+
+def _together(line: pd.Series[Any]) -> str:
+    """Say what all pairs say together, and what that rests on."""
+    pairs = f"{line['pairs']} pair{'s' if line['pairs'] > 1 else ''}"
+    said = (
+        f"Over all {pairs} of one case and seed: {line['skill']}; mean skill {line['skill old']:.2f} old and "
+        f"{line['skill new']:.2f} new, solved {line['solved old']} and {line['solved new']}"
+    )
+    if line["starts"] < STARTS:
+        few = f"a verdict over all takes {STARTS} starts (setting, cell and seed), and these have {line['starts']}"
+        return f"{said}; {few}." if line["skill"] == CANNOT else f"{said}."
+    interval = f"95 % interval {line['low']:.2g} to {line['high']:.2g}, p = {line['p']:.2g}"
+    return f"{said}, a difference of {line['difference']:.2g} ({interval}, over {line['starts']} starts)."
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.dropna(axis="columns", how="all")
+
+
+def _listed(what: str, rows: list[str]) -> list[str]:
+    if not rows:
+        return []
+    more = f", and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return [f"{what}: {'; '.join(rows[:SHOWN])}{more}."]

@@ -1,0 +1,100 @@
+"""Everything that a result folder holds, read once for all who tell of it: report, page and terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from farreach.results.analysis import labels, staleness
+from farreach.results.analysis.staleness import Versions
+from farreach.results.report.answers import Answer, answers
+from farreach.results.report.timing_contents import Timed
+from farreach.results.storage.files import StoreError
+from farreach.results.storage.result_set import Store
+from farreach.results.timing import pytest_benchmark
+
+PAGE = "report.md"
+"""What `farreach.results.report.result_set` writes into the folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Everything that a result folder holds.
+
+    Attributes:
+        store: the folder.
+        rows: its rows, none where no case has finished.
+        runs: what the runs logged.
+        timings: what speed.json holds, None where there is none.
+        trouble: one sentence for each part that could not be read.
+
+    """
+
+    store: Store
+    rows: pd.DataFrame
+    runs: list[dict[str, Any]]
+    timings: pd.DataFrame | None
+    trouble: list[str]
+
+
+def fresh(folder: Path) -> bool:
+    """Return whether a folder's report is newer than the rows and timings that it tells of, and than this code."""
+    page = folder / PAGE
+    here = Path(__file__).parents[1]
+    written = [*here.rglob("*.py")]
+    looks = [path for part in ("templates", "static") for path in (here / "site" / part).iterdir()]
+    sources = [folder / "rows", folder / pytest_benchmark.FILE, *written, *looks]
+    # A folder's time is that of the last file that was moved into it.
+    return page.exists() and page.stat().st_mtime >= max(path.stat().st_mtime for path in sources if path.exists())
+
+
+def read(folder: Path, *, store: Store | None = None, now: Versions | None = None) -> Results:
+    """Read what a result folder holds, whichever parts of it are there."""
+    if not folder.is_dir():
+        message = f"no such folder: {folder}"
+        raise StoreError(message)
+    store = store or Store(folder)
+    try:
+        rows = store.rows()
+    except StoreError:  # there is none; the page says what there is instead
+        rows = labels.empty()
+    timings, trouble = None, []
+    if now is not None:
+        old = staleness.stale(rows, now)
+        trouble += staleness.sentences(rows[old], now)
+        rows = rows[~old] if old.any() else rows
+    try:
+        timings = (
+            pytest_benchmark.load(folder / pytest_benchmark.FILE) if (folder / pytest_benchmark.FILE).exists() else None
+        )
+    except pytest_benchmark.SpeedError as error:
+        trouble.append(f"{error}.")
+    return Results(store, labels.labelled(rows), store.runs(), timings, [*trouble, *store.trouble()])
+
+
+def answered(results: Results, timed: Timed) -> list[Answer]:
+    """Return the five answers of a result folder."""
+    return answers(results.rows, results.timings, timed.groups, timed.checked)
+
+
+def title(results: Results) -> str:
+    """Return what a report is called: by its suites, or by its folder where no case has finished."""
+    suites = sorted(map(str, results.rows["suite"].unique()))
+    return f"Results of {labels.joined(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
+
+
+def spared(load: Callable[[str], pd.DataFrame], columns: tuple[str, ...]) -> Callable[[str], pd.DataFrame]:
+    """Return a reader that gives an empty table where a file is damaged or missing: one case does not stop a report."""
+    nothing = pd.DataFrame(columns=[*columns], dtype=float)  # one for all: making one takes as long as reading a file
+
+    def read_or_empty(key: str) -> pd.DataFrame:
+        try:
+            return load(key)
+        except StoreError:
+            return nothing
+
+    return read_or_empty

@@ -1,0 +1,342 @@
+"""What came out, in plain sentences; each is written only where the data carry it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from farreach.results.analysis import agreement, certificates, matched_native, observatory, run_times, tables
+from farreach.results.analysis.labels import (
+    CELL,
+    CLIP,
+    LEARNER,
+    NEVER,
+    NONE,
+    counted,
+    joined,
+    labelled,
+    matched,
+    ours,
+    own,
+    percent,
+    words,
+)
+from farreach.results.timing import pytest_benchmark
+
+CAVEAT = (
+    "The steps were timed one after the other, not interleaved; between launches identical code has been seen "
+    "to differ by 6 %, so a ratio within 6 % of 1 is called 'cannot tell'."
+)
+
+
+def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFrame | None) -> list[str]:
+    """Return the findings of a result set in the order in which a reader asks for them.
+
+    Args:
+        rows: the rows of the store, as they are.
+        runs: what the runs logged.
+        timings: what `speed.load` returned, or None where nothing was timed.
+
+    """
+    frame = labelled(rows)
+    found = scope(frame, runs)
+    if len(counted(frame)):
+        lines = tables.accuracy(matched(frame))
+        found += [*solved(lines), *gains(lines), *decided(lines), *unclipped(lines), *diverged(lines)]
+        found += observatory.sentences(matched(frame))
+    elif len(ours(frame)):
+        found.append(
+            "No case ran in mode matched with its hidden units as drawn, so nothing is said about what was solved."
+        )
+    found += [*owned(frame), *fastest(timings)]
+    if len(rest := ours(frame)):
+        found += [*agreed(rest), *matched_native.sentences(rest), *certificates.sentences(rest)]
+    return found + wall_time(runs)
+
+
+def scope(frame: pd.DataFrame, runs: list[dict[str, Any]]) -> list[str]:
+    """Say how many cases there are, of what, and how many diverged or failed."""
+    failed = len(run_times.failures(runs))
+    said = [f"{_count(failed, 'case')} failed and are named below." if failed != 1 else "1 case failed, named below."]
+    if frame.empty:
+        return ["No case has finished: there is nothing to compare.", *(said if failed else [])]
+    copies = int((frame["renumbering"] > 0).sum())
+    torn = int((frame["status"] == "diverged").sum())
+    head = (
+        f"{_count(len(frame), 'case')} finished: {joined(_labels(frame[LEARNER]))} on {joined(_labels(frame['task']))}"
+        f" with {joined(_labels(frame[CELL]))}, clip {joined(_labels(frame[CLIP]))}"
+    )
+    parts = [f"{copies} of them copies with renumbered hidden units"] if copies else []
+    return ["; ".join([head, *parts, f"{torn} diverged"]) + ".", *(said if failed else [])]
+
+
+def solved(lines: pd.DataFrame) -> list[str]:
+    """Say for each setting with a criterion who solved it, at which threshold, and the share of seeds."""
+    judged = lines[lines["judged"] > 0]
+    found = []
+    for setting, part in judged.groupby("setting", observed=True):
+        yes = [_solved_at(str(cell), group) for cell, group in part.groupby("cell", observed=True)]
+        found.append(f"{setting}: {'; '.join(yes)}.")
+    if len(judged) and not judged["solved"].any():
+        found.insert(0, "No task was solved by any case.")
+    return found
+
+
+def _solved_at(cell: str, group: pd.DataFrame) -> str:
+    if not group["solved"].any():
+        best = group.sort_values("skill", ascending=False).iloc[0] if group["skill"].notna().any() else None
+        reached = "every run diverged"
+        if best is not None:
+            score = "" if pd.isna(best["score"]) else f"{words(best['metric'])} {best['score']:.3g}, "
+            reached = f"best: {score}skill {tables.rounded(best['skill'])}, {best['framework']}, {_clip(best)}"
+        return f"{cell} never solved it ({reached})"
+    full = (group["solved"] == group["judged"]).all()
+    clips = list(group["clip"].unique())
+    seeds = group["judged"].unique()
+    if full and len(seeds) == 1 and len(clips) > 1:
+        who = joined(_labels(group["framework"]))
+        return f"{cell} solved it with every clip tried ({', '.join(clips)}; {who}, {_share(group.iloc[0])} each)"
+    shares: dict[str, list[str]] = {}
+    for _, part in group[group["solved"] > 0].groupby("clip", observed=True):
+        shares.setdefault(_each(part, _share), []).append(_clip(part.iloc[0]))
+    return f"{cell} solved it with " + ", ".join(f"{joined(at)} ({share})" for share, at in shares.items())
+
+
+def gains(lines: pd.DataFrame) -> list[str]:
+    """Say for each setting without a criterion what its headline metric shows, such as the source gain."""
+    found = []
+    for setting, part in lines[lines["judged"] == 0].groupby("setting", observed=True):
+        metric = words(part["metric"].iloc[0])
+        unit = ", in nats a token," if metric == "source gain" else ""
+        scored = part[part["score"].notna()]
+        if scored.empty:
+            found.append(f"{setting} has no 'solved', and its {metric} is missing from every row.")
+            continue
+        top = scored.loc[scored.groupby(["cell", "framework"], observed=True)["score"].idxmax()]
+        cells = [f"{cell} {_each(group, _score)}" for cell, group in top.groupby("cell", observed=True)]
+        highest = scored.groupby("cell", observed=True)["score low"].max()
+        nothing = joined(str(cell) for cell in highest[highest <= 0].index)
+        verdict = f" Every interval of {nothing} includes 0, so nothing is shown to have crossed." if nothing else ""
+        found.append(f"{setting} has no 'solved'. Its best {metric}{unit} is: {'; '.join(cells)}.{verdict}")
+    return found
+
+
+def decided(lines: pd.DataFrame) -> list[str]:
+    """Say which thresholds decide between solved and not solved.
+
+    A threshold that never clipped ran without clipping, and its seeds are counted there.
+    """
+    judged = lines[lines["judged"] > 0].copy()
+    idle = judged["clipped"] == NEVER
+    judged["at"] = judged["clip"].astype(str).where(~idle, NONE)
+    found, compared = [], False
+    for (setting, cell), part in judged.groupby(["setting", "cell"], observed=True):
+        clauses: dict[str, list[str]] = {}
+        for learner, group in part.groupby("framework", observed=True):
+            sums = group.groupby("at", sort=False)[["solved", "judged"]].sum()
+            compared |= len(sums) > 1
+            share = sums["solved"] / sums["judged"]
+            if share.min() < share.max():
+                sure = share.max() == 1 and share.min() == 0
+                verb = "decides between solved and not solved" if sure else "changes the share of seeds that solve it"
+                pooled = joined(group.loc[idle, "clip"].astype(str))
+                note = f", counting {pooled}, which never clipped" if pooled else ""
+                clauses.setdefault(f"the threshold {verb} ({_contrast(sums)}{note})", []).append(str(learner))
+        if clauses:
+            lone = " One seed each is no verdict." if part["judged"].max() == 1 else ""
+            said = "; ".join(f"for {joined(learners)} {clause}" for clause, learners in clauses.items())
+            found.append(f"{setting}, {cell}: {said}.{lone}")
+    if len(judged) and not found:
+        none = "No threshold decides between solved and not solved in this set."
+        found = [none if compared else "Every case ran with one clip alone, so nothing is said about thresholds."]
+    return found
+
+
+def _contrast(sums: pd.DataFrame) -> str:
+    """Return ``3/3 seeds with norm 0.1, 0/3 with norm 10``, the largest share first."""
+    texts: dict[str, list[str]] = {}
+    share = sums["solved"] / sums["judged"]
+    for at in share.sort_values(ascending=False, kind="stable").index:
+        texts.setdefault(f"{sums.loc[at, 'solved']}/{sums.loc[at, 'judged']}", []).append(_with(str(at)))
+    return ", ".join(f"{count} {joined(clips)}" for count, clips in texts.items())
+
+
+def unclipped(lines: pd.DataFrame) -> list[str]:
+    """Name the thresholds that never clipped."""
+    idle = lines[lines["clipped"] == NEVER]
+    named = [
+        f"{clip} in {setting}, {cell} ({joined(_labels(group['framework']))})"
+        for (setting, cell, clip), group in idle.groupby(["setting", "cell", "clip"], observed=True)
+    ]
+    return [f"Never clipped, so silent about clipping: {'; '.join(named)}."] if named else []
+
+
+def diverged(lines: pd.DataFrame) -> list[str]:
+    """Say which cases diverged, and which of those trained with a clip."""
+    found = []
+    for (setting, cell), part in lines.groupby(["setting", "cell"], observed=True):
+        if not part["diverged"].any():
+            continue
+        clauses = []
+        for clip, group in part.groupby("clip", observed=True):
+            torn = group[group["diverged"] > 0]
+            if len(torn):
+                counts = _each(torn, lambda row: f"{row['diverged']}/{row['seeds']} seeds")
+                clauses.append(f"{_with(str(clip))} diverged: {counts}")
+            fine = group[group["diverged"] == 0]
+            for trained, verb in ((True, "trained"), (False, "did not diverge, but stayed on the floor")):
+                those = fine[(fine["skill"] > 0) == trained]
+                if len(those):
+                    skills = _each(those, lambda row: f"skill {tables.rounded(row['skill'])}{_clipping(row)}")
+                    clauses.append(f"{_with(str(clip))} {verb}: {skills}")
+        alone = "" if len(part["clip"].unique()) > 1 else "; no other clip ran beside it"
+        found.append(f"Divergence in {setting}, {cell}: {'; '.join(clauses)}{alone}.")
+    return found or ["No case diverged."]
+
+
+def owned(frame: pd.DataFrame) -> list[str]:
+    """Say of each of the user's own runs what the clip met and did, and what such runs cannot say."""
+    found = []
+    lines = tables.accuracy(own(frame)).merge(tables.gradients(own(frame)))
+    for (setting, cell), part in lines.groupby(["setting", "cell"], observed=True):
+        clauses = []
+        for _, row in part.iterrows():
+            name = _with(str(row["clip"]))
+            if pd.isna(row["norm median"]):
+                clauses.append(f"{row['framework']} {name} diverged at step {row['diverged at']:.0f}")
+                continue
+            done = f" ({row['clipped']} of steps clipped)" if row["clip"] != NONE else ""
+            done = done.replace(f"{NEVER} of steps clipped", NEVER)
+            end = "" if pd.isna(row["score"]) else f", training loss at the end {row['score']:.3g}"
+            torn = f", {row['diverged']} of {_count(row['seeds'], 'run')} diverged" if row["diverged"] else ""
+            norms = f"gradient norm before the clip {row['norm median']:.3g}, at most {row['norm max']:.3g}"
+            clauses.append(f"{row['framework']} {name}{done}: {norms}{end}{torn}")
+        found.append(f"{setting}, {cell}: {'; '.join(clauses)}.")
+    if found:
+        found.append(
+            "Runs marked 'own' were recorded in a loop of the user's: they have no floor and no skill, stand under no "
+            "certificate by their nature, and enter no comparison of frameworks."
+        )
+    return found
+
+
+def fastest(timings: pd.DataFrame | None) -> list[str]:
+    """Say who was faster and by how much, with an interval on each ratio."""
+    if timings is None or timings.empty:
+        return ["Nothing is said about who is faster: no timed steps (speed.json) can be read."]
+    table = pytest_benchmark.ratios(timings)
+    if table.empty:
+        return ["Nothing is said about who is faster: the timed steps hold no case with two frameworks."]
+    found = []
+    for case, group in table.groupby(["task", "T", "hidden", "batch", "threads", "device"], observed=True):
+        task, length, hidden, batch, threads, device = case
+        parts = [_faster(row) for _, row in group.iterrows()]
+        place = f"{task} T={length}, {hidden} hidden units, batch {batch}, {device}, {_count(threads, 'thread')}"
+        found.append(f"One training step of {place}: {'; '.join(parts)}.")
+    return [*found, CAVEAT]
+
+
+def _faster(row: pd.Series[Any]) -> str:
+    if math.isnan(row["low"]):
+        return f"{row['cell']}: cannot tell {row['faster']} from {row['slower']}, too few rounds"
+    ratio, interval = f"{row['times as fast']:.2f}", f"95 % interval {row['low']:.2f} to {row['high']:.2f}"
+    if row["verdict"] != "faster":
+        return f"{row['cell']}: cannot tell {row['faster']} from {row['slower']} (ratio {ratio}, {interval})"
+    return f"{row['cell']}: {row['faster']} is {ratio} times as fast as {row['slower']} ({interval})"
+
+
+def agreed(frame: pd.DataFrame, verdicts: list[agreement.Verdict] | None = None) -> list[str]:
+    """Say whether the frameworks are further apart than renumbered copies of one framework.
+
+    Args:
+        frame: the rows.
+        verdicts: `agreement.verdicts` of them, where they are known already.
+
+    """
+    if frame["framework"].nunique() < 2:  # noqa: PLR2004
+        return [f"Only {joined(_labels(frame['framework']))} ran, so nothing is said about agreement."]
+    found = []
+    for one in agreement.verdicts(agreement.agreement(frame)) if verdicts is None else verdicts:
+        median = f"median gap {_gap(one.median_frameworks)} against {_gap(one.median_copies)}"
+        most = f"largest {_gap(one.max_frameworks)} against {_gap(one.max_copies)}"
+        apart = {
+            True: "are further apart than",
+            False: "are not shown to be further apart than",
+            None: f"have too few differing cases for a test ({agreement.FEWEST} are needed) against",
+        }[one.apart]
+        p = "" if one.p is None else f"; one-sided Wilcoxon signed-rank test p = {one.p:.2g}"
+        found.append(
+            f"{one.first} and {one.second} {apart} copies of one framework with renumbered hidden units, in skill "
+            f"over {_count(one.cases, 'case')}: {median}, {most}{p}."
+        )
+    missing = "no case has two frameworks and a copy with renumbered hidden units"
+    return found or [f"Whether the frameworks agree cannot be said: {missing}."]
+
+
+def wall_time(runs: list[dict[str, Any]]) -> list[str]:
+    """Say which share of the wall time went into training and evaluation."""
+    last = run_times.newest(runs)
+    if last is None:
+        return ["Where the wall time went is not known: no run that finished cases was logged."]
+    table = run_times.shares(runs)
+    parts = ", ".join(
+        f"{kind} {percent(share)}" for kind, share in zip(table["kind"], table["newest share"], strict=True)
+    )
+    lanes = _count(int(last.get("jobs", 1)), "worker")
+    text = (
+        f"Training and evaluation took {percent(run_times.useful(table, 'newest'))} of the workers' time "
+        f"in the newest run ({parts}), which took {last.get('wall_seconds', 0):.0f} s with {lanes}"
+    )
+    if "all share" in table:
+        text += f", and {percent(run_times.useful(table, 'all'))} over all runs together"
+    return [text + "."]
+
+
+def _each(group: pd.DataFrame, text: Callable[[pd.Series[Any]], str]) -> str:
+    """Return every framework's text, or one text where all say the same."""
+    said = {str(row["framework"]): text(row) for _, row in group.iterrows()}
+    if len(said) > 1 and len(set(said.values())) == 1:
+        return f"{joined(said)} {next(iter(said.values()))} each"
+    return ", ".join(f"{learner} {what}" for learner, what in said.items())
+
+
+def _score(row: pd.Series[Any]) -> str:
+    ends = "" if pd.isna(row["score low"]) else f" ({row['score low']:.3g} to {row['score high']:.3g})"
+    return f"{row['score']:.3g}{ends} with {_clip(row)}"
+
+
+def _share(row: pd.Series[Any]) -> str:
+    return f"{row['solved']}/{row['judged']} seed{'s' if row['judged'] > 1 else ''}"
+
+
+def _clipping(row: pd.Series[Any]) -> str:
+    if row["clip"] == NONE:
+        return ""
+    return f" ({NEVER})" if row["clipped"] == NEVER else f" ({row['clipped']} of steps clipped)"
+
+
+def _clip(row: pd.Series[Any]) -> str:
+    return "no clipping" if row["clip"] == NONE else str(row["clip"])
+
+
+def _with(clip: str) -> str:
+    return "without clipping" if clip == NONE else f"with {clip}"
+
+
+def _gap(value: float) -> str:
+    return "one diverged and the other not" if math.isinf(value) else f"{value:.3g}"
+
+
+def _labels(values: pd.Series[Any]) -> list[str]:
+    """Return the distinct values, in order where they have one."""
+    present = [str(value) for value in values.unique()]
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return sorted(present)
+    return [str(value) for value in values.cat.categories if str(value) in present]
+
+
+def _count(number: object, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,66 @@
+"""The figures of a report: how they get into the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from farreach.results.analysis import labels, overview, tables
+from farreach.results.figures import gradient_flow, style, timing, training
+from farreach.results.figures import overview as overview_figures
+from farreach.results.figures.captions import NO_TIMINGS, TIMINGS
+from farreach.results.record import FLOW
+from farreach.results.report.contents import Results, spared
+from farreach.results.storage.result_set import CURVES
+from farreach.results.timing import pytest_benchmark
+
+VECTOR = {"atlas", "ratios", "reach-length"}
+"""Figures that are written as SVG too: those that a paper takes, and that the page draws."""
+
+
+def write(results: Results) -> Iterator[tuple[str, Path]]:
+    """Draw and save every figure that has something to show; yield its name and path."""
+    store = results.store
+    rows, _ = labels.pictured(results.rows)
+    read, _ = labels.few(rows)
+    curves, evaluations = spared(store.curves, CURVES), spared(store.evaluations, ("step", "loss"))
+    flow = spared(store.flow, FLOW)
+    makers: dict[str, Callable[[], dict[str, Figure]]] = {
+        "atlas": lambda: overview_figures.atlas(overview.atlas(rows)),
+        "ratios": lambda: _ratios(results),
+        "reach-length": lambda: overview_figures.reach(overview.reach(rows)),
+        "skill": lambda: training.skill(rows),
+        "learning": lambda: training.learning(read, evaluations),
+        "training-loss": lambda: training.training_loss(read, curves),
+        "gradient-norm": lambda: training.gradient_norm(read, curves),
+        "clip-fraction": lambda: training.clip_fraction(rows),
+        "gradient-flow": lambda: gradient_flow.profiles(read, flow),
+        "gradient-heat": lambda: gradient_flow.heat_maps(read, flow),
+        "matched-native": lambda: training.modes(rows),
+        "step-time": lambda: _step_time(results),
+    }
+    for name, make in makers.items():
+        for which, figure in make().items():
+            path = store.folder / "figures" / (f"{name}-{which}.png" if which else f"{name}.png")
+            style.save(figure, path, vector=name in VECTOR)
+            yield name, path
+
+
+def _ratios(results: Results) -> dict[str, Figure]:
+    """Return the forest plot of the steps that pytest-benchmark timed."""
+    pairs = overview.ratios(results.timings, [])
+    if pairs.empty:
+        return {}
+    heading = "ratio of the times of a training step, median and 95 % interval"
+    names = ("slower", "faster")
+    return {"": timing.forest(pairs, ratio="times as fast", names=names, heading=heading)}
+
+
+def _step_time(results: Results) -> dict[str, Figure]:
+    if results.timings is not None:
+        table_of = pytest_benchmark.timed(results.timings)
+        return {"": training.step_time(table_of, source=TIMINGS)} if len(table_of) else {}
+    seen = tables.step_times(results.rows).rename(columns={"framework": "learner"})
+    return {"": training.step_time(seen, source=NO_TIMINGS)} if len(seen) else {}

@@ -1,0 +1,116 @@
+"""Two runs of one case held against each other, bit for bit: what a recorded run gave, and what it gives now."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from farreach.results.analysis.labels import joined
+from farreach.results.report import markdown
+from farreach.results.storage.result_set import CURVES, Store
+
+ENVIRONMENT = (
+    *("framework_version", "kernel", "precision", "numerics", "task_version", "metric_version", "device_name"),
+    *("processor", "cores", "python", "numpy", "platform", "commit"),
+)
+"""The facts of a row that may explain why a run gave something else."""
+
+IDENTICAL, DIFFERS, FAILED = "identical", "differs", "failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduction:
+    """What became of one recorded case when it was run again.
+
+    Attributes:
+        key: of the recorded row.
+        case: the case in words.
+        verdict: ``identical`` where losses, norms, evaluations and final weights agree in every bit, ``differs``, or
+            ``failed`` where it could not be run.
+        found: the first difference in words, or why it failed; "" where there is none.
+        step: the first training step at which something differs, None where that is not a step's.
+        by: the relative difference there; None where one of the two is no finite number.
+        environment: the facts that differ: name, then, now.
+
+    """
+
+    key: str
+    case: str
+    verdict: str
+    found: str = ""
+    step: int | None = None
+    by: float | None = None
+    environment: tuple[tuple[str, str, str], ...] = ()
+
+    def sentence(self) -> str:
+        """Say what was found."""
+        if self.verdict == IDENTICAL:
+            return f"{self.case}: identical in every bit."
+        facts = joined(f"{name} was {then}, is {now}" for name, then, now in self.environment)
+        why = "" if self.verdict == FAILED else f" {facts[0].upper()}{facts[1:]}." if facts else " No fact differs."
+        return f"{self.case}: {self.verdict}, {self.found}.{why}"
+
+
+def held(then: Store, now: Store, rows: tuple[dict[str, Any], dict[str, Any]], case: str) -> Reproduction:
+    """Hold a row of one store against the same case's row of another, with what lies beside each.
+
+    Raises `StoreError` where that cannot be read.
+    """
+    old, new = rows
+    apart = tuple(
+        (name, str(old[name]), str(new[name]))
+        for name in ENVIRONMENT
+        if name in old and str(old[name]) != str(new[name])
+    )
+
+    def differs(found: str, step: int | None = None, by: float | None = None) -> Reproduction:
+        amount = "" if by is None else f", by {by:.2g} relative"
+        return Reproduction(old["key"], case, DIFFERS, found + amount, step, by, apart)
+
+    step, column, by = _first(then.curves(old["key"]), now.curves(new["key"]), [*CURVES[1:]])
+    if step is not None:
+        return differs(f"first at step {step}, in {column.replace('_', ' ')}", step, by)
+    before, after = then.evaluations(old["key"]), now.evaluations(new["key"])
+    step, column, by = _first(before, after, [str(name) for name in before if name in after and name != "step"])
+    if step is not None:
+        return differs(f"training is identical, the evaluation at step {step} is not, in {column}", step, by)
+    if old["weights_sha256"] != new["weights_sha256"]:
+        return differs("in the final weights alone")
+    return Reproduction(old["key"], case, IDENTICAL)
+
+
+def _first(then: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> tuple[int | None, str, float | None]:
+    """Return the first step at which a column differs in a bit, which column, and by how much relative to `then`."""
+    shared = min(len(then), len(now))
+    old, new = (frame[columns].to_numpy(float)[:shared] for frame in (then, now))
+    apart = ~((old == new) | (np.isnan(old) & np.isnan(new)))
+    if apart.any():
+        at, which = np.argwhere(apart)[0]
+        a, b = old[at, which], new[at, which]
+        by = float(abs(b - a) / abs(a)) if np.isfinite([a, b]).all() and a else None
+        return int(then["step"].iloc[at]), columns[which], by
+    if len(then) != len(now):
+        longer = then if len(then) > len(now) else now
+        return int(longer["step"].iloc[shared]), "length", None
+    return None, "", None
+
+
+def sentences(found: list[Reproduction]) -> list[str]:
+    """Say how many cases were reproduced, and the first that were not."""
+    counts: dict[str, int] = {}
+    for one in found:
+        counts[one.verdict] = counts.get(one.verdict, 0) + 1
+    what = "the same losses, gradient norms, evaluations and final weights in every bit"
+    said = [f"{counts.get(IDENTICAL, 0)} of {len(found)} cases gave {what}."]
+    return said + [one.sentence() for one in found if one.verdict != IDENTICAL]
+
+
+def page(found: list[Reproduction], command: str) -> str:
+    """Return what was found as Markdown: the sentences, then a line a case."""
+    lines = [[one.key, one.case, one.verdict, one.found, one.by] for one in found]
+    frame = pd.DataFrame(lines, columns=["key", "case", "verdict", "found", "relative"])
+    said = "".join(f"- {markdown.escape(one)}\n" for one in sentences(found))
+    return f"# Run again, and compared bit for bit\n\nMade by `{command}`.\n\n{said}\n{markdown.table(frame)}"

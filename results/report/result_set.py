@@ -1,0 +1,236 @@
+"""The report: reads one result folder and writes its tables, its figures and report.md into it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from farreach.results.analysis import agreement, certificates, labels, matched_native, observatory, run_times, tables
+from farreach.results.analysis.staleness import Versions
+from farreach.results.figures.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
+from farreach.results.record import SPECTRA
+from farreach.results.report import findings, timing_contents
+from farreach.results.report.answers import Answer
+from farreach.results.report.contents import PAGE, Results, answered, read, spared, title
+from farreach.results.report.markdown import code, escape, table
+from farreach.results.report.timing_contents import Timed
+from farreach.results.storage.aside import Aside
+from farreach.results.storage.files import StoreError, cleared, write_csv, write_text, written
+from farreach.results.timing import pytest_benchmark
+
+TABLES = (
+    *("summary", "accuracy", "metrics", "gradients", "reach", "spectra", "diagnoses", "divergence", "agreement"),
+    *("certificates", "step-times", "time-shares", "speed-ratios", "speed", "matched-native", "matched-native-gaps"),
+)
+"""The tables that a report may have."""
+
+MADE = {
+    "tables": re.compile(rf"({'|'.join(TABLES)})\.(csv|md)"),
+    "figures": re.compile(rf"({'|'.join(CAPTIONS)})(-[\w.-]+)?\.(png|svg)"),
+}
+"""What the report writes besides report.md; files of an earlier report are removed first, and no others."""
+
+Meanwhile = Callable[[Results, list[Answer]], object]
+"""What is called of the results and of the five answers to them."""
+
+LARGE = 5_000
+"""Rows from which on other processes draw the figures and write the longest tables, while this one does the rest."""
+
+
+def write(folder: Path, now: Versions | None = None) -> list[Path]:
+    """Write tables, figures and report.md into a result folder and return their paths, report.md first.
+
+    Rows that another version than `now` made are stale: left out and said. A case whose files turn out to be damaged
+    is set aside, left out and named. Raises `StoreError` where there is no such folder, or where it cannot be written.
+    """
+    return put(read(folder, now=now), timing_contents.read(folder), now)[0]
+
+
+def put(
+    results: Results, timed: Timed, now: Versions | None = None, meanwhile: Meanwhile | None = None
+) -> tuple[list[Path], Results]:
+    """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged.
+
+    What else there is to do of it is done `meanwhile`, before the figures are awaited; anew where a case was damaged.
+    """
+    while True:
+        known = len(results.store.damaged)
+        made = _written(results, timed, meanwhile)
+        if len(results.store.damaged) == known:
+            return made, results
+        results = read(results.store.folder, store=results.store, now=now)  # without the cases that were damaged
+
+
+def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> list[Path]:
+    folder = results.store.folder
+    try:
+        for part, ours in MADE.items():
+            cleared(folder / part, ours)
+        drawing = Aside(functools.partial(_draw, results), worth=len(results.rows) >= LARGE)
+        asked = answered(results, timed)
+        shown = [*_write_tables(results)]
+        found = findings.sentences(results.rows, results.runs, results.timings)
+        if meanwhile:
+            meanwhile(results, asked)
+        drawn, damaged = drawing.result()
+        results.store.damaged |= damaged
+        path = folder / PAGE
+        write_text(path, text(results, asked, found=found, tables_text=shown, figure_paths=drawn))
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    return [path, *(one for part, ours in MADE.items() for one in written(folder / part, ours))]
+
+
+def _draw(results: Results) -> tuple[list[tuple[str, Path]], dict[str, str]]:
+    """Draw the figures; return their names and paths, and which cases turned out to be damaged."""
+    from farreach.results.report import gallery  # noqa: PLC0415 - loads what draws, which another process does meanwhile
+
+    return [*gallery.write(results)], results.store.damaged
+
+
+def text(
+    results: Results,
+    asked: list[Answer],
+    *,
+    found: list[str],
+    tables_text: list[tuple[str, str]],
+    figure_paths: list[tuple[str, Path]],
+) -> str:
+    """Return report.md: the five answers first, then findings, tables, figures, failures, times, machines, commands.
+
+    Args:
+        results: what the folder holds.
+        asked: the five answers.
+        found: what `findings.sentences` found.
+        tables_text: heading and Markdown of each table.
+        figure_paths: name (a key of `CAPTIONS`) and path of each figure.
+
+    """
+    rows, runs = results.rows, results.runs
+    parts = [f"# {escape(title(results))}\n"]
+    parts += [_answer(one) for one in asked]
+    parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in [*found, *results.trouble])]
+    parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
+    left_out = labels.pictured(rows)[1] + labels.few(labels.pictured(rows)[0])[1]
+    parts.append(f"## Figures\n{left_out}\n" if left_out else "## Figures\n")
+    for name, (heading, caption) in CAPTIONS.items():
+        paths = [path for one, path in figure_paths if one == name]
+        if name in OPTIONAL and not paths:
+            continue
+        if name == "step-time":
+            caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
+        links = "".join(_link(heading, path) for path in paths)
+        parts.append(f"### {heading}\n\n{caption}\n\n{links}" if paths else f"### {heading}\n\nNothing to draw.\n")
+    parts += ["## Failures\n", table(run_times.failures(runs), empty="No case failed.")]
+    parts += ["## Where the wall time went\n", _shares(runs)]
+    parts += ["## Versions and machines\n", table(tables.machines(rows), empty="No rows, so no machine is known.")]
+    if len(labels.ours(rows)[["commit", "numerics"]].drop_duplicates()) > 1:
+        parts.append("The rows come from different commits or numerical versions: compare them with care.\n")
+    parts += ["## The commands\n", _commands(results)]
+    return "\n".join(parts)
+
+
+def _answer(one: Answer) -> str:
+    first, *parts = map(escape, one.lines())
+    listed = "".join(f"- {part}\n" for part in parts)
+    return f"**{one.question}** {first}\n" + (f"\n{listed}" if parts else "")
+
+
+def _link(heading: str, path: Path) -> str:
+    vector = path.with_suffix(".svg")
+    also = f" [as SVG](figures/{vector.name})" if vector.exists() else ""
+    return f"![{heading}, {path.stem}](figures/{path.name}){also}\n"
+
+
+def again(folder: Path) -> str:
+    """Return the command that makes the report of a folder again; it names no folder of the machine that made it."""
+    try:
+        place = folder.resolve().relative_to(Path.cwd())
+    except ValueError:
+        place = Path("DIR")
+    return f"python -m benchmarks report {place}"
+
+
+def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
+    """Write each table as CSV and as Markdown; yield the heading and Markdown of those with lines."""
+    rows = results.rows
+    short = ["setting", "cell", "clip", "framework"]
+
+    def brief(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[[*short, *(name for name in frame if name not in tables.HEAD)]]
+
+    def sections(parts: Iterator[tuple[str, pd.DataFrame]]) -> str:
+        return "\n".join(f"**{escape(heading)}**\n\n{table(frame)}" for heading, frame in parts)
+
+    reached, norms, times_seen = tables.accuracy(rows), tables.gradients(rows), tables.step_times(rows)
+    metrics, held = tables.task_metrics(rows), certificates.standing(rows)
+    torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), run_times.shares(results.runs)
+    far, found = observatory.reach(rows), observatory.diagnosed(rows)
+    matrices = observatory.spectra(labels.few(rows)[0], spared(results.store.spectra, SPECTRA))
+    by_task = (
+        (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
+    )
+    compact = tables.summary(rows)
+    made: list[tuple[str, str, pd.DataFrame, str]] = [
+        ("summary", "In short: skill, seeds that solved it, share of steps clipped", compact, table(compact)),
+        (
+            "accuracy",
+            "Accuracy (mean over seeds; in brackets their range, or the 95 % interval of a source gain)",
+            reached,
+            sections(tables.wide(rows)),
+        ),
+        ("metrics", "Every metric of the tasks (mean over seeds)", metrics, sections(by_task)),
+        ("gradients", "Gradients and clipping", norms, table(brief(norms))),
+        ("reach", "Reach: how far back the gradient keeps 1 % of its norm", far, table(observatory.reach_text(far))),
+        ("spectra", "Spectral radius and largest singular value of the recurrent matrices", matrices, table(matrices)),
+        ("diagnoses", "Diagnoses", found, table(observatory.counts(rows))),
+        ("divergence", "Divergence", torn, table(torn)),
+        ("agreement", "Agreement of the frameworks, beside copies of one", gaps, table(gaps)),
+        ("certificates", "Certificates", held, table(held)),
+        ("step-times", "Step times inside the training runs (not a comparison)", times_seen, table(times_seen)),
+        ("time-shares", "Wall time by kind", shares, _shares(results.runs)),
+    ]
+    if results.timings is not None:
+        ratios, steps = pytest_benchmark.ratios(results.timings), pytest_benchmark.steps(results.timings)
+        made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
+        made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
+    own, apart = matched_native.by_framework(rows), matched_native.by_pair(rows)
+    if len(own):
+        made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
+        made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
+    writing = []
+    for name, heading, frame, body in made:
+        path = results.store.folder / "tables" / name
+        save = functools.partial(write_csv, path.with_suffix(".csv"), frame)
+        writing.append(Aside(save, worth=len(frame) >= LARGE))
+        shown = body if len(frame) else "Nothing to show.\n"
+        write_text(path.with_suffix(".md"), f"# {heading}\n\n{shown}")
+        if len(frame) and name != "time-shares":
+            yield heading, shown
+    for one in writing:
+        one.result()
+
+
+def _shares(runs: list[dict[str, Any]]) -> str:
+    """Return the wall time by kind as Markdown, with the shares in percent."""
+    frame = run_times.shares(runs)
+    for name in map(str, frame):
+        if name.endswith("share"):
+            frame[name] = frame[name].map(labels.percent)
+        elif name.endswith(" s"):
+            frame[name] = frame[name].map(lambda seconds: f"{seconds:.1f}")
+    return table(frame, empty="No run that finished cases was logged.")
+
+
+def _commands(results: Results) -> str:
+    """Return the commands that made the rows, and the one that makes this report again."""
+    made = sorted(map(str, results.rows["command"].unique()))
+    report = f"This report, its tables and its figures: {code(again(results.store.folder))}\n"
+    rows = "".join(f"- {code(command)}\n" for command in made)
+    return f"{report}\nThe rows:\n\n{rows}" if rows else report

@@ -1,0 +1,119 @@
+"""Any table of a result set by its name, as a DataFrame: what `show` prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from farreach.results.analysis import observatory, tables
+from farreach.results.analysis.diagnosis import diagnoses
+from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, SETTING, labelled, words
+from farreach.results.report.answers import speed as faster
+from farreach.results.report.contents import Results
+from farreach.results.report.markdown import plain, table
+from farreach.results.report.timing_contents import Timed
+from farreach.results.timing import interleaved, pytest_benchmark
+
+EACH = ["seed", "renumbering", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
+EACH += ["norm_before_median", "norm_before_max", "diverged_at", "step_seconds", "key"]
+
+
+def each(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line a case: what it is, what came out, its diagnosis and its key."""
+    frame = labelled(rows)
+    found = diagnoses(frame)
+    named = frame[[*GROUP, *EACH]].rename(columns={CELL: "cell", CLIP: "clip", LEARNER: "framework"})
+    named["metric"], named["diagnosis"] = named["metric"].map(words), found["label"]
+    return named.rename(columns=lambda name: name.replace("_", " "))
+
+
+ROWS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "summary": tables.summary,
+    "accuracy": tables.accuracy,
+    "metrics": tables.task_metrics,
+    "gradients": tables.gradients,
+    "reach": lambda rows: observatory.reach_text(observatory.reach(rows)),
+    "diagnoses": observatory.counts,
+    "divergence": tables.divergence,
+    "cases": each,
+    "machines": tables.machines,
+}
+"""The tables of trained cases, of a part of the rows as of all."""
+
+TIMES = ("steps", "ratios", "overheads")
+"""The tables of timed steps."""
+
+LABELS = {*GROUP, "metrics", "command"}
+"""Columns that nothing is chosen by: what they say is in others."""
+
+SAME = ["setting", "task", "parameters", "cell", "clip", "framework", "layers", "hidden", "batch", "dtype", "device"]
+SAME += ["threads", "renumbering", "metric", "faster", "slower", "ours", "loop", "at most"]
+"""Columns that are said once where all lines share them; any other is a figure."""
+
+CONTENDERS = ("faster", "slower", "contender", "ours", "loop")
+"""Columns of timed steps that begin with the name of a framework."""
+
+
+def timed(name: str, results: Results, seen: Timed) -> pd.DataFrame:
+    """Return a table of `TIMES`, empty where the set has no such timings."""
+    if name == "ratios":
+        return faster.compared(results.timings, seen.groups, seen.checked.launches if seen.checked else None)[0]
+    if name == "overheads":
+        return seen.overheads
+    if seen.groups:
+        return interleaved.costs(seen.groups, None)
+    return pd.DataFrame() if results.timings is None else pytest_benchmark.steps(results.timings)
+
+
+def there(results: Results, seen: Timed) -> list[str]:
+    """Return the names of the tables that a set can have lines of."""
+    found = [*ROWS] if len(results.rows) else []
+    return found + [name for name in TIMES if len(timed(name, results, seen))]
+
+
+def described(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what each line can be chosen by: its columns, its task's parameters, and a pair's frameworks as a set."""
+    names = [name for name in frame if name not in LABELS]
+    found = []
+    for line in frame[names].to_dict("records"):
+        values = {str(name): value for name, value in line.items() if not isinstance(value, list | dict)}
+        frameworks = {str(line[name]).split(" ", 1)[0] for name in CONTENDERS if name in line}
+        values |= {"framework": frameworks} if frameworks else {}
+        found.append(values | _parameters(str(values.pop("parameters", "{}"))))
+    return found
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without what its label says already, and without columns that have nothing in any line."""
+    said = [name for name in ("task", "parameters", "optimizer", "learning rate") if SETTING in frame and name in frame]
+    return frame.drop(columns=said).dropna(axis="columns", how="all")
+
+
+def texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as texts: numbers to three figures, gaps as a dash."""
+    return frame.astype(object).map(plain)
+
+
+def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return `texts` without the columns that say the same of every line what it is, and these in words."""
+    same = [name for name in SAME if name in frame and len(frame) > 1 and (frame[name] == frame[name].iloc[0]).all()]
+    return frame.drop(columns=same), "; ".join(f"{name}: {frame[name].iloc[0]}" for name in same)
+
+
+def written(frame: pd.DataFrame, style: str) -> str:
+    """Return a table as ``csv`` with all digits, as ``markdown``, or as ``latex`` (booktabs)."""
+    if style == "csv":
+        return frame.to_csv(index=False)
+    return table(frame) if style == "markdown" else texts(frame).to_latex(index=False, escape=True)
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    """Return a task's parameters, given as JSON or as ``T=50, symbols=8``."""
+    if text.startswith("{"):
+        found: dict[str, Any] = json.loads(text)
+        return found
+    parts = (part.partition("=") for part in text.split(", "))
+    return {name: value for name, _, value in parts if value}

@@ -1,0 +1,125 @@
+"""Tables and answers as the terminal shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from farreach.results.analysis import certificates, tables
+from farreach.results.analysis.calibration import Calibration
+from farreach.results.analysis.labels import NEVER
+from farreach.results.report.answers import Answer
+from farreach.results.report.console import Screen
+
+
+def summary(rows: pd.DataFrame) -> Table:
+    """Return `tables.summary` as a table of rich: each setting's name once, a rule below it."""
+    return grouped(tables.summary(rows).astype(str), "skill, seeds that solved it, share of steps clipped")
+
+
+def grouped(frame: pd.DataFrame, title: str, caption: str = "") -> Table:
+    """Return a table of texts as a table of rich: what opens several lines once, a rule below them."""
+    table = Table(title=escape(title), title_justify="left", caption=escape(caption) or None, caption_justify="left")
+    for name in frame.columns:
+        table.add_column(escape(str(name)), overflow="fold")
+    opens = frame.iloc[:, 0].tolist() if len(frame.columns) > 1 else []
+    several = len(set(opens)) < len(opens)
+    before = None
+    for case, *rest in frame.itertuples(index=False):
+        if several and before not in {None, case}:
+            table.add_section()
+        table.add_row("" if several and case == before else escape(case), *(escape(cell) for cell in rest))
+        before = case
+    return table
+
+
+def show(table: Table, console: Console) -> None:
+    """Print a table; where that is no terminal, in lines as long as it takes to fold no field."""
+    if console.is_terminal:
+        console.print(table)
+    else:
+        Screen(file=console.file, width=Screen(width=10_000).measure(table).maximum).print(table)
+
+
+def answers(asked: list[Answer]) -> Text:
+    """Return the five answers as text of rich, each below its question, a line a part; markup in names stays text."""
+    text = Text()
+    for one in asked:
+        text.append(f"{one.question}\n", style="bold")
+        lead, *parts = one.lines()
+        text.append(f"  {lead}\n")
+        text.append("".join(f"  - {part}\n" for part in parts))
+    return text
+
+
+def advice(tried: pd.DataFrame, *, clip: str, setting: str) -> Table:
+    """Return what an advice tried (`advice_report.shown`) as a table of rich, a rule below each learning rate."""
+    frame = tried.drop(columns="skill").replace({NEVER: "never"})  # 80 columns, so only what is needed
+    frame["clip"] = frame["clip"].str.removeprefix(f"{clip} ")
+    frame = frame.rename(columns={"learning rate": "rate", "clip": clip})
+    table = Table(title=escape(setting), title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
+    for name in frame.columns:
+        table.add_column(escape(str(name)), no_wrap=True)
+    before = None
+    for row in frame.astype(str).itertuples(index=False):
+        rate, *rest = row
+        if before not in {None, rate}:
+            table.add_section()
+        bold = "bold" if rest[-1].startswith("recommended") else None
+        table.add_row("" if rate == before else escape(rate), *(escape(cell) for cell in rest), style=bold)
+        before = rate
+    return table
+
+
+def confusion(found: Calibration) -> Table:
+    """Return the confusion table of planted cases as a table of rich."""
+    table = Table(title="planted (rows) and diagnosed (columns)", title_justify="left")
+    for name in found.confusion.columns:
+        table.add_column(str(name))
+    for row in found.confusion.astype(str).itertuples(index=False):
+        table.add_row(*row)
+    return table
+
+
+SHOWN = 20
+"""Checks that the terminal shows, the worst first; the certificate has them all."""
+
+
+def certificate(whole: dict[str, Any]) -> Table:
+    """Return a certificate's checks as a table of rich, the worst first."""
+    frame = certificates.table(whole["checks"])
+    good = int(frame["passed"].sum())
+    said = f"{good} of {len(frame)} checks within {whole['bound']:g}, relative, at each of {whole['steps']} steps"
+    table = Table(
+        title=f"{whole['name']}: {said}",
+        caption="".join(_horizon(one) for one in whole["horizons"]) or None,
+        title_justify="left",
+        caption_justify="left",
+    )
+    for name in ("check", "worst", "drift", "copy's drift", "passed"):
+        table.add_column(name, no_wrap=name != "check")
+    for row in frame.head(SHOWN).to_dict("records"):
+        model = f"{row['layers']} {row['cell']} {row['activation']} {row['inputs']}"
+        update = f"{row['optimizer']} {row['clip']} {row['regulariser']}".removesuffix(" none")
+        figures = [f"{row[name]:.1e}" for name in (certificates.WORST, "drift", "copy_drift")]
+        table.add_row(f"{model} {update}", *figures, "yes" if row["passed"] else "[red]NO[/red]")
+    return table
+
+
+def _horizon(one: dict[str, Any]) -> str:
+    if one.get("fault"):
+        return f"{one['cell']}, float32: failed, {one['fault']}\n"
+
+    def step(value: int | None) -> str:
+        return "never" if value is None else f"at step {value}"
+
+    return (
+        f"{one['cell']}, float32, adding T=50: parts by 1 % from the float64 reference {step(one['judge'])}, "
+        f"its renumbered copy from it {step(one['copy'])}\n"
+    )

@@ -1,0 +1,115 @@
+"""The page of a set of timings: reads one result folder and writes speed.md, its tables and its figures into it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from farreach.results.figures import scaling as scaling_figures
+from farreach.results.figures import style, timing
+from farreach.results.report.markdown import code, escape, table
+from farreach.results.report.timing_contents import Timed, titled
+from farreach.results.storage.files import StoreError, cleared, write_csv, write_text
+from farreach.results.timing import interleaved, scaling
+
+PAGE = "speed.md"
+
+MADE = {
+    "tables": re.compile(r"(pairs|overheads|costs|growth|paths|trials)\.(csv|md)"),
+    "figures": re.compile(r"(ratios|overheads|growth-\w+)\.(png|svg)"),
+}
+"""What is written beside speed.md; that of an earlier page is removed first."""
+
+
+def write(folder: Path, timed: Timed) -> list[Path]:
+    """Write speed.md, its tables and figures, in place of older ones; return their paths, speed.md first.
+
+    Raises `StoreError` where the folder cannot be written.
+    """
+    said = [*timed.sentences(), *interleaved.older(timed.groups)]
+    groups, checked, pairs, overheads = timed.groups, timed.checked, timed.pairs, timed.overheads
+    facts, grown = timed.machine, interleaved.growth(groups)
+    exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
+    tables = [
+        ("pairs", "Who is faster: ratio of two frameworks' step times", pairs),
+        ("overheads", "Our step over hand-written loops", overheads),
+        ("costs", "What a step takes", interleaved.costs(groups, facts)),
+        ("growth", "How cost grows: exponents of a power law, and of its last octave", exponents),
+        ("paths", "Each framework's own paths, by a short calibration", interleaved.paths(groups)),
+        ("trials", "The check: identical code against itself", checked.trials if checked else pd.DataFrame()),
+    ]
+    shown = [(name, heading, frame) for name, heading, frame in tables if len(frame)]
+    figures: dict[str, Figure] = {}
+    heading = "ratio of the times of a training step, median and 95 % interval"
+    if timing.fits(told := titled(pairs)):
+        figures["ratios"] = timing.forest(told, ratio="times as fast", names=("slower", "faster"), heading=heading)
+    if timing.fits(told := titled(overheads)):
+        figures["overheads"] = timing.overheads(told)
+    if len(grown):
+        figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.figures(grown).items()}
+    try:
+        for part, ours in MADE.items():
+            cleared(folder / part, ours)
+        made = [_table(folder, name, title, frame) for name, title, frame in shown]
+        for name, figure in figures.items():
+            made += style.save(figure, folder / "figures" / f"{name}.png", vector=True)
+        page = folder / PAGE
+        write_text(page, _text(groups, facts, said=said, tables=shown, figures=list(figures)))
+    except OSError as error:
+        message = f"cannot write to {folder}: {error.strerror or error}"
+        raise StoreError(message) from error
+    return [page, *made]
+
+
+def _text(
+    groups: list[dict[str, Any]],
+    facts: dict[str, Any] | None,
+    *,
+    said: list[str],
+    tables: list[tuple[str, str, pd.DataFrame]],
+    figures: list[str],
+) -> str:
+    said = said or ["No pair was timed."]
+    parts = ["# Speed\n", "".join(f"- {escape(one)}\n" for one in said)]
+    parts += [f"![{name}](figures/{name}.png)\n" for name in figures]
+    parts += [
+        f"## {title}\n\n" + (table(frame) if name != "trials" else f"[All {len(frame)} trials](tables/trials.csv)\n")
+        for name, title, frame in tables
+    ]
+    machines = [facts] if facts else []
+    machines += [group["machine"] for group in groups if group.get("machine")]  # where a cluster did it
+    for one in {one["processor"]: one for one in machines}.values():
+        rates = escape(", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in one["gflops"].items()))
+        parts.append(
+            f"## The machine\n\n{escape(one['processor'])}, {one['cores']} cores; square matrix products with "
+            f"{one['threads']} thread(s): {rates} ({escape(one['blas'])}); copies: "
+            f"{one['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
+        )
+        parts += [_device(one["device"])] if one.get("device") else []
+    commands = dict.fromkeys(group["facts"]["command"] for group in groups)
+    commits = dict.fromkeys(group["facts"]["commit"] for group in groups)
+    if commands:
+        listed = "".join(f"- {code(command)}\n" for command in commands)
+        parts.append(f"## The commands\n\n{listed}\nat commit {escape(', '.join(commits))}.\n")
+    return "\n".join(parts)
+
+
+def _device(device: dict[str, Any]) -> str:
+    rates = escape(", ".join(f"{kind} {rate / 1e3:.1f} TFLOP/s" for kind, rate in device["gflops"].items()))
+    return (
+        f"{escape(device['device_name'])} ({escape(device['device_software'])}; {escape(device['device_settings'])}): "
+        f"matrix products through {escape(device['framework'])}: {rates}; copies: {device['copy_gb_per_s']:.0f} GB/s, "
+        "read and written both counted. Steps ran in "
+        f"{escape(device['precision'])}; their share of peak is that of the same precision.\n"
+    )
+
+
+def _table(folder: Path, name: str, heading: str, frame: pd.DataFrame) -> Path:
+    path = folder / "tables" / name
+    write_csv(path.with_suffix(".csv"), frame)
+    write_text(path.with_suffix(".md"), f"# {heading}\n\n{table(frame)}")
+    return path.with_suffix(".md")

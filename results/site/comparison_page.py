@@ -1,0 +1,96 @@
+"""The page of a comparison of two result sets: comparison.html, and what lies beside it in comparison/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from farreach.results.analysis import comparison
+from farreach.results.analysis.comparison import HEADINGS, Comparison
+from farreach.results.analysis.labels import GROUP
+from farreach.results.report.comparison import sentences
+from farreach.results.site import comparison_charts, short_page, tables
+from farreach.results.site.short_page import Short
+from farreach.results.site.tables import Column, Table
+
+NAME = "comparison"
+PAGE = f"{NAME}.html"
+
+WORDS = (
+    (
+        "Over all pairs: one case and seed in both sets, judged together by flipping the signs of each start (setting, "
+        f"cell and seed); told at a level of {comparison.WHOLE_LEVEL:g} and beyond {comparison.MARGIN:g} of mean skill."
+    ),
+    f"Same, better, worse: told at a level of {comparison.LEVEL:g} after Holm's correction for the number of rows.",
+    (
+        f"Cannot tell: too few runs or seeds, or an interval too wide. Quality takes {comparison.SEEDS} seeds a side, "
+        f"speed {comparison.RUNS} runs a side, or both versions side by side (compare --live)."
+    ),
+    "Bits: identical or changed where both sides ran one seed in one environment; there nothing but the code differs.",
+)
+
+
+def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
+    """Write the page beside comparison.md; return the paths, the page first. Raises `StoreError` where it cannot be."""
+    made = [one for one in (_quality(found.quality), _speed(found.speed), _whole(found.whole)) if len(one.frame)]
+    drawn = [comparison_charts.ratios(found.speed), comparison_charts.differences(found.quality)]
+    charts = [one for one in drawn if one is not None]
+    said = sentences(found) or ["The two sets have no row in common."]
+    return short_page.write(folder, Short(NAME, f"Compared: {title}", [], said, WORDS, made, charts, command))
+
+
+def _filters(frame: pd.DataFrame, *verdicts: str) -> dict[str, list[str]]:
+    there = [name for name in ("setting", "step", "cell", "clip", "framework", *verdicts) if name in frame]
+    return {name: [name] for name in there}
+
+
+def _whole(frame: pd.DataFrame) -> Table:
+    told = frame.assign(told=frame["skill"].isin([comparison.BETTER, comparison.WORSE]))
+    columns = (
+        Column("pairs of", "pairs of"),
+        Column("skill", "verdict", best="told"),
+        Column("skill old", "skill, old", "fixed"),
+        Column("skill new", "skill, new", "fixed"),
+        Column("difference", "new - old", "number", "low", "high", best="told", hint="95 % bootstrap interval"),
+        Column("solved old", "solved, old", "number"),
+        Column("solved new", "solved, new", "number"),
+        Column("pairs", "pairs", "number"),
+        Column("starts", "starts", "number", hint="setting, cell and seed: what counts once"),
+    )
+    note = "Mean skill over the pairs of one case and seed. Bold: told from no difference."
+    return Table("whole", "whole", "Together", note, told, columns, {"verdict": ["skill"]}, "facts")
+
+
+def _quality(frame: pd.DataFrame) -> Table:
+    frame = frame.rename(columns=HEADINGS)
+    frame["told"] = frame["quality"].isin([comparison.BETTER, comparison.WORSE])
+    columns = (
+        *tables.LABELLED,
+        Column("quality", "verdict", best="told"),
+        Column("bits", "bits", hint="one seed in one environment: the same to the last bit, or changed"),
+        Column("skill old", "skill, old", "fixed"),
+        Column("skill new", "skill, new", "fixed"),
+        Column("difference", "new - old", "number", "low", "high", best="told", hint="95 % bootstrap interval"),
+        Column("seeds old", "seeds, old", "number"),
+        Column("seeds new", "seeds, new", "number"),
+    )
+    note = "Mean skill over seeds. Bold: told from no difference."
+    return Table("quality", "quality", "Quality", note, frame, columns, _filters(frame, "quality", "bits"), "facts")
+
+
+def _speed(frame: pd.DataFrame) -> Table:
+    frame = frame.rename(columns=HEADINGS)
+    frame["told"] = frame["speed"].isin([comparison.BETTER, comparison.WORSE])
+    there = [name for name in ("step", *(HEADINGS.get(name, name) for name in GROUP)) if name in frame]
+    columns = (
+        *(Column(name, name) for name in there),
+        Column("speed", "verdict", best="told"),
+        Column("ms old", "ms, old", "number"),
+        Column("ms new", "ms, new", "number"),
+        Column("new / old", "new / old", "number", "low", "high", best="told", hint="above 1 the new one is slower"),
+        Column("runs old", "runs, old", "number"),
+        Column("runs new", "runs, new", "number"),
+    )
+    note = "Time of a training step, the median of each run. Bold: told from no difference."
+    return Table("speed", "speed", "Speed", note, frame, columns, _filters(frame, "speed"), "facts")

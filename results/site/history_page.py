@@ -1,0 +1,53 @@
+"""The page of a history: history.html, and what lies beside it in history/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from farreach.results.analysis.comparison import HEADINGS, LEVEL
+from farreach.results.analysis.history import MOVED, History, sentences
+from farreach.results.site import short_page, tables
+from farreach.results.site.short_page import Short
+from farreach.results.site.tables import Column, Table
+
+NAME = "history"
+PAGE = f"{NAME}.html"
+
+WORDS = (
+    "Result: the same or changed, to the last bit, from one set to the next that has the row in the same environment.",
+    "A change of result is the code's, made between the two commits.",
+    (
+        "Step time moved: the times before and after differ by more than those of shuffled sets, on one machine, at a "
+        f"level of {LEVEL:g} after Holm's correction for the number of rows; the place is right to a few sets."
+    ),
+)
+
+
+def write(folder: Path, found: History, *, command: str) -> list[Path]:
+    """Write the page beside history.md; return the paths, the page first. Raises `StoreError` where it cannot be."""
+    points = found.points
+    facts = [f"{points['started'].iloc[0]} to {points['started'].iloc[-1]}", f"{len(found.lines)} rows"]
+    said, title = sentences(found), f"History of {len(points)} sets"
+    return short_page.write(folder, Short(NAME, title, facts, said, WORDS, [_table(found)], [], command, points))
+
+
+def _table(found: History) -> Table:
+    frame = found.lines.rename(columns=HEADINGS)
+    frame["told"] = frame["speed"] == MOVED
+    columns = (
+        *tables.LABELLED,
+        Column("skill", "skill", "fixed", hint="mean over seeds, the newest set that has the row"),
+        Column("skills", "oldest to newest", "spark"),
+        Column("bits", "result", hint="to the last bit, within one environment"),
+        Column("result moved at", "result moved at"),
+        Column("ms", "ms a step", "number", hint="inside the training runs"),
+        Column("times", "oldest to newest", "spark"),
+        Column("speed", "step time", best="told"),
+        Column("times moved near", "step time moved near"),
+        Column("new / old", "times as long", "number", best="told"),
+        Column("sets", "sets", "number"),
+    )
+    note = "A line for each row; opened, it shows every set with its commit."
+    filters = {name: [name] for name in ("setting", "cell", "clip", "framework", "bits", "speed")}
+    series = {"skills": "skill", "times": "ms a step"}
+    return Table("rows", "rows", "Rows", note, frame, columns, filters, "facts", series)

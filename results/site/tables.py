@@ -1,0 +1,333 @@
+"""The tables of the page: what stands in them, which values are best, and how they travel into the page."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from farreach.results.analysis import statistics, tables
+from farreach.results.analysis.diagnosis import LABELS, among, diagnoses
+from farreach.results.analysis.labels import CELL, CLIP, DASH, GROUP, LEARNER, SETTING, drawn, labelled, words
+from farreach.results.storage.files import write
+from farreach.results.storage.sanitising import clean
+
+FEWEST_SEEDS = 3
+"""A t interval of fewer seeds says next to nothing."""
+
+MOST = 10_000
+"""Rows that a table of the page holds; the Parquet file beside it holds all."""
+
+DIGITS = 4
+"""Significant figures that travel into the page."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of a table as the page shows it.
+
+    Attributes:
+        key: the column of the data.
+        title: its heading.
+        kind: ``text``, ``long`` (text on several lines), ``number``, ``fixed`` (two decimals), ``share`` (in percent),
+            ``of`` (a count of another) or ``spark`` (a list of numbers, drawn as a line).
+        low, high: columns with the ends of an interval, shown in brackets.
+        of: for ``of``, the column that is counted against.
+        best: a column that is true where the value is set in bold.
+        hint: what the heading says when it is pointed at.
+
+    """
+
+    key: str
+    title: str
+    kind: str = "text"
+    low: str = ""
+    high: str = ""
+    of: str = ""
+    best: str = ""
+    hint: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the page: its data, and which of them are shown under which heading.
+
+    Attributes:
+        name: its name in the link.
+        source: the name of its data, and of their Parquet file; tables of one source share them.
+        title: its tab.
+        note: what a reader must know, one or two sentences.
+        frame: the data, whole.
+        columns: what is shown.
+        filters: for each filter the columns of which one must hold the chosen value.
+        opens: what a click opens: ``runs`` (their curves) or ``facts``.
+        series: columns of lists that ``facts`` draws, each with the title of its axis.
+
+    """
+
+    name: str
+    source: str
+    title: str
+    note: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    filters: dict[str, list[str]]
+    opens: str
+    series: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The rows that the page holds."""
+        return self.frame.head(MOST)
+
+
+FILTERS = {name: [name] for name in ("task", "framework", "cell", "clip", "device", "mode")}
+
+LABELLED = (
+    Column("setting", "setting"),
+    Column("cell", "cell"),
+    Column("clip", "clip"),
+    Column("framework", "framework"),
+)
+
+BOLD = (
+    "Bold: the best of its setting, and every line whose interval overlaps it; none where no line has an interval "
+    "(three seeds) or the best reaches down to the floor (skill 0)."
+)
+
+
+def lines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line a setting, cell, clip and framework: what `tables` has, intervals over seeds, and what is best.
+
+    Columns beyond those of `tables.accuracy` and `tables.gradients`: device, mode, mean low and mean high (95 % t
+    interval of the skill, from `FEWEST_SEEDS` seeds on), reach with its low and high, diagnosis (counts in words),
+    best skill, best score, and keys (of the rows, by seed).
+    """
+    frame = drawn(rows)
+    reached = tables.accuracy(frame)
+    same = [name for name in tables.gradients(frame) if name not in reached]
+    table = pd.concat([reached, tables.gradients(frame)[same]], axis="columns")
+    if "reach_end" in frame:
+        far = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
+    else:
+        far = pd.Series(float("nan"), index=frame.index)
+    found = among(labelled(rows), frame)["label"] if len(frame) else pd.Series(dtype=object)
+    groups = frame.assign(far=far, found=found).groupby(GROUP, observed=True)
+    for name in ("device", "mode", "dtype", "layers", "hidden", "batch"):
+        table[name] = groups[name].first().to_numpy()
+    low, high = _interval(groups["skill"])
+    table["mean low"], table["mean high"] = low, high.clip(upper=1)
+    table["reach"] = groups["far"].mean().to_numpy()
+    table["reach low"], table["reach high"] = (ends.clip(0, 1) for ends in _interval(groups["far"]))
+    table["diagnosis"] = groups["found"].agg(_counted).to_numpy()
+    table["metric"] = table["metric"].map(words)
+    table["keys"] = groups["key"].agg(list).to_numpy()
+    table["best skill"] = _best(table, "skill", "mean low", "mean high")
+    table["best score"] = _best(table[table["judged"] == 0], "score", "score low", "score high").reindex(
+        table.index, fill_value=False
+    )
+    return table
+
+
+def runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line a row of the store, copies too, in the order of the lines; reach and diagnosis are added."""
+    labels = labelled(rows)
+    frame = labels.copy(deep=False)
+    if "reach_end" in frame:
+        frame["reach"] = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
+    else:
+        frame["reach"] = float("nan")
+    found = diagnoses(labels)
+    frame["diagnosis"], frame["finding"] = found["label"], found["sentence"]
+    frame["remarks"] = found["remarks"].map("; ".join) if len(found) else found["remarks"]
+    outcomes = {True: "solved", False: "not solved"}
+    frame["outcome"] = frame["solved"].astype(object).map(outcomes).astype(object).fillna(DASH).astype(str)
+    frame["outcome"] = frame["outcome"].where(frame["status"] != "diverged", "diverged")
+    frame["step ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
+    frame["keys"] = [[key] for key in frame["key"]]
+    # The first seed of every line comes before the second of any, so that what the page leaves out are further seeds.
+    nth = frame.groupby(GROUP, observed=True).cumcount()
+    return frame.iloc[np.argsort(nth.to_numpy(), kind="stable")] if len(frame) > MOST else frame
+
+
+def accuracy(table: pd.DataFrame) -> Table:
+    """Return the table of what each framework reached; `table` is `lines`."""
+    columns = (
+        *LABELLED,
+        Column(
+            "skill",
+            "skill",
+            "fixed",
+            "mean low",
+            "mean high",
+            best="best skill",
+            hint="1 - loss / floor, mean over seeds",
+        ),
+        Column("solved", "solved", "of", of="judged", hint="seeds that met the task's criterion"),
+        Column("steps to solve", "steps to solve", "number", hint="median over the seeds that solved it"),
+        Column("score", "score", "number", "score low", "score high", best="best score"),
+        Column("metric", "metric", hint="what the score is"),
+        Column("loss", "loss", "number"),
+        Column("clipped", "clipped", hint="share of the steps on which the clip changed the gradient"),
+        Column("diverged", "diverged", "of", of="seeds"),
+    )
+    note = f"Means over seeds; in brackets the 95 % interval. {BOLD}"
+    return Table("accuracy", "lines", "Accuracy", note, table, columns, FILTERS, "runs")
+
+
+def gradients(table: pd.DataFrame) -> Table:
+    """Return the table of the gradients; `table` is `lines`."""
+    columns = (
+        *LABELLED,
+        Column("norm median", "norm", "number", hint="global gradient norm before the clip, median"),
+        Column("norm max", "largest norm", "number"),
+        Column("clip fraction", "steps clipped", "share"),
+        Column("clipped elements", "elements clipped", "share"),
+        Column("reach", "reach", "share", "reach low", "reach high", hint="steps over which 1 % of the norm is left"),
+        Column("diagnosis", "diagnosis", "long"),
+        Column("diverged at", "diverged at", "number", hint="first step of the first seed"),
+    )
+    note = (
+        "Norms before the clip, over all steps and seeds. Reach: share of the steps before the scored ones over which "
+        "the gradient keeps 1 % of its norm at the end of training, with its 95 % interval."
+    )
+    return Table("gradients", "lines", "Gradients", note, table, columns, FILTERS, "runs")
+
+
+def every(table: pd.DataFrame) -> Table:
+    """Return the table of every case; `table` is `runs`."""
+    labels = zip((SETTING, CELL, CLIP, LEARNER), LABELLED, strict=True)
+    columns = (
+        *(Column(key, one.title) for key, one in labels),
+        Column("seed", "seed", "number"),
+        Column("renumbering", "copy", "number", hint="0, or the number of a copy with renumbered hidden units"),
+        Column("skill", "skill", "fixed"),
+        Column("outcome", "outcome"),
+        Column("steps_to_solve", "steps to solve", "number"),
+        Column("clip_fraction", "steps clipped", "share"),
+        Column("norm_before_max", "largest norm", "number"),
+        Column("reach", "reach", "share"),
+        Column("diagnosis", "diagnosis", "long"),
+        Column("step ms", "step ms", "number", hint="inside the training run; not a comparison"),
+    )
+    note = "Every case, copies with renumbered hidden units too."
+    if len(table) > MOST:
+        note += (
+            f" The page holds {MOST:,} of the {len(table):,}, the first seeds of every line before further ones; the "
+            "Parquet file holds all."
+        )
+    filters = FILTERS | {"cell": [CELL], "clip": [CLIP], "framework": [LEARNER]}
+    return Table("cases", "cases", "Every case", note, table, columns, filters, "runs")
+
+
+def save(folder: Path, made: list[Table]) -> None:
+    """Write the data of tables as Parquet, one file a source."""
+    for source, frame in {one.source: one.frame for one in made}.items():
+        shown = _plain(frame)
+        write(
+            folder / f"{source}.parquet",
+            functools.partial(shown.to_parquet, compression="zstd", index=False),
+            flush=False,
+        )
+
+
+def encoded(made: list[Table]) -> dict[str, Any]:
+    """Return the tables as the page reads them, and each source's data once: text as codes, numbers rounded."""
+    used: dict[str, dict[str, pd.Series[Any]]] = {}
+    for one in made:
+        shown = one.shown
+        names = [getattr(column, name) for column in one.columns for name in ("key", "low", "high", "of", "best")]
+        names += [name for filtered in one.filters.values() for name in filtered]
+        names += [str(name) for name in shown] if one.opens == "facts" else []
+        used.setdefault(one.source, {}).update({name: shown[name] for name in names if name})
+    columns = [
+        [{name: value for name, value in dataclasses.asdict(column).items() if value} for column in one.columns]
+        for one in made
+    ]
+    plain = ("name", "title", "source", "opens", "filters", "series")
+    return {
+        "tables": [
+            {name: getattr(one, name) for name in plain} | {"columns": shown, "count": len(one.shown)}
+            for one, shown in zip(made, columns, strict=True)
+        ],
+        "sources": {source: {name: packed(values) for name, values in found.items()} for source, found in used.items()},
+    }
+
+
+def packed(values: pd.Series[Any]) -> dict[str, Any]:
+    """Return a column as the page reads it."""
+    if len(values) and isinstance(values.iloc[0], list):
+        return {"values": [[rounded(float(one)) for one in several] for several in values]}
+    if pd.api.types.is_bool_dtype(values):
+        return {"values": [int(one) for one in values.fillna(value=False)]}
+    if pd.api.types.is_numeric_dtype(values):
+        return {"values": [rounded(one) for one in values.astype(float)]}
+    if isinstance(values.dtype, pd.CategoricalDtype) and values.notna().all():
+        values = values.cat.remove_unused_categories()
+        return {"codes": values.cat.codes.tolist(), "words": [clean(str(word)) for word in values.cat.categories]}
+    codes, words = pd.factorize(values.astype(object).where(values.notna(), DASH).astype(str), use_na_sentinel=False)
+    return {"codes": codes.tolist(), "words": [clean(str(word)) for word in words]}
+
+
+def rounded(value: float, digits: int = DIGITS) -> float | int | None:
+    """Return a number to so many significant figures, None where it is not finite."""
+    if not np.isfinite(value):
+        return None
+    short = float(f"{value:.{digits}g}")
+    return int(short) if short.is_integer() and abs(short) < 1e15 else short  # noqa: PLR2004
+
+
+def simple(value: Any) -> Any:
+    """Return a value as JSON has it: NumPy's numbers as Python's and rounded, what is missing or not finite as None."""
+    if value is None or value is pd.NA:
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return rounded(value, 6)
+    return value if isinstance(value, int | bool) else clean(str(value))
+
+
+def _interval(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Return the ends of the 95 % t interval of each group's mean, NaN below `FEWEST_SEEDS` values."""
+    mean, spread, count = (groups.agg(how).to_numpy(float) for how in ("mean", "std", "count"))
+    enough = count >= FEWEST_SEEDS
+    wide = statistics.student(np.where(enough, count, FEWEST_SEEDS) - 1) * spread / np.sqrt(np.maximum(count, 1))
+    wide = np.where(enough, wide, np.nan)
+    return pd.Series(mean - wide), pd.Series(mean + wide)
+
+
+def _best(table: pd.DataFrame, name: str, low: str, high: str) -> pd.Series[bool]:
+    """Return which lines are the best of their setting, or tie with it by interval; none on the floor."""
+    known = table[table[low].notna() & (table["diverged"] == 0)]
+    found = pd.Series(data=False, index=table.index)
+    for _, part in known.groupby("setting", observed=True):
+        floor = float(part[low].to_numpy()[part[name].argmax()])
+        if floor > 0:
+            found[part.index[part[high] >= floor]] = True
+    return found
+
+
+def _counted(labels: pd.Series[Any]) -> str:
+    """Return ``healthy``, or ``2 healthy, 1 vanishing`` where the seeds differ."""
+    counts = labels.value_counts()
+    if len(counts) == 1:
+        return str(counts.index[0])
+    return ", ".join(f"{counts[label]} {label}" for label in LABELS if label in counts)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as Parquet takes it: categories as text, without what only the page needs."""
+    lists = {name for name in frame if len(frame) and isinstance(frame[name].iloc[0], list)}
+    shown = frame[[name for name in frame if name != "keys"]].copy()
+    for name in [one for one in shown if one not in lists and not pd.api.types.is_numeric_dtype(shown[one])]:
+        values = shown[name]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            shown[name] = values.cat.rename_categories(str).astype(object)
+        elif not isinstance(values.dtype, pd.StringDtype):
+            shown[name] = values.astype(str).astype(object).where(values.notna(), None)
+    return shown

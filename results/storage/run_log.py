@@ -1,0 +1,59 @@
+"""What the log of a run must hold, checked when it is read: it may be a stranger's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from farreach.results.storage.files import DamagedError, read_bytes
+from farreach.results.storage.sanitising import line
+
+LARGEST = 2**24
+"""Bytes that a log may have; the longest name thousands of cases that failed."""
+
+Words = Annotated[str, AfterValidator(line)]
+"""What a framework said, as it may be shown: its own colours are no damage."""
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False, strict=False)]
+
+_open = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+@with_config(_open)
+class Failed(TypedDict):
+    """A case that gave no row."""
+
+    case: NotRequired[Words]
+    reason: NotRequired[Words]
+
+
+@with_config(_open)
+class Run(TypedDict):
+    """A file of ``runs/``."""
+
+    started: NotRequired[Words]
+    command: NotRequired[Words]
+    planned: NotRequired[Count]
+    done_before: NotRequired[Count]
+    finished: NotRequired[Count]
+    failed: NotRequired[list[Failed]]
+    wall_seconds: NotRequired[Seconds]
+    jobs: NotRequired[Count]
+    seconds: NotRequired[dict[Words, Seconds]]
+
+
+_adapter = TypeAdapter(Run)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what a log holds; raise `DamagedError` where it is none."""
+    try:
+        found: dict[str, Any] = dict(_adapter.validate_json(read_bytes(path, LARGEST)))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise DamagedError(path, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+    return found

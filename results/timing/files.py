@@ -1,0 +1,281 @@
+"""What the files of timings must hold, checked when they are read: they may be a stranger's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NotRequired
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from farreach.results.storage.files import LARGEST_JSON, DamagedError, StoreError, read_bytes, set_aside
+from farreach.results.storage.sanitising import CONTROL
+
+Word = Annotated[str, Field(max_length=2_000, pattern=rf"^[^{CONTROL}]*$")]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Size = Annotated[int, Field(ge=1, lt=2**31)]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=False)]
+Time = Annotated[float, Field(gt=1e-12, lt=1e9, strict=False)]
+Times = Annotated[list[Time], Field(min_length=1)]
+Plain = Word | bool | Annotated[int, Field(gt=-(2**63), lt=2**63)] | Number | None
+
+_open = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+
+@with_config(_open)
+class Step(TypedDict):
+    """The step that was timed, in the words of a case."""
+
+    task: Word
+    parameters: dict[Word, Plain]
+    cell: Word
+    layers: Size
+    hidden: Size
+    batch: Size
+    dtype: Word
+    device: Word
+    threads: Size
+
+
+@with_config(_open)
+class Tried(TypedDict):
+    """A path that the calibration tried."""
+
+    path: Word
+    seconds: Time
+    compile_seconds: Number
+
+
+@with_config(_open)
+class Contender(TypedDict):
+    """What one way to run the step took."""
+
+    name: Word
+    framework: Word
+    path: Word
+    loop: Word
+    kernel: Word
+    compile_seconds: Number
+    flops: Number
+    peak_bytes: Count
+    idle_bytes: Count
+    seconds: Times
+    cpu_to_wall: Number
+    tried: NotRequired[list[Tried]]
+    joules: NotRequired[Number | None]
+    device_seconds: NotRequired[Number | None]
+    device_peak_bytes: NotRequired[Count | None]
+
+
+@with_config(_open)
+class Failed(TypedDict):
+    """A contender that gave no time."""
+
+    contender: Word
+    reason: Word
+
+
+@with_config(_open)
+class Limit(TypedDict):
+    """What was asked for."""
+
+    limit: Number
+
+
+@with_config(_open)
+class Made(TypedDict):
+    """What made a file."""
+
+    command: Word
+    commit: Word
+
+
+@with_config(_open)
+class Accelerator(TypedDict):
+    """What a GPU can do at best."""
+
+    gflops: dict[Word, Number]
+    copy_gb_per_s: Number
+    device_name: Word
+    device_software: Word
+    device_settings: Word
+    framework: Word
+    precision: Word
+
+
+@with_config(_open)
+class Machine(TypedDict):
+    """What a machine can do at best: machine.json."""
+
+    threads: Size
+    gflops: dict[Word, Number]
+    copy_gb_per_s: Number
+    processor: Word
+    cores: Size
+    blas: Word
+    device: NotRequired[Accelerator | None]
+
+
+@with_config(_open)
+class Group(TypedDict):
+    """A file of ``timings/``."""
+
+    schema: int
+    step: Step
+    length: Size
+    plan: Limit
+    failed: list[Failed]
+    contenders: list[Contender]
+    step_version: NotRequired[Count]
+    rounds: NotRequired[Count]
+    rounds_wanted: NotRequired[Count]
+    waiting: NotRequired[Number]
+    clock_step: NotRequired[Number]
+    facts: Made
+    machine: NotRequired[Machine | None]
+
+
+@with_config(_open)
+class Trial(TypedDict):
+    """One trial of a check: seconds a step of both processes, round by round."""
+
+    first: Times
+    second: Times
+
+
+@with_config(_open)
+class Launch(TypedDict):
+    """A file of ``check/``."""
+
+    launch: Count
+    planted: Number
+    framework: Word
+    path: Word
+    cell: Word
+    rounds: Count
+    trials: list[Trial]
+
+
+@with_config(_open)
+class Sides(TypedDict):
+    """One launch of a live comparison: seconds a step in both environments, round by round."""
+
+    old: Times
+    new: Times
+
+
+@with_config(_open)
+class Version(TypedDict):
+    """An environment's facts."""
+
+    framework_version: Word
+
+
+@with_config(_open)
+class Live(TypedDict):
+    """A file of ``live/``."""
+
+    schema: int
+    step: Step
+    framework: Word
+    path: Word
+    old: Version
+    new: Version
+    launches: Annotated[list[Sides], Field(min_length=1)]
+
+
+@with_config(_open)
+class Info(TypedDict):
+    """What `benchmarks/speed/test_step.py` says of a benchmark."""
+
+    task: Word
+    T: Size
+    framework: Word
+    cell: Word
+    hidden: Size
+    batch: Size
+    path: Word
+    threads: Size
+    device: Word
+    compile_seconds: Number
+    framework_version: Word
+
+
+@with_config(_open)
+class Stats(TypedDict):
+    """What pytest-benchmark measured."""
+
+    data: Times
+
+
+@with_config(_open)
+class Benchmark(TypedDict):
+    """One benchmark of pytest-benchmark's file."""
+
+    extra_info: Info
+    stats: Stats
+
+
+@with_config(_open)
+class Benchmarks(TypedDict):
+    """pytest-benchmark's file."""
+
+    benchmarks: list[Benchmark]
+
+
+def read(path: Path, kind: type[Any], schema: int | None = None) -> dict[str, Any]:
+    """Return what a file holds; raise `DamagedError` where it is not of a kind, or of another version than `schema`.
+
+    The rounds of one file have one length for every contender.
+    """
+    try:
+        found: dict[str, Any] = TypeAdapter(kind).validate_json(read_bytes(path, LARGEST_JSON))
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise DamagedError(path, f"{where}: {fault['msg']}" if where else fault["msg"]) from error
+    if schema is not None and found["schema"] != schema:
+        raise DamagedError(path, f"it has schema {found['schema']}; this version reads {schema}")
+    sets = [[one["seconds"] for one in found.get("contenders", [])]]
+    sets += [[one["first"], one["second"]] for one in found.get("trials", [])]
+    sets += [[one["old"], one["new"]] for one in found.get("launches", [])]
+    if any(len({len(seconds) for seconds in each}) > 1 for each in sets):
+        raise DamagedError(path, "its rounds differ in number")
+    return found
+
+
+Damage = Callable[[Path, DamagedError], object]
+"""What hears of a file that is damaged, which is then left out."""
+
+
+def each(folder: Path, kind: type[Any], schema: int | None, damaged: Damage | None) -> list[dict[str, Any]]:
+    """Return what the files of a folder hold, in the order of their names.
+
+    Raises `DamagedError` where one is damaged and there is nobody to hear of it.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(read(path, kind, schema))
+        except FileNotFoundError:
+            continue  # another command set it aside a moment ago
+        except DamagedError as damage:
+            if damaged is None:
+                raise
+            damaged(path, damage)
+    return found
+
+
+def sound(path: Path, folder: Path, kind: type[Any], schema: int | None) -> tuple[bool, str]:
+    """Return whether a file is there and can be read, and what is said of it: a damaged one is set aside."""
+    try:
+        read(path, kind, schema)
+    except FileNotFoundError:
+        return False, ""
+    except DamagedError as damage:
+        return False, set_aside(path, folder, damage)
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise StoreError(message) from error
+    return True, ""

@@ -1,0 +1,195 @@
+"""The certificate: it passes what is right, catches what is subtly wrong, and records name it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import sys
+import types
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from farreach.benchmarks import __main__ as command_line
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.studies import certification
+from farreach.benchmarks.studies.certificate import chosen
+from farreach.benchmarks.studies.certification import Check
+from farreach.results.analysis import certificates
+from tests.support import synthetic
+from tests.support.paths import quickest
+
+INSTALLED = [name for name in registry.compared() if registry.version(name)]
+STEPS = 5
+
+CLIPPED = "gradients, before, after, clipped = clip(kind, gradients, threshold)"
+SPARSE = {
+    "gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]": (
+        "gradients = list(tape.gradient(loss, weights)); sparse = gradients[0]; gradients[0] = sparse.values"
+    ),
+    CLIPPED: CLIPPED
+    + "; gradients[0] = tf.convert_to_tensor(tf.IndexedSlices(gradients[0], sparse.indices, sparse.dense_shape))",
+}
+
+FAULTS = {
+    "an embedding's gradient left sparse": ("tensorflow", {"inputs": "tokens"}, SPARSE),
+    "an epsilon inside the root": (
+        "tensorflow",
+        {"optimizer": "rmsprop"},
+        {"(tf.sqrt(s) + epsilon)": "tf.sqrt(s + epsilon)"},
+    ),
+    "a swapped gate": ("tensorflow", {"cell": "gru"}, {"[second, first, third]": "[first, second, third]"}),
+    "a clip per variable": (
+        "tensorflow",
+        {"clip": "norm"},
+        {"[gradient * scale for": "[gradient * tf.minimum(tf.ones_like(before), threshold / norm_of([gradient])) for"},
+    ),
+    "a bias trained twice": (
+        "pytorch",
+        {"cell": "lstm"},
+        {"requires_grad_(requires_grad=False)": "requires_grad_(requires_grad=True)"},
+    ),
+    "float32 constants": (
+        "tensorflow",
+        {"optimizer": "momentum"},
+        {"base.MOMENTUM * v + g": "float(np.float32(base.MOMENTUM)) * v + g"},
+    ),
+    "an epsilon in the clip": (
+        "pytorch",
+        {"clip": "norm"},
+        {"(threshold / before)": "(threshold / (before + 1e-6))"},
+    ),
+}
+
+
+def plain(framework: str, **changes: str) -> Check:
+    """The lstm under SGD with the norm clip, on vectors, on the path that compiles fastest."""
+    cell = changes.get("cell", "lstm")
+    return Check(
+        framework=framework,
+        path=quickest(framework, cell),
+        cell=cell,
+        activation="tanh",
+        layers=1,
+        inputs=changes.get("inputs", "vectors"),
+        optimizer=changes.get("optimizer", "sgd"),
+        clip=changes.get("clip", "norm"),
+        regulariser="none",
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught_and_nothing_but_the_fault(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    framework, changes, mutations = FAULTS[fault]
+    if framework not in INSTALLED:
+        pytest.skip(f"{framework} is not installed")
+    check = plain(framework, **changes)
+    assert certification.passed(certification.measure(check, STEPS))
+    source = (registry.ROOT / "frameworks" / framework / "__init__.py").read_text()
+    for right, wrong in mutations.items():
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
+    configure = importlib.import_module(f"farreach.frameworks.{framework}").configure  # once a process
+    module = types.ModuleType(f"farreach.frameworks.{framework}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(source, f"{framework}.py", "exec"), module.__dict__)  # noqa: S102 - our own source with a fault
+    module.configure = configure
+    result = certification.measure(check, STEPS)
+    assert not certification.passed(result), result
+
+
+@pytest.mark.parametrize("framework", INSTALLED)
+@pytest.mark.parametrize("regulariser", ["l1", "l2"])
+def test_penalties_are_the_judges(framework: str, regulariser: str) -> None:
+    check = dataclasses.replace(plain(framework, cell="rnn"), regulariser=regulariser)
+    result = certification.measure(check, STEPS)
+    assert certification.passed(result), result
+
+
+def test_the_matrix_is_every_cell_optimizer_clip_and_depth() -> None:
+    for framework in INSTALLED:
+        checks = certification.checks(framework)
+        assert len(set(checks)) == len(checks) == 156
+        product = {(c.cell, c.activation, c.layers, c.optimizer, c.clip) for c in checks if c.inputs == "vectors"}
+        assert len(product) == 5 * 2 * 4 * 3
+        assert {(c.cell, c.optimizer) for c in checks if c.inputs == "tokens"} == {
+            (cell, optimizer) for cell in ("rnn", "lstm", "gru") for optimizer in certification.RATES
+        }
+
+
+def test_a_difference_beyond_the_bound_or_a_nan_fails() -> None:
+    good = dict.fromkeys((*certification.COMPARED, "drift", "copy_drift"), 1e-15)
+    assert certification.passed(good)
+    for part in certification.COMPARED:
+        for bad in (2e-10, float("nan"), float("inf")):
+            assert not certification.passed(good | {part: bad})
+    assert not certification.passed(good | {"drift": 1e-9})
+    assert certification.passed(good | {"drift": 1e-9, "copy_drift": 1e-11})  # the judge's own copy drifts too
+
+
+def test_tokens_repeat_within_every_batch() -> None:
+    check = dataclasses.replace(plain(INSTALLED[0]), inputs="tokens")
+    for batch in certification.draw(check.model(), 10):
+        assert len(set(batch.inputs.ravel().tolist())) < batch.inputs.size
+
+
+def test_only_narrows_and_faults_are_told() -> None:
+    narrowed = chosen([f"framework={INSTALLED[0]}", "cell=gru", "clip=value"])
+    assert {check.clip for checks in narrowed.values() for check in checks} == {"value"}
+    both = chosen([f"framework={INSTALLED[0]}", "cell=gru", "cell=lstm"])
+    assert {check.cell for checks in both.values() for check in checks} == {"gru", "lstm"}
+    for text, said in {
+        "cell=elman": "unknown cell 'elman'; allowed: gru, lstm, rnn",
+        "colour=red": "unknown key 'colour'; allowed: framework, ",
+        "framework=caffe": "unknown framework 'caffe'",
+    }.items():
+        with pytest.raises(registry.UsageError) as fault:
+            chosen([text])
+        assert str(fault.value).startswith(said)
+
+
+def test_a_certificate_is_found_for_what_it_covers_alone(tmp_path: Path) -> None:
+    whole = {"name": certificates.name("pytorch", "1.0", 1, "cpu"), "passed": True, "complete": True}
+    whole["checks"] = [{"path": "eager"}]
+    certificates.write(tmp_path, whole)
+    assert certificates.find(whole["name"], {"eager"}, tmp_path) == whole["name"]
+    assert certificates.find(whole["name"], {"graph"}, tmp_path) is None
+    assert certificates.find(certificates.name("pytorch", "1.1", 1, "cpu"), {"eager"}, tmp_path) is None
+    certificates.write(tmp_path, whole | {"passed": False})
+    assert certificates.find(whole["name"], {"eager"}, tmp_path) is None
+
+
+def test_rows_without_a_certificate_are_marked() -> None:
+    rows = pd.DataFrame(
+        [
+            synthetic.record(framework="pytorch", certificate="pytorch-1").row(),
+            synthetic.record(framework="tensorflow").row(),
+        ]
+    )
+    said = certificates.sentences(rows)
+    assert said[0].startswith("Held against the NumPy reference step by step, and passed: pytorch-1; 1 of 2 cases")
+    assert said[1].startswith("NO CERTIFICATE: tensorflow")
+    assert len(said) == 2
+    assert certificates.sentences(rows.drop(columns="certificate"))[0].startswith("NO CERTIFICATE")
+
+
+@pytest.mark.parametrize(("bound", "status"), [(certification.BOUND, 0), (1e-30, 1)])
+def test_certify_exits_1_beyond_the_bound(
+    bound: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(certification, "BOUND", bound)
+    monkeypatch.setattr(certification, "STEPS", STEPS)
+    only = [f"framework={INSTALLED[-1]}", "cell=rnn", "activation=tanh", "inputs=tokens", "optimizer=adam"]
+    words = [word for text in only for word in ("--only", text)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "certify", *words, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == status
+    assert f"{1 - status} of 1 checks within" in " ".join(capsys.readouterr().out.split())
+    (written,) = tmp_path.glob("*.json")
+    certificate = json.loads(written.read_text())
+    assert certificate["passed"] is (status == 0)
+    assert certificate["complete"] is False
+    assert certificates.find(certificate["name"], {certificate["checks"][0]["path"]}, tmp_path) is None

@@ -1,0 +1,98 @@
+"""The formula for a step's model FLOPs is what the frameworks' own products add up to, to the last operation."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.speed.flops import step_flops
+from farreach.benchmarks.studies import certification
+from farreach.frameworks import weights
+from farreach.frameworks.base import Framework, Loss, Model, Training
+from farreach.frameworks.weights import GATES
+
+SHAPES: list[tuple[int, bool, int, Loss]] = [
+    (1, False, 1, "mse"),
+    (2, False, 4, "mse"),
+    (3, False, 1, "mse"),
+    (1, True, 3, "cross_entropy"),
+    (2, True, certification.TIME, "cross_entropy"),
+]
+MODELS = [
+    Model(cell=cell, hidden=6, features=11, outputs=7, scored=scored, loss=loss, layers=layers, tokens=tokens)
+    for cell in GATES
+    for layers, tokens, scored, loss in SHAPES
+]
+
+
+def name_of(model: Model) -> str:
+    return f"{model.cell}-{model.layers}-{'tokens' if model.tokens else 'vectors'}-S{model.scored}"
+
+
+def by_formula(model: Model) -> int:
+    return step_flops(model, certification.ROWS, certification.TIME)
+
+
+def products(jaxpr: Any) -> int:
+    """Add up 2 m n k over the products of a JAX program, a loop's as often as it turns."""
+    total = 0
+    for equation in jaxpr.eqns:
+        turns = equation.params["length"] if equation.primitive.name == "scan" else 1
+        inner = [getattr(value, "jaxpr", value) for value in equation.params.values()]
+        total += turns * sum(products(one) for one in inner if hasattr(one, "eqns"))
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            left, (out,) = equation.invars[0].aval.shape, equation.outvars
+            total += 2 * math.prod(out.aval.shape) * math.prod(left[axis] for axis in contracted)
+    return total
+
+
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_the_formula_is_what_pytorch_counts_in_a_training_step(model: Model) -> None:
+    pytest.importorskip("torch")
+    counting = importlib.import_module("torch.utils.flop_counter")
+    batches = certification.draw(model, 1)
+    # In float64 no fused kernel hides its products from the counter.
+    framework: Framework = importlib.import_module("farreach.frameworks.pytorch").Framework(
+        model,
+        Training(),
+        weights.draw(model, 0),
+        device="cpu",
+        dtype="float64",
+        threads=1,
+        path=registry.paths("pytorch", "cpu", model.cell)[0],
+    )
+    with counting.FlopCounterMode(display=False) as counter:
+        framework.train(batches)
+    assert counter.get_total_flops() == by_formula(model)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=name_of)
+def test_jax_asks_for_the_formula_and_the_slope_along_the_state_before_the_first(model: Model) -> None:
+    jax = pytest.importorskip("jax")
+    pytest.importorskip("optax")
+    ours = importlib.import_module("farreach.frameworks.jax")
+    (batch,) = certification.draw(model, 1)
+    inputs, targets, mask = (np.swapaxes(part, 0, 1) for part in (batch.inputs, batch.targets, batch.mask))
+    network, initial = ours.Network(model), {name: np.float32(w) for name, w in weights.draw(model, 0).items()}
+
+    def loss(at: Any) -> Any:
+        return ours.loss_of(model, network(at, inputs), targets, mask)
+
+    counted = products(jax.make_jaxpr(jax.grad(loss))(initial).jaxpr)
+    wanted_by_nobody = model.layers * 2 * certification.ROWS * model.hidden * GATES[model.cell] * model.hidden
+    assert counted == by_formula(model) + wanted_by_nobody
+
+
+def test_the_formula_gives_what_a_hand_adds_up() -> None:
+    """Adding, T = 50, 64 hidden units, batch 32: an rnn's products, and those of four gates and of three."""
+    model = {cell: Model(cell=cell, hidden=64, features=2, outputs=1, scored=1, loss="mse") for cell in GATES}
+    below, before, above = 2 * 2 * 32 * 50 * 2 * 64, 149 * 2 * 32 * 64 * 64, 3 * 2 * 32 * 64
+    assert step_flops(model["rnn"], 32, 50) == below + before + above == 39_890_944
+    assert step_flops(model["lstm"], 32, 50) == 4 * (below + before) + above
+    assert step_flops(model["gru"], 32, 50) == 3 * (below + before) + above

@@ -1,0 +1,332 @@
+"""Alternating blocks: fair turns, rounds fixed by a pilot, failures that cost one contender alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.worker_client import CaseFailedError, Live
+from farreach.benchmarks.speed import aa_check, contenders, pairs, run
+from farreach.benchmarks.speed.contenders import Contender, Group
+from farreach.benchmarks.speed.handwritten import LOOPS
+from farreach.results.timing import interleaved
+
+JUDGE = {"task": "adding", "parameters": (("T", 10),), "framework": "reference", "cell": "rnn", "path": "numpy"}
+CASE = Case(**JUDGE, hidden=8, clip="norm", threshold=1.0, dtype="float64")  # type: ignore[arg-type]
+PLAN = pairs.Plan(width=0.5, limit=5.0, block_seconds=0.01)
+
+
+class FakeLive(Live):
+    """Answers like a live process whose blocks take the seconds it is told, without running anything."""
+
+    def __init__(self, seconds: float, heard: list[str]) -> None:
+        super().__init__("reference", "cpu", 1, Path("unused"))
+        self.seconds, self.heard = seconds, heard
+
+    def ask(self, request: dict[str, Any], progress: Any = None) -> dict[str, Any]:
+        del progress
+        if request["do"] == "load":
+            return {"loaded": 1.0, "kernel": "none"}
+        self.heard.append(request["slot"])
+        return {"wall": self.seconds, "cpu": self.seconds}
+
+
+def fakes(*seconds: float) -> tuple[list[pairs.Runner], list[str]]:
+    heard: list[str] = []
+    ways = [Contender(CASE, copy=at) for at in range(len(seconds))]
+    return [pairs.Runner(one, FakeLive(took, heard)) for one, took in zip(ways, seconds, strict=True)], heard
+
+
+def spread(sigma: float, rounds: int = pairs.PILOT_ROUNDS[0]) -> pairs.Series:
+    random = np.random.default_rng(0)
+    return pairs.Series(np.exp(random.normal(0, sigma, (rounds, 2))), np.ones((rounds, 2)), 0, 0)
+
+
+def test_every_contender_has_one_turn_a_round_in_an_order_drawn_anew() -> None:
+    runners, heard = fakes(1e-9, 1e-9)
+    pairs.measure(runners, 40, np.random.default_rng(0))
+    rounds = [tuple(heard[at : at + 2]) for at in range(0, 80, 2)]
+    assert all(len(set(one)) == 2 for one in rounds)
+    assert 10 < rounds.count(rounds[0]) < 30
+
+
+def test_a_pilot_asks_for_more_rounds_where_blocks_spread_more_and_never_for_fewer_than_30() -> None:
+    asked = [pairs.needed(spread(sigma), width=0.01) for sigma in (0.001, 0.03, 0.06)]
+    assert asked[0] == pairs.FEWEST_ROUNDS
+    assert asked[1] > 60
+    assert asked[2] == pytest.approx(4 * asked[1], rel=0.1)
+
+
+@pytest.mark.parametrize(("limit", "rounds"), [(10.0, 15), (320.0, 20), (1e6, 45)])
+def test_a_pilot_has_a_share_of_the_limit_and_no_fewer_than_15_rounds(
+    limit: float, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runners, _ = fakes(0.5, 0.5)
+    piloted = []
+    monkeypatch.setattr(pairs.Runner, "calibrate", lambda _self, _block: 0.5)  # four steps: a round takes 4 s
+    monkeypatch.setattr(pairs, "measure", lambda _runners, count, _random: piloted.append(count) or spread(0.0, count))
+    pairs.settled(runners, pairs.Plan(limit=limit), np.random.default_rng(0))
+    assert piloted == [rounds]
+
+
+def test_a_time_limit_cuts_the_rounds_and_refuses_less_than_one() -> None:
+    runners, _ = fakes(1.0, 1.0)
+    once = pairs.TRIAL_STEPS * 2  # the pilot's blocks took a second a step
+    pilot = spread(0.0)
+    assert pairs.affordable(100, pilot, runners, limit=10.5 * once) == 10
+    assert pairs.affordable(100, pilot, runners, limit=1e6) == 100
+    with pytest.raises(registry.UsageError, match="too short for one round"):
+        pairs.affordable(100, pilot, runners, limit=0.5 * once)
+
+
+def test_a_block_that_is_longer_than_the_wait_for_it_is_refused() -> None:
+    runners, _ = fakes(3600.0)
+    with pytest.raises(pairs.ContenderFailedError, match="its clock says 3600"):
+        runners[0].block()
+    runners, _ = fakes(-1.0)
+    with pytest.raises(pairs.ContenderFailedError):
+        runners[0].block()
+
+
+def test_a_contender_that_fails_is_named_and_the_others_are_timed(tmp_path: Path) -> None:
+    group = Group((Contender(CASE), Contender(CASE, copy=1), Contender(CASE, loop="loop_missing")))
+    found = run.measure(group, PLAN, tmp_path)
+    assert [line["name"] for line in found["contenders"]] == ["reference (numpy)", "reference (numpy) again"]
+    ((failure),) = found["failed"]
+    assert failure["contender"] == "loop_missing"
+    assert "ModuleNotFoundError" in failure["reason"]
+    assert found["rounds"] >= 1
+    assert all(len(line["seconds"]) == found["rounds"] for line in found["contenders"])
+
+
+def test_a_process_killed_between_blocks_costs_its_contender_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Live.ask
+    turns = {"left": 12}
+
+    def ask(live: Live, request: dict[str, Any], *more: Any) -> dict[str, Any]:
+        if request["slot"].endswith("again") and request["do"] == "steps":
+            turns["left"] -= 1
+            if turns["left"] <= 0:
+                live.stop()
+                message = "the worker process was killed by SIGKILL"
+                raise CaseFailedError(message)
+        return asked(live, request, *more)
+
+    monkeypatch.setattr(Live, "ask", ask)
+    found = run.measure(Group((Contender(CASE), Contender(CASE, copy=1))), PLAN, tmp_path)
+    assert [line["name"] for line in found["contenders"]] == ["reference (numpy)"]
+    assert found["failed"][0]["reason"] == "the worker process was killed by SIGKILL"
+
+
+def test_a_planted_slow_down_is_found(tmp_path: Path) -> None:
+    group = Group((Contender(CASE), Contender(CASE, copy=1, slowed=0.5)))
+    found = run.measure(group, pairs.Plan(limit=20.0, block_seconds=0.01, rounds=60), tmp_path)
+    for line in found["contenders"]:
+        line["seconds"] = np.asarray(line["seconds"])
+    row = interleaved.pairs([found]).iloc[0]
+    assert row["slower"] == "reference (numpy) slowed by 50%"
+    assert row["low"] > 1.05  # on a busy machine the interval is wide; the median hardly moves
+    assert 1.25 < row["times as fast"] < 1.9
+
+
+def test_waiting_processes_are_idle(tmp_path: Path) -> None:
+    found = run.measure(Group((Contender(CASE), Contender(CASE, copy=1))), PLAN, tmp_path)
+    assert found["waiting"] < 0.2  # its clock ticks in hundredths of a second, and blocks are as short
+
+
+# Groups
+
+
+def test_a_group_holds_one_step_and_auto_all_paths_of_a_framework() -> None:
+    cases = [
+        Case(task="adding", parameters=(("T", length),), framework="tensorflow", cell="lstm", path="xla", seed=seed)
+        for length in (50, 200)
+        for seed in (0, 1)
+    ]
+    found = contenders.groups(cases)
+    assert [len(group.contenders) for group in found] == [2, 2]
+    assert [one.case.path for one in found[0].contenders] == ["xla", "graph"]
+    assert found[0].auto == {"tensorflow"}
+    fixed = contenders.groups(cases, "graph")
+    assert [[one.case.path for one in group.contenders] for group in fixed] == [["graph"], ["graph"]]
+    assert not fixed[0].auto
+    with pytest.raises(registry.UsageError, match="unknown path 'eager'; allowed: auto, graph, xla"):
+        contenders.groups(cases, "eager")
+
+
+def test_each_framework_meets_the_loops_that_are_written_in_it() -> None:
+    ours = [
+        Contender(Case(task="adding", framework=name, cell="rnn", path=registry.paths(name, "cpu", "rnn")[0]))
+        for name in ("pytorch", "jax")
+    ]
+    found = contenders.against_loops(Group(tuple(ours)), LOOPS)
+    assert [[one.name for one in group.contenders] for group in found] == [
+        ["pytorch (eager)", "loop_pytorch", "trainer_lightning"],
+        ["jax (scan)", "loop_jax"],
+    ]
+    assert all(len({one.process for one in group.contenders}) == 1 for group in found)
+
+
+def test_a_path_with_other_arithmetic_does_not_meet_the_hand_written_loops() -> None:
+    group, *_ = contenders.groups([Case(task="adding", framework="pytorch", cell="rnn", path="eager")])
+    assert [one.case.path for one in group.contenders] == ["eager", "flushed", "compiled"]
+    (found,) = contenders.against_loops(group, LOOPS)
+    assert [one.case.path for one in found.contenders if not one.loop] == ["eager", "compiled"]
+    assert found.auto == {"pytorch"}
+
+
+@pytest.mark.parametrize(("xla", "graph", "kept"), [(0.002, 0.001, "graph"), (0.002, 0.00198, "xla")])
+def test_the_fastest_path_is_kept_unless_it_hardly_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xla: float, graph: float, kept: str
+) -> None:
+    seconds = {"xla": xla, "graph": graph}
+    monkeypatch.setattr(pairs.Runner, "calibrate", lambda *_: 0.0)
+    monkeypatch.setattr(
+        pairs,
+        "measure",
+        lambda runners, rounds, _random: pairs.Series(
+            np.array([[seconds[runner.contender.case.path] for runner in runners]] * rounds), np.ones((1, 2)), 0, 0
+        ),
+    )
+    cases = [Contender(Case(task="adding", framework="tensorflow", cell="rnn", path=path)) for path in ("xla", "graph")]
+    found, tried = run.fastest(cases, frozenset({"tensorflow"}), PLAN, tmp_path)
+    assert [one.case.path for one in found] == [kept]
+    assert {line["path"]: line["seconds"] for line in tried["tensorflow"]} == seconds
+
+
+def test_a_check_has_as_many_trials_as_were_asked_for_and_some_that_are_slowed() -> None:
+    found = aa_check.launches(["pytorch", "jax"], 200, 1)
+    identical = [launch for launch in found if not launch.planted]
+    assert 200 <= len(identical) * aa_check.TRIALS_A_LAUNCH < 200 + aa_check.TRIALS_A_LAUNCH
+    assert len(found) - len(identical) >= 8
+    assert {(launch.case.framework, launch.case.cell) for launch in identical} == {
+        (framework, cell) for framework in ("pytorch", "jax") for cell in ("rnn", "lstm", "gru")
+    }
+    assert len({launch.name(pairs.Plan()) for launch in found}) == len(found)
+
+
+def test_a_launch_gives_its_trials(tmp_path: Path) -> None:
+    found = aa_check.measure(
+        aa_check.Launch(0, CASE, 0.0), pairs.Plan(limit=5, block_seconds=0.005, rounds=5), tmp_path
+    )
+    assert len(found["trials"]) == aa_check.TRIALS_A_LAUNCH
+    assert all(len(trial[side]) == 5 for trial in found["trials"] for side in ("first", "second"))
+
+
+# The command
+
+
+SUITE = """
+description = "a step of the reference"
+[[block]]
+task = "adding"
+parameters = { T = [5, 10] }
+cell = "rnn"
+hidden = 8
+dtype = "float64"
+clip = { kind = "norm", threshold = 1.0 }
+"""
+
+
+def speed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "benchmarks", "speed", *arguments],
+        cwd=registry.ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> str:
+    path = tmp_path / "tiny.toml"
+    path.write_text(SUITE)
+    return str(path)
+
+
+def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, tmp_path: Path) -> None:
+    arguments = [suite, "--only", "framework=reference", "--limit", "1", "--out", str(tmp_path / "out")]
+    done = speed(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "2 timings, 0 already done, 2 to do" in done.stdout
+    files = sorted((tmp_path / "out" / "timings").glob("*.json"))
+    assert len(files) == 2
+    fields = json.loads(files[0].read_text())
+    assert fields["facts"]["commit"]
+    assert fields["contenders"][0]["flops"] > 0
+    assert fields["contenders"][0]["peak_bytes"] > 2**20
+    assert (tmp_path / "out" / "speed.md").exists()
+    again = speed(*arguments)
+    assert "2 timings, 2 already done, 0 to do" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--limit", "0"], "--limit must be a positive finite number, not 0"),
+        (["--limit", "1e-6"], "too short for one round of blocks"),
+        (["--width", "-1"], "--width must be a positive finite number"),
+        (["--only", "path=eager"], "unknown path 'eager'; allowed: auto, numpy"),
+        (["--only", "path=auto", "--only", "path=numpy"], "speed takes one path, or auto"),
+        (["--handwritten"], "no step that anybody can run"),
+        (["--check", "6", "--only", "cell=rnn"], "a check is narrowed by framework alone"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_status_2(suite: str, tmp_path: Path, arguments: list[str], said: str) -> None:
+    named = [] if "--check" in arguments else [suite]
+    done = speed(*named, "--only", "framework=reference", *arguments, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_unknown_suite_and_framework_are_refused() -> None:
+    for arguments, said in ((["nonsense"], "unknown suite"), (["--only", "framework=nonsense"], "unknown framework")):
+        done = speed(*arguments)
+        assert done.returncode == 2
+        assert said in done.stderr
+
+
+def test_pytest_benchmarks_own_comparison_works_on_our_steps(tmp_path: Path) -> None:
+    framework = next(name for name in ("pytorch", *registry.compared()) if registry.version(name))
+    # A pytest within a worker of xdist would take itself for one, and time nothing.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+
+    def timed(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603
+            [
+                *(sys.executable, "-m", "pytest", "benchmarks/speed", "-q", "-p", "no:cacheprovider"),
+                *("-k", f"{framework} and rnn and 50", f"--benchmark-storage=file://{tmp_path}"),
+                *(f"--benchmark-json={tmp_path / 'speed.json'}", *arguments),
+            ],
+            cwd=registry.ROOT,
+            env=alone,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert timed("--benchmark-save=base").returncode == 0
+    (saved,) = tmp_path.rglob("0001_base.json")
+    allowed = timed("--benchmark-compare=0001", "--benchmark-compare-fail=median:900%")
+    assert allowed.returncode == 0, allowed.stdout
+    fields = json.loads(saved.read_text())
+    for one in fields["benchmarks"]:
+        one["stats"]["median"] /= 100
+    saved.write_text(json.dumps(fields))
+    slower = timed("--benchmark-compare=0001", "--benchmark-compare-fail=median:900%")
+    assert slower.returncode != 0
+    assert "Performance has regressed" in slower.stdout + slower.stderr

@@ -1,0 +1,144 @@
+"""A recorded case, run again, gives the same bits; where it does not, the first difference is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from farreach.benchmarks.matrix import registry, suite
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running import sweep
+from farreach.benchmarks.studies import rerun
+from farreach.results.report import reproduction
+from farreach.results.report.reproduction import DIFFERS, FAILED, IDENTICAL, Reproduction
+from farreach.results.storage.result_set import Store
+from tests.benchmarks.test_sweep import Quiet, command
+
+SUITE = """
+description = "two short cases of the reference"
+[[block]]
+task = "adding"
+parameters = { T = 5 }
+framework = "reference"
+cell = ["rnn", "gru"]
+hidden = 4
+steps = 200
+dtype = "float64"
+clip = { kind = "norm", threshold = 0.1 }
+"""
+
+
+def run_into(folder: Path, cases: list[Case]) -> Store:
+    store = Store(folder)
+    store.create()
+    facts = {"suite": "short", "command": "a test", "jobs": 1}
+    sweep.Sweep(sweep.plan(cases, store), store, listener=Quiet(), facts=facts).run()
+    return store
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "short.toml").write_text(SUITE)
+    return run_into(folder / "set", suite.load(str(folder / "short.toml")).cases()).folder
+
+
+def again(recorded: Path, changed: Path) -> list[Reproduction]:
+    """Hold the recorded set against a changed copy of it, as if that had been run again."""
+    return rerun.compared(rerun.recorded(str(recorded), []), Store(changed), [])
+
+
+def edited(path: Path, frame: pd.DataFrame) -> None:
+    frame.to_parquet(path, index=False)
+
+
+def test_a_set_run_again_is_identical_in_every_bit(recorded: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    done = command("reproduce", str(recorded), "--page", str(page))
+    assert done.returncode == 0, done.stderr
+    assert (
+        "2 of 2 cases gave the same losses, gradient norms, evaluations and final weights in every bit." in done.stdout
+    )
+    assert "2 of 2 cases" in page.read_text()
+
+
+def test_a_difference_of_one_bit_is_found_at_its_step_with_the_facts_that_differ(
+    recorded: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(recorded, tmp_path / "set")
+    key = min(Store(recorded).finished())
+    path = tmp_path / "set" / "curves" / f"{key}.parquet"
+    curves = pd.read_parquet(path)
+    curves.loc[136, "norm_before"] = np.nextafter(curves.loc[136, "norm_before"], np.inf)
+    edited(path, curves)
+    row = tmp_path / "set" / "rows" / f"{key}.json"
+    row.write_text(json.dumps(json.loads(row.read_text()) | {"numpy": "9.9.9"}))
+    found = {one.key: one for one in again(recorded, tmp_path / "set")}
+    one = found.pop(key)
+    assert (one.verdict, one.step) == (DIFFERS, 137)
+    assert "norm before" in one.found
+    assert one.by is not None
+    assert 0 < one.by < 1e-15
+    assert one.environment == (("numpy", np.__version__, "9.9.9"),)
+    assert f"Numpy was {np.__version__}, is 9.9.9" in one.sentence()
+    assert [other.verdict for other in found.values()] == [IDENTICAL]
+
+
+def test_weights_evaluations_and_lengths_count_too(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path / "set")
+    first, second = sorted(Store(recorded).finished())
+    row = tmp_path / "set" / "rows" / f"{first}.json"
+    row.write_text(json.dumps(json.loads(row.read_text()) | {"weights_sha256": "f" * 64}))
+    path = tmp_path / "set" / "evaluations" / f"{second}.parquet"
+    evaluations = pd.read_parquet(path)
+    evaluations.loc[1, "loss"] *= 1.5
+    edited(path, evaluations)
+    found = {one.key: one for one in again(recorded, tmp_path / "set")}
+    assert "final weights alone" in found[first].found
+    assert "No fact differs" in found[first].sentence()
+    assert found[second].step == 200
+    assert found[second].by == pytest.approx(0.5)
+    path = tmp_path / "set" / "curves" / f"{second}.parquet"
+    edited(path, pd.read_parquet(path).head(150))
+    found = {one.key: one for one in again(recorded, tmp_path / "set")}
+    assert (found[second].step, found[second].verdict) == (151, DIFFERS)
+
+
+def test_a_case_that_does_not_run_has_failed_and_the_others_count(recorded: Path, tmp_path: Path) -> None:
+    found = rerun.recorded(str(recorded), ["cell=rnn"])
+    (case,) = found.rows
+    empty = Store(tmp_path / "empty")
+    empty.create()
+    (one,) = rerun.compared(found, empty, [sweep.Failure(case, "out of memory")])
+    assert (one.verdict, one.found) == (FAILED, "out of memory")
+    assert reproduction.sentences([one])[0].startswith("0 of 1 cases")
+
+
+def test_a_row_gives_its_case_back(recorded: Path) -> None:
+    found = rerun.recorded(str(recorded), [])
+    assert {case.key() for case in found.rows} == Store(recorded).finished()
+
+
+def test_a_key_is_enough_where_the_set_lies_in_its_place(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = min(Store(recorded).finished())
+    assert len(rerun.recorded(str(recorded / key), []).rows) == 1
+    monkeypatch.setattr(registry, "ROOT", recorded.parent.parent)
+    monkeypatch.setattr(rerun, "SETS", (recorded.parent.name,))
+    (row,) = rerun.recorded(key, []).rows.values()
+    assert row["key"] == key
+
+
+def test_every_published_row_of_a_suite_is_a_case_here() -> None:
+    for folder in sorted((registry.ROOT / "results" / "published").glob("*/rows")):
+        assert rerun.recorded(str(folder.parent), []).rows
+
+
+@pytest.mark.parametrize("target", ["nowhere", "0123456789abcdef", "..", "/", "a b", ""])
+def test_what_is_no_set_and_no_key_is_one_line(target: str) -> None:
+    with pytest.raises(registry.UsageError, match="is neither a result set nor the key"):
+        rerun.recorded(target, [])

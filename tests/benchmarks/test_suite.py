@@ -1,0 +1,259 @@
+"""Suites: what a file may say, what it expands to, how it is narrowed, and how faults are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farreach.benchmarks.matrix import registry, suite
+from farreach.benchmarks.matrix.case import Case
+from farreach.frameworks.base import Regulariser
+
+QUICK = {"adding", "copy", "speech", "translation"}
+"""The tasks of the quick suite, whose rows are published; `order` is for the longer ones."""
+
+GOOD = """
+description = "a suite"
+[defaults]
+framework = ["pytorch", "tensorflow"]
+cell = ["rnn", "lstm"]
+[[block]]
+task = "adding"
+parameters = { T = [10, 20] }
+clip = [{ kind = "none" }, { kind = "norm", threshold = [0.1, 1] }]
+steps = 200
+seed = [0, 1]
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def expanded(folder: Path, text: str = GOOD) -> list[Case]:
+    return suite.load(written(folder, text)).cases()
+
+
+def test_a_block_is_the_product_of_its_axes(tmp_path: Path) -> None:
+    cases = expanded(tmp_path)
+    assert len(cases) == 2 * 2 * 2 * 3 * 2
+    assert len({case.key() for case in cases}) == len(cases)
+    assert {case.threshold for case in cases} == {None, 0.1, 1.0}
+
+
+def test_a_case_in_two_blocks_is_one_case(tmp_path: Path) -> None:
+    again = GOOD + '[[block]]\ntask = "adding"\nparameters = { T = 10 }\nsteps = 200\n'
+    assert len(expanded(tmp_path, again)) == len(expanded(tmp_path))
+
+
+def test_a_case_survives_json(tmp_path: Path) -> None:
+    for case in expanded(tmp_path):
+        assert Case.from_json(case.to_json()) == case
+        assert hash(Case.from_json(case.to_json())) == hash(case)
+
+
+def test_the_key_changes_with_everything_that_can_change_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = expanded(tmp_path)[0]
+    keys = {case.key()}
+    fields = case.to_json()
+    for change in ({"seed": 7}, {"threads": 2}, {"learning_rate": 1e-3}, {"parameters": {"T": 11}}, {"hidden": 3}):
+        keys.add(Case.from_json(fields | change).key())
+    monkeypatch.setattr("farreach.benchmarks.matrix.case.NUMERICS", 1_000)
+    keys.add(case.key())
+    monkeypatch.setattr("farreach.benchmarks.matrix.registry.version", lambda _: "0.0")
+    keys.add(case.key())
+    assert len(keys) == 8
+
+
+@pytest.mark.parametrize("name", registry.suites())
+def test_every_shipped_suite_expands(name: str) -> None:
+    cases = suite.load(name).cases()
+    tasks = {
+        "quick": QUICK,
+        "native": QUICK,
+        "reach": {"adding", "copy", "speech"},
+        "pascanu": {"order"},
+        "scaling": {"adding"},
+        "speed": {"adding"},
+    }
+    assert {case.task for case in cases} == tasks.get(name, set(registry.tasks()))
+    assert {case.cell for case in cases} == ({"rnn"} if name == "pascanu" else {"rnn", "lstm", "gru"})
+
+
+def test_quick_holds_what_it_promises() -> None:
+    cases = suite.load("quick").cases()
+    plain = [case for case in cases if not case.renumbering]
+    for task in QUICK:
+        for framework in ("pytorch", "tensorflow"):
+            for cell in ("rnn", "lstm", "gru"):
+                matching = [c for c in plain if (c.task, c.framework, c.cell) == (task, framework, cell)]
+                assert {None, 1.0} <= {c.threshold for c in matching}
+    ladder = {(c.framework, c.threshold, c.seed) for c in plain if c.task == "adding" and c.optimizer == "adam"}
+    thresholds = {threshold for _, threshold, _ in ladder}
+    assert len(thresholds) >= 5
+    for framework in ("pytorch", "tensorflow"):
+        assert {(framework, threshold, seed) for threshold in thresholds for seed in range(3)} <= ladder
+    assert all(c.steps <= 500 for c in plain if c.task == "translation")
+
+
+@pytest.mark.parametrize(
+    ("only", "count"),
+    [
+        (["cell=lstm"], 24),
+        (["cell=lstm", "framework=pytorch"], 12),
+        (["threshold=0.10"], 16),
+        (["threshold=0.1", "threshold=1"], 32),
+        (["clip=none"], 16),
+        (["T=10", "seed=1", "clip=norm"], 8 * 2 // 2),
+    ],
+)
+def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
+    assert len(suite.narrow(expanded(tmp_path), only, "mine")) == count
+
+
+@pytest.mark.parametrize(
+    ("only", "said"),
+    [
+        ("task=foo", "unknown task 'foo'; allowed: adding, copy, order, speech, translation"),
+        ("framework=caffe", f"unknown framework 'caffe'; allowed: {', '.join(registry.frameworks())}"),
+        ("cell=foo", "suite mine has no case with cell=foo; it has: lstm, rnn"),
+        ("task=copy", "suite mine has no case with task=copy; it has: adding"),
+        ("seeds=1", "unknown key 'seeds'; allowed: "),
+        ("seed", "--only takes KEY=VALUE, not 'seed'"),
+        ("threshold=0", "threshold must be a positive finite number, not 0"),
+        ("threshold=-1", "threshold must be a positive finite number, not -1"),
+        ("threshold=nan", "threshold must be a positive finite number, not nan"),
+        ("threshold=inf", "threshold must be a positive finite number, not inf"),
+        ("threshold=big", "threshold must be a positive finite number, not big"),
+        ("threshold=3", "suite mine has no case with threshold=3; it has: 0.1, 1"),
+        ("strength=0", "strength must be a positive finite number, not 0"),
+        ("strength=-1e-4", "strength must be a positive finite number, not -1e-4"),
+        ("strength=nan", "strength must be a positive finite number, not nan"),
+        ("strength=inf", "strength must be a positive finite number, not inf"),
+        ("strength=weak", "strength must be a positive finite number, not weak"),
+        ("regulariser=l3", "suite mine has no case with regulariser=l3; it has: none"),
+    ],
+)
+def test_what_only_cannot_mean_is_refused(tmp_path: Path, only: str, said: str) -> None:
+    with pytest.raises(registry.UsageError) as fault:
+        suite.narrow(expanded(tmp_path), [only], "mine")
+    assert str(fault.value).startswith(said)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_threshold_with_clip_none_is_a_contradiction(tmp_path: Path) -> None:
+    with pytest.raises(registry.UsageError, match="clip none takes no threshold"):
+        suite.narrow(expanded(tmp_path), ["clip=none", "threshold=1"], "mine")
+
+
+def test_a_strength_with_regulariser_none_is_a_contradiction(tmp_path: Path) -> None:
+    with pytest.raises(registry.UsageError, match="regulariser none takes no strength"):
+        suite.narrow(expanded(tmp_path), ["regulariser=none", "strength=1"], "mine")
+
+
+PENALISED = (
+    GOOD + 'regulariser = [{ kind = "none" }, { kind = "l1", strength = 1e-5 }, { kind = "l2", strength = [1e-4, 1] }]'
+)
+
+
+def test_regularisers_are_an_axis_with_ladders_of_their_own(tmp_path: Path) -> None:
+    cases = expanded(tmp_path, PENALISED)
+    rungs = {("none", None), ("l1", 1e-5), ("l2", 1e-4), ("l2", 1.0)}
+    assert {(case.regulariser, case.strength) for case in cases} == rungs
+    assert len(cases) == len(rungs) * len(expanded(tmp_path))
+    assert len({case.key() for case in cases}) == len({case.label() for case in cases}) == len(cases)
+    assert all(Case.from_json(case.to_json()) == case for case in cases)
+    assert len(suite.narrow(cases, ["regulariser=l2", "strength=0.0001"], "mine")) == len(expanded(tmp_path))
+
+
+def test_the_penalty_reaches_the_recipe_and_the_label(tmp_path: Path) -> None:
+    plain, *_, strong = sorted(expanded(tmp_path, PENALISED), key=lambda case: case.strength or 0)
+    assert plain.training().regulariser is None
+    assert strong.training().regulariser == Regulariser("l2", 1.0)
+    assert "l2 1 adam" in strong.label()
+    assert "l2" not in plain.label()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"regulariser": "none", "strength": 1.0}, "regulariser none takes no strength"),
+        ({"regulariser": "l2"}, "regulariser l2 needs a strength"),
+        ({"regulariser": "l1", "strength": -1.0}, "strength must be a positive finite number, not -1.0"),
+        ({"regulariser": "l1", "strength": float("nan")}, "strength must be a positive finite number, not nan"),
+        ({"regulariser": "lasso", "strength": 1.0}, "unknown regulariser 'lasso'; allowed: none, l1, l2"),
+        ({"framework": "reference", "path": "numpy", "device": "cuda"}, "reference does not run on cuda"),
+    ],
+)
+def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+    good = expanded(tmp_path)[0].to_json()
+    with pytest.raises(registry.UsageError, match=said):
+        Case.from_json(good | fields)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("steps = 200", "stepz = 200", "unknown key block.0.stepz; allowed: task,"),
+        ("description", "descriptoin", "unknown key descriptoin|description: Field required"),
+        ("steps = 200", 'steps = "many"', "block.0.steps.0: Input should be a valid integer, not 'many'"),
+        ("steps = 200", "steps = 0", "block.0.steps.0: Input should be greater than 0, not 0"),
+        ("steps = 200", "steps = 250", "steps must be a multiple of evaluate_every"),
+        ("seed = [0, 1]", "seed = []", "block.0.seed: an axis needs at least one value"),
+        ("seed = [0, 1]", "seed = -1", "block.0.seed.0: Input should be greater than or equal to 0"),
+        ('task = "adding"', 'task = "addign"', "unknown task 'addign'; allowed: adding, "),
+        ('["pytorch", "tensorflow"]', '"caffe"', "unknown framework 'caffe'; allowed: "),
+        ('["rnn", "lstm"]', '"elman"', "block.0.cell.0: Input should be 'rnn', 'lstm' or 'gru', not 'elman'"),
+        ("[0.1, 1]", "0", "block.0.clip.1.threshold.0: Input should be greater than 0"),
+        ("[0.1, 1]", "-0.5", "block.0.clip.1.threshold.0: Input should be greater than 0"),
+        ("[0.1, 1]", "nan", "block.0.clip.1.threshold.0: Input should be"),
+        ("[0.1, 1]", "inf", "block.0.clip.1.threshold.0: Input should be"),
+        ('{ kind = "none" }', '{ kind = "none", threshold = 1 }', "block.0.clip.0: clip none takes no threshold"),
+        (", threshold = [0.1, 1]", "", "block.0.clip.1: clip norm needs a threshold"),
+        ("steps = 200", 'regulariser = { kind = "l3", strength = 1 }', "block.0.regulariser.0.kind: Input should be"),
+        ("steps = 200", 'regulariser = { kind = "l2", strength = 0 }', "strength.0: Input should be greater than 0"),
+        ("steps = 200", 'regulariser = { kind = "l2", strength = -1 }', "strength.0: Input should be greater than 0"),
+        ("steps = 200", 'regulariser = { kind = "l2", strength = nan }', "block.0.regulariser.0.strength.0: Input"),
+        ("steps = 200", 'regulariser = { kind = "l1", strength = [] }', "an axis needs at least one value"),
+        ("steps = 200", 'regulariser = { kind = "l2" }', "block.0.regulariser.0: regulariser l2 needs a strength"),
+        ("steps = 200", 'regulariser = { kind = "none", strength = 1 }', "regulariser none takes no strength"),
+        ("steps = 200", 'regulariser = "l2"', "block.0.regulariser.0: Input should be"),
+        ("T = [10, 20]", "T = 1", "T is 1; it must be a whole number from 2"),
+        ("T = [10, 20]", "delay = 1", "unknown parameter of task adding 'delay'; allowed: T"),
+        ("T = [10, 20]", "T = []", "block.0.parameters.T: an axis needs at least one value"),
+        (
+            "steps = 200",
+            'steps = 200\npath = { pytorch = "warp" }',
+            "unknown path 'warp' for pytorch rnn on cpu; allowed",
+        ),
+        ("steps = 200", 'steps = 200\nactivation = "relu"', "activation relu is for cell rnn"),
+        ("steps = 200", "steps = ", "suite mine.toml is no TOML"),
+        ("[defaults]\n", "defaults = 3\n", "defaults: Input should be a valid dictionary, not 3"),
+    ],
+)
+def test_a_faulty_suite_file_is_refused_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(registry.UsageError) as fault:
+        expanded(tmp_path, GOOD.replace(old, new))
+    assert any(part in str(fault.value) for part in said.split("|")), str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_an_empty_matrix_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(registry.UsageError, match="block: "):
+        expanded(tmp_path, 'description = "nothing"\nblock = []\n')
+    with pytest.raises(registry.UsageError, match="block: Field required"):
+        expanded(tmp_path, 'description = "nothing"\n')
+
+
+def test_a_suite_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(registry.UsageError, match=r"unknown suite 'quik'; allowed: .*quick"):
+        suite.load("quik")
+    with pytest.raises(registry.UsageError, match="cannot read suite"):
+        suite.load(str(tmp_path / "none.toml"))

@@ -1,0 +1,222 @@
+"""Keras's fit, recorded: the norms and the loss of every batch, in eager, graph and XLA."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+
+from farreach.keras import ClipWarning, NoGradientWarning, Recorder, recorded  # noqa: E402 - after the skip
+from farreach.results.storage.result_set import Store  # noqa: E402
+from farreach.results.storage.rows import REQUIRED  # noqa: E402
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("keras is not set to tensorflow", allow_module_level=True)
+
+BATCH, BATCHES = 8, 6
+RANDOM = np.random.default_rng(0)
+INPUTS = RANDOM.normal(size=(BATCH * BATCHES, 5, 2))
+TARGETS = INPUTS[:, :, 0].sum(axis=1, keepdims=True)
+CLIPS = [{"global_clipnorm": 5.0}, {"clipnorm": 1.0}, {"clipvalue": 0.1}, {}]
+
+
+@pytest.fixture
+def doubles() -> Iterator[None]:
+    """Compute in float64."""
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+def model_of(*, tokens: bool = False) -> Any:
+    """Return a small LSTM, the same every time."""
+    keras.utils.set_random_seed(1)
+    first = [keras.Input((5,), dtype="int32"), keras.layers.Embedding(7, 2)] if tokens else [keras.Input((5, 2))]
+    return keras.Sequential([*first, keras.layers.LSTM(3), keras.layers.Dense(1, kernel_regularizer="l2")])
+
+
+def fit(model: Any, inputs: Any = INPUTS, epochs: int = 2, callbacks: Any = ()) -> Any:
+    model.fit(inputs, TARGETS, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0, callbacks=[*callbacks])
+    return model
+
+
+def by_hand(model: Any, optimizer: Any, clip: dict[str, float], epochs: int = 2) -> pd.DataFrame:
+    """Return the curves of the loop that fit stands for, written out with tape and NumPy."""
+    lines: list[list[float]] = []
+    for at in [*range(0, len(INPUTS), BATCH)] * epochs:
+        with tf.GradientTape() as tape:
+            error = model(INPUTS[at : at + BATCH], training=True) - TARGETS[at : at + BATCH]
+            loss = tf.reduce_mean(error**2) + tf.add_n(model.losses)
+        grads = [g.numpy() for g in tape.gradient(loss, [v.value for v in model.trainable_variables])]
+        flat = np.concatenate([g.ravel() for g in grads])
+        norms = [np.linalg.norm(g) for g in grads]
+        before, sizes = float(np.linalg.norm(flat)), np.array([g.size for g in grads])
+        if "global_clipnorm" in clip:
+            scales = [min(1.0, clip["global_clipnorm"] / before)] * len(grads)
+            share = float(before > clip["global_clipnorm"])
+        elif "clipnorm" in clip:
+            scales = [min(1.0, clip["clipnorm"] / norm) for norm in norms]
+            share = float(sizes[np.array(norms) > clip["clipnorm"]].sum() / sizes.sum())
+        else:
+            scales, share = [1.0] * len(grads), float((np.abs(flat) > clip.get("clipvalue", np.inf)).mean())
+        limit = clip.get("clipvalue", np.inf)
+        after = np.concatenate([np.clip(g * s, -limit, limit).ravel() for g, s in zip(grads, scales, strict=True)])
+        lines.append([len(lines) + 1, float(loss), before, float(np.linalg.norm(after)), share])
+        optimizer.apply([tf.constant(g) for g in grads], model.trainable_variables)
+    return pd.DataFrame(lines, columns=["step", "loss", "norm_before", "norm_after", "clipped"])
+
+
+def written(recorder: Recorder) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return what a recorder wrote, as the store reads it."""
+    assert recorder.path is not None
+    return Store(recorder.path.parent.parent).curves(recorder.path.stem), json.loads(recorder.path.read_text())
+
+
+@pytest.mark.filterwarnings("ignore::farreach.ClipWarning")
+@pytest.mark.usefixtures("doubles")
+@pytest.mark.parametrize("clip", CLIPS, ids=str)
+def test_the_curves_are_those_of_a_loop_written_by_hand(tmp_path: Path, clip: dict[str, float]) -> None:
+    model = model_of()
+    model.compile(recorded(keras.optimizers.SGD(0.05, **clip)), loss="mse")
+    recorder = Recorder(tmp_path, "mine", every=5)
+    fit(model, callbacks=[recorder])
+    curves, row = written(recorder)
+    expected = by_hand(model_of(), keras.optimizers.SGD(0.05, **clip), clip)
+    np.testing.assert_allclose(curves.to_numpy(float), expected.to_numpy(float), rtol=1e-12)
+    kind = {"global_clipnorm": "norm", "clipnorm": "variable", "clipvalue": "value"}.get(next(iter(clip), ""), "none")
+    assert (row["clip"], row["threshold"]) == (kind, next(iter(clip.values()), None))
+    assert set(row) >= REQUIRED
+    assert (row["cell"], row["optimizer"], row["learning_rate"]) == ("lstm", "sgd", 0.05)
+    if kind in {"norm", "value"}:
+        assert 0 < curves["clipped"].mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("how", "path"),
+    [
+        ({"run_eagerly": True}, "tensorflow eager"),
+        ({"jit_compile": True}, "tensorflow xla"),
+        ({"jit_compile": False, "steps_per_execution": 3}, "tensorflow graph"),
+    ],
+)
+def test_every_way_of_running_records_every_step(tmp_path: Path, how: dict[str, Any], path: str) -> None:
+    found = []
+    for ways in ({"jit_compile": False}, how):
+        model = model_of()
+        model.compile(recorded(keras.optimizers.Adam(0.01, global_clipnorm=1.0)), loss="mse", **ways)
+        recorder = Recorder(tmp_path, "mine", every=4)
+        fit(model, callbacks=[recorder])
+        found.append(written(recorder))
+    (plain, _), (curves, row) = found
+    assert curves["step"].tolist() == [*range(1, 2 * BATCHES + 1)]
+    np.testing.assert_allclose(curves.to_numpy(float), plain.to_numpy(float), rtol=1e-3)
+    assert row["path"] == path
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_recording_does_not_change_the_training(tmp_path: Path, *, tokens: bool) -> None:
+    inputs = RANDOM.integers(0, 7, (len(INPUTS), 5)) if tokens else INPUTS
+    ends = []
+    for record in (False, True):
+        model = model_of(tokens=tokens)
+        optimizer = keras.optimizers.Adam(0.01, global_clipnorm=0.5)
+        model.compile(recorded(optimizer) if record else optimizer, loss="mse", jit_compile=False)
+        fit(model, inputs, callbacks=[Recorder(tmp_path, "mine")] if record else [])
+        ends.append(np.concatenate([np.ravel(one) for one in model.get_weights()]))
+    np.testing.assert_array_equal(*ends)
+
+
+def test_two_fits_are_two_runs_and_a_saved_model_goes_on(tmp_path: Path) -> None:
+    model = model_of()
+    model.compile(recorded(keras.optimizers.Adam(0.01)), loss="mse")
+    recorder = Recorder(tmp_path, "mine")
+    fit(model, epochs=1, callbacks=[recorder])
+    first = recorder.path
+    fit(model, epochs=1, callbacks=[recorder])
+    assert first != recorder.path
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert int(loaded.optimizer.iterations) == 2 * BATCHES
+    fit(loaded, epochs=1, callbacks=[recorder])
+    rows = Store(tmp_path).rows()
+    assert rows["steps_done"].tolist() == [BATCHES] * 3
+    assert [len(Store(tmp_path).curves(key)) for key in rows["key"]] == [BATCHES] * 3
+
+
+def test_a_diverged_fit_is_recorded_with_its_step(tmp_path: Path) -> None:
+    model = model_of()
+    model.compile(recorded(keras.optimizers.SGD(0.01)), loss="mse")
+    inputs = INPUTS.copy()
+    inputs[2 * BATCH] = np.nan
+    recorder = Recorder(tmp_path, "mine")
+    fit(model, inputs, epochs=1, callbacks=[recorder])
+    _, row = written(recorder)
+    assert (row["status"], row["diverged_at"], row["steps_done"]) == ("diverged", 3, BATCHES)
+
+
+# The traps
+
+
+def test_the_clip_of_each_variable_alone_is_named() -> None:
+    with pytest.warns(ClipWarning, match="each variable alone") as found:
+        recorded(keras.optimizers.SGD(0.01, clipnorm=1.0))
+    line = sys._getframe().f_lineno - 1  # noqa: SLF001
+    assert (found[0].filename, found[0].lineno) == (__file__, line)
+
+
+def test_a_gradient_of_zeros_is_named(tmp_path: Path) -> None:
+    model = model_of()
+    optimizer = recorded(keras.optimizers.SGD(0.01, global_clipnorm=1.0))
+    line = sys._getframe().f_lineno - 1  # noqa: SLF001
+    model.compile(optimizer, loss=lambda _, scores: keras.ops.mean(0.0 * scores))
+    model.layers[-1].kernel_regularizer = None
+    model.layers[-1].kernel.regularizer = None
+    with pytest.warns(NoGradientWarning, match="exactly zero") as found:
+        fit(model, epochs=1, callbacks=[Recorder(tmp_path, "mine")])
+    assert (__file__, line) in [(one.filename, one.lineno) for one in found]
+
+
+def test_a_clip_changed_after_compiling_is_named(tmp_path: Path) -> None:
+    model = model_of()
+    inner = keras.optimizers.SGD(0.01)
+    model.compile(recorded(inner), loss="mse")
+    fit(model, epochs=1)
+    inner.global_clipnorm = 0.1
+    recorder = Recorder(tmp_path, "mine")
+    with pytest.warns(ClipWarning, match="compile the model again"):
+        fit(model, epochs=1, callbacks=[recorder])
+    assert written(recorder)[1]["clip"] == "none"
+
+
+def test_an_optimizer_that_is_not_recorded_is_refused(tmp_path: Path) -> None:
+    model = model_of()
+    model.compile("adam", loss="mse")
+    with pytest.raises(ValueError, match=r"compile it with farreach.keras.recorded"):
+        fit(model, callbacks=[Recorder(tmp_path, "mine")])
+
+
+def test_what_would_be_recorded_wrongly_is_refused() -> None:
+    with pytest.raises(ValueError, match="gradient_accumulation_steps"):
+        recorded(keras.optimizers.SGD(gradient_accumulation_steps=2))
+    with pytest.raises(TypeError, match="loss scaling"):
+        recorded(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()))
+
+
+def test_the_right_clip_warns_of_nothing(tmp_path: Path) -> None:
+    model = model_of()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ClipWarning)
+        model.compile(recorded(keras.optimizers.Adam(0.01, global_clipnorm=1.0)), loss="mse")
+        fit(model, callbacks=[Recorder(tmp_path, "mine")])

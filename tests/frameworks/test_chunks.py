@@ -1,0 +1,48 @@
+"""How a chunk comes to the framework, and whose kernel then runs."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from farreach.benchmarks.matrix import registry
+from farreach.frameworks import base
+from farreach.frameworks.base import Training
+from tests.frameworks.test_frameworks import CELLS, a_model, build, some_batches
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 6)),
+    rest=st.sampled_from([(), (1,), (2,), (13,), (2, 3)]),
+    dtype=st.sampled_from(["float32", "float64", "int32", "int64"]),
+)
+def test_a_chunk_made_time_major_holds_the_same_numbers(shape: Any, rest: Any, dtype: str) -> None:
+    chunk = np.arange(math.prod((*shape, *rest))).reshape(*shape, *rest).astype(dtype)
+    made = base.time_major(chunk)
+    np.testing.assert_array_equal(made, chunk.swapaxes(1, 2))
+    assert (made.dtype, made.flags.c_contiguous) == (chunk.dtype, True)
+    np.testing.assert_array_equal(base.time_major(chunk.swapaxes(1, 2)), chunk)  # wherever it lay in memory
+
+
+@pytest.mark.skipif(registry.version("pytorch") is None, reason="PyTorch is not installed")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("tokens", [False, True])
+def test_the_kernel_that_pytorch_names_is_the_one_that_its_profiler_sees(
+    cell: str, layers: int, tokens: bool, dtype: str
+) -> None:
+    torch, pytorch = importlib.import_module("torch"), importlib.import_module("farreach.frameworks.pytorch")
+    model = a_model(cell, layers=layers, tokens=tokens)
+    learner = build(pytorch, model, Training(), dtype=dtype, path="eager")
+    with torch.profiler.profile() as profile:
+        learner.train(some_batches(model, 2))
+    seen = {event.key for event in profile.key_averages()}
+    assert ("aten::mkldnn_rnn_layer_backward" in seen) == ("aten::mkldnn_rnn_layer" in seen)
+    assert learner.kernel == ("oneDNN" if "aten::mkldnn_rnn_layer" in seen else "ATen")

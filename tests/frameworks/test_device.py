@@ -1,0 +1,316 @@
+"""What runs on a GPU, as far as it can be shown without one: settings, paths, commands, and arithmetic of layouts."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.running.worker_client import NUMPY_THREADS, Live
+from farreach.benchmarks.speed import aa_check, device, timed
+from farreach.benchmarks.studies import certification
+from farreach.frameworks import base, weights
+from farreach.frameworks.base import Training, UnsupportedError
+from farreach.results.report import timing
+from farreach.results.timing import interleaved
+from tests.frameworks.test_frameworks import CELLS, _signature, a_model, some_batches
+from tests.results.test_timings import contender, group
+from tests.support import gpu
+
+INSTALLED = [name for name in registry.compared() if registry.version(name)]
+
+
+# The environment of a live process
+
+
+def test_flags_join_the_users_and_other_variables_are_ours() -> None:
+    wanted = {"XLA_FLAGS": "--ours=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    assert base.surroundings(wanted, {}) == wanted
+    there = {"XLA_FLAGS": "--theirs=1 --more", "CUBLAS_WORKSPACE_CONFIG": ":0:0", "OTHER": "x"}
+    joined = base.surroundings(wanted, there)
+    assert joined == {"XLA_FLAGS": "--theirs=1 --more --ours=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    assert base.surroundings(wanted, there | joined) == joined  # once and not twice
+    assert base.settings(wanted, joined) == "XLA_FLAGS=--theirs=1 --more --ours=true, CUBLAS_WORKSPACE_CONFIG=:4096:8"
+
+
+@pytest.mark.parametrize("framework", registry.compared())
+def test_a_live_process_on_a_gpu_starts_with_what_its_framework_wants(
+    framework: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--theirs=1")
+    wanted = registry.environment(framework, "cuda")
+    assert wanted
+    there = Live(framework, "cuda", 3, Path("unused")).environment()
+    for name, value in wanted.items():
+        assert there[name] == (f"--theirs=1 {value}" if name == "XLA_FLAGS" else value)
+    assert {there[name] for name in NUMPY_THREADS} == {"3"}
+
+
+@pytest.mark.parametrize("framework", registry.frameworks())
+def test_a_live_process_on_the_cpu_has_its_threads_and_nothing_more(framework: str) -> None:
+    assert registry.environment(framework, "cpu") == {}
+    assert Live(framework, "cpu", 2, Path("unused")).environment() == os.environ | dict.fromkeys(NUMPY_THREADS, "2")
+
+
+def test_every_framework_of_a_gpu_is_told_to_repeat_itself_and_to_leave_memory_to_others() -> None:
+    said = {name: registry.environment(name, "cuda") for name in registry.compared()}
+    assert {one["CUBLAS_WORKSPACE_CONFIG"] for one in said.values()} == {":4096:8"}
+    for name in ("jax", "tensorflow"):
+        assert "--xla_gpu_deterministic_ops=true" in said[name]["XLA_FLAGS"]
+    assert said["jax"]["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false"
+    assert said["tensorflow"]["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+
+
+# Paths
+
+
+def test_the_paths_on_a_gpu_and_what_leads_them() -> None:
+    offered = {name: [registry.paths(name, "cuda", cell) for cell in CELLS] for name in registry.compared()}
+    assert offered["pytorch"] == [("cudnn", "cudagraph", "compiled", "eager")] * 3
+    assert offered["tensorflow"] == [("xla", "graph"), ("cudnn", "xla", "graph"), ("cudnn", "xla", "graph")]
+    assert offered["jax"] == [("scan",), ("scan", "cudnn"), ("scan",)]
+    for name in registry.compared():  # a native layer has no other kernels than ours
+        for cell in CELLS:
+            assert set(registry.paths(name, "cuda", cell, registry.NATIVE)) <= set(registry.paths(name, "cuda", cell))
+
+
+def test_the_files_that_ask_a_gpu_are_mirror_images() -> None:
+    def outline(name: str) -> list[str]:
+        tree = ast.parse((registry.ROOT / "frameworks" / name / "device.py").read_text())
+        return [_signature(node) for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+
+    outlines = {name: outline(name) for name in registry.compared()}
+    assert len(outlines["pytorch"]) == 6
+    for name, theirs in outlines.items():
+        assert theirs == outlines["pytorch"], name
+        assert name in gpu.BUILT
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="JAX is not installed")
+def test_jaxs_cudnn_weights_lie_as_jax_itself_unpacks_them() -> None:
+    """And by JAX's own reference of that LSTM they compute what our scan does."""
+    jax_cudnn, ours = (
+        pytest.importorskip("farreach.frameworks.jax.cudnn"),
+        pytest.importorskip("farreach.frameworks.jax"),
+    )
+    rnn, jnp = pytest.importorskip("jax.experimental.rnn"), pytest.importorskip("jax.numpy")
+    ours.configure("cpu", 1)
+    model = a_model("lstm")
+    drawn = weights.draw(model, 1)
+    kernel, recurrent, bias = (jnp.array(drawn[f"layer0.{part}"], "float32") for part in ("input", "recurrent", "bias"))
+    inputs = jnp.array(some_batches(model, 1)[0].inputs.swapaxes(0, 1))
+    steps, rows, width = inputs.shape
+    shape = (width, model.hidden, 1, 0.0, False)
+    parts = rnn.unpack_lstm_weights(jax_cudnn.packed(kernel, recurrent, bias), *shape[:3], shape[-1])
+    assert not np.any(parts[3][0])  # the second bias
+    nothing, lengths = jnp.zeros((1, rows, model.hidden), "float32"), jnp.full((rows,), steps, jnp.int32)
+    states, _, _ = rnn.lstm_ref(inputs.swapaxes(0, 1), nothing, nothing, *parts, lengths, *shape)
+    scanned = ours.Network(model).scan(inputs, kernel, recurrent, bias, every_step=True)
+    np.testing.assert_allclose(states.swapaxes(0, 1), scanned, atol=1e-6)
+
+
+@pytest.mark.skipif("jax" not in INSTALLED, reason="JAX is not installed")
+def test_jaxs_cudnn_lstm_refuses_float64_in_one_line() -> None:
+    ours = pytest.importorskip("farreach.frameworks.jax")
+    model = a_model("lstm")
+    given = {"device": "cpu", "dtype": "float64", "threads": 1, "path": "cudnn"}
+    with pytest.raises(UnsupportedError, match=r"^JAX's cuDNN LSTM computes in float32 alone: float64 runs on path"):
+        ours.Framework(model, Training(), weights.draw(model, 0), **given)
+
+
+@pytest.mark.skipif("pytorch" not in INSTALLED, reason="PyTorch is not installed")
+def test_pytorchs_kernels_are_chosen_for_a_run_and_not_for_the_process() -> None:
+    paths, torch = pytest.importorskip("farreach.frameworks.pytorch.paths"), pytest.importorskip("torch")
+    before = torch.backends.cudnn.enabled
+    for path, on in (("cudnn", True), ("cudagraph", True), ("compiled", True), ("eager", False)):
+        with paths.kernels(path):
+            assert torch.backends.cudnn.enabled is on
+        assert torch.backends.cudnn.enabled is before
+    with pytest.raises(ZeroDivisionError), paths.kernels("eager"):
+        divmod(1, 0)
+    assert torch.backends.cudnn.enabled is before
+    assert paths.kernel("cudnn", "gru", torch.zeros(2)) == "ATen"  # cuDNN takes no weight of the CPU
+
+
+@pytest.mark.skipif("pytorch" not in INSTALLED, reason="PyTorch is not installed")
+def test_a_restored_state_lies_where_it_lay() -> None:
+    """A CUDA graph reads and writes the memory that it was recorded with."""
+    ours = pytest.importorskip("farreach.frameworks.pytorch")
+    model = a_model("gru", tokens=True)
+    one = ours.Framework(
+        model, Training("adam"), weights.draw(model, 0), device="cpu", dtype="float64", threads=1, path="eager"
+    )
+
+    def places() -> list[int]:
+        return [tensor.data_ptr() for tensor in (*one.trained, *one.slots[0], *one.slots[1], *one.steps)]
+
+    start, lay = one.state(), places()
+    one.train(some_batches(model, 3))
+    moved = one.state()
+    one.restore(start)
+    one.train(some_batches(model, 3))
+    assert places() == lay
+    assert weights.digest(one.weights()) == weights.digest(moved.weights)
+    assert {float(count) for count in one.steps} == {3.0}
+
+
+# Clocks
+
+
+class Order:
+    """Writes down in which order it is asked; no GPU."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.seconds = 0.25
+
+    def synchronise(self) -> None:
+        self.said.append("wait")
+
+    def Stopwatch(self) -> Self:  # noqa: N802 - the name of the class that it stands for
+        return self
+
+    def __enter__(self) -> Self:
+        self.said.append("begin")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.said.append("end")
+
+    def peak(self, run: Any) -> tuple[int, str]:
+        run()
+        return 7, "region"
+
+
+def test_a_clock_starts_after_a_wait_and_stops_after_another() -> None:
+    order = Order()
+    found = timed.clock(lambda: order.said.append("run"), order)
+    assert order.said == ["wait", "begin", "run", "end"]
+    assert found["device"] == 0.25
+    assert set(timed.clock(lambda: None)) == {"wall", "cpu"}
+
+
+def test_memory_is_told_of_the_device_where_there_is_one() -> None:
+    ran: list[int] = []
+    there = timed.memory(lambda: ran.append(1), Order())
+    assert (there["device_peak_bytes"], there["device_peak_kind"]) == (7, "region")
+    assert set(timed.memory(lambda: ran.append(2))) == {"peak_bytes", "peak_kind"}
+    assert ran == [1, 2]
+
+
+def test_a_rate_is_the_best_of_several_measurements_long_enough_for_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, counts = {"now": 0.0}, []
+    monkeypatch.setattr(device.time, "perf_counter", lambda: clock["now"])
+
+    def queue(count: int) -> None:
+        counts.append(count)
+        clock["now"] += 0.001 * count * (3 if len(counts) == 8 else 1)  # one of them is disturbed
+
+    assert device._rate(queue, budget=0) == pytest.approx(1_000)  # noqa: SLF001
+    assert counts == [1, 1, 2, 4, 8, 16, 32, 32, 32]
+    with pytest.raises(ValueError, match="the CPU is measured by"):
+        device.measure(device.gpu("pytorch", "cpu"))
+
+
+# Tables
+
+
+def on_gpu(**changes: Any) -> dict[str, Any]:
+    one = contender("pytorch (cudnn)", np.full(30, 0.002), device_seconds=0.0015, device_peak_bytes=3 * 2**20)
+    found = group(one | changes)
+    return found | {"step": found["step"] | {"device": "cuda"}}
+
+
+MACHINE = {"gflops": {"float32": 5.0}, "device": {"gflops": {"float32": 50.0, "float32 TF32": 400.0}}}
+
+
+def test_a_row_on_a_gpu_is_held_against_the_gpus_peak_of_its_own_precision() -> None:
+    row = interleaved.costs([on_gpu()], MACHINE).iloc[0]
+    assert row["share of peak"] == pytest.approx(0.5 / 50)
+    assert row["ms on the device"] == pytest.approx(1.5)
+    assert row["peak device MiB"] == pytest.approx(3)
+    assert interleaved.costs([on_gpu()], {"gflops": {"float32": 5.0}})["share of peak"].isna().all()
+    bare = interleaved.costs([on_gpu(device_seconds=None)], MACHINE).iloc[0]
+    assert bare["ms on the device"] is None
+
+
+def test_tables_of_the_cpu_have_no_columns_of_a_device() -> None:
+    table = interleaved.costs([group(contender("jax (scan)", np.full(30, 0.002)))], MACHINE)
+    assert list(table) == interleaved.COSTS
+    assert table["share of peak"].iloc[0] == pytest.approx(0.1)
+
+
+def test_memory_grows_on_the_device_where_the_step_runs() -> None:
+    groups = []
+    for batch in (1, 8, 64):
+        found = on_gpu(device_peak_bytes=batch * 2**20)
+        groups.append(found | {"step": found["step"] | {"batch": batch}})
+    grown = interleaved.growth(groups)
+    assert grown["peak_memory_bytes"].tolist() == [2**20, 8 * 2**20, 64 * 2**20]
+
+
+def test_the_page_names_the_gpu_its_libraries_and_its_settings() -> None:
+    facts = {"device_name": "A100", "device_software": "CUDA 13.0, cuDNN 92000", "device_settings": "XLA_FLAGS=--x"}
+    said = timing._device(  # noqa: SLF001
+        MACHINE["device"] | facts | {"copy_gb_per_s": 1_500.0, "framework": "pytorch", "precision": "float32, TF32 off"}
+    )
+    for part in ("A100", "CUDA 13.0, cuDNN 92000", "float32 TF32 0.4 TFLOP/s", "1500 GB/s", "TF32 off", "pytorch"):
+        assert part in said
+
+
+# Checks and commands
+
+
+def test_checks_and_launches_are_made_for_a_device() -> None:
+    for name in registry.compared():
+        found = certification.checks(name, "cuda")
+        assert len(found) == len(certification.checks(name)) == 156
+        assert {one.device for one in found} == {"cuda"}
+        assert all(one.path == registry.paths(name, "cuda", one.cell)[0] for one in found)
+        assert certification.Check(**dataclasses.asdict(found[0])) == found[0]
+    launches = aa_check.launches(["pytorch"], 6, 1, "cuda")
+    assert {launch.case.device for launch in launches} == {"cuda"}
+    assert {launch.case.path for launch in launches} == {"cudnn"}
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=registry.ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+COMMANDS = [["run", "quick"], ["speed"], ["speed", "--handwritten"], ["speed", "--check", "6"], ["certify"]]
+
+
+@pytest.mark.parametrize(
+    ("framework", "arguments"),
+    [*((INSTALLED[0], command) for command in COMMANDS), *((name, ["speed"]) for name in INSTALLED[1:])],
+)
+def test_a_missing_gpu_is_said_in_one_line_before_anything_is_measured(
+    framework: str, arguments: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = command(*arguments, "--device", "cuda", "--only", f"framework={framework}", "--out", str(out))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "finds no CUDA GPU on this machine" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not list(out.rglob("*.json"))
+
+
+def test_the_judge_has_no_gpu() -> None:
+    done = command("speed", "--device", "cuda", "--only", "framework=reference")
+    assert done.returncode == 2
+    assert "reference does not run on cuda; it runs on: cpu" in done.stderr

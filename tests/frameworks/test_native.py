@@ -1,0 +1,381 @@
+"""Mode native: each framework trains as its own documentation has it, repeatably, and says what it lacks."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from farreach.benchmarks.matrix import registry, suite
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running import environment, sweep
+from farreach.benchmarks.running import training as worker
+from farreach.frameworks import weights
+from farreach.frameworks.base import Clip, Learner, Model, Training, Weights
+from tests.frameworks.test_frameworks import CELLS, OPTIMIZERS, ROWS, _signature, a_model, distance, some_batches
+from tests.support.paths import quickest
+
+FOLDER = registry.ROOT / "frameworks"
+NATIVE = sorted(path.parent.name for path in FOLDER.glob("*/native.py"))
+NAMES = [name for name in NATIVE if all(map(registry.installed, registry.needs(name, registry.NATIVE)))]
+HIDDEN = 32
+
+
+@pytest.fixture(params=NAMES)
+def module(request: pytest.FixtureRequest) -> ModuleType:
+    return importlib.import_module(f"farreach.frameworks.native.{request.param}")
+
+
+def build(
+    module: ModuleType, model: Model, training: Training, *, seed: int = 0, dtype: str = "float64", quick: bool = True
+) -> Learner:
+    """A learner on the path that compiles fastest, or on its default."""
+    name = module.__name__.rpartition(".")[2]
+    path = quickest(name, model.cell) if quick else registry.paths(name, "cpu", model.cell)[0]
+    return module.Native(model, training, seed, device="cpu", dtype=dtype, threads=1, path=path)
+
+
+def wide(cell: str, **more: Any) -> Model:
+    """A network wide enough for the distribution of its weights to show."""
+    kind: dict[str, Any] = {"features": 50, "outputs": 5, "scored": 1, "loss": "cross_entropy", "tokens": True}
+    return Model(cell=cell, hidden=HIDDEN, **(kind | more))
+
+
+def update(module: ModuleType, training: Training, steps: int = 1) -> tuple[Weights, Weights, Weights]:
+    """Return the weights before some steps on one batch, after them, and after one step of SGD at rate 1."""
+    model = a_model("gru")
+    batch = some_batches(model, 1)
+    learner, plain = build(module, model, training), build(module, model, Training("sgd", 1.0))
+    start = learner.weights()
+    learner.train(batch * steps)
+    plain.train(batch)
+    return start, learner.weights(), plain.weights()
+
+
+# The contract
+
+
+def test_every_native_file_belongs_to_a_framework_that_is_compared() -> None:
+    assert set(NAMES) <= set(NATIVE) <= set(registry.compared())
+    assert NATIVE
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_repeated_run_is_the_same_bit_for_bit_and_another_seed_is_another(module: ModuleType, cell: str) -> None:
+    model = a_model(cell, tokens=True)
+    clip = Clip("norm", 0.1)
+    learners = [
+        build(module, model, Training(clip=clip), seed=seed, dtype="float32", quick=False) for seed in (0, 0, 1)
+    ]
+    first, again, other = learners
+    again.prepare(some_batches(model), some_batches(model)[0].inputs)  # which changes nothing
+    traces = [learner.train(some_batches(model)) for learner in learners]
+    for part in ("loss", "norm_before", "norm_after", "clipped"):
+        np.testing.assert_array_equal(getattr(traces[0], part), getattr(traces[1], part), err_msg=part)
+    assert weights.digest(first.weights()) == weights.digest(again.weights()) != weights.digest(other.weights())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_training_lowers_the_loss_and_predictions_have_the_scored_steps(module: ModuleType, cell: str) -> None:
+    for model in (a_model(cell), a_model(cell, tokens=True, layers=2)):
+        learner = build(module, model, Training("adam", 0.01))
+        trace = learner.train(some_batches(model, 1) * 60)
+        assert trace.loss[-1] < 0.9 * trace.loss[0]
+        assert learner.predict(some_batches(model, 1)[0].inputs).shape == (ROWS, model.scored, model.outputs)
+
+
+def test_chunks_do_not_matter(module: ModuleType) -> None:
+    model = a_model("lstm")
+    batches = some_batches(model)
+    whole, parts = (build(module, model, Training("momentum", 0.01)) for _ in range(2))
+    one = whole.train(batches)
+    two = [parts.train(batches[:5]), parts.train(batches[5:])]
+    np.testing.assert_array_equal(np.concatenate([trace.loss for trace in two]), one.loss)
+
+
+@pytest.mark.parametrize("threshold", [0.001, 0.1, 100.0])
+def test_a_norm_clip_keeps_its_threshold_and_says_when_it_clipped(module: ModuleType, threshold: float) -> None:
+    model = a_model("lstm")
+    learner = build(module, model, Training("sgd", 1.0, Clip("norm", threshold)))
+    for batch in some_batches(model, 3):
+        before = learner.weights()
+        trace = learner.train([batch])
+        assert distance(before, learner.weights()) == pytest.approx(trace.norm_after[0], rel=1e-6)
+        assert trace.norm_after[0] <= threshold * (1 + 1e-9)
+        assert trace.norm_after[0] == pytest.approx(min(threshold, trace.norm_before[0]), rel=2e-3)
+        assert trace.clipped[0] == (trace.norm_before[0] > threshold)
+
+
+def test_a_value_clip_cuts_every_element_and_counts_those_it_cut(module: ModuleType) -> None:
+    model, threshold = a_model("gru"), 0.01
+    batch = some_batches(model, 1)
+    free = build(module, model, Training("sgd", 1.0))
+    cut = build(module, model, Training("sgd", 1.0, Clip("value", threshold)))
+    start = free.weights()
+    free.train(batch)
+    trace = cut.train(batch)
+    for name, value in start.items():
+        gradient = value - free.weights()[name]
+        np.testing.assert_allclose(value - cut.weights()[name], gradient.clip(-threshold, threshold), atol=1e-9)
+    share = np.mean(np.concatenate([np.abs(start[name] - free.weights()[name]).ravel() for name in start]) > threshold)
+    assert trace.clipped[0] == pytest.approx(share, abs=1e-9)
+    assert 0 < share < 1
+
+
+@pytest.mark.parametrize("framework", NAMES)
+def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> None:
+    case = Case(
+        task="adding",
+        parameters=(("T", 20),),
+        framework=framework,
+        cell="rnn",
+        activation="relu",
+        optimizer="sgd",
+        learning_rate=100.0,
+        steps=300,
+        mode="native",
+        path=quickest(framework, "rnn"),
+    )
+    outcome = worker.train(case, lambda _: None)
+    assert outcome.result["status"] == "diverged"
+    assert 1 < outcome.result["diverged_at"] <= 100
+    assert (outcome.result["steps_done"], outcome.result["loss"]) == (100, None)
+
+
+# What is the framework's own
+
+
+def drawn(module: ModuleType, cell: str) -> Weights:
+    return build(module, wide(cell), Training(), dtype="float32").weights()
+
+
+@pytest.mark.skipif("pytorch" not in NAMES, reason="PyTorch is not installed")
+@pytest.mark.parametrize("cell", CELLS)
+def test_pytorch_draws_every_recurrent_weight_and_bias_uniformly_and_trains_both_biases(cell: str) -> None:
+    module = importlib.import_module("farreach.frameworks.pytorch.native")
+    start, bound = drawn(module, cell), 1 / np.sqrt(HIDDEN)
+    for name, value in start.items():
+        if name.startswith("recurrent."):
+            assert 0.9 * bound < np.abs(value).max() <= bound, name
+            assert value.std() == pytest.approx(bound / np.sqrt(3), rel=0.25), name
+    assert start["embedding.weight"].std() == pytest.approx(1, rel=0.1)
+    learner = build(module, wide(cell), Training(), dtype="float32")
+    learner.train(some_batches(wide(cell), 1))
+    for name in ("recurrent.bias_ih_l0", "recurrent.bias_hh_l0"):
+        assert (learner.weights()[name] != start[name]).all(), name
+
+
+@pytest.mark.skipif("tensorflow" not in NAMES, reason="TensorFlow is not installed")
+def test_keras_draws_orthogonal_and_glorot_kernels_and_forgets_nothing_at_first() -> None:
+    module = importlib.import_module("farreach.frameworks.tensorflow.native")
+    embedding, kernel, recurrent, bias, output, last = drawn(module, "lstm").values()
+    assert np.abs(embedding).max() <= 0.05
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(HIDDEN), atol=1e-5)
+    for value in (kernel, output):
+        bound = np.sqrt(6 / sum(value.shape))
+        assert 0.9 * bound < np.abs(value).max() <= bound
+    np.testing.assert_array_equal(bias, np.repeat([0, 1, 0, 0], HIDDEN))
+    np.testing.assert_array_equal(last, np.zeros(5))
+
+
+@pytest.mark.skipif("jax" not in NAMES, reason="JAX is not installed")
+def test_flax_draws_orthogonal_and_lecun_kernels_and_zero_biases() -> None:
+    module = importlib.import_module("farreach.frameworks.jax.native")
+    start = drawn(module, "lstm")
+    for name, value in start.items():
+        if name.endswith("bias"):
+            np.testing.assert_array_equal(value, np.zeros_like(value), err_msg=name)  # the forget gate's too
+    for gate in "ifgo":
+        recurrent = start[f"recurrent.0.cell.h{gate}.kernel"]
+        np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(HIDDEN), atol=1e-5)
+    kernel = start["recurrent.0.cell.ii.kernel"]
+    assert kernel.std() == pytest.approx(1 / np.sqrt(HIDDEN), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "first"),
+    [
+        ("sgd", {"pytorch": 1.0, "tensorflow": 1.0, "jax": 1.0}),
+        ("momentum", {"pytorch": 1.0, "tensorflow": 1.0, "jax": 1.0}),
+        # The root of 1 - decay: the first step of RMSprop is its inverse, in units of the rate.
+        ("rmsprop", {"pytorch": 0.01**-0.5, "tensorflow": 0.1**-0.5, "jax": 0.1**-0.5}),
+        ("adam", {"pytorch": 1.0, "tensorflow": 1.0, "jax": 1.0}),
+    ],
+)
+def test_the_first_update_is_that_of_the_frameworks_own_defaults(
+    module: ModuleType, optimizer: str, first: dict[str, float]
+) -> None:
+    rate = 1e-3
+    start, after, plain = update(module, Training(optimizer, rate))
+    compared = 0
+    for name, value in start.items():
+        gradient = value - plain[name]
+        large = np.abs(gradient) > 5e-2  # beside which every epsilon is nothing
+        compared += large.sum()
+        expected = gradient if optimizer in {"sgd", "momentum"} else np.sign(gradient)
+        expected = rate * first[module.__name__.rpartition(".")[2]] * expected
+        np.testing.assert_allclose((value - after[name])[large], expected[large], rtol=2e-3, err_msg=name)
+    assert compared > 10
+
+
+def test_adams_epsilon_is_the_frameworks_own(module: ModuleType) -> None:
+    """For a small g the first step is rate * |g| / (|g| + epsilon): 1e-8, or Keras' 1e-7 / sqrt(.001)."""
+    epsilon = {"pytorch": 1e-8, "tensorflow": 1e-7 / np.sqrt(1e-3), "jax": 1e-8}[module.__name__.rpartition(".")[2]]
+    rate, scale = 1e-3, 1e-6
+    model = a_model("gru")
+    batch = some_batches(model, 1)[0]
+    plain = build(module, model, Training("sgd", 1.0))
+    start = plain.weights()
+    plain.train([batch])
+    largest = max(np.abs(start[name] - value).max() for name, value in plain.weights().items())
+    # A value clip makes nearly every element of the gradient the same tiny number.
+    learner = build(module, model, Training("adam", rate, Clip("value", scale)))
+    learner.train([batch])
+    step = max(np.abs(start[name] - value).max() for name, value in learner.weights().items())
+    assert largest > scale
+    assert step == pytest.approx(rate * scale / (scale + epsilon), rel=1e-3)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_native_and_matched_start_from_other_weights(module: ModuleType, optimizer: str) -> None:
+    name = module.__name__.rpartition(".")[2]
+    fields: dict[str, Any] = {"task": "adding", "parameters": (("T", 10),), "framework": name, "cell": "lstm"}
+    fields |= {"optimizer": optimizer, "steps": 100, "path": quickest(name, "lstm")}
+    batch = next(Case(**fields).load().batches(0, 4))
+    scores = [worker.build(Case(**fields, mode=mode)).predict(batch.inputs) for mode in ("matched", "native")]
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3
+
+
+@pytest.mark.skipif("jax" not in NAMES, reason="JAX is not installed")
+def test_jax_compiles_once_for_all_seeds_of_a_recipe() -> None:
+    module = importlib.import_module("farreach.frameworks.jax.native")
+    model = a_model("rnn")
+    before = module.step.jitted_fn._cache_size()  # noqa: SLF001 - no public count
+    for seed in range(3):
+        build(module, model, Training("sgd", 0.123), seed=seed).train(some_batches(model, 2))
+    assert module.step.jitted_fn._cache_size() == before + 1  # noqa: SLF001
+
+
+# What cannot be is refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"activation": "sigmoid", "cell": "rnn"}, "mode native has no sigmoid in pytorch, whose own rnn takes: tanh"),
+        ({"regulariser": "l2", "strength": 0.1}, "mode native takes no regulariser l2"),
+        ({"renumbering": 1}, "mode native takes no renumbering 1"),
+        ({"framework": "reference", "path": "numpy"}, "reference has no defaults of its own, so no mode native"),
+        ({"path": "compiled"}, "unknown path 'compiled' for pytorch lstm on cpu in mode native; allowed: eager"),
+        ({"mode": "documented"}, "unknown mode 'documented'; allowed: matched, native"),
+    ],
+)
+def test_a_combination_that_native_cannot_do_is_refused_in_one_line(fields: dict[str, Any], said: str) -> None:
+    good: dict[str, Any] = {"task": "adding", "framework": "pytorch", "cell": "lstm", "path": "eager", "mode": "native"}
+    assert Case(**good)
+    with pytest.raises(registry.UsageError) as fault:
+        Case(**(good | fields))
+    assert str(fault.value).startswith(said)
+    assert "\n" not in str(fault.value)
+
+
+SUITE = """
+description = "a suite"
+[[block]]
+task = "adding"
+framework = ["tensorflow", "pytorch"]
+cell = "rnn"
+mode = ["matched", "native"]
+"""
+
+
+def test_mode_is_an_axis_of_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(SUITE)
+    cases = suite.load(str(tmp_path / "mine.toml")).cases()
+    assert [(case.framework, case.mode) for case in cases] == [
+        *(("tensorflow", "matched"), ("tensorflow", "native"), ("pytorch", "matched"), ("pytorch", "native"))
+    ]
+    assert len({case.key() for case in cases}) == len({case.label() for case in cases}) == 4
+    assert suite.narrow(cases, ["mode=native"], "mine") == [case for case in cases if case.mode == "native"]
+    assert all(Case.from_json(case.to_json()) == case for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ('activation = ["tanh", "sigmoid"]', "mode native has no sigmoid in pytorch, whose own rnn takes: tanh, relu"),
+        ('regulariser = { kind = "l1", strength = 0.1 }', "mode native takes no regulariser l1"),
+        ("renumbering = [0, 1]", "mode native takes no renumbering 1"),
+    ],
+)
+def test_a_suite_that_asks_for_it_ends_with_one_line_and_status_2(tmp_path: Path, extra: str, said: str) -> None:
+    (tmp_path / "mine.toml").write_text(SUITE + extra + "\n")
+    arguments = [sys.executable, "-m", "benchmarks", "run", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(arguments, cwd=registry.ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {said}")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_other_frameworks_have_a_sigmoid_rnn_of_their_own() -> None:
+    for name in ("tensorflow", "jax"):
+        path = registry.paths(name, "cpu", "rnn")[0]
+        assert Case(task="adding", framework=name, cell="rnn", activation="sigmoid", mode="native", path=path)
+
+
+def test_a_package_that_only_native_needs_is_missed_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "installed", lambda name: None if name == "flax" else "1.0")
+    cases = [case for case in suite.load("native").cases(["jax"]) if case.seed == 0]
+    sweep.check([case for case in cases if case.mode == "matched"])
+    with pytest.raises(registry.UsageError, match="jax in mode native needs a package that is not installed: flax"):
+        sweep.check(cases)
+    monkeypatch.setattr(registry, "installed", lambda name: None if name == "optax" else "1.0")
+    with pytest.raises(registry.UsageError, match="jax in mode matched needs a package that is not installed: optax"):
+        sweep.check([case for case in cases if case.mode == "matched"])
+
+
+def test_the_key_of_a_native_case_changes_with_the_packages_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = {case.mode: case for case in suite.load("native").cases(["jax"])}
+    before = {mode: case.key() for mode, case in cases.items()}
+    installed = registry.installed
+    monkeypatch.setattr(registry, "installed", lambda name: "0.0" if name == "flax" else installed(name))
+    assert cases["matched"].key() == before["matched"]
+    assert cases["native"].key() != before["native"]
+
+
+def test_a_native_record_stands_under_no_certificate() -> None:
+    pytest.importorskip("torch")
+    facts = {"suite": "mine", "command": "run", "jobs": 1, "framework_version": registry.version("pytorch")}
+    facts |= {"device_name": "cpu", "precision": "float32", "started": "now"} | environment.facts()
+    held = {}
+    for mode in ("matched", "native"):
+        case = Case(task="adding", framework="pytorch", cell="lstm", path="eager", mode=mode, steps=100)
+        outcome = dataclasses.asdict(worker.train(case, lambda _: None))
+        held[mode] = sweep.to_record(case.key(), case, outcome, facts).certificate
+    assert held["matched"] is not None
+    assert held["native"] is None
+
+
+def test_native_files_are_mirror_images() -> None:
+    def outline(name: str) -> list[str]:
+        tree = ast.parse((FOLDER / name / "native.py").read_text())
+        contract = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Native")
+        public = [node for node in (*tree.body, *contract.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        named = [_signature(node).partition("(")[0] for node in public]
+        return [one for one in named if not one.startswith("_") and one not in own.get(name, ())]
+
+    # What JAX alone needs: one transformation a recipe and one step a model, which compile once.
+    own = {"jax": {"transformation_of", "step"}}
+    outlines = {name: outline(name) for name in NATIVE}
+    assert len(outlines["pytorch"]) > 10
+    for name, theirs in outlines.items():
+        assert theirs == outlines["pytorch"], name

@@ -1,0 +1,120 @@
+"""Data flows one way: who may import whom, and where a framework may be named."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.speed import handwritten
+
+ROOMS = ("tasks", "frameworks", "benchmarks", "results", "farreach")
+ALLOWED = {
+    "tasks": {"tasks"},
+    "frameworks": {"frameworks", "tasks.base"},
+    "benchmarks": {"benchmarks", "frameworks", "tasks", "results"},
+    "results": {"results"},
+    "farreach": {"farreach"},
+}
+PACKAGES = {"torch", "lightning", "tensorflow", "keras", "jax", "flax", "optax"}
+FOLDER = registry.ROOT / "benchmarks" / "speed" / "handwritten"
+HANDWRITTEN = {FOLDER / f"{name}.py": framework for name, framework in handwritten.LOOPS.items()}
+HEAVY = PACKAGES | {"pandas", "datasets", "seaborn", "scipy"}
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too; one of ours without the ``farreach.`` before it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {
+        name.removeprefix("farreach.") if name.split(".")[1:2] and name.split(".")[1] in ROOMS else name
+        for name in names
+    }
+
+
+def files(room: str) -> list[Path]:
+    return sorted((registry.ROOT / room).rglob("*.py"))
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in allowed)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_flows_into_it(room: str) -> None:
+    assert files(room)
+    for path in files(room):
+        ours = {name for name in imported(path) if name.split(".")[0] in ROOMS}
+        wrong = {name for name in ours if not within(name, ALLOWED[room])}
+        assert not wrong, f"{path} imports {wrong}"
+
+
+@pytest.mark.parametrize("room", ["tasks", "benchmarks", "results"])
+def test_no_file_outside_frameworks_imports_a_framework_but_the_handwritten_loops(room: str) -> None:
+    for path in set(files(room)) - set(HANDWRITTEN):
+        named = {name.split(".")[0] for name in imported(path)} & PACKAGES
+        assert not named, f"{path} imports {named}"
+
+
+def test_each_framework_file_imports_its_own_framework_alone() -> None:
+    for name in registry.frameworks():
+        roots = {module.split(".")[0] for path in files(f"frameworks/{name}") for module in imported(path)}
+        others = {registry.package(other) for other in registry.frameworks() if other != name}
+        assert not roots & others - {"numpy"}  # the reference's, in which every framework takes and gives its arrays
+
+
+def test_a_handwritten_loop_imports_one_framework_and_nothing_of_ours() -> None:
+    assert set(HANDWRITTEN) == set(files("benchmarks/speed/handwritten")) - {FOLDER / "__init__.py"}
+    for path, framework in HANDWRITTEN.items():
+        roots = {name.split(".")[0] for name in imported(path)}
+        others = {registry.package(other) for other in registry.compared() if other != framework}
+        assert registry.package(framework) in roots, path
+        assert not roots & {*ROOMS, "tests", "examples", *others}, path
+
+
+def test_the_installable_package_needs_its_framework_alone() -> None:
+    needs = {"pytorch.py": {"torch"}, "keras.py": {"keras", "tensorflow"}}  # and no NumPy, pandas or pyarrow
+    for path in files("farreach"):
+        roots = {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names) - {"farreach"}
+        assert roots == needs.get(path.name, set()), path
+
+
+def test_an_example_uses_the_installed_package_and_nothing_else_of_ours() -> None:
+    assert files("examples")
+    for path in files("examples"):
+        assert {name.split(".")[0] for name in imported(path)} & set(ROOMS) == {"farreach"}
+        assert len(path.read_text().splitlines()) < 80
+
+
+def runs(program: str) -> None:
+    """Hold that a program ends well in a process of its own."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program], cwd=registry.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [["list"], ["--help"], ["run", "--help"]])
+def test_listing_and_help_load_nothing_heavy(command: list[str]) -> None:
+    program = (
+        "import sys\n"
+        f"sys.argv = ['benchmarks', *{command!r}]\n"
+        "from farreach.benchmarks.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"loaded = set(sys.modules) & {HEAVY!r}\n"
+        "assert not loaded, loaded\n"
+    )
+    runs(program)
+
+
+def test_a_result_set_is_read_without_statistics_which_take_half_a_second_to_load() -> None:
+    program = "import sys\nfrom farreach.results.report import contents\nassert 'scipy.stats' not in sys.modules\n"
+    runs(program)

@@ -1,0 +1,285 @@
+"""The five answers claim what the data carry, with their numbers, and otherwise say what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from farreach.benchmarks.matrix import registry
+from farreach.results.analysis import statistics
+from farreach.results.analysis.labels import empty, labelled, length
+from farreach.results.record import Record
+from farreach.results.report.answers import Answer, answers, solving, vanishing
+from farreach.results.report.answers import speed as faster
+from farreach.results.timing import interleaved, pytest_benchmark
+from tests.support import synthetic
+
+
+def of(*records: Record, milliseconds: dict[tuple[str, str], float] | None = None, **changes: Any) -> list[Answer]:
+    """Return the answers to records, and to step times timed by pytest-benchmark."""
+    return answers(synthetic.rows(*records) if records else empty(), timed(milliseconds, **changes))
+
+
+def timed(milliseconds: dict[tuple[str, str], float] | None, **changes: Any) -> pd.DataFrame | None:
+    if milliseconds is None:
+        return None
+    made = synthetic.speed_json(milliseconds, **changes)["benchmarks"]
+    lines = [one["extra_info"] | {"seconds": np.array(one["stats"]["data"])} for one in made]
+    return pd.DataFrame(lines, columns=pytest_benchmark.TIMINGS)
+
+
+def paired(ratios: dict[str, float], *, rounds: int = 60, spread: float = 0.01, **changes: Any) -> dict[str, Any]:
+    """Return a group of paired timings: seconds of each contender, in terms of one that takes 10 ms."""
+    step = {"task": "adding", "parameters": {"T": 50}, "cell": "lstm", "layers": 1, "hidden": 64, "batch": 32}
+    step |= {"dtype": "float32", "device": "cpu", "threads": 1}
+    drawn = synthetic.stream(*ratios).lognormal(0, spread, (len(ratios), rounds))
+    contenders = [
+        {"name": name, "framework": name.split(" ")[0], "loop": "", "seconds": 0.01 * ratio * noise}
+        for (name, ratio), noise in zip(ratios.items(), drawn, strict=True)
+    ]
+    return {
+        "step": step | changes,
+        "contenders": contenders,
+        "facts": {"command": "python -m benchmarks speed", "commit": "abc"},
+    }
+
+
+def ladder(counts: dict[float | None, int], *, seeds: int, **more: Any) -> list[Record]:
+    """Return cases of one cell at some thresholds, of which so many seeds solved it."""
+    return [
+        synthetic.record(
+            clip="none" if threshold is None else "norm",
+            threshold=threshold,
+            clip_fraction=0.0 if threshold is None else 0.5,
+            seed=seed,
+            solved=seed < good,
+            steps_to_solve=600 if seed < good else None,
+            loss=0.005 if seed < good else 0.16,
+            **more,
+        )
+        for threshold, good in counts.items()
+        for seed in range(seeds)
+    ]
+
+
+# Speed
+
+
+def test_a_ratio_whose_interval_excludes_one_is_told_with_it() -> None:
+    one = of(milliseconds={("pytorch", "rnn"): 23.0, ("tensorflow", "rnn"): 13.0})[0]
+    assert not one.missing
+    assert "timed one after the other" in one.lead
+    assert one.parts[0].startswith("rnn: tensorflow (graph) is 1.7")
+    assert "times as fast as pytorch (eager) (95 % interval 1." in one.parts[0]
+
+
+def test_nobody_is_called_faster_when_the_interval_holds_one() -> None:
+    one = of(milliseconds={("pytorch", "lstm"): 20.0, ("tensorflow", "lstm"): 20.02})[0]
+    assert one.missing
+    assert "cannot tell" in one.parts[0]
+    assert "times as fast" not in one.sentence
+
+
+def test_paired_timings_come_before_those_of_pytest_benchmark_and_are_named_so() -> None:
+    group = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0})
+    one = answers(empty(), timed({("pytorch", "lstm"): 1.0, ("tensorflow", "lstm"): 9.0}), [group])[0]
+    assert "timed in alternating blocks" in one.lead
+    assert "jax (scan) is 2" in one.sentence
+    assert "tensorflow" not in one.sentence
+
+
+def test_a_ratio_within_what_launches_differ_by_is_not_told() -> None:
+    group = paired({"jax (scan)": 1.0, "pytorch (eager)": 1.05}, spread=0.002)
+    assert not faster.answer(None, [group]).missing
+    assert faster.answer(None, [group], launches=1.1).missing
+
+
+def test_sizes_that_agree_are_told_together_and_those_that_do_not_one_by_one() -> None:
+    same = [paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0}, parameters={"T": length}) for length in (50, 200)]
+    assert "(2 sizes, every 95 % interval within" in faster.answer(None, same).sentence
+    other = paired({"jax (scan)": 2.0, "pytorch (eager)": 1.0}, parameters={"T": 200})
+    mixed = faster.answer(None, [same[0], other]).sentence
+    assert "at T=50 jax (scan) is" in mixed
+    assert "at T=200 pytorch (eager) is" in mixed
+
+
+def test_a_framework_that_ran_other_sizes_by_another_path_is_told_as_one() -> None:
+    paths = {50: "eager", 200: "flushed", 500: "compiled"}
+    groups = [
+        paired({"jax (scan)": 1.0, f"pytorch ({path})": 2.0}, parameters={"T": length})
+        for length, path in paths.items()
+    ]
+    said = faster.answer(None, groups).sentence
+    assert "times as fast as pytorch (compiled, eager or flushed) (3 sizes, every" in said
+    both = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "pytorch (flushed)": 2.1}, parameters={"T": 1000})
+    apart = faster.answer(None, [*groups, both]).sentence
+    assert " or " not in apart
+    assert "as fast as pytorch (eager) (2 sizes, every" in apart
+    assert "at T=500 jax (scan) is" in apart
+
+
+def test_many_sizes_that_do_not_agree_are_counted() -> None:
+    groups = [
+        paired({"jax (scan)": 1.0, "pytorch (eager)": ratio}, hidden=32 * at)
+        for at, ratio in enumerate((2, 2, 2, 1, 0.5), 1)
+    ]
+    said = faster.answer(None, groups).sentence
+    assert "jax (scan) is faster than pytorch (eager) at 3 of 5 sizes" in said
+    assert "pytorch (eager) is faster than jax (scan) at 1 of 5 sizes" in said
+    assert "at 1 of 5 sizes" in said
+
+
+def test_one_framework_alone_is_compared_with_nobody() -> None:
+    one = of(milliseconds={("pytorch", "lstm"): 20.0})[0]
+    assert one.missing
+    assert one.sentence == "Not known: no step was timed in two frameworks."
+    assert of(synthetic.record())[0].sentence.startswith("Not known: no training step was timed")
+
+
+# What was solved
+
+
+def test_the_longest_length_that_most_seeds_solved_is_named_with_its_share() -> None:
+    records = [
+        *ladder({None: 5}, seeds=5, parameters='{"T": 50}'),
+        *ladder({None: 4}, seeds=5, parameters='{"T": 100}'),
+        *ladder({None: 2}, seeds=5, parameters='{"T": 200}'),
+    ]
+    said = of(*records)[1].sentence
+    assert "adding: lstm up to T=100 (4/5 seeds, 38 % to 96 %; at 200 2/5 seeds, 12 % to 77 %)" in said
+
+
+def test_a_shorter_length_that_was_not_solved_is_named_too() -> None:
+    records = [
+        *ladder({None: 0}, seeds=3, parameters='{"T": 50}'),
+        *ladder({None: 3}, seeds=3, parameters='{"T": 100}'),
+    ]
+    assert "lstm up to T=100 (3/3 seeds, 44 % to 100 %; not at 50; the longest tried)" in of(*records)[1].sentence
+
+
+def test_a_seed_that_one_framework_did_not_solve_is_not_counted() -> None:
+    records = ladder({None: 3}, seeds=3) + ladder({None: 1}, seeds=3, framework="tensorflow", path="graph")
+    assert solving.judged(labelled(synthetic.rows(*records)))[["solved", "seeds"]].to_numpy().tolist() == [[1, 3]]
+    one = of(*records)[1]
+    assert one.missing
+    assert "lstm at no T (50 tried; at 50 1/3 seed" in one.sentence
+
+
+def test_a_task_without_a_criterion_is_told_by_its_metric_and_interval() -> None:
+    said = of(*[one for one in synthetic.quick() if one.task == "translation"])[1]
+    assert not said.missing
+    assert said.sentence.startswith("Translation has no criterion; its best source gain with a 95 % interval: rnn 0.0")
+    assert "where the interval of rnn includes 0" in said.sentence
+
+
+def test_the_length_of_every_task_is_found_in_its_parameters() -> None:
+    for name in registry.tasks():
+        task = __import__(f"farreach.tasks.{name}", fromlist=["Task"]).Task
+        names = [field.name for field in dataclasses.fields(task)]
+        assert {"T", "delay", "longest"} & set(names), f"{name}: no parameter says how long its dependency is"
+    assert length('{"source": "shipped", "delay": 20}') == ("delay", 20.0)
+    assert length('{"width": 3, "flag": true}') == ("width", 3.0)
+    assert length('{"source": "shipped"}') is None
+
+
+# Thresholds
+
+
+def test_a_threshold_is_better_than_another_only_where_the_intervals_do_not_touch() -> None:
+    told = of(*ladder({None: 0, 1.0: 10}, seeds=10))[2]
+    assert (
+        "norm 1 (10/10 seeds, 72 % to 100 %; 50 % of steps clipped), better than no clip (0/10 seeds, 0 % to 28 %)"
+        in told.sentence
+    )
+    unsure = of(*ladder({None: 0, 1.0: 3}, seeds=3))[2].sentence
+    assert "whether better than no clip (0/3 seeds, 0 % to 56 %) cannot be told from so few seeds" in unsure
+    assert ", better than" not in unsure
+
+
+def test_two_clips_are_compared_where_both_ran() -> None:
+    both = ladder({None: 5, 1.0: 5}, seeds=10)
+    alone = ladder({1.0: 10}, seeds=10, cell="gru", parameters='{"T": 20}') + ladder({None: 0}, seeds=10, cell="rnn")
+    assert "better than" not in of(*both, *alone)[2].sentence.replace("whether better than", "")
+
+
+def test_no_threshold_is_recommended_where_nothing_was_solved_or_one_was_tried() -> None:
+    never = of(*ladder({None: 0, 1.0: 0}, seeds=3))[2]
+    assert never.missing
+    assert "none of those tried (no clip, norm 1), since no cell solved it" in never.sentence
+    assert "the only one tried" in of(*ladder({1.0: 3}, seeds=3))[2].sentence
+    assert "without a difference" in of(*ladder({None: 3, 1.0: 3}, seeds=3))[2].sentence
+
+
+def test_a_threshold_stands_beside_its_recipe() -> None:
+    records = ladder({1.0: 3}, seeds=3) + ladder({1.0: 0}, seeds=3, optimizer="sgd", learning_rate=0.1)
+    assert "adding (adam 0.003, 1 other recipe in the tables): norm 1" in of(*records)[2].sentence
+
+
+# Gradients and agreement
+
+
+def test_where_gradients_vanished_stands_with_the_reach() -> None:
+    lost = [
+        dataclasses.replace(synthetic.looked_at(one)[0], reach_end=0.2 + 0.02 * one.seed)
+        for one in ladder({None: 0}, seeds=3, cell="rnn")
+    ]
+    said = of(*lost, synthetic.diverged(clip="norm", threshold=1.0))[3].sentence
+    assert (
+        "3 vanishing, rnn on adding T=50 (adam 0.003) without clipping (3 cases: 1 % of the norm is left over 22 %"
+        in said
+    )
+    assert "95 % interval 17 % to 27 %" in said
+    assert "none exploding" in said
+    assert "1 diverged, lstm on adding T=50 (adam 0.003) with norm 1 (1 case, the first at step 7)" in said
+
+
+def test_what_was_not_looked_at_is_said_to_be_unknown() -> None:
+    one = vanishing.answer(labelled(synthetic.rows(synthetic.record(), synthetic.record(seed=1))))
+    assert one.missing
+    assert "none of them looked at for the gradient through time" in one.sentence
+
+
+def test_certificates_and_their_absence_are_told_apart() -> None:
+    proved = synthetic.record(certificate="pytorch-2.13.0-cpu-n1")
+    bare = synthetic.record(framework="tensorflow", path="graph", framework_version="9.9")
+    said = of(proved, bare)[4]
+    assert not said.missing
+    assert "1 of 2 cases in mode matched stand under a certificate" in said.sentence
+    assert "1 cases stand under NO certificate (tensorflow 9.9)" in said.sentence
+    assert of(bare)[4].missing
+
+
+# Sets that carry little
+
+
+@pytest.mark.parametrize(
+    "records",
+    [[], [synthetic.diverged()], [synthetic.record()], [synthetic.record(mode="native")], synthetic.quick()],
+    ids=["empty", "failed", "one", "native", "quick"],
+)
+def test_every_set_gets_five_answers_without_a_gap_in_the_text(records: list[Record]) -> None:
+    found = of(*records)
+    assert [one.question[-1] for one in found] == ["?"] * 5
+    for one in found:
+        assert one.parts
+        assert one.sentence.endswith(".")
+        assert not any(word in one.sentence for word in ("nan", "None", "inf ", "{", ".."))
+    assert all(one.missing for one in found) == (not records)
+
+
+def test_an_interval_of_a_share_is_wilsons() -> None:
+    assert statistics.share(3, 3) == pytest.approx((0.438, 1.0), abs=1e-3)
+    assert statistics.share(0, 10) == pytest.approx((0.0, 0.278), abs=1e-3)
+    assert statistics.overlap((0, 1), (1, 2))
+    assert not statistics.overlap((0, 1), (1.1, 2))
+
+
+def test_a_tie_of_three_contenders_is_settled_pair_by_pair() -> None:
+    group = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
+    table = interleaved.pairs([group])
+    assert table["verdict"].tolist().count("cannot tell") == 1
+    assert "cannot tell" in faster.answer(None, [group]).sentence

@@ -1,0 +1,156 @@
+"""Two frameworks are called apart, or one of them faster, only where the data carry it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from farreach.results.analysis import agreement, labels
+from farreach.results.report import findings
+from farreach.results.timing import pytest_benchmark
+from tests.support import synthetic
+from tests.support.synthetic import rows
+
+# Agreement
+
+
+def paired(gaps: list[float], *, copies: float) -> pd.DataFrame:
+    """Return cases in which TensorFlow is `gaps` away from PyTorch in loss / floor, a copy `copies`."""
+    found = []
+    for seed, gap in enumerate(gaps):
+        floor = float(synthetic.FLOORS["adding"])
+        skills = (("pytorch", 0, 0.5), ("pytorch", 1, 0.5 + copies), ("tensorflow", 0, 0.5 + gap))
+        for framework, renumbering, skill in skills:
+            found.append(
+                synthetic.record(
+                    framework=framework,
+                    path=synthetic.PATHS[framework],
+                    renumbering=renumbering,
+                    seed=seed,
+                    loss=floor * (1 - skill),
+                )
+            )
+    return rows(*found)
+
+
+def test_a_planted_disagreement_is_found() -> None:
+    frame = paired([0.1, 0.12, 0.14, 0.11, 0.13, 0.15, 0.2, 0.16], copies=0.01)
+    (verdict,) = agreement.verdicts(agreement.agreement(frame))
+    assert verdict.apart is True
+    assert verdict.p == pytest.approx(1 / 2**8)  # every one of eight differences has the same sign
+    assert (verdict.cases, verdict.median_frameworks, verdict.median_copies) == pytest.approx((8, 0.135, 0.01))
+    assert any("are further apart than copies" in one for one in findings.agreed(labels.labelled(frame)))
+
+
+def test_frameworks_as_near_as_copies_are_not_called_apart() -> None:
+    frame = paired([0.01, 0.03, 0.01, 0.03, 0.015, 0.025, 0.012, 0.028], copies=0.02)
+    (verdict,) = agreement.verdicts(agreement.agreement(frame))
+    assert verdict.apart is False
+    assert any(
+        "are not shown to be further apart than copies" in one for one in findings.agreed(labels.labelled(frame))
+    )
+
+
+def test_gaps_that_are_all_zero_agree() -> None:
+    (verdict,) = agreement.verdicts(agreement.agreement(paired([0.0] * 6, copies=0.0)))
+    assert (verdict.p, verdict.apart, verdict.max_frameworks) == (1.0, False, 0.0)
+
+
+def test_too_few_cases_give_no_verdict() -> None:
+    frame = paired([0.3, 0.3, 0.3], copies=0.0)
+    (verdict,) = agreement.verdicts(agreement.agreement(frame))
+    assert verdict.apart is None
+    assert any("too few differing cases" in one for one in findings.agreed(labels.labelled(frame)))
+
+
+def test_two_diverged_runs_agree_and_one_alone_does_not() -> None:
+    one, other = pd.Series([math.nan, 0.5, 0.5]), pd.Series([math.nan, math.nan, 0.75])
+    assert agreement.gaps(one, other).tolist() == [0, math.inf, 0.25]
+    both = [synthetic.diverged(), synthetic.diverged(framework="tensorflow"), synthetic.diverged(renumbering=1)]
+    table = agreement.agreement(rows(*both))
+    assert table[["gap frameworks", "gap copies"]].to_numpy().tolist() == [[0, 0]]
+
+
+def test_infinite_gaps_rank_above_finite_ones() -> None:
+    frameworks = np.array([np.inf, np.inf, 0.1, 0.1, 0.1, 0.1])
+    assert agreement.further(frameworks, np.array([np.inf, 0.0, 0.2, 0.2, 0.2, 0.2])) == pytest.approx(
+        agreement.further(np.array([9, 0.1, 0.1, 0.1, 0.1]), np.array([0, 0.2, 0.2, 0.2, 0.2]))
+    )
+
+
+def test_the_worst_pair_stands_first_and_every_pair_has_a_line() -> None:
+    three = [
+        synthetic.record(framework=framework, renumbering=renumbering, loss=loss)
+        for framework, renumbering, loss in (
+            *(("pytorch", 0, 0.01), ("pytorch", 1, 0.02), ("pytorch", 2, 0.04)),
+            *(("tensorflow", 0, 0.05), ("jax", 0, 0.12)),
+        )
+    ]
+    table = agreement.agreement(rows(*three))
+    pairs = list(zip(table["framework a"], table["framework b"], strict=True))
+    assert pairs == [("pytorch", "jax"), ("tensorflow", "jax"), ("pytorch", "tensorflow")]
+    assert table["gap copies"].tolist() == pytest.approx([6 * 0.02] * 3)  # the mean of 6 * .01 and 6 * .03
+    assert table["gap frameworks"].tolist() == pytest.approx([6 * 0.11, 6 * 0.07, 6 * 0.04])
+
+
+# Speed
+
+
+def timings(tmp_path: Path, milliseconds: dict[tuple[str, str], float], **more: Any) -> pd.DataFrame:
+    (tmp_path / pytest_benchmark.FILE).write_text(json.dumps(synthetic.speed_json(milliseconds, **more)))
+    return pytest_benchmark.load(tmp_path / pytest_benchmark.FILE)
+
+
+def test_the_bootstrap_interval_holds_a_planted_ratio(tmp_path: Path) -> None:
+    table = pytest_benchmark.ratios(timings(tmp_path, {("pytorch", "lstm"): 40, ("tensorflow", "lstm"): 30}))
+    one = table.iloc[0]
+    assert one["low"] < 4 / 3 < one["high"]
+    assert one["high"] - one["low"] < 0.1
+    assert (one["faster"], one["verdict"]) == ("tensorflow (graph)", "faster")
+
+
+def test_the_bootstrap_interval_covers_the_truth_as_often_as_it_says() -> None:
+    held = 0
+    for trial in range(100):
+        random = synthetic.stream("coverage", trial)
+        low, high = pytest_benchmark.interval([random.normal(2, 0.1, 40), random.normal(1, 0.05, 40)])
+        held += low <= 2 <= high
+    assert 88 <= held <= 100
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"), [(40.0, "cannot tell"), (41.5, "cannot tell"), (43.5, "faster")], ids=str
+)
+def test_a_ratio_within_what_launches_differ_by_is_no_verdict(tmp_path: Path, other: float, verdict: str) -> None:
+    table = pytest_benchmark.ratios(
+        timings(tmp_path, {("pytorch", "gru"): 40, ("tensorflow", "gru"): other}, rounds=400)
+    )
+    assert table["verdict"].tolist() == [verdict]
+
+
+def test_too_few_rounds_are_no_verdict(tmp_path: Path) -> None:
+    table = pytest_benchmark.ratios(timings(tmp_path, {("pytorch", "gru"): 40, ("tensorflow", "gru"): 10}, rounds=4))
+    assert table["verdict"].tolist() == ["cannot tell"]
+    assert math.isnan(table["low"].iloc[0])
+
+
+def test_step_times_are_the_medians_in_milliseconds(tmp_path: Path) -> None:
+    seconds = [0.010, 0.020, 0.030, 0.040, 0.900]
+    (tmp_path / pytest_benchmark.FILE).write_text(
+        json.dumps({"benchmarks": [synthetic.benchmark("pytorch", "rnn", seconds)]})
+    )
+    one = pytest_benchmark.steps(pytest_benchmark.load(tmp_path / pytest_benchmark.FILE)).iloc[0]
+    assert (one["step ms"], one["rounds"], one["compile s"]) == pytest.approx((30, 5, 0.7))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"benchmarks": [{"extra_info": {}, "stats": {}}]}'])
+def test_a_broken_speed_file_is_an_error_of_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / pytest_benchmark.FILE).write_text(text)
+    with pytest.raises(pytest_benchmark.SpeedError, match="cannot be read as speed rows"):
+        pytest_benchmark.load(tmp_path / pytest_benchmark.FILE)

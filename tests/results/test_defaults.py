@@ -1,0 +1,223 @@
+"""Matched and native: a difference is put down to the defaults only where chance does not explain it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from farreach.results.analysis import certificates, matched_native, tables
+from farreach.results.analysis.labels import counted, labelled
+from farreach.results.figures import training
+from farreach.results.record import Record
+from farreach.results.report import findings, result_set
+from tests.support import synthetic
+
+CELLS = ("rnn", "lstm", "gru")
+TASKS = ("adding", "copy", "speech")
+
+
+def planted(
+    matched: float,
+    native: float,
+    *,
+    chance: float = 0.005,
+    seeds: int = 3,
+    tasks: tuple[str, ...] = TASKS,
+    stream: int = 0,
+) -> list[Record]:
+    """Return cases in which TensorFlow stands `matched` and `native` above PyTorch in skill; `chance` is a seed's."""
+    found = []
+    for task, cell, seed in itertools.product(tasks, CELLS, range(seeds)):
+        draw = synthetic.stream("defaults", stream, task, cell, seed)
+        for mode, gap in (("matched", matched), ("native", native)):
+            shared = draw.normal(0, chance)  # matched frameworks start from the same weights
+            for framework in ("pytorch", "tensorflow"):
+                own = shared if mode == "matched" else draw.normal(0, chance)
+                skill = 0.5 + own + (gap if framework == "tensorflow" else 0)
+                found.append(one(task, framework, skill, cell=cell, seed=seed, mode=mode))
+    return found
+
+
+def one(task: str, framework: str, skill: float, **more: Any) -> Record:
+    loss = float(synthetic.FLOORS[task]) * (1 - skill)
+    return synthetic.record(task=task, framework=framework, path=synthetic.PATHS[framework], loss=loss, **more)
+
+
+def sentence(records: list[Record]) -> str:
+    (said,) = [
+        text for text in matched_native.sentences(synthetic.rows(*records)) if text.startswith("Matched and native, ")
+    ]
+    return said
+
+
+# What is said of two frameworks
+
+
+def test_a_gap_that_is_there_in_native_alone_is_the_defaults() -> None:
+    records = planted(0.0, 0.3)
+    (share,) = matched_native.shares(synthetic.rows(*records))
+    assert (share.cases, share.units) == (9, 9)
+    assert share.native == pytest.approx(0.3, abs=0.01)
+    assert share.low > 0.99
+    assert "The defaults explain >99 % of the mean squared native difference (95 % interval >99 %" in sentence(records)
+
+
+def test_a_gap_that_is_as_large_in_matched_is_not_the_defaults() -> None:
+    records = planted(0.3, 0.3)
+    (share,) = matched_native.shares(synthetic.rows(*records))
+    assert -0.1 < share.low <= 0 < share.high < 0.1 or share.high < 0.1
+    assert "The defaults explain next to nothing" in sentence(records)
+    assert "it is there without them" in sentence(records)
+
+
+def test_a_gap_no_larger_than_another_seeds_is_not_sold_as_the_defaults() -> None:
+    """Native frameworks draw other weights: that alone parts them, as it parts two seeds of one."""
+    records = planted(0.0, 0.0, chance=0.2)
+    (share,) = matched_native.shares(synthetic.rows(*records))
+    assert share.matched == 0
+    assert share.native > 0.1
+    assert share.low < 0 < share.high
+    assert "cannot tell" in sentence(records)
+
+
+def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
+    alarms = 0
+    for trial in range(60):
+        (share,) = matched_native.shares(synthetic.rows(*planted(0.0, 0.0, chance=0.1, stream=trial)))
+        alarms += share.low > 0
+    assert alarms <= 6
+
+
+def test_the_share_is_what_exceeds_chance() -> None:
+    """A gap of .2 beside a seed's noise of .1 on each side: .04 of .04 + 2 * .01 is two thirds."""
+    shares = [
+        matched_native.shares(synthetic.rows(*planted(0.0, 0.2, chance=0.1, stream=at)))[0].share for at in range(10)
+    ]
+    assert np.mean([share for share in shares if share is not None]) == pytest.approx(2 / 3, abs=0.08)
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (planted(0.0, 0.3, seeds=1), "With one seed each it cannot be told from chance"),
+        (planted(0.0, 0.3, tasks=("adding",)), "cannot be told from 3 settings and cells (5 are needed)"),
+        (planted(0.0, 0.0, chance=0.0), "There is no difference to explain."),
+    ],
+    ids=["one seed", "few cases", "no gap"],
+)
+def test_too_little_to_tell_is_said_as_such(records: list[Record], said: str) -> None:
+    assert said in sentence(records)
+
+
+def test_a_clip_that_never_clipped_is_no_further_evidence() -> None:
+    records = planted(0.0, 0.3)
+    idle = [one(r.task, r.framework, r.skill or 0, cell=r.cell, seed=r.seed, mode=r.mode, clip="norm", threshold=9.0)
+            for r in records]  # fmt: skip
+    (share,) = matched_native.shares(synthetic.rows(*records, *idle))
+    assert share.cases == 9
+
+
+def test_a_case_with_a_diverged_run_is_left_out_of_the_gap_and_named() -> None:
+    where: dict[str, Any] = {"task": "adding", "cell": "rnn", "clip": "value", "threshold": 0.5, "clip_fraction": 0.5}
+    torn = [
+        synthetic.diverged(framework="pytorch", mode="matched", **where),
+        one("adding", "pytorch", 0.4, mode="native", **{k: v for k, v in where.items() if k != "task"}),
+        *(one("adding", "tensorflow", 0.4, mode=mode, **{k: v for k, v in where.items() if k != "task"})
+          for mode in ("matched", "native")),
+    ]  # fmt: skip
+    frame = synthetic.rows(*planted(0.0, 0.3), *torn)
+    (share,) = matched_native.shares(frame)
+    assert share.cases == 9
+    (named,) = [text for text in matched_native.sentences(frame) if text.startswith("Diverged not equally often")]
+    assert "pytorch in adding T=50 (adam 0.003), rnn, clip value 0.5 (matched 1/1 seeds, native 0/1)" in named
+    assert "tensorflow" not in named
+
+
+# What is said of one framework
+
+
+def test_each_framework_stands_matched_and_native_with_the_paired_change() -> None:
+    table = matched_native.by_framework(synthetic.rows(*planted(0.1, 0.4)))
+    assert len(table) == 2 * 9
+    row = table[(table["framework"] == "tensorflow") & (table["cell"] == "lstm")].iloc[0]
+    assert (row["matched skill"], row["native skill"], row["change"]) == pytest.approx((0.6, 0.9, 0.3), abs=0.02)
+    assert row["low"] < 0.3 < row["high"]
+    assert (row["seeds"], row["solved matched"], row["diverged native"]) == (3, "3/3", 0)
+    gaps = matched_native.by_pair(synthetic.rows(*planted(0.1, 0.4)))
+    row = gaps.iloc[0]
+    assert (row["matched gap"], row["native gap"], row["from defaults"]) == pytest.approx((-0.1, -0.4, -0.3), abs=0.02)
+    assert row["low"] < -0.3 < row["high"]
+
+
+def test_two_seeds_give_no_interval() -> None:
+    table = matched_native.by_framework(synthetic.rows(*planted(0.1, 0.4, seeds=2)))
+    assert table["low"].isna().all()
+    assert math.isnan(matched_native.interval(pd.Series([1.0, 2.0]))[0])
+
+
+def test_the_t_interval_is_that_of_the_table() -> None:
+    low, high = matched_native.interval(pd.Series([1.0, 2.0, 3.0]))
+    assert (low, high) == pytest.approx((2 - 4.3027 / np.sqrt(3), 2 + 4.3027 / np.sqrt(3)), rel=1e-4)
+
+
+def test_up_and_down_are_said_where_the_interval_allows() -> None:
+    said = matched_native.sentences(synthetic.rows(*planted(0.0, 0.3, chance=0.02)))
+    tensorflow = next(text for text in said if text.startswith("tensorflow with its own defaults"))
+    assert "over 9 cases: mean skill up by 0.3" in tensorflow
+    pytorch = next(text for text in said if text.startswith("pytorch with its own defaults"))
+    assert "cannot tell up from down" in pytorch
+
+
+# The rest of the report
+
+
+def test_a_set_of_one_mode_says_nothing_of_the_other() -> None:
+    assert matched_native.sentences(synthetic.rows(synthetic.record())) == []
+    alone = matched_native.sentences(synthetic.rows(synthetic.record(mode="native")))
+    assert alone == ["Matched and native cannot be compared: no case ran in both modes."]
+
+
+def test_native_rows_are_settings_of_their_own_and_count_in_no_verdict() -> None:
+    frame = labelled(synthetic.rows(*planted(0.0, 0.3)))
+    assert set(counted(frame)["mode"]) == {"matched"}
+    settings = set(tables.summary(frame)["setting"])
+    assert {"adding T=50 (adam 0.003)", "adding T=50 (adam 0.003, native)"} <= settings
+    assert not any("native)" in text for text in findings.solved(tables.accuracy(counted(frame))))
+
+
+def test_native_rows_are_not_blamed_for_having_no_certificate() -> None:
+    rows = synthetic.rows(
+        synthetic.record(certificate="pytorch-2.13.0-cpu-n1"), synthetic.record(mode="native"), synthetic.record(seed=1)
+    )
+    held, missing, native = certificates.sentences(rows)
+    assert "1 of 2 cases stand under these certificates" in held
+    assert missing.startswith("NO CERTIFICATE: pytorch 2.13.0 (cpu, eager, matched)")
+    assert native.startswith("1 case ran in mode native")
+    assert "under no certificate, by design" in native
+
+
+def test_the_report_shows_both_modes_side_by_side(tmp_path: Path) -> None:
+    synthetic.write(tmp_path, planted(0.0, 0.3, tasks=("adding", "copy")))
+    made = {path.name for path in result_set.write(tmp_path)}
+    assert {"matched-native.csv", "matched-native-gaps.md", "matched-native-adding.png"} <= made
+    text = (tmp_path / "report.md").read_text()
+    assert "### Matched and native: each framework with its own defaults" in text
+    assert "figures/matched-native-copy.png" in text
+    assert "The defaults explain" in text
+
+
+def test_the_figure_joins_the_two_modes_of_each_framework() -> None:
+    (figure,) = training.modes(synthetic.rows(*planted(0.0, 0.3, tasks=("adding",)))).values()
+    (axes,) = figure.axes
+    ends = np.array([path.vertices[:, 1] for lines in axes.collections for path in lines.get_paths()])
+    assert len(ends) == 2 * 3  # a framework and a cell
+    rises = np.sort(ends[:, 1] - ends[:, 0])
+    assert rises == pytest.approx([0, 0, 0, 0.3, 0.3, 0.3], abs=0.02)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["pytorch", "tensorflow", "matched", "native", "floor"]

@@ -1,0 +1,171 @@
+"""Reach, growth and half-life of planted gradients, and what the report says of them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from farreach.results.analysis import observatory, reach
+from farreach.results.analysis.labels import labelled
+from farreach.results.figures import gradient_flow
+from farreach.results.report import result_set
+from farreach.results.storage.result_set import Store
+from tests.support import synthetic
+
+
+def planted(rate: float, steps: int = 50) -> np.ndarray:
+    """Norms that change by the factor `rate` a step back from the last."""
+    return np.asarray(rate ** np.arange(steps - 1, -1, -1.0))
+
+
+@pytest.mark.parametrize(("rate", "share"), [(1.0, 1.0), (1.2, 1.0), (0.8, 20 / 49), (0.5, 6 / 49), (0.001, 0.0)])
+def test_reach_is_the_share_of_steps_above_a_hundredth(rate: float, share: float) -> None:
+    assert reach.reach(planted(rate), 49) == pytest.approx(share)
+
+
+def test_reach_ends_at_the_first_break() -> None:
+    norms = planted(1.0)
+    norms[30] = 0.0099
+    assert reach.reach(norms, 49) == pytest.approx(18 / 49)
+
+
+@pytest.mark.parametrize("last", [0.0, math.nan, math.inf])
+def test_without_a_gradient_at_the_scored_step_there_is_no_reach(last: float) -> None:
+    norms = planted(1.0)
+    norms[-1] = last
+    assert reach.reach(norms, 49) is None
+
+
+def test_where_every_step_is_scored_there_is_no_reach() -> None:
+    assert reach.reach(np.ones(1), 0) is None
+    assert reach.growth(np.ones(1), 0) is None
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.9, 1.0, 1.3])
+def test_growth_is_the_planted_rate(rate: float) -> None:
+    noise = np.random.default_rng(0).lognormal(0, 0.1, 50)
+    found = reach.growth(planted(rate) * noise, 49)
+    assert found is not None
+    assert found.rate == pytest.approx(math.log(rate), abs=0.005)
+    assert found.low < found.rate < found.high < found.low + 0.02
+    expected = math.log(0.5) / math.log(rate) if rate < 1 else math.inf
+    assert reach.Growth(math.log(rate), 0, 0).half_life == pytest.approx(expected)
+
+
+def test_the_interval_of_growth_covers_the_truth_about_as_often_as_it_says() -> None:
+    """200 planted lines with autocorrelated noise: a plain least-squares interval covers far fewer."""
+    random = np.random.default_rng(1)
+    covered = 0
+    for _ in range(200):
+        noise = np.zeros(100)
+        for t in range(1, 100):
+            noise[t] = 0.3 * noise[t - 1] + random.normal(0, 0.1)
+        found = reach.growth(planted(0.97, 100) * np.exp(noise), 99)
+        assert found is not None
+        covered += found.low <= math.log(0.97) <= found.high
+    assert 174 <= covered <= 200
+
+
+def test_zeros_have_no_logarithm_and_are_left_out() -> None:
+    norms = planted(0.5, 20)
+    norms[:10] = 0
+    found = reach.growth(norms, 19)
+    assert found is not None
+    assert found.rate == pytest.approx(math.log(0.5))
+    assert reach.growth(np.zeros(20), 19) is None
+
+
+def test_start_middle_and_end_are_probes_that_were_made() -> None:
+    assert reach.at_points([0, 100, 200, 300]) == {"start": 0, "middle": 100, "end": 300}
+    assert reach.at_points([0]) == {"start": 0, "middle": 0, "end": 0}
+    assert reach.at_points([]) == {}
+
+
+def test_a_record_without_a_flow_has_no_figures() -> None:
+    empty = reach.figures(pd.DataFrame(columns=["step", "layer", "time", "h", "c"]), 10)
+    assert set(empty.values()) == {None}
+    assert {"reach_start", "cell_reach_end", "growth_middle_low"} <= set(empty)
+
+
+def solved_set(folder: Path) -> Store:
+    records = [
+        synthetic.record(cell=cell, seed=seed, key=f"{cell}{seed}", solved=cell != "rnn")
+        for cell in ("rnn", "lstm", "gru")
+        for seed in range(3)
+    ]
+    return synthetic.write(folder, records)
+
+
+def test_the_table_gives_each_cells_reach_over_the_seeds(tmp_path: Path) -> None:
+    table = observatory.reach(solved_set(tmp_path).rows()).set_index("cell")
+    assert table.loc["gru", "end h"] == 1
+    assert table.loc["rnn", "end h"] == pytest.approx(16 / 29)
+    assert table.loc["rnn", "end h low"] == table.loc["rnn", "end h high"]  # the planted seeds are alike
+    assert table.loc["lstm", "end c"] == 1
+    assert np.isnan(table.loc["gru", "end c"])
+    assert (table["held"] == table["solved"]).all()
+
+
+def test_the_interval_over_seeds_holds_their_mean_and_stays_a_share() -> None:
+    low, high = observatory.interval(pd.Series([0.9, 1.0, 0.8]))
+    assert 0 < low < 0.9 < high <= 1
+    assert all(math.isnan(end) for end in observatory.interval(pd.Series([0.9])))
+
+
+def test_a_solved_run_that_does_not_reach_is_named_with_its_figures(tmp_path: Path) -> None:
+    rows = synthetic.write(tmp_path, [synthetic.record(cell="rnn", solved=True)]).rows()
+    said = " ".join(observatory.sentences(rows))
+    assert "Of the 1 runs that solved their task, 0 reach at least 0.9" in said
+    assert "rnn in adding" in said
+    assert "55 %" in said
+
+
+def test_an_rnn_that_reaches_farther_than_a_gated_cell_is_reported(tmp_path: Path) -> None:
+    rows = solved_set(tmp_path).rows()
+    assert "textbook" not in " ".join(observatory.sentences(rows))
+    rows.loc[rows["cell"] == "gru", "reach_start"] = 0.1
+    assert "Against the textbook's expectation" in " ".join(observatory.sentences(rows))
+
+
+def test_every_case_is_diagnosed_in_the_table(tmp_path: Path) -> None:
+    rows = solved_set(tmp_path).rows()
+    assert len(observatory.diagnosed(rows)) == 9
+    assert observatory.counts(rows).drop(columns=["setting", "cell"]).to_numpy().sum() == 9
+
+
+def test_the_report_draws_the_flow_and_survives_its_absence(tmp_path: Path) -> None:
+    store = solved_set(tmp_path)
+    made = {path.name for path in result_set.write(tmp_path)}
+    assert {"gradient-flow-adding.png", "gradient-heat-adding.png", "reach.csv", "diagnoses.csv"} <= made
+    for path in (tmp_path / "flow").iterdir():
+        path.unlink()
+    made = {path.name for path in result_set.write(tmp_path)}
+    assert not any(name.startswith("gradient-flow") for name in made)
+    assert store.flow("rnn0").empty
+
+
+def test_the_spectra_are_told_before_and_after_training(tmp_path: Path) -> None:
+    store = solved_set(tmp_path)
+    table = observatory.spectra(store.rows(), store.spectra).set_index(["cell", "gate"])
+    assert len(table) == 1 + 4 + 3
+    assert (table["seeds"] == 3).all()
+    assert (table["radius start"] == 1).all()
+    steps = synthetic.record().steps_done
+    assert table.loc[("lstm", "f"), "sigma end"] == pytest.approx(1.1 + steps / 1e4)
+
+
+def test_the_figures_take_none_where_it_ran_and_leave_copies_out(tmp_path: Path) -> None:
+    records = [synthetic.record(key="a"), synthetic.record(key="b", renumbering=1)]
+    store = synthetic.write(tmp_path, records)
+    asked: list[str] = []
+
+    def load(key: str) -> pd.DataFrame:
+        asked.append(key)
+        return store.flow(key)
+
+    assert set(gradient_flow.profiles(labelled(store.rows()), load)) == {"adding"}
+    assert asked == ["a"]
