@@ -35,7 +35,7 @@ class Observer:
     """
 
     def __init__(self, framework: str | None, task: Task, model: Model) -> None:
-        found = framework and importlib.util.find_spec(f"farreach.frameworks.flows.{framework}")
+        found = framework and importlib.util.find_spec(f"farreach.frameworks.{framework}.gradient_flow")
         self.probe = importlib.import_module(found.name).probe if found else None
         self.model, self.batch = model, probe_batch(task)
         self.flow: dict[str, list[Any]] = {name: [] for name in FLOW}

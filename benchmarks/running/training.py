@@ -60,7 +60,7 @@ def build(case: Case) -> Learner:
     model = case.model()
     facts = {"device": case.device, "dtype": case.dtype, "threads": case.threads, "path": case.path}
     if case.mode == registry.NATIVE:
-        module = importlib.import_module(f"farreach.frameworks.native.{case.framework}")
+        module = importlib.import_module(f"farreach.frameworks.{case.framework}.native")
         return module.Native(model, case.training(), case.seed, **facts)  # type: ignore[no-any-return]
     module = importlib.import_module(f"farreach.frameworks.{case.framework}")
     initial = weights.renumber(model, weights.draw(model, case.seed, case.radius), case.renumbering)

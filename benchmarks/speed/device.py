@@ -28,7 +28,7 @@ BUDGET = 0.25
 
 def gpu(framework: str, device: str) -> ModuleType | None:
     """Return the file of ``frameworks/devices/`` that asks the GPU through a framework; None on the CPU."""
-    return None if device == "cpu" else importlib.import_module(f"farreach.frameworks.devices.{framework}")
+    return None if device == "cpu" else importlib.import_module(f"farreach.frameworks.{framework}.device")
 
 
 def measure(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict[str, Any]:

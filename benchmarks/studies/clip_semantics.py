@@ -19,7 +19,7 @@ Clip = Callable[[list[Array], float], list[Array]]
 
 def probe(framework: str) -> list[dict[str, Any]]:
     """Return a row for each clip function of a framework: what it did with each probe."""
-    own = importlib.import_module(f"farreach.frameworks.clips.{framework}")
+    own = importlib.import_module(f"farreach.frameworks.{framework}.own_clips")
     trap = own.no_gradient()
     return [
         {

@@ -44,7 +44,7 @@ def perturbed(model: Model) -> Weights:
 
 
 def probe(name: str, framework: Framework, batch: Batch) -> Flow:
-    found: Flow = importlib.import_module(f"farreach.frameworks.flows.{name}").probe(framework, batch)
+    found: Flow = importlib.import_module(f"farreach.frameworks.{name}.gradient_flow").probe(framework, batch)
     return found
 
 

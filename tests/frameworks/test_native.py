@@ -31,7 +31,7 @@ HIDDEN = 32
 
 @pytest.fixture(params=NAMES)
 def module(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"farreach.frameworks.native.{request.param}")
+    return importlib.import_module(f"farreach.frameworks.{request.param}.native")
 
 
 def build(
