@@ -9,9 +9,12 @@ from collections.abc import Callable
 from farreach.benchmarks.commands.advise import advise
 from farreach.benchmarks.commands.calibrate import calibrate
 from farreach.benchmarks.commands.certify import certify
+from farreach.benchmarks.commands.cluster_cost import cluster_cost
 from farreach.benchmarks.commands.compare import compare
 from farreach.benchmarks.commands.history import history
 from farreach.benchmarks.commands.list_ import list_
+from farreach.benchmarks.commands.live_check import live_check
+from farreach.benchmarks.commands.own_cost import own_cost
 from farreach.benchmarks.commands.publish import publish
 from farreach.benchmarks.commands.report import report
 from farreach.benchmarks.commands.reproduce import reproduce
@@ -33,5 +36,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "certify": certify,
     "semantics": semantics,
+    "live-check": live_check,
+    "cluster-cost": cluster_cost,
+    "own-cost": own_cost,
     "publish": publish,
 }

@@ -31,6 +31,9 @@ Dask = Annotated[str | None, typer.Option(metavar="tcp://HOST:PORT", help="Send 
 Patience = Annotated[float, typer.Option(min=1, help="Seconds after which a silent worker of it is given up.")]
 
 
+Page = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table to this Markdown file too.")]
+
+
 def refused(context: typer.Context, why: str, *names: str) -> None:
     """Refuse arguments that were given and that nothing would be done with; `why` follows their names."""
     given = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
@@ -92,6 +95,12 @@ def place(path: Path) -> Path:
         message = f"cannot write {path}: it is a folder"
         raise registry.UsageError(message)
     return path
+
+
+def check_page(path: Path | None) -> None:
+    """Refuse a page that could not be written, before anything is measured for it."""
+    if path is not None:
+        place(path)
 
 
 def say_line(text: str) -> None:

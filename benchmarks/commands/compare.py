@@ -10,11 +10,7 @@ from rich.markup import escape
 
 from farreach.benchmarks.commands import common
 from farreach.benchmarks.matrix import registry
-
-LAUNCHES = 8
-"""How often a live comparison starts both sides. With the fewest that a verdict takes, five, a slow-down of 10 % was
-missed in 2 of 10 comparisons, where launches differed by 3 to 5 %."""
-
+from farreach.benchmarks.speed import LAUNCHES
 
 TIMED = ("suite", "only", "launches", "limit")
 """Options that say what a live comparison times."""

@@ -1,14 +1,12 @@
-"""What a cluster gives and costs: cases a second through 1, 2, 4 and 8 workers of one thread, all on this machine.
+"""What a cluster gives and costs: cases per second through 1, 2, 4 and 8 workers of one thread, all on this machine.
 
-    python -m farreach.benchmarks.studies.cluster_cost [--out FILE]
-
-starts a scheduler and workers and runs three kinds of cases by way of them: trivial ones, which show what one case
+It starts a scheduler and workers and runs three kinds of cases by way of them: trivial ones, which show what one case
 costs beside its training; ones that compute for about a second, of which no more run at once than there are cores; and
 ones that wait for a second instead, as if each worker had a core of its own, which show what the way there and back
 allows. The efficiency is the rate over that of one worker times their number; *sender* is the processor time that a
 case takes of the process that sends the work and writes the store, so that 1 / sender is the most that any number of
 workers can give. The first line is one process without a cluster. A benchmark, not a test: on a busy machine the
-figures are worse, and nothing fails.
+figures are worse, and nothing fails. ``python -m benchmarks cluster-cost`` runs it.
 """
 
 from __future__ import annotations
@@ -21,14 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import distributed
 import pandas as pd
-import typer
-from rich.console import Console
 
 from farreach.benchmarks.cluster.pool import Pool
 from farreach.benchmarks.cluster.sweep import Sweep
@@ -36,9 +32,10 @@ from farreach.benchmarks.cluster.workers import Workers
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import sweep, training
-from farreach.benchmarks.studies import measurement
 from farreach.results.analysis import labels
 from farreach.results.storage.result_set import Store
+
+COMMAND = "python -m benchmarks cluster-cost"
 
 COLUMNS = ["workers"]
 COLUMNS += [f"{kind}{part}" for kind in ("trivial", "computing", "waiting") for part in ("", " efficiency")]
@@ -100,12 +97,11 @@ class Kinds:
         return [_case(WAITS + next(self.seeds), 100) for _ in range(count)]
 
 
-def main(out: measurement.Out = None) -> None:
-    """Measure and print."""
-    console = Console()
+def measure_workers(say: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
+    """Measure every number of workers; return the table and the sentence that explains it."""
     with tempfile.TemporaryDirectory() as folder:
         kinds, scratch = Kinds(itertools.count(), _second()), Path(folder)
-        facts = {"suite": "cost", "command": "python -m farreach.benchmarks.studies.cluster_cost", "jobs": 1}
+        facts = {"suite": "cost", "command": COMMAND, "jobs": 1}
         lines: list[list[str]] = []
         store = _store(scratch)
         local = sweep.plan(kinds.trivial(TRIVIAL_EACH), store)
@@ -126,17 +122,15 @@ def main(out: measurement.Out = None) -> None:
             shares = [rate / (count * alone) for rate, alone in zip(rates, first, strict=True)]
             cells = [(f"{rate:.2f}", labels.percent(share)) for rate, share in zip(rates, shares, strict=True)]
             lines.append([str(count), *itertools.chain(*cells), f"{1e3 * spent:.0f} ms"])
-            console.print(f"{count} workers done")
-    frame = pd.DataFrame(lines, columns=COLUMNS)
-    said = f"Cases a second. {kinds.second} steps compute for about a second."
-    command = "python -m farreach.benchmarks.studies.cluster_cost"
-    measurement.tell(frame, title="what a cluster gives and costs", command=command, said=said, out=out)
+            say(f"{count} workers done")
+    said = f"Cases per second. {kinds.second} steps compute for about a second."
+    return pd.DataFrame(lines, columns=COLUMNS), said
 
 
 def _run(cases: list[Case], pool: Pool, scratch: Path) -> float:
     """Return the cases a second of a run; every one of them has to arrive."""
     store = _store(scratch)
-    facts = {"suite": "cost", "command": "python -m farreach.benchmarks.studies.cluster_cost"}
+    facts = {"suite": "cost", "command": COMMAND}
     report = Sweep(sweep.plan(cases, store), store, pool, listener=Quiet(), facts=facts).run()
     if report.finished != len(cases):
         message = f"{len(cases) - report.finished} cases did not arrive: {report.failed[:1]}"
@@ -194,7 +188,3 @@ def _dask(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,9 +1,7 @@
 """What the suite itself costs: how long its commands take, and the start of a case beyond the framework's compilation.
 
-    python -m farreach.benchmarks.studies.own_cost [--out FILE]
-
-prints each figure, the median of several runs, beside what it should stay within. A benchmark, not a test: on a busy
-machine the figures are larger, and nothing fails.
+A benchmark, not a test: on a busy machine the figures are larger, and nothing fails. ``python -m benchmarks own-cost``
+runs it.
 """
 
 from __future__ import annotations
@@ -20,16 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import typer
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.worker_client import Live
-from farreach.benchmarks.studies import measurement
 from farreach.results.publishing import chromium
 from farreach.results.storage.files import StoreError
 
-REPEATS = 5
 MANY, FULL = 100_000, 10_000
 QUICK = "results/published/quick"
 
@@ -56,39 +51,43 @@ class Cost:
     within: float
 
 
-def commands() -> list[Cost]:
-    """Return what `list` and ``--help`` take, their process included."""
+def time_commands(repeats: int) -> list[Cost]:
+    """Time `list` and ``--help``, their process included."""
     return [
-        Cost(" ".join(arguments), _median(functools.partial(_command, *arguments)), 0.5)
+        Cost(" ".join(arguments), _time_median(functools.partial(_run_command, *arguments), repeats), 0.5)
         for arguments in (["list"], ["--help"], ["run", "--help"])
     ]
 
 
-def finished_run() -> Cost:
-    """Return what a suite takes to run again when all of its cases are done."""
+def time_finished_run(repeats: int) -> Cost:
+    """Time a suite that is run again when all of its cases are done."""
     with tempfile.TemporaryDirectory() as folder:
         suite = Path(folder) / "finished.toml"
         suite.write_text(SUITE)
         again = ["run", str(suite), "--out", str(Path(folder) / "out")]
-        _command(*again)
-        return Cost("a finished suite of 30 cases, run again", _median(functools.partial(_command, *again)), 3.0)
+        _run_command(*again)
+        return Cost(
+            "a finished suite of 30 cases, run again",
+            _time_median(functools.partial(_run_command, *again), repeats),
+            3.0,
+        )
 
 
-def large_reports() -> list[Cost]:
-    """Return what the report over `MANY` rows takes, the first time and with the index that the first one leaves."""
+def time_large_reports() -> list[Cost]:
+    """Time the report over `MANY` rows, the first time and with the index that the first one leaves."""
     with tempfile.TemporaryDirectory() as folder:
-        _rows(Path(folder), MANY)
+        _write_rows(Path(folder), MANY)
         seconds = []
         for _ in range(2):
             began = time.perf_counter()
-            _command("report", folder)
+            _run_command("report", folder)
             seconds.append(time.perf_counter() - began)
     what = f"a report over {MANY:,} rows"
     return [Cost(f"{what}, the first", seconds[0], 10.0), Cost(f"{what}, again", seconds[1], 10.0)]
 
 
-def page_draws() -> list[Cost]:
-    """Return what a browser takes until the page of `FULL` rows is drawn and can be used; none without a browser."""
+def time_page(repeats: int) -> list[Cost]:
+    """Time a browser until the page of `FULL` rows is drawn and can be used; nothing without a browser."""
     try:
         from playwright import sync_api  # noqa: PLC0415 - nothing else here needs it
     except ImportError:
@@ -98,10 +97,10 @@ def page_draws() -> list[Cost]:
             browser = chromium.launch(play)
         except StoreError:
             return []
-        _rows(Path(folder), FULL)
-        _command("report", folder)
+        _write_rows(Path(folder), FULL)
+        _run_command("report", folder)
         seconds = []
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
             page.goto((Path(folder) / "report.html").as_uri())
             page.wait_for_selector("html[data-ready]")
@@ -110,7 +109,7 @@ def page_draws() -> list[Cost]:
     return [Cost(f"a page of {FULL:,} rows, until it can be used", statistics.median(seconds), 2.0)]
 
 
-def _rows(folder: Path, count: int) -> None:
+def _write_rows(folder: Path, count: int) -> None:
     """Write so many rows: those of the published `quick` set again and again, no two alike, without curves."""
     models = [json.loads(path.read_text()) for path in sorted((registry.ROOT / QUICK / "rows").glob("*.json"))]
     (folder / "rows").mkdir()
@@ -120,16 +119,16 @@ def _rows(folder: Path, count: int) -> None:
         (folder / "rows" / f"{copy['key']}.json").write_text(json.dumps(copy))
 
 
-def case_starts(log: Path) -> list[Cost]:
-    """Return, for each framework, what a case takes in a live process beyond compiling, training and evaluating."""
-    found = []
+def time_case_starts(log: Path, repeats: int) -> list[Cost]:
+    """Time, for each framework, a case in a live process beyond compiling, training and evaluating."""
+    costs = []
     for framework in registry.compared():
         if registry.version(framework) is None:
             continue
         live = Live(framework, "cpu", 1, log / f"{framework}.log")
         seconds = []
         try:
-            for seed in range(REPEATS + 1):  # the first pays for what is loaded and compiled once
+            for seed in range(repeats + 1):  # the first pays for what is loaded and compiled once
                 case = Case(
                     task="adding",
                     parameters=(("T", 10),),
@@ -146,37 +145,32 @@ def case_starts(log: Path) -> list[Cost]:
                 seconds.append(elapsed - sum(value for kind, value in named.items() if kind not in {"data", "other"}))
         finally:
             live.stop()
-        found.append(Cost(f"start of a case in a live process, {framework}", statistics.median(seconds[1:]), 0.05))
-    return found
+        costs.append(Cost(f"start of a case in a live process, {framework}", statistics.median(seconds[1:]), 0.05))
+    return costs
 
 
-def main(out: measurement.Out = None) -> None:
-    """Measure and print."""
+def measure_costs(repeats: int) -> pd.DataFrame:
+    """Measure every figure, the median of `repeats` runs; columns: what, seconds, within and the verdict."""
     with tempfile.TemporaryDirectory() as log:
-        costs = [*commands(), finished_run(), *case_starts(Path(log)), *page_draws(), *large_reports()]
+        costs = [*time_commands(repeats), time_finished_run(repeats), *time_case_starts(Path(log), repeats)]
+        costs += [*time_page(repeats), *time_large_reports()]
     lines = [
-        [one.what, f"{one.seconds:.2f}", f"{one.within:g}", "kept" if one.seconds <= one.within else "missed"]
-        for one in costs
+        [cost.what, f"{cost.seconds:.2f}", f"{cost.within:g}", "kept" if cost.seconds <= cost.within else "missed"]
+        for cost in costs
     ]
-    frame = pd.DataFrame(lines, columns=["what", "seconds", "within", "verdict"])
-    command = "python -m farreach.benchmarks.studies.own_cost"
-    measurement.tell(frame, title="what the suite itself costs", command=command, out=out)
+    return pd.DataFrame(lines, columns=["what", "seconds", "within", "verdict"])
 
 
-def _command(*arguments: str) -> None:
+def _run_command(*arguments: str) -> None:
     subprocess.run(  # noqa: S603
         [sys.executable, "-m", "benchmarks", *arguments], cwd=registry.ROOT, check=True, capture_output=True
     )
 
 
-def _median(do: Callable[[], None]) -> float:
+def _time_median(do: Callable[[], None], repeats: int) -> float:
     seconds = []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         began = time.perf_counter()
         do()
         seconds.append(time.perf_counter() - began)
     return statistics.median(seconds)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from farreach.benchmarks.__main__ import app
+from farreach.benchmarks.commands import COMMANDS
+from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running import environment
-from farreach.benchmarks.studies import measurement
+from farreach.benchmarks.studies import live_check, measurement, own_cost
 
 
 def test_a_measured_table_is_printed_and_kept_with_its_command_and_machine(
@@ -16,11 +21,47 @@ def test_a_measured_table_is_printed_and_kept_with_its_command_and_machine(
 ) -> None:
     frame = pd.DataFrame([["a | case", "1.50", "kept"]], columns=["what", "seconds", "verdict"])
     page = tmp_path / "cost.md"
-    measurement.tell(frame, title="what it costs", command="python -m benchmarks.cost", said="One was kept.", out=page)
+    measurement.write_table(
+        frame, title="what it costs", command="python -m benchmarks cost", said="One was kept.", out=page
+    )
     printed, kept = capsys.readouterr().out, page.read_text()
     for text in ("1.50", "kept", "One was kept."):
         assert text in printed
         assert text in kept
-    assert kept.startswith("# What it costs\n\nMade by `python -m benchmarks.cost` on ")
+    assert kept.startswith("# What it costs\n\nMade by `python -m benchmarks cost` on ")
     assert str(environment.facts()["processor"]) in kept
     assert "a \\| case" in kept
+
+
+STUDIES = {"own-cost": (own_cost, "measure_costs"), "live-check": (live_check, "measure_pairs")}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_a_command_whose_page_names_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, measure = STUDIES[name]
+    frame = pd.DataFrame({"step": ["a step"], "injected": [0.1], "speed": ["worse"]})
+    monkeypatch.setattr(module, measure, lambda *_: frame)
+    page = tmp_path / "page.md"
+    done = CliRunner().invoke(app, [name, "--out", str(page)])
+    assert done.exit_code == 0, done.output
+    assert f"Made by `python -m benchmarks {name}" in page.read_text()
+
+
+def test_a_cluster_without_dask_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "installed", lambda _: None)
+    done = CliRunner().invoke(app, ["cluster-cost"])
+    assert isinstance(done.exception, registry.UsageError)
+    assert "needs the package distributed" in str(done.exception)
+
+
+def test_every_study_that_a_published_page_names_is_a_command() -> None:
+    pages = [path.read_text() for path in (registry.ROOT / "results" / "published").glob("*.md")]
+    named = set(re.findall(r"python -m benchmarks([. ][\w.-]+)", "".join(pages)))
+    assert {name.removeprefix(" ") for name in named} <= set(COMMANDS)
+
+
+def test_pairs_of_each_kind_that_were_flagged_are_counted() -> None:
+    pairs = [(0.0, "same"), (0.0, "worse"), (0.0, "inconclusive"), (0.1, "worse"), (0.1, "inconclusive")]
+    said = live_check.summarize_pairs(pd.DataFrame(pairs, columns=["injected", "speed"]))
+    assert said.startswith("1 of 3 live comparisons of the same environment were flagged; an injected slowdown of 10%")
+    assert "was flagged in 1 of 2." in said
