@@ -28,7 +28,7 @@ def calibrate(
 
     registry.require(registry.known("framework", framework, registry.frameworks()))
     planted = {case.key(): (label, case) for label, case in planted_cases.planted(framework, first_seed)}
-    store = common.opened(out or registry.ROOT / "results" / "runs" / "calibration")
+    store = common.opened(out or registry.RUNS / "calibration")
     truth = {key: label for key, (label, _) in planted.items()}
     common.saved(store.folder / calibrated.PLANTED, json.dumps(truth, indent=1) + "\n")
     plan = sweep.plan([case for _, case in planted.values()], store)

@@ -27,7 +27,7 @@ def certify(
     chosen = certification.chosen(only or [], device)
     common.writable(out or certificates.PUBLISHED)
     failed = False
-    logs = registry.ROOT / "results" / "runs" / "certify"
+    logs = registry.RUNS / "certify"
     for framework, checks in chosen.items():
         with Progress(console=common.console, disable=not common.console.is_terminal, speed_estimate_period=600) as bar:
             tracked = bar.track(checks, description=framework)

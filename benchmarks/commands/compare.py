@@ -40,7 +40,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
 
     if not live:
         common.refused(context, "of no use without --live, since result sets are compared whole", *TIMED)
-    folder = out or registry.ROOT / "results" / "runs" / ("compare-live" if live else "compare")
+    folder = out or registry.RUNS / ("compare-live" if live else "compare")
     for verdict in fail_on or []:
         registry.known("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
     if live and comparison.CHANGED in (fail_on or []):

@@ -23,7 +23,7 @@ def history(
     from farreach.results.site import history_page as pages
     from farreach.results.storage.files import StoreError
 
-    folder = out or registry.ROOT / "results" / "runs" / "history"
+    folder = out or registry.RUNS / "history"
     common.writable(folder)
     try:
         found = histories.history(histories.read(folders, versions.current()))

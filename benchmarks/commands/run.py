@@ -44,7 +44,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
     cases = suites.shard(suites.narrow(cases, only or [], suite), shard)
     sweep.check(cases)
-    folder = out or registry.ROOT / "results" / "runs" / Path(suite).stem
+    folder = out or registry.RUNS / Path(suite).stem
     store = common.opened(folder)
     plan = sweep.plan(cases, store)
     facts = common.facts_of(Path(suite).stem, jobs, threads)

@@ -19,7 +19,7 @@ def semantics(
 
     path = out or registry.ROOT / "results" / "published" / "semantics.md"
     common.place(path)
-    text = clip_semantics_table.text(registry.ROOT / "results" / "runs" / "semantics")
+    text = clip_semantics_table.text(registry.RUNS / "semantics")
     common.saved(path, text)
     common.say_line(text)
     common.say_line(f"wrote {path}")

@@ -41,7 +41,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         common.refused(context, "of no use with --check, which has its own steps", "suite", "handwritten", "energy")
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
-    folder = out or registry.ROOT / "results" / "runs" / (name if device == "cpu" else f"{name}-{device}")
+    folder = out or registry.RUNS / (name if device == "cpu" else f"{name}-{device}")
     if check:
         launches = command.launches(check, only or [], device=device, threads=threads)
         cases = [launch.case for launch in launches]

@@ -8,8 +8,18 @@ import importlib.metadata
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import farreach
+
 ROOT = Path(__file__).resolve().parents[2]
+"""The folder of the rooms: the top of a checkout, or the installed package."""
+
 SUITES = ROOT / "benchmarks" / "suites"
+
+HOME = Path(farreach.__file__).resolve().parents[1]
+"""The folder that `farreach` is imported from: where processes are started, so that they import the same."""
+
+RUNS = (ROOT if HOME == ROOT else Path.cwd()) / "results" / "runs"
+"""Where results go by default: the checkout, or for an installed suite the working directory."""
 
 JUDGE = "reference"
 """The framework that the others are held against; it runs where it is asked for by name."""

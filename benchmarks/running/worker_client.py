@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from farreach.benchmarks.matrix.registry import ROOT, environment
+from farreach.benchmarks.matrix.registry import HOME, environment
 from farreach.frameworks.base import surroundings
 from farreach.results.storage.files import StoreError, appended
 
@@ -56,7 +56,7 @@ class Live:
         with opened as log:
             self.process = subprocess.Popen(  # noqa: S603
                 [self.python, "-m", "farreach.benchmarks.worker", *self.arguments],
-                cwd=ROOT,
+                cwd=HOME,
                 env=self.environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -10,7 +10,7 @@ import pytest
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running.worker_client import Live, StartError
 
-DEFAULT = registry.ROOT / "results" / "runs" / "speed" / "speed.json"
+DEFAULT = registry.RUNS / "speed" / "speed.json"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

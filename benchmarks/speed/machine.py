@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.matrix.registry import ROOT, UsageError
+from farreach.benchmarks.matrix.registry import HOME, UsageError
 from farreach.benchmarks.running import environment
 from farreach.benchmarks.running.worker_client import NUMPY_THREADS, CaseFailedError, Live, StartError
 
@@ -70,7 +70,7 @@ def measure(threads: int, *, device: dict[str, Any] | None = None) -> dict[str, 
     """
     done = subprocess.run(
         [sys.executable, "-m", "farreach.benchmarks.speed.machine"],
-        cwd=ROOT,
+        cwd=HOME,
         env=os.environ | dict.fromkeys(NUMPY_THREADS, str(threads)),
         capture_output=True,
         text=True,

@@ -163,7 +163,7 @@ def measure_costs(repeats: int) -> pd.DataFrame:
 
 def _run_command(*arguments: str) -> None:
     subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=registry.ROOT, check=True, capture_output=True
+        [sys.executable, "-m", "farreach.benchmarks", *arguments], cwd=registry.HOME, check=True, capture_output=True
     )
 
 

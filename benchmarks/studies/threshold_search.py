@@ -142,7 +142,7 @@ def folder(asked: Question) -> Path:
     """Return where the results go unless --out says otherwise."""
     given = [f"{name}{value}" for name, value in asked.case.parameters]
     name = "-".join(["advise", asked.case.task, *given, asked.case.cell])
-    return registry.ROOT / "results" / "runs" / re.sub(r"[^\w.-]+", "_", name)
+    return registry.RUNS / re.sub(r"[^\w.-]+", "_", name)
 
 
 class Advisor:

@@ -199,45 +199,6 @@ def test_the_wrong_order_is_named_by_file_and_line(tmp_path: Path) -> None:
     assert Store(tmp_path / "mine").rows()["clip_fraction"].tolist() == [0.0]
 
 
-# What is installed
-
-
-def test_pip_installs_the_package_alone(tmp_path: Path) -> None:
-    for needed in ("setuptools", "pip"):
-        if importlib.util.find_spec(needed) is None:
-            pytest.skip(f"{needed} is not installed")
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.mkdir()
-    listed = ["pyproject.toml", "LICENSE", "README.md", "farreach", "results", "tasks", "frameworks", "benchmarks"]
-    for name in listed:  # a copy, since a build leaves its traces beside what it builds
-        for path in [registry.ROOT / name, *(registry.ROOT / name).glob("*.*")]:
-            if path.is_file():
-                copy = source / path.relative_to(registry.ROOT)
-                copy.parent.mkdir(exist_ok=True)
-                copy.write_bytes(path.read_bytes())
-    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--target", target]
-    done = run("-m", "pip", "install", *options, source)
-    assert done.returncode == 0, done.stderr
-    found = {path.name.partition("-")[0] for path in target.iterdir()}
-    assert found == {"farreach"}
-    modules = {path.name for path in (target / "farreach").iterdir() if path.is_file()}
-    assert modules == {path.name for path in (registry.ROOT / "farreach").iterdir() if path.is_file()}
-    metadata = next(target.glob("*.dist-info/METADATA")).read_text()
-    assert "Requires-Dist" not in metadata
-
-
-def test_the_version_is_written_once_for_pip_and_once_for_python() -> None:
-    init = (registry.ROOT / "farreach" / "__init__.py").read_text()
-    project = (registry.ROOT / "pyproject.toml").read_text()
-    assert re.search(r'__version__ = "(.+)"', init)[1] == re.search(r'\nversion = "(.+)"', project)[1]  # type: ignore[index]
-
-
-def test_the_package_needs_neither_numpy_nor_a_framework_to_be_imported() -> None:
-    heavy = {"torch", "keras", "tensorflow", "jax", "numpy", "pandas"}
-    done = run("-c", f"import sys, farreach; assert not {heavy!r} & set(sys.modules), sys.modules")
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_curves_are_plain_text(tmp_path: Path) -> None:
     path = write(tmp_path).path
     assert path.read_text().startswith("step,loss,norm_before,norm_after,clipped\n1,1.0,2.0,1.0,1.0\n")
