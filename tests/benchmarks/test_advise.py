@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -19,22 +18,12 @@ from farreach.benchmarks.running import sweep
 from farreach.benchmarks.studies import threshold_search
 from farreach.results.report import result_set
 from farreach.results.storage.result_set import Store
+from tests.support.commands import run_command
 
 TINY = [
     *("--task", "adding", "--parameter", "T=8", "--cell", "rnn", "--framework", "reference"),
     *("--hidden", "4", "--steps", "100", "--seeds", "2"),
 ]
-
-
-def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "benchmarks", "advise", *arguments],
-        cwd=registry.ROOT,
-        env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def question(**changes: Any) -> threshold_search.Question:
@@ -85,7 +74,7 @@ def test_parameters_are_read_as_what_they_are() -> None:
 
 def test_advice_is_written_the_rows_serve_a_report_and_the_same_command_trains_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = command(*TINY, "--out", str(out))
+    first = run_command("advise", *TINY, "--out", str(out))
     assert first.returncode == 0, first.stderr
     assert "6 cases without clipping (3 learning rates, 2 seeds), then at most 9 thresholds of 6 cases" in first.stdout
     assert "without clipping: 6 cases, 0 already done, 6 to run" in first.stdout
@@ -102,7 +91,7 @@ def test_advice_is_written_the_rows_serve_a_report_and_the_same_command_trains_n
         assert (out / name).stat().st_size > 0
     stamps = {path: path.stat().st_mtime_ns for path in (out / "rows").iterdir()}
     said = (out / "advice.md").read_text()
-    second = command(*TINY, "--out", str(out))
+    second = run_command("advise", *TINY, "--out", str(out))
     assert second.returncode == 0
     assert second.stdout.count(" 0 to run") == 2
     assert {path: path.stat().st_mtime_ns for path in (out / "rows").iterdir()} == stamps
@@ -112,7 +101,7 @@ def test_advice_is_written_the_rows_serve_a_report_and_the_same_command_trains_n
 
 
 def test_a_ladder_of_one_value_is_called_what_it_is(tmp_path: Path) -> None:
-    done = command(*TINY, "--seeds", "1", "--thresholds", "0.1", "--out", str(tmp_path))
+    done = run_command("advise", *TINY, "--seeds", "1", "--thresholds", "0.1", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "then 1 threshold of 3 cases each" in done.stdout
     assert "a ladder of one value: there is nothing to choose from" in done.stdout
@@ -121,7 +110,7 @@ def test_a_ladder_of_one_value_is_called_what_it_is(tmp_path: Path) -> None:
 
 def test_a_case_that_fails_is_named_and_the_command_exits_1(tmp_path: Path) -> None:
     speech = ["--task", "speech", "--parameter", "source=hub:no/such", "--framework", "reference", "--steps", "100"]
-    done = command(*speech, "--seeds", "1", "--out", str(tmp_path), HF_HUB_OFFLINE="1")
+    done = run_command("advise", *speech, "--seeds", "1", "--out", str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 1, done.stderr
     assert done.stdout.count("failed speech") == 3
     assert "Traceback" not in done.stdout + done.stderr
@@ -175,7 +164,7 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_exit_status_2(arguments: list[str], said: str) -> None:
-    done = command(*arguments)
+    done = run_command("advise", *arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.startswith("error: ")

@@ -25,7 +25,6 @@ from rich.console import Console
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
-from farreach.benchmarks import __main__ as cli  # noqa: E402 - they import distributed
 from farreach.benchmarks.cluster import connect, timings, worker  # noqa: E402
 from farreach.benchmarks.cluster import sweep as clustered  # noqa: E402
 from farreach.benchmarks.cluster.pool import Pool  # noqa: E402
@@ -38,6 +37,7 @@ from farreach.benchmarks.speed.contenders import groups  # noqa: E402
 from farreach.results.report import timing, timing_contents  # noqa: E402
 from farreach.results.storage.result_set import Store  # noqa: E402
 from tests.support import errands  # noqa: E402
+from tests.support.commands import read_refusal  # noqa: E402
 
 DEADLINE = 120.0
 
@@ -226,18 +226,6 @@ def finished(folder: Path) -> int:
     return len(Store(folder / "out").finished())
 
 
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Give the command line something that it refuses; return its one line."""
-    monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    out, err = capsys.readouterr()
-    assert (end.value.code, out) == (2, ""), err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
-
-
 def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
@@ -358,18 +346,16 @@ def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one
     workers: Callable[..., list[subprocess.Popen[bytes]]],
     pool: Pool,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     workers({"cwd": tmp_path})
     (tmp_path / "short.toml").write_text(SHORT)
     asked = ("run", str(tmp_path / "short.toml"), "--dask", cluster.address, "--out", str(tmp_path / "out"))
-    said = refused(monkeypatch, capsys, *asked)
+    said = read_refusal(*asked)
     assert "it cannot import Farreach (No module named 'benchmarks'); start it in a" in said
     if registry.version("pytorch"):
         gpu = tmp_path / "gpu.toml"
         gpu.write_text(SHORT.replace("reference", "pytorch"))
-        said = refused(monkeypatch, capsys, "run", str(gpu), "--device", "cuda", *asked[2:])
+        said = read_refusal("run", str(gpu), "--device", "cuda", *asked[2:])
         assert "cases on cuda go to workers that declare a GPU (--resources GPU=1); none at tcp://" in said
     workers({})  # a run that has begun goes on beside it
     pool.workers.watch.look()
@@ -495,15 +481,14 @@ def test_bad_input_is_one_line_and_exit_status_2(
     said: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(connect, "SECONDS", 1.0)
-    assert said in refused(monkeypatch, capsys, *arguments, "--out", str(tmp_path / "out"))
+    assert said in read_refusal(*arguments, "--out", str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"\0" * 64])
 def test_what_listens_but_is_no_scheduler_is_said_so(
-    answer: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    answer: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "SECONDS", 1.0)
 
@@ -516,15 +501,15 @@ def test_what_listens_but_is_no_scheduler_is_said_so(
         if answer:
             threading.Thread(target=greet, args=(server,), daemon=True).start()
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        said = refused(monkeypatch, capsys, "run", "quick", "--dask", address, "--out", str(tmp_path / "out"))
+        said = read_refusal("run", "quick", "--dask", address, "--out", str(tmp_path / "out"))
     assert f"no Dask scheduler answers at {address} within 1 s" in said
 
 
 def test_a_cluster_without_workers_is_said_before_anything_runs(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "SECONDS", 1.0)
-    said = refused(monkeypatch, capsys, "run", "quick", "--dask", cluster.address, "--out", str(tmp_path / "out"))
+    said = read_refusal("run", "quick", "--dask", cluster.address, "--out", str(tmp_path / "out"))
     assert f"the cluster at {cluster.address} has no workers" in said
 
 

@@ -8,10 +8,8 @@ from __future__ import annotations
 import io
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +19,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from farreach.benchmarks import __main__ as cli
-from farreach.benchmarks.commands import common
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.running import sweep
 from farreach.results.analysis import calibration, comparison, labels, run_times
 from farreach.results.figures import style
 from farreach.results.record import SPECTRA
 from farreach.results.report import timing_contents
-from farreach.results.report.console import Screen
 from farreach.results.report.markdown import table
 from farreach.results.storage import rows
 from farreach.results.storage.files import DamagedError, StoreError, read_parquet
 from farreach.results.storage.result_set import CURVES, Store
 from farreach.results.storage.sanitising import clean
 from farreach.results.timing import aa_check, interleaved, pytest_benchmark
-from tests.results.test_strangers import MACHINE
-from tests.results.test_timings import checked, group, kept, pytorch_and_jax
 from tests.support import synthetic
+from tests.support.commands import call_command
+from tests.support.timings import MACHINE, make_group, make_pair, write_check, write_groups
 
 EXAMPLES = {
     "rows": 3_000,
@@ -114,22 +109,6 @@ def changed(draw: st.DrawFn, content: dict[str, Any]) -> bytes:
                 break
             part = part[key]
     return json.dumps(odd).encode()
-
-
-def ended(words: list[str]) -> tuple[object, str, str]:
-    """Run a command and return its status, what it printed and what it said of errors."""
-    out, errors = io.StringIO(), io.StringIO()
-    status: object = 0
-    before, sys.argv = sys.argv, ["benchmarks", *words]
-    screen, common.console = common.console, Screen(file=out, width=200)
-    try:
-        with redirect_stdout(out), redirect_stderr(errors):
-            cli.main()
-    except SystemExit as done:
-        status = done.code
-    finally:
-        sys.argv, common.console = before, screen
-    return status, out.getvalue(), errors.getvalue()
 
 
 def one_line(error: Exception) -> None:
@@ -260,12 +239,12 @@ def test_mutated_curves_of_ones_own_are_curves_or_damaged(place: Path, data: st.
 def timing_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return a valid file of each kind."""
     folder = tmp_path_factory.mktemp("timings")
-    kept(folder, pytorch_and_jax(1.5), group())
-    checked(folder)
+    write_groups(folder, make_pair(1.5), make_group())
+    write_check(folder)
     names = ("task", "T", "framework", "cell", "hidden", "batch", "path", "threads", "device", "compile_seconds")
     info = dict.fromkeys([*names, "framework_version"], "x") | {"T": 5, "hidden": 4, "batch": 2, "threads": 1}
     info |= {"compile_seconds": 1.0}
-    step = group()["step"]
+    step = make_group()["step"]
     launches = [{"old": [0.1] * 9, "new": [0.1] * 9}] * 5
     facts = {"framework_version": "1"}
     live = {"schema": 1, "step": step, "framework": "jax", "path": "scan", "old": facts, "new": facts}
@@ -397,7 +376,7 @@ def whole(folder: Path, other: Path) -> None:
     for name in said:
         more = {"compare": [str(other)], "history": [str(other)]}.get(name, [])
         where = ["--out", str(folder / "out")] if more else []
-        status, out, errors = ended([name, str(folder), *more, *where])
+        status, out, errors = call_command(*[name, str(folder), *more, *where])
         assert status in {None, 0, 2}, errors
         assert clean(out + errors) == out + errors
         assert errors.count("\n") <= 1 or name == "show", errors
@@ -559,7 +538,7 @@ def test_any_command_line_is_refused_with_one_line_or_done(
     monkeypatch.setattr("farreach.results.publishing.documents.write", begin)
     monkeypatch.setattr("farreach.results.publishing.documents.stale", begin)
     try:
-        status, _, errors = ended([name, *(word for word in words if "\x00" not in word)])
+        status, _, errors = call_command(*[name, *(word for word in words if "\x00" not in word)])
     except Begun:
         return
     if status == 2:

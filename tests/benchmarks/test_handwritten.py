@@ -17,13 +17,14 @@ from farreach.benchmarks.speed import handwritten
 from farreach.frameworks import weights as drawn
 from farreach.frameworks.base import Array, Clip, Model, Training
 from farreach.tasks.adding import Task
-from tests.frameworks.test_frameworks import CELLS, _signature
+from tests.support.outlines import describe_signature
 from tests.support.paths import quickest
 
 FOLDER = registry.ROOT / "benchmarks" / "speed" / "handwritten"
 NAMES = list(handwritten.LOOPS)
 T, BATCH, HIDDEN = 8, 16, 8
 RATE, THRESHOLD = 0.01, 1e-3
+CELLS = ("rnn", "lstm", "gru")
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 
 
@@ -242,7 +243,7 @@ def test_handwritten_files_are_mirror_images() -> None:
         tree = ast.parse((FOLDER / f"{name}.py").read_text())
         contract = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Loop")
         public = [node for node in (*tree.body, *contract.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        return [_signature(node) for node in public if node.name == "__init__" or not node.name.startswith("_")]
+        return [describe_signature(node) for node in public if node.name == "__init__" or not node.name.startswith("_")]
 
     outlines = {name: outline(name) for name in NAMES}
     assert len(outlines["loop_pytorch"]) == 6

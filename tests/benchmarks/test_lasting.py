@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import resource
@@ -23,6 +22,7 @@ from farreach.results.storage import row_index
 from farreach.results.storage.files import DamagedError
 from farreach.results.storage.result_set import PARTS, Store
 from tests.support import synthetic
+from tests.support.rows import hash_rows
 
 SUITE = """
 description = "short cases"
@@ -78,11 +78,6 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return out, errors
-
-
-def digests(out: Path) -> dict[str, str]:
-    """Return the hash of each row's file."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (out / "rows").glob("*.json")}
 
 
 def done_in(out: Path) -> int:
@@ -145,14 +140,14 @@ def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_p
         starting = killed_while_working(path, out, dice)
         if number % 5 == 0:  # ten more, before a launch's first case or around it
             killed_while_starting(path, out, dice.uniform(0, starting))
-        now = digests(out)
+        now = hash_rows(out)
         assert seen.items() <= now.items()  # nothing that was finished is gone, or was written again
         seen = now
     check_whole(out, keys)
     assert KILLS <= len(seen) < len(keys)
     said, _ = ended(started(path, out))
     assert f"{len(keys)} cases, {len(seen)} already done, {len(keys) - len(seen)} to run" in said
-    assert seen.items() <= digests(out).items()
+    assert seen.items() <= hash_rows(out).items()
     assert Store(out).finished() == keys
     check_whole(out, keys)
 
@@ -161,12 +156,12 @@ def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_p
 def test_a_killed_run_of_each_framework_carries_on(tmp_path: Path, framework: str) -> None:
     path, out = written(tmp_path, 2, framework), tmp_path / "out"
     killed_while_working(path, out, np.random.default_rng(2))
-    kept = digests(out)
+    kept = hash_rows(out)
     said, _ = ended(started(path, out))
     assert f"{len(kept)} already done" in said
-    assert kept.items() <= digests(out).items()
+    assert kept.items() <= hash_rows(out).items()
     check_whole(out, {case.key() for case in suite.load(path).cases()})
-    assert len(digests(out)) == 6
+    assert len(hash_rows(out)) == 6
 
 
 def test_two_runs_into_one_folder_share_the_work(tmp_path: Path) -> None:
@@ -234,7 +229,7 @@ def test_the_workers_of_a_run_that_is_killed_alone_end_too(tmp_path: Path) -> No
 def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path: Path) -> None:
     path, out = written(tmp_path, 3), tmp_path / "out"
     ended(started(path, out, "--only", "seed=0"))
-    before = digests(out)
+    before = hash_rows(out)
     largest = max(file.stat().st_size for part in PARTS for file in (out / part).iterdir())
     process = started(path, out, limit=largest - 1)
     _, errors = process.communicate(timeout=120)
@@ -243,11 +238,11 @@ def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path: Path
     assert "cannot write" in line
     assert "what was finished is kept, the same command carries on" in line
     assert "Traceback" not in errors
-    assert before.items() <= digests(out).items()
+    assert before.items() <= hash_rows(out).items()
     assert not [*out.rglob("*.part")]
     check_whole(out, {case.key() for case in suite.load(path).cases()})
     ended(started(path, out))
-    assert len(digests(out)) == 9
+    assert len(hash_rows(out)) == 9
 
 
 @pytest.fixture(scope="module")
@@ -319,9 +314,9 @@ def test_a_case_is_written_once(three: tuple[str, Path], tmp_path: Path) -> None
     shutil.copytree(three[1], tmp_path / "out")
     store = Store(tmp_path / "out")
     key = store.rows()["key"].iloc[0]
-    before = digests(store.folder)
+    before = hash_rows(store.folder)
     assert not store.write(*synthetic.looked_at(synthetic.record(key=key)))
-    assert digests(store.folder) == before
+    assert hash_rows(store.folder) == before
 
 
 def test_the_index_is_derived_from_the_files_and_never_the_truth(

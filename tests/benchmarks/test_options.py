@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from farreach.benchmarks import __main__
 from farreach.benchmarks.matrix import registry
 from tests.support import synthetic
+from tests.support.commands import read_refusal
 
 ADDRESS = "--dask takes the address of a scheduler, tcp://HOST:PORT, not ''"
 LIVE = "of no use without --live"
@@ -39,36 +38,18 @@ def test_an_option_without_use_is_one_line(
     line: list[str],
     said: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = ["--out", str(tmp_path / "out")] if line[0] in {"run", "speed", "compare"} else []
-    check_refused([*line, *out], said, monkeypatch, capsys)
+    assert said in read_refusal(*line, *out)
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_table_without_a_name_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_without_a_name_is_none(tmp_path: Path) -> None:
     synthetic.write(tmp_path, [synthetic.record()])
-    check_refused(["show", str(tmp_path), "--table", ""], "unknown table ''", monkeypatch, capsys)
+    assert "unknown table ''" in read_refusal("show", str(tmp_path), "--table", "")
 
 
-def test_rows_are_not_compared_with_themselves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rows_are_not_compared_with_themselves(tmp_path: Path) -> None:
     shutil.copytree(registry.ROOT / "results" / "published" / "reach" / "rows", tmp_path / "rows")
     line = ["reproduce", str(tmp_path), "--out", str(tmp_path / "x" / "..")]
-    check_refused(line, "the new ones need a folder of their own", monkeypatch, capsys)
-
-
-def check_refused(
-    line: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Hold what a command says and how it ends against one line and status 2."""
-    monkeypatch.setattr(sys, "argv", ["benchmarks", *line])
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    captured = capsys.readouterr()
-    assert (ended.value.code, captured.out, captured.err.count("\n")) == (2, "", 1)
-    assert said in captured.err
+    assert "the new ones need a folder of their own" in read_refusal(*line)

@@ -19,9 +19,9 @@ from farreach.benchmarks.speed import aa_check, contenders, pairs, run
 from farreach.benchmarks.speed.contenders import Contender, Group
 from farreach.benchmarks.speed.handwritten import LOOPS
 from farreach.results.timing import interleaved
+from tests.support.commands import run_command
+from tests.support.timings import CASE
 
-JUDGE = {"task": "adding", "parameters": (("T", 10),), "framework": "reference", "cell": "rnn", "path": "numpy"}
-CASE = Case(**JUDGE, hidden=8, clip="norm", threshold=1.0, dtype="float64")  # type: ignore[arg-type]
 PLAN = pairs.Plan(width=0.5, limit=5.0, block_seconds=0.01)
 
 
@@ -239,17 +239,6 @@ clip = { kind = "norm", threshold = 1.0 }
 """
 
 
-def speed(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "benchmarks", "speed", *arguments],
-        cwd=registry.ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture
 def suite(tmp_path: Path) -> str:
     path = tmp_path / "tiny.toml"
@@ -259,7 +248,7 @@ def suite(tmp_path: Path) -> str:
 
 def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, tmp_path: Path) -> None:
     arguments = [suite, "--only", "framework=reference", "--limit", "1", "--out", str(tmp_path / "out")]
-    done = speed(*arguments)
+    done = run_command("speed", *arguments)
     assert done.returncode == 0, done.stderr
     assert "2 timings, 0 already done, 2 to do" in done.stdout
     files = sorted((tmp_path / "out" / "timings").glob("*.json"))
@@ -269,7 +258,7 @@ def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, t
     assert fields["contenders"][0]["flops"] > 0
     assert fields["contenders"][0]["peak_bytes"] > 2**20
     assert (tmp_path / "out" / "speed.md").exists()
-    again = speed(*arguments)
+    again = run_command("speed", *arguments)
     assert "2 timings, 2 already done, 0 to do" in again.stdout
 
 
@@ -287,7 +276,7 @@ def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, t
 )
 def test_bad_input_is_one_line_and_exit_status_2(suite: str, tmp_path: Path, arguments: list[str], said: str) -> None:
     named = [] if "--check" in arguments else [suite]
-    done = speed(*named, "--only", "framework=reference", *arguments, "--out", str(tmp_path / "out"))
+    done = run_command("speed", *named, "--only", "framework=reference", *arguments, "--out", str(tmp_path / "out"))
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -295,7 +284,7 @@ def test_bad_input_is_one_line_and_exit_status_2(suite: str, tmp_path: Path, arg
 
 def test_an_unknown_suite_and_framework_are_refused() -> None:
     for arguments, said in ((["nonsense"], "unknown suite"), (["--only", "framework=nonsense"], "unknown framework")):
-        done = speed(*arguments)
+        done = run_command("speed", *arguments)
         assert done.returncode == 2
         assert said in done.stderr
 

@@ -17,7 +17,8 @@ from farreach.benchmarks.studies import rerun
 from farreach.results.report import reproduction
 from farreach.results.report.reproduction import DIFFERS, FAILED, IDENTICAL, Reproduction
 from farreach.results.storage.result_set import Store
-from tests.benchmarks.test_sweep import Quiet, command
+from tests.support.commands import run_command
+from tests.support.sweeps import Listener
 
 SUITE = """
 description = "two short cases of the reference"
@@ -37,7 +38,7 @@ def run_into(folder: Path, cases: list[Case]) -> Store:
     store = Store(folder)
     store.create()
     facts = {"suite": "short", "command": "a test", "jobs": 1}
-    sweep.Sweep(sweep.plan(cases, store), store, listener=Quiet(), facts=facts).run()
+    sweep.Sweep(sweep.plan(cases, store), store, listener=Listener(), facts=facts).run()
     return store
 
 
@@ -59,7 +60,7 @@ def edited(path: Path, frame: pd.DataFrame) -> None:
 
 def test_a_set_run_again_is_identical_in_every_bit(recorded: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    done = command("reproduce", str(recorded), "--page", str(page))
+    done = run_command("reproduce", str(recorded), "--page", str(page))
     assert done.returncode == 0, done.stderr
     assert (
         "2 of 2 cases gave the same losses, gradient norms, evaluations and final weights in every bit." in done.stdout

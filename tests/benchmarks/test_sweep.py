@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +16,8 @@ from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import environment, sweep
 from farreach.results.storage.result_set import Store
+from tests.support.commands import run_command
+from tests.support.sweeps import Listener
 
 INSTALLED = [name for name in ("pytorch", *registry.compared()) if registry.version(name)]
 FRAMEWORK = INSTALLED[0]
@@ -48,34 +48,9 @@ def tiny(tmp_path: Path) -> str:
     return str(path)
 
 
-def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "benchmarks", *arguments],
-        cwd=registry.ROOT,
-        env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-class Quiet:
-    """A listener that says nothing, and can be told to do something at the first progress of a case."""
-
-    def __init__(self, act: Callable[[sweep.Sweep, Case], None] = lambda _sweep, _case: None) -> None:
-        self.act = act
-        self.sweep: sweep.Sweep | None = None
-
-    def progress(self, case: Case, _steps: int) -> None:
-        self.act(self.sweep, case)
-
-    def ended(self, _case: Case, _said: str) -> None:
-        pass
-
-
-def run_here(cases: list[Case], store: Store, listener: Quiet | None = None, jobs: int = 2) -> sweep.Report:
+def run_here(cases: list[Case], store: Store, listener: Listener | None = None, jobs: int = 2) -> sweep.Report:
     store.create()
-    listener = listener or Quiet()
+    listener = listener or Listener()
     facts = {"suite": "tiny", "command": "a test", "jobs": jobs}
     listener.sweep = sweep.Sweep(sweep.plan(cases, store), store, listener=listener, facts=facts)
     return listener.sweep.run()
@@ -83,7 +58,7 @@ def run_here(cases: list[Case], store: Store, listener: Quiet | None = None, job
 
 def test_a_run_writes_rows_curves_tables_figures_and_a_report_and_resumes(tiny: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = command("run", tiny, "--out", str(out))
+    first = run_command("run", tiny, "--out", str(out))
     assert first.returncode == 0, first.stderr
     assert "3 cases, 0 already done, 3 to run" in first.stdout
     store = Store(out)
@@ -100,7 +75,7 @@ def test_a_run_writes_rows_curves_tables_figures_and_a_report_and_resumes(tiny: 
         assert rows[name].notna().all(), name
     assert rows["command"][0] == f"python -m benchmarks run {Path(tiny).name} --out {out.name}"  # no path of a machine
     stamps = {path: path.stat().st_mtime_ns for path in (out / "rows").iterdir()}
-    second = command("run", tiny, "--out", str(out))
+    second = run_command("run", tiny, "--out", str(out))
     assert second.returncode == 0
     assert "3 cases, 3 already done, 0 to run" in second.stdout
     assert "report.md, which was left as it is" in second.stdout
@@ -141,7 +116,7 @@ def test_a_killed_worker_costs_its_case_only(tiny: str, tmp_path: Path) -> None:
 
     Path(tiny).write_text(slowly(TINY))
     cases = suite.load(tiny).cases()
-    ended = run_here(cases, store, Quiet(kill_once))
+    ended = run_here(cases, store, Listener(kill_once))
     assert [failure.case for failure in ended.failed] == killed
     assert "killed by SIGKILL" in ended.failed[0].reason
     assert ended.finished == 2
@@ -154,7 +129,7 @@ def test_a_case_that_fails_is_named_and_the_run_exits_1(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(TINY + '[[block]]\ntask = "speech"\nparameters = { source = "hub:no/such" }\nsteps = 100\n')
     out = tmp_path / "out"
-    done = command("run", str(path), "--out", str(out), HF_HUB_OFFLINE="1")
+    done = run_command("run", str(path), "--out", str(out), HF_HUB_OFFLINE="1")
     assert done.returncode == 1, done.stderr
     assert "failed speech" in done.stdout
     assert "no/such" in done.stdout
@@ -182,7 +157,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
     assert errors.strip() == "interrupted: what was finished is kept, the same command carries on"
     kept = Store(out).finished()
     assert 1 <= len(kept) < 3
-    finished = command("run", tiny, "--out", str(out))
+    finished = run_command("run", tiny, "--out", str(out))
     assert f"3 cases, {len(kept)} already done" in finished.stdout
     assert finished.returncode == 0
 
@@ -209,7 +184,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
     ],
 )
 def test_bad_input_is_one_line_and_exit_status_2(arguments: list[str], said: str) -> None:
-    done = command(*arguments)
+    done = run_command(*arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
@@ -218,7 +193,7 @@ def test_bad_input_is_one_line_and_exit_status_2(arguments: list[str], said: str
 
 
 def test_cuda_without_a_gpu_is_said_plainly(tiny: str, tmp_path: Path) -> None:
-    done = command("run", tiny, "--device", "cuda", "--out", str(tmp_path / "out"), CUDA_VISIBLE_DEVICES="")
+    done = run_command("run", tiny, "--device", "cuda", "--out", str(tmp_path / "out"), CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "finds no CUDA GPU on this machine" in done.stderr
@@ -231,7 +206,7 @@ def test_a_framework_that_is_not_installed_is_refused(tiny: str, monkeypatch: py
 
 
 def test_list_names_every_plugin() -> None:
-    done = command("list")
+    done = run_command("list")
     assert done.returncode == 0
     for name in (*registry.tasks(), *registry.frameworks(), *registry.suites()):
         assert name in done.stdout

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import dataclasses
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,9 +19,11 @@ from farreach.frameworks import base, weights
 from farreach.frameworks.base import Training, UnsupportedError
 from farreach.results.report import timing
 from farreach.results.timing import interleaved
-from tests.frameworks.test_frameworks import CELLS, _signature, a_model, some_batches
-from tests.results.test_timings import contender, group
+from tests.frameworks.test_frameworks import CELLS, a_model, some_batches
 from tests.support import gpu
+from tests.support.commands import run_command
+from tests.support.outlines import describe_signature
+from tests.support.timings import make_contender, make_group
 
 INSTALLED = [name for name in registry.compared() if registry.version(name)]
 
@@ -85,7 +85,7 @@ def test_the_paths_on_a_gpu_and_what_leads_them() -> None:
 def test_the_files_that_ask_a_gpu_are_mirror_images() -> None:
     def outline(name: str) -> list[str]:
         tree = ast.parse((registry.ROOT / "frameworks" / name / "device.py").read_text())
-        return [_signature(node) for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        return [describe_signature(node) for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
     outlines = {name: outline(name) for name in registry.compared()}
     assert len(outlines["pytorch"]) == 6
@@ -224,8 +224,8 @@ def test_a_rate_is_the_best_of_several_measurements_long_enough_for_the_clock(mo
 
 
 def on_gpu(**changes: Any) -> dict[str, Any]:
-    one = contender("pytorch (cudnn)", np.full(30, 0.002), device_seconds=0.0015, device_peak_bytes=3 * 2**20)
-    found = group(one | changes)
+    one = make_contender("pytorch (cudnn)", np.full(30, 0.002), device_seconds=0.0015, device_peak_bytes=3 * 2**20)
+    found = make_group(one | changes)
     return found | {"step": found["step"] | {"device": "cuda"}}
 
 
@@ -243,7 +243,7 @@ def test_a_row_on_a_gpu_is_held_against_the_gpus_peak_of_its_own_precision() -> 
 
 
 def test_tables_of_the_cpu_have_no_columns_of_a_device() -> None:
-    table = interleaved.costs([group(contender("jax (scan)", np.full(30, 0.002)))], MACHINE)
+    table = interleaved.costs([make_group(make_contender("jax (scan)", np.full(30, 0.002)))], MACHINE)
     assert list(table) == interleaved.COSTS
     assert table["share of peak"].iloc[0] == pytest.approx(0.1)
 
@@ -281,17 +281,6 @@ def test_checks_and_launches_are_made_for_a_device() -> None:
     assert {launch.case.path for launch in launches} == {"cudnn"}
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "benchmarks", *arguments],
-        cwd=registry.ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 COMMANDS = [["run", "quick"], ["speed"], ["speed", "--handwritten"], ["speed", "--check", "6"], ["certify"]]
 
 
@@ -303,7 +292,9 @@ def test_a_missing_gpu_is_said_in_one_line_before_anything_is_measured(
     framework: str, arguments: list[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    done = command(*arguments, "--device", "cuda", "--only", f"framework={framework}", "--out", str(out))
+    done = run_command(
+        *arguments, "--device", "cuda", "--only", f"framework={framework}", "--out", str(out), CUDA_VISIBLE_DEVICES=""
+    )
     assert done.returncode == 2, done.stdout + done.stderr
     assert "finds no CUDA GPU on this machine" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -311,6 +302,6 @@ def test_a_missing_gpu_is_said_in_one_line_before_anything_is_measured(
 
 
 def test_the_judge_has_no_gpu() -> None:
-    done = command("speed", "--device", "cuda", "--only", "framework=reference")
+    done = run_command("speed", "--device", "cuda", "--only", "framework=reference", CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 2
     assert "reference does not run on cuda; it runs on: cpu" in done.stderr

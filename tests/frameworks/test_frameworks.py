@@ -18,6 +18,7 @@ from farreach.benchmarks.running import training as worker
 from farreach.frameworks import reference, weights
 from farreach.frameworks.base import Clip, Framework, Model, Regulariser, State, Trace, Training, Weights
 from farreach.tasks.base import Batch
+from tests.support.outlines import describe_signature
 from tests.support.paths import quickest
 
 NAMES = [name for name in registry.frameworks() if registry.version(name)]
@@ -474,7 +475,9 @@ def test_frameworks_are_mirror_images() -> None:
         contract = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Framework")
         public = [node for node in (*tree.body, *contract.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         return [
-            _signature(node) for node in public if not node.name.startswith("_") and node.name not in own.get(name, ())
+            describe_signature(node)
+            for node in public
+            if not node.name.startswith("_") and node.name not in own.get(name, ())
         ]
 
     # What one side alone needs: PyTorch keeps a module's state and lacks a cell, the others compile a program.
@@ -486,13 +489,6 @@ def test_frameworks_are_mirror_images() -> None:
     outlines = {name: outline(name) for name in registry.compared()}
     for name, theirs in outlines.items():
         assert theirs == outlines["pytorch"], name
-
-
-def _signature(node: ast.FunctionDef | ast.ClassDef) -> str:
-    if isinstance(node, ast.ClassDef):
-        return f"class {node.name}"
-    arguments = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
-    return f"{node.name}({', '.join(arguments)})"
 
 
 def test_drawn_weights_are_orthogonal_glorot_and_forget_nothing_at_first() -> None:

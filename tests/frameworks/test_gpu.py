@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from farreach.benchmarks.speed.handwritten import LOOPS, NEEDS
 from farreach.benchmarks.studies import certification
 from farreach.benchmarks.studies.certification import Check
 from tests.support import gpu
+from tests.support.commands import run_command
 
 NAMES = [name for name in registry.compared() if name in gpu.BUILT]
 CELLS = ("rnn", "lstm", "gru")
@@ -401,17 +401,6 @@ clip = { kind = "norm", threshold = 1.0 }
 """
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "benchmarks", *arguments],
-        cwd=registry.ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture
 def suite(tmp_path: Path) -> str:
     path = tmp_path / "tiny.toml"
@@ -430,7 +419,7 @@ def usable() -> list[str]:
 
 def test_frameworks_are_timed_against_each_other_on_one_gpu(usable: list[str], suite: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = command("speed", suite, "--device", "cuda", "--limit", "5", *usable, "--out", str(out))
+    done = run_command("speed", suite, "--device", "cuda", "--limit", "5", *usable, "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     groups = [json.loads(path.read_text()) for path in (out / "timings").glob("*.json")]
     assert len(groups) == 2
@@ -456,7 +445,7 @@ def test_our_step_is_timed_against_the_handwritten_loops_on_a_gpu(framework: str
         pytest.skip(reason)
     out = tmp_path / "out"
     only = ("--only", f"framework={framework}", "--only", "cell=lstm")
-    done = command("speed", suite, "--handwritten", "--device", "cuda", "--limit", "5", *only, "--out", str(out))
+    done = run_command("speed", suite, "--handwritten", "--device", "cuda", "--limit", "5", *only, "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     (group,) = (json.loads(path.read_text()) for path in (out / "timings").glob("*.json"))
     there = [loop for loop, runs_in in LOOPS.items() if runs_in == framework]
@@ -467,7 +456,7 @@ def test_our_step_is_timed_against_the_handwritten_loops_on_a_gpu(framework: str
 
 def test_a_suite_runs_on_the_gpu_and_its_records_say_so(usable: list[str], suite: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = command("run", suite, "--device", "cuda", *usable, "--out", str(out))
+    done = run_command("run", suite, "--device", "cuda", *usable, "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(path.read_text()) for path in (out / "rows").glob("*.json")]
     assert len(rows) == len(usable)  # two words and two cells a framework
@@ -484,7 +473,7 @@ def test_a_certificate_on_the_gpu_names_it(framework: str, tmp_path: Path) -> No
         pytest.skip(reason)
     only = [f"framework={framework}", "cell=lstm", "inputs=tokens", "optimizer=adam"]
     words = [word for text in only for word in ("--only", text)]
-    done = command("certify", "--device", "cuda", *words, "--out", str(tmp_path))
+    done = run_command("certify", "--device", "cuda", *words, "--out", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     (written,) = tmp_path.glob("*.json")
     certificate = json.loads(written.read_text())

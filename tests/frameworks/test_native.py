@@ -20,7 +20,8 @@ from farreach.benchmarks.running import environment, sweep
 from farreach.benchmarks.running import training as worker
 from farreach.frameworks import weights
 from farreach.frameworks.base import Clip, Learner, Model, Training, Weights
-from tests.frameworks.test_frameworks import CELLS, OPTIMIZERS, ROWS, _signature, a_model, distance, some_batches
+from tests.frameworks.test_frameworks import CELLS, OPTIMIZERS, ROWS, a_model, distance, some_batches
+from tests.support.outlines import describe_signature
 from tests.support.paths import quickest
 
 FOLDER = registry.ROOT / "frameworks"
@@ -370,7 +371,7 @@ def test_native_files_are_mirror_images() -> None:
         tree = ast.parse((FOLDER / name / "native.py").read_text())
         contract = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Native")
         public = [node for node in (*tree.body, *contract.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        named = [_signature(node).partition("(")[0] for node in public]
+        named = [describe_signature(node).partition("(")[0] for node in public]
         return [one for one in named if not one.startswith("_") and one not in own.get(name, ())]
 
     # What JAX alone needs: one transformation a recipe and one step a model, which compile once.

@@ -17,7 +17,7 @@ import yaml
 
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage.result_set import Store
-from tests.benchmarks.test_lasting import digests
+from tests.support.rows import hash_rows
 
 FILES = sorted((registry.ROOT / ".github" / "workflows").glob("*.yml"))
 README = "".join((registry.ROOT / name).read_text() for name in ("README.md", "docs/lasting.md"))
@@ -157,7 +157,7 @@ def test_the_nightly_commands_run_merge_report_compare_and_publish(tmp_path: Pat
         mine = {"nightly": str(tmp_path / "nightly.toml"), "results/runs/nightly": str(tmp_path / f"shard{at}")}
         worked(shard.replace("${{ matrix.framework }}", "pytorch").replace("${{ matrix.shard }}", f"{at}/3"), mine)
         shutil.copytree(tmp_path / f"shard{at}", merged, dirs_exist_ok=True)
-    assert len(digests(merged)) == 3
+    assert len(hash_rows(merged)) == 3
     assert len(Store(merged).runs()) == 3
     shutil.copytree(merged, tmp_path / "published")
     for line in after_the_merge():

@@ -27,8 +27,8 @@ from farreach.results.analysis.labels import drawn, labelled
 from farreach.results.record import Record
 from farreach.results.report import comparison as comparison_report
 from farreach.results.storage.files import StoreError, write_json
-from tests.benchmarks.test_sweep import command
 from tests.support import synthetic
+from tests.support.commands import run_command
 
 PAIRS = 20
 
@@ -219,17 +219,17 @@ def test_the_gate_fails_on_the_whole_and_says_where_it_could_tell_nothing(tmp_pa
     for name, records in (("old", rows), ("few", rows[:3]), ("worse", worse), ("few-worse", worse[:3])):
         synthetic.write(tmp_path / name, records)
     gate = ["--fail-on", "worse", "--out", str(tmp_path / "out")]
-    done = command("compare", str(tmp_path / "old"), str(tmp_path / "worse"), *gate)
+    done = run_command("compare", str(tmp_path / "old"), str(tmp_path / "worse"), *gate)
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stdout.startswith("- Over all 12 pairs of one case and seed: worse; mean skill 0.97 old and -1.00 new")
     text = (tmp_path / "out" / comparison_report.PAGE).read_text()
     assert re.search(r"\n- Over all 12 pairs of one case and seed: worse", text)
     assert "## Whole" in text
-    done = command("compare", str(tmp_path / "few"), str(tmp_path / "few-worse"), *gate)
+    done = run_command("compare", str(tmp_path / "few"), str(tmp_path / "few-worse"), *gate)
     assert done.returncode == 0
     assert "a verdict over all takes 10 starts (setting, cell and seed), and these have 3" in done.stdout
     assert "this gate could tell nothing" in done.stdout
-    done = command("compare", str(tmp_path / "old"), str(tmp_path / "old"), *gate)
+    done = run_command("compare", str(tmp_path / "old"), str(tmp_path / "old"), *gate)
     assert "Over all 12 pairs of one case and seed: same" in done.stdout
     assert "could tell nothing" not in done.stdout
 
@@ -269,12 +269,14 @@ def test_the_gate_exits_1_and_the_page_is_written(tmp_path: Path) -> None:
     synthetic.write(tmp_path / "old", seeds(12))
     synthetic.write(tmp_path / "new", seeds(12, draw=1, skill=0.5, framework_version="9.9"))
     paths = [str(tmp_path / side) for side in ("old", "new")]
-    done = command("compare", *paths, "--fail-on", "worse", "--out", str(tmp_path / "out"))
+    done = run_command("compare", *paths, "--fail-on", "worse", "--out", str(tmp_path / "out"))
     assert done.returncode == 1, done.stderr
     assert re.search(r"Worse: skill over all 24 pairs; .*quality of adding", done.stdout)
     assert (tmp_path / "out" / comparison_report.PAGE).exists()
-    assert command("compare", *paths, "--out", str(tmp_path / "out")).returncode == 0
-    assert command("compare", paths[0], paths[0], "--fail-on", "worse", "--out", str(tmp_path / "out")).returncode == 0
+    assert run_command("compare", *paths, "--out", str(tmp_path / "out")).returncode == 0
+    assert (
+        run_command("compare", paths[0], paths[0], "--fail-on", "worse", "--out", str(tmp_path / "out")).returncode == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -288,7 +290,7 @@ def test_the_gate_exits_1_and_the_page_is_written(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
-    done = command("compare", *arguments, "--out", str(tmp_path / "out"))
+    done = run_command("compare", *arguments, "--out", str(tmp_path / "out"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert said in done.stderr
 
@@ -325,11 +327,11 @@ def test_a_broken_clip_is_flagged_where_it_clips_and_nowhere_else(tmp_path: Path
     (tmp_path / "plant" / "sitecustomize.py").write_text(BROKEN)
     broken = {"PYTHONPATH": f"{tmp_path / 'plant'}{os.pathsep}{registry.ROOT}"}
     for name, environ in (("old", {}), ("same", {}), ("broken", broken)):
-        done = command("run", str(tmp_path / "clipped.toml"), "--out", str(tmp_path / name), **environ)
+        done = run_command("run", str(tmp_path / "clipped.toml"), "--out", str(tmp_path / name), **environ)
         assert done.returncode == 0, done.stderr
     gate = ["--fail-on", "changed", "--fail-on", "worse", "--out", str(tmp_path / "out")]
-    assert command("compare", str(tmp_path / "old"), str(tmp_path / "same"), *gate).returncode == 0
-    done = command("compare", str(tmp_path / "old"), str(tmp_path / "broken"), *gate)
+    assert run_command("compare", str(tmp_path / "old"), str(tmp_path / "same"), *gate).returncode == 0
+    done = run_command("compare", str(tmp_path / "old"), str(tmp_path / "broken"), *gate)
     assert done.returncode == 1
     found = comparison.compared(*(comparison.read(tmp_path / name) for name in ("old", "broken")))
     flagged = found.quality.loc[found.quality["bits"] == CHANGED, ["cell_label", "clip_label"]].to_numpy().tolist()
@@ -372,10 +374,10 @@ LIVE = [
 def test_a_step_that_takes_twice_as_long_is_found_live(tmp_path: Path) -> None:
     """Twice, so that no other load on the machine decides; ten percent is found on made-up launches, above."""
     planted = slower(tmp_path / "slow", 1.0)
-    done = command("compare", sys.executable, planted, *LIVE, "--fail-on", "worse", "--out", str(tmp_path / "out"))
+    done = run_command("compare", sys.executable, planted, *LIVE, "--fail-on", "worse", "--out", str(tmp_path / "out"))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Worse: speed of adding T=50 rnn" in done.stdout
-    done = command("compare", planted, sys.executable, *LIVE, "--fail-on", "worse", "--out", str(tmp_path / "back"))
+    done = run_command("compare", planted, sys.executable, *LIVE, "--fail-on", "worse", "--out", str(tmp_path / "back"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Better: speed of adding T=50 rnn" in done.stdout
 
@@ -403,7 +405,7 @@ def test_a_live_comparison_is_judged_by_its_launches(tmp_path: Path) -> None:
 
 
 def test_everything_that_changes_a_live_file_changes_its_name() -> None:
-    from tests.benchmarks.test_pairs import CASE  # noqa: PLC0415
+    from tests.support.timings import CASE  # noqa: PLC0415
 
     names = {
         versus.Versus(CASE, pythons, launches).key(Plan(limit=limit))

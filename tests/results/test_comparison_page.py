@@ -8,11 +8,11 @@ from farreach.results.analysis import comparison
 from farreach.results.analysis.comparison import WORSE
 from farreach.results.site import comparison_page
 from farreach.results.storage.sanitising import clean
-from tests.benchmarks.test_sweep import command
 from tests.results.test_compare import seeds, several
 from tests.results.test_site import HOSTILE
 from tests.support import synthetic
 from tests.support.browsing import PHONE, Opened, column, serious, until
+from tests.support.commands import run_command
 
 COMMAND = "python -m benchmarks compare old new"
 
@@ -81,7 +81,7 @@ def test_hostile_names_show_as_text_in_a_comparison(opened: Opened, tmp_path: Pa
 def test_the_command_writes_the_page_beside_the_text(tmp_path: Path) -> None:
     for side in ("old", "new"):
         synthetic.write(tmp_path / side, seeds(2))
-    done = command("compare", str(tmp_path / "old"), str(tmp_path / "new"), "--out", str(tmp_path / "out"))
+    done = run_command("compare", str(tmp_path / "old"), str(tmp_path / "new"), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"comparison.html", "comparison", "comparison.md"} <= names

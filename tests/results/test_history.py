@@ -17,10 +17,10 @@ from farreach.results.record import Record
 from farreach.results.report import history as history_report
 from farreach.results.site import history_page
 from farreach.results.storage.files import StoreError
-from tests.benchmarks.test_sweep import command
 from tests.results.test_site import HOSTILE
 from tests.support import synthetic
 from tests.support.browsing import Opened, serious, until
+from tests.support.commands import run_command
 
 NIGHTS = 24
 
@@ -123,14 +123,14 @@ def test_one_set_has_no_history(tmp_path: Path) -> None:
 
 def test_the_command_writes_page_text_and_table(tmp_path: Path) -> None:
     nights(tmp_path / "nights", 3)
-    done = command("history", str(tmp_path / "nights"), "--out", str(tmp_path / "out"))
+    done = run_command("history", str(tmp_path / "nights"), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "3 sets from 2026-01-01 01:17 to 2026-01-03 01:17, 3 rows." in done.stdout
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"history.html", "history", "history.md", "history.csv"} <= names
     assert len(pd.read_csv(tmp_path / "out" / "history.csv")) == 3
     assert len(pd.read_parquet(tmp_path / "out" / "history" / "rows.parquet")) == 3
-    refused = command("history", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out2"))
+    refused = run_command("history", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out2"))
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
 

@@ -11,8 +11,8 @@ from farreach.benchmarks.matrix import registry
 from farreach.results.publishing import documents, manifests, pictures, readme_blocks
 from farreach.results.storage import files
 from farreach.results.storage.files import StoreError, read_json
-from tests.benchmarks.test_sweep import command
 from tests.support import synthetic
+from tests.support.commands import run_command
 
 
 def test_nothing_that_is_published_is_stale() -> None:
@@ -26,7 +26,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     folder = root / documents.PUBLISHED / "quick"
     synthetic.write(folder, [synthetic.record(seed=seed) for seed in range(3)], runs=[synthetic.run_line()])
-    assert command("report", str(folder)).returncode == 0
+    assert run_command("report", str(folder)).returncode == 0
     (root / "README.md").write_text(
         "# A\n\n<!-- quick -->\nold\n<!-- end of quick -->\n\n<!-- summary -->\n<!-- end of summary -->\n"
     )
@@ -74,7 +74,7 @@ def test_a_new_row_makes_manifest_report_documents_and_pictures_stale(root: Path
         "report.md does not give the answers of its rows",
         "summary.md is not that of its rows",
     ]
-    assert command("report", str(folder)).returncode == 0
+    assert run_command("report", str(folder)).returncode == 0
     documents.write(root)
     assert documents.stale(root) == [f"the pictures in {pictures.FOLDER} were taken from other rows"]
 

@@ -11,9 +11,9 @@ import pytest
 
 from farreach.results.report import slices
 from farreach.results.storage.result_set import Store
-from tests.benchmarks.test_sweep import command
-from tests.results.test_timings import STEP, contender, group, noisy
 from tests.support import synthetic
+from tests.support.commands import run_command
+from tests.support.timings import STEP, make_contender, make_group, make_seconds
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +30,13 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "timings").mkdir(parents=True)
     takes = {"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.5}
     for at, cell in enumerate(("lstm", "gru")):
-        contenders = [contender(name, noisy(middle).tolist()) for name, middle in takes.items()]
-        (folder / "timings" / f"{at}.json").write_text(json.dumps(group(*contenders, step=STEP | {"cell": cell})))
+        contenders = [make_contender(name, make_seconds(middle).tolist()) for name, middle in takes.items()]
+        (folder / "timings" / f"{at}.json").write_text(json.dumps(make_group(*contenders, step=STEP | {"cell": cell})))
     return folder
 
 
 def shown(folder: Path, *options: str) -> str:
-    done = command("show", str(folder), *options)
+    done = run_command("show", str(folder), *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -93,7 +93,7 @@ def test_timed_steps_are_chosen_by_framework_cell_and_length(timed: Path) -> Non
     ],
 )
 def test_a_slice_that_is_not_there_is_one_line(quick: Path, options: list[str], expected: str) -> None:
-    done = command("show", str(quick), *options)
+    done = run_command("show", str(quick), *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -102,7 +102,7 @@ def test_a_slice_that_is_not_there_is_one_line(quick: Path, options: list[str], 
 
 def test_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        done = command("show", str(folder))
+        done = run_command("show", str(folder))
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 

@@ -6,10 +6,8 @@ import errno
 import io
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,8 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from farreach.benchmarks import __main__ as cli
-from farreach.benchmarks.commands import common
 from farreach.benchmarks.matrix import case, registry, suite
 from farreach.benchmarks.running.worker_client import Live, StartError
 from farreach.benchmarks.speed import command
@@ -36,23 +32,14 @@ from farreach.results.storage.files import DamagedError, StoreError, read_parque
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sanitising import clean
 from farreach.results.timing import aa_check, interleaved
-from tests.results.test_timings import checked, group, kept, pytorch_and_jax
 from tests.support import synthetic
+from tests.support.commands import call_command, read_refusal
+from tests.support.timings import MACHINE, make_group, make_pair, write_check, write_groups
 
 NAMES = ("report.md", "report.html", "speed.md", "tables/summary.csv", "tables/pairs.md", "figures/ratios.png")
 """Files that a report writes."""
 
 ESCAPE = "\x1b[31m\u202e:x:"
-
-MACHINE: dict[str, Any] = {
-    "threads": 1,
-    "gflops": {"float32": 100.0, "float64": 50.0},
-    "copy_gb_per_s": 10.0,
-    "processor": "Some Processor",
-    "cores": 2,
-    "blas": "openblas",
-    "device": None,
-}
 
 
 @pytest.fixture
@@ -62,35 +49,10 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "set"
     records = [synthetic.record(key=f"k{seed}", seed=seed) for seed in range(3)]
     synthetic.write(folder, records, runs=[{"started": "2026-01-01", "finished": 3, "failed": []}])
-    kept(folder, pytorch_and_jax(1.5), group())
+    write_groups(folder, make_pair(1.5), make_group())
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "mine.csv").write_text("mine\n")
     return folder
-
-
-def ended(*words: str) -> tuple[int, str, str]:
-    """Run a command and return its status, what it printed and what it said of errors."""
-    out, errors = io.StringIO(), io.StringIO()
-    status: object = 0
-    before, sys.argv = sys.argv, ["benchmarks", *words]
-    screen, common.console = common.console, Screen(file=out, width=200)
-    try:
-        with redirect_stdout(out), redirect_stderr(errors):
-            cli.main()
-    except SystemExit as done:
-        status = done.code
-    finally:
-        sys.argv, common.console = before, screen
-    return int(str(status or 0)), out.getvalue(), errors.getvalue()
-
-
-def refused(*words: str) -> str:
-    """Return the one line with which a command ends, status 2."""
-    status, _, errors = ended(*words)
-    assert status == 2, errors
-    assert errors.startswith("error: ")
-    assert errors.count("\n") == 1
-    return errors
 
 
 # What is written
@@ -102,7 +64,7 @@ def test_a_report_writes_into_no_folder_that_is_a_link(there: Path, part: str) -
     for name in ("plotly.min.js", "summary.csv", "ratios.png"):
         (outside / name).write_text("mine\n")
     (there / part).symlink_to(outside)
-    assert "is a link" in refused("report", str(there))
+    assert "is a link" in read_refusal("report", str(there))
     assert {path.read_text() for path in outside.iterdir()} == {"mine\n"}
 
 
@@ -113,7 +75,7 @@ def test_a_report_replaces_links_and_never_writes_through_them(there: Path) -> N
         (there / name).symlink_to(outside)
     (there / "report").mkdir()
     (there / "report" / "plotly.min.js").symlink_to(outside)
-    assert ended("report", str(there))[0] == 0
+    assert call_command("report", str(there))[0] == 0
     assert outside.read_text() == "mine\n"
     assert not any((there / name).is_symlink() for name in (*NAMES, "report/plotly.min.js"))
 
@@ -124,17 +86,17 @@ def test_a_report_removes_its_own_files_and_nobody_elses(there: Path) -> None:
     for name in (*mine, *stale):
         (there / name).parent.mkdir(parents=True, exist_ok=True)
         (there / name).write_text("mine")
-    assert ended("report", str(there))[0] == 0
+    assert call_command("report", str(there))[0] == 0
     assert all((there / name).read_text() == "mine" for name in mine)
     assert not any((there / name).exists() for name in stale)
 
 
 def test_every_file_that_a_page_writes_beside_it_is_known_as_ours(there: Path) -> None:
     synthetic.write(there.parent / "other", [synthetic.record(key="k0"), synthetic.record(key="k9", seed=9)])
-    checked(there)
+    write_check(there)
     both, out = [str(there), str(there.parent / "other")], ["--out", str(there)]
     for words in (["report", str(there)], ["compare", *both, *out], ["history", *both, *out]):
-        assert ended(*words)[0] == 0
+        assert call_command(*words)[0] == 0
     ours = {"report": [bundle.BESIDE], "comparison": [bundle.BESIDE], "history": [bundle.BESIDE]}
     ours |= {part: [result_set.MADE[part], timing.MADE[part]] for part in result_set.MADE}
     for part, patterns in ours.items():
@@ -145,11 +107,11 @@ def test_every_file_that_a_page_writes_beside_it_is_known_as_ours(there: Path) -
 
 def test_a_folder_in_the_place_of_a_file_is_one_line(there: Path) -> None:
     (there / "report.md").mkdir()
-    assert "report.md" in refused("report", str(there))
+    assert "report.md" in read_refusal("report", str(there))
 
 
 def test_semantics_into_a_folder_is_one_line(tmp_path: Path) -> None:
-    assert "is a folder" in refused("semantics", "--out", str(tmp_path))
+    assert "is a folder" in read_refusal("semantics", "--out", str(tmp_path))
 
 
 @pytest.mark.parametrize("which", ["logs", "logs/reference.log"])
@@ -332,24 +294,24 @@ def test_a_size_that_no_machine_holds_is_one_line(tmp_path: Path, axis: str) -> 
 
 
 def test_a_damaged_timing_is_named_set_aside_and_timed_again(there: Path) -> None:
-    checked(there)
+    write_check(there)
     for name in ("timings/0.json", "check/3.json"):
         (there / name).write_text("{")
-    status, out, _ = ended("report", str(there))
+    status, out, _ = call_command("report", str(there))
     assert status == 0
     for name in ("timings/0.json", "check/3.json"):
         assert f"{name} is damaged" in out
         assert f"{name} is damaged" in (there / "speed.md").read_text()
         assert not (there / name).exists()
         assert (there / "damaged" / name).exists()
-    ended("report", str(there))
+    call_command("report", str(there))
     assert "timings/0.json was damaged" in (there / "speed.md").read_text()
     assert "timings/1.json" not in (there / "speed.md").read_text()
 
 
 def jobs(folder: Path) -> list[command.Job]:
     def measure(*_: object) -> dict[str, Any]:
-        one = pytorch_and_jax(1.5)
+        one = make_pair(1.5)
         lines = [line | {"seconds": line["seconds"].tolist()} for line in one["contenders"]]
         return one | {"contenders": lines}
 
@@ -378,7 +340,7 @@ def test_a_damaged_machine_is_said_and_measured_again(there: Path, monkeypatch: 
             path.write_text(harm)
 
     damage()
-    status, out, _ = ended("report", str(there))
+    status, out, _ = call_command("report", str(there))
     assert status == 0
     assert f"{interleaved.MACHINE} is damaged" in out
     assert (there / "report.html").exists()
@@ -393,7 +355,7 @@ def test_a_damaged_machine_is_said_and_measured_again(there: Path, monkeypatch: 
 
 def test_a_machine_stands_in_speed_md(there: Path) -> None:
     files.write_json(there / interleaved.MACHINE, MACHINE)
-    assert ended("report", str(there))[0] == 0
+    assert call_command("report", str(there))[0] == 0
     assert "Some Processor, 2 cores" in (there / "speed.md").read_text()
 
 
@@ -402,7 +364,11 @@ def test_a_machine_stands_in_speed_md(there: Path) -> None:
 
 def shown(folder: Path) -> str:
     """Return all that a set's commands print and write of text."""
-    said = [ended("report", str(folder)), ended("show", str(folder)), ended("show", str(folder), "--as", "csv")]
+    said = [
+        call_command("report", str(folder)),
+        call_command("show", str(folder)),
+        call_command("show", str(folder), "--as", "csv"),
+    ]
     assert {status for status, _, _ in said} == {0}
     written = [path for path in folder.rglob("*") if path.suffix in {".md", ".csv"} and "damaged" not in path.parts]
     return "\n".join([text for _, *texts in said for text in texts] + [path.read_text() for path in written])

@@ -20,77 +20,22 @@ from farreach.results.analysis import statistics
 from farreach.results.figures import timing
 from farreach.results.report import timing as timing_report
 from farreach.results.report import timing_contents
-from farreach.results.storage.files import StoreError, write_json
-from farreach.results.timing import aa_check, interleaved
-from tests.benchmarks.test_pairs import CASE
-
-Seconds = np.ndarray[Any, np.dtype[np.float64]]
-
-STEP = {
-    "task": "adding",
-    "parameters": {"T": 50},
-    "cell": "lstm",
-    "layers": 1,
-    "hidden": 64,
-    "batch": 32,
-    "dtype": "float32",
-    "device": "cpu",
-    "threads": 1,
-}
-
-
-def noisy(middle: float, *, rounds: int = 30, spread: float = 0.02, seed: int = 0) -> Seconds:
-    return middle * np.exp(np.random.default_rng(seed).normal(0, spread, rounds))
-
-
-def contender(name: str, seconds: Seconds, **changes: Any) -> dict[str, Any]:
-    path = name.partition("(")[2].rstrip(")")
-    return {
-        "name": name,
-        "framework": name.split(" ", 1)[0],
-        "path": path,
-        "loop": "",
-        "kernel": "a kernel",
-        "compile_seconds": 1.0,
-        "flops": 1_000_000,
-        "peak_bytes": 2**30,
-        "idle_bytes": 2**29,
-        "seconds": seconds,
-        "cpu_to_wall": 1.0,
-    } | changes
-
-
-def group(*contenders: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    rounds = len(contenders[0]["seconds"]) if contenders else 0
-    return {
-        "schema": interleaved.SCHEMA,
-        "step": STEP,
-        "length": 50,
-        "plan": {"limit": 60.0},
-        "failed": [],
-        "contenders": list(contenders),
-        "rounds": rounds,
-        "rounds_wanted": rounds,
-        "waiting": 0.0,
-        "clock_step": 0.0,
-        "facts": {"command": "python -m benchmarks speed", "commit": "abc"},
-    } | changes
+from farreach.results.storage.files import StoreError
+from farreach.results.timing import interleaved
+from tests.support.timings import (
+    CASE,
+    STEP,
+    make_contender,
+    make_group,
+    make_pair,
+    make_seconds,
+    write_check,
+    write_groups,
+)
 
 
 def page(folder: Path) -> list[Path]:
     return timing_report.write(folder, timing_contents.read(folder))
-
-
-def pytorch_and_jax(ratio: float) -> dict[str, Any]:
-    """PyTorch takes `ratio` times as long as JAX."""
-    return group(contender("pytorch (eager)", noisy(ratio, seed=1)), contender("jax (scan)", noisy(1.0, seed=2)))
-
-
-def kept(folder: Path, *groups: dict[str, Any]) -> Path:
-    for at, one in enumerate(groups):
-        lines = [line | {"seconds": line["seconds"].tolist()} for line in one["contenders"]]
-        write_json(folder / interleaved.FOLDER / f"{at}.json", one | {"contenders": lines})
-    return folder
 
 
 # Intervals
@@ -99,7 +44,7 @@ def kept(folder: Path, *groups: dict[str, Any]) -> Path:
 def test_the_interval_of_identical_code_seldom_excludes_1() -> None:
     alarms = 0
     for seed in range(300):
-        _, low, high = statistics.ratio(noisy(1.0, seed=seed), noisy(1.0, seed=10_000 + seed))
+        _, low, high = statistics.ratio(make_seconds(1.0, seed=seed), make_seconds(1.0, seed=10_000 + seed))
         alarms += low > 1 or high < 1
     assert alarms / 300 < 0.075  # 5 % would be right; 300 trials of that stay below 7.5 % in 98 of 100
 
@@ -107,7 +52,7 @@ def test_the_interval_of_identical_code_seldom_excludes_1() -> None:
 def test_the_interval_finds_a_difference_and_holds_it() -> None:
     held = found = 0
     for seed in range(50):
-        _, low, high = statistics.ratio(noisy(1.05, seed=seed), noisy(1.0, seed=500 + seed))
+        _, low, high = statistics.ratio(make_seconds(1.05, seed=seed), make_seconds(1.0, seed=500 + seed))
         found += low > 1
         held += low < 1.05 < high
     assert found == 50
@@ -115,7 +60,7 @@ def test_the_interval_finds_a_difference_and_holds_it() -> None:
 
 
 def test_a_load_that_lasts_widens_the_interval() -> None:
-    calm = noisy(1.0, rounds=60)
+    calm = make_seconds(1.0, rounds=60)
     waves = calm * np.repeat(np.exp(np.random.default_rng(1).normal(0, 0.05, 20)), 3)
     shuffled = np.random.default_rng(2).permutation(waves)
     widths = [
@@ -125,7 +70,7 @@ def test_a_load_that_lasts_widens_the_interval() -> None:
 
 
 def test_too_few_rounds_have_no_interval() -> None:
-    middle, low, high = statistics.ratio(noisy(2.0, rounds=8), np.ones(8))
+    middle, low, high = statistics.ratio(make_seconds(2.0, rounds=8), np.ones(8))
     assert middle == pytest.approx(2, rel=0.05)
     assert math.isnan(low)
     assert math.isnan(high)
@@ -135,7 +80,7 @@ def test_too_few_rounds_have_no_interval() -> None:
 
 
 def test_the_faster_one_comes_first_and_the_ratio_is_how_many_times() -> None:
-    for turned in (pytorch_and_jax(1.5), pytorch_and_jax(1.5)):
+    for turned in (make_pair(1.5), make_pair(1.5)):
         turned["contenders"].reverse()
         row = interleaved.pairs([turned]).iloc[0]
         assert (row["faster"], row["slower"], row["verdict"]) == ("jax (scan)", "pytorch (eager)", "faster")
@@ -143,24 +88,26 @@ def test_the_faster_one_comes_first_and_the_ratio_is_how_many_times() -> None:
 
 
 def test_nobody_is_called_faster_within_what_launches_differ_by() -> None:
-    close = pytorch_and_jax(1.04)
+    close = make_pair(1.04)
     assert interleaved.pairs([close]).iloc[0]["verdict"] == "faster"
     assert interleaved.pairs([close], launches=1.06).iloc[0]["verdict"] == "cannot tell"
-    assert interleaved.pairs([pytorch_and_jax(1.0)]).iloc[0]["verdict"] == "cannot tell"
+    assert interleaved.pairs([make_pair(1.0)]).iloc[0]["verdict"] == "cannot tell"
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(0.97, "kept"), (1.02, "cannot tell"), (1.1, "missed")])
 def test_an_overhead_is_kept_missed_or_cannot_be_told(ratio: float, verdict: str) -> None:
-    ours = contender("pytorch (eager)", noisy(ratio, seed=3))
-    loop = contender("loop_pytorch", noisy(1.0, seed=4), loop="loop_pytorch", framework="pytorch")
-    row = interleaved.overheads([group(ours, loop)]).iloc[0]
+    ours = make_contender("pytorch (eager)", make_seconds(ratio, seed=3))
+    loop = make_contender("loop_pytorch", make_seconds(1.0, seed=4), loop="loop_pytorch", framework="pytorch")
+    row = interleaved.overheads([make_group(ours, loop)]).iloc[0]
     assert row["verdict"] == verdict
     assert row["low"] < ratio < row["high"]
-    assert interleaved.pairs([group(ours, loop)]).empty  # a loop is no framework's step
+    assert interleaved.pairs([make_group(ours, loop)]).empty  # a loop is no framework's step
 
 
 def test_costs_are_per_step_and_per_second() -> None:
-    table = interleaved.costs([group(contender("jax (scan)", np.full(30, 0.002)))], {"gflops": {"float32": 5.0}})
+    table = interleaved.costs(
+        [make_group(make_contender("jax (scan)", np.full(30, 0.002)))], {"gflops": {"float32": 5.0}}
+    )
     row = table.iloc[0]
     assert row["ms a step"] == pytest.approx(2)
     assert row["sequences/s"] == pytest.approx(32 / 0.002)
@@ -193,16 +140,16 @@ def test_compiling_pays_off_after_the_steps_that_win_its_time_back() -> None:
     ],
 )
 def test_what_disturbed_a_timing_is_said(changes: dict[str, Any], said: str) -> None:
-    assert not interleaved.trouble([pytorch_and_jax(1.5)])
-    (sentence,) = interleaved.trouble([pytorch_and_jax(1.5) | changes])
+    assert not interleaved.trouble([make_pair(1.5)])
+    (sentence,) = interleaved.trouble([make_pair(1.5) | changes])
     assert said in sentence
 
 
 def test_another_process_that_hogs_the_machine_is_noticed() -> None:
-    starved = contender("jax (scan)", noisy(1.0), cpu_to_wall=0.6)
-    spread = contender("jax (scan)", noisy(1.0, spread=0.3))
+    starved = make_contender("jax (scan)", make_seconds(1.0), cpu_to_wall=0.6)
+    spread = make_contender("jax (scan)", make_seconds(1.0, spread=0.3))
     for one in (starved, spread):
-        (sentence,) = interleaved.trouble([group(contender("pytorch (eager)", noisy(1.0)), one)])
+        (sentence,) = interleaved.trouble([make_group(make_contender("pytorch (eager)", make_seconds(1.0)), one)])
         assert "busy with something else while jax (scan) ran" in sentence
 
 
@@ -210,7 +157,7 @@ def test_another_process_that_hogs_the_machine_is_noticed() -> None:
 
 
 def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
-    kept(tmp_path, pytorch_and_jax(1.5))
+    write_groups(tmp_path, make_pair(1.5))
     for text in ("{", "[]", json.dumps({"schema": 99}), json.dumps({"schema": 1, "contenders": [{}]})):
         (tmp_path / interleaved.FOLDER / "x.json").write_text(text)
         with pytest.raises(StoreError, match=r"x\.json") as fault:
@@ -219,7 +166,11 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
 
 
 def test_the_page_says_who_is_faster_and_survives_a_lone_contender(tmp_path: Path) -> None:
-    kept(tmp_path, pytorch_and_jax(1.5), group(contender("jax (scan)", noisy(1.0)), step=STEP | {"hidden": 128}))
+    write_groups(
+        tmp_path,
+        make_pair(1.5),
+        make_group(make_contender("jax (scan)", make_seconds(1.0)), step=STEP | {"hidden": 128}),
+    )
     first, *others = page(tmp_path)
     text = first.read_text()
     assert "jax (scan) is 1.5" in text
@@ -229,10 +180,10 @@ def test_the_page_says_who_is_faster_and_survives_a_lone_contender(tmp_path: Pat
 
 
 def test_a_page_leaves_no_figure_of_an_earlier_one(tmp_path: Path) -> None:
-    page(kept(tmp_path, pytorch_and_jax(1.5)))
+    page(write_groups(tmp_path, make_pair(1.5)))
     assert (tmp_path / "figures" / "ratios.png").exists()
     (tmp_path / "figures" / "skill.png").write_text("of the report of the rows")
-    kept(tmp_path, group(contender("jax (scan)", noisy(1.0))))
+    write_groups(tmp_path, make_group(make_contender("jax (scan)", make_seconds(1.0))))
     for old in (tmp_path / interleaved.FOLDER).glob("*.json"):
         if len(json.loads(old.read_text())["contenders"]) > 1:
             old.unlink()
@@ -242,35 +193,15 @@ def test_a_page_leaves_no_figure_of_an_earlier_one(tmp_path: Path) -> None:
 
 
 def test_a_page_without_pairs_says_so(tmp_path: Path) -> None:
-    kept(tmp_path, group(failed=[{"contender": "jax (scan)", "reason": "no memory"}]))
+    write_groups(tmp_path, make_group(failed=[{"contender": "jax (scan)", "reason": "no memory"}]))
     assert "jax (scan) failed: no memory" in page(tmp_path)[0].read_text()
 
 
 # The check
 
 
-def checked(tmp_path: Path, *, bias: float = 0.0, planted: float = 0.02) -> aa_check.Check:
-    """40 launches of 6 trials; `bias` is how far one launch's ratio lies from another's, one standard deviation."""
-    random = np.random.default_rng(5)
-    for number in range(40):
-        slower = planted if number % 4 == 3 else 0.0
-        middle = (1 + slower) * math.exp(random.normal(0, bias) if bias else 0)
-        trials = [
-            {
-                "first": noisy(1.0, seed=1_000 * number + at).tolist(),
-                "second": noisy(middle, seed=1_000 * number + 500 + at).tolist(),
-            }
-            for at in range(6)
-        ]
-        facts = {"framework": "jax", "path": "scan", "cell": "rnn", "launch": number, "planted": slower, "rounds": 30}
-        write_json(tmp_path / aa_check.FOLDER / f"{number}.json", facts | {"trials": trials})
-    found = aa_check.read(tmp_path)
-    assert found
-    return found
-
-
 def test_a_check_counts_false_alarms_and_planted_differences(tmp_path: Path) -> None:
-    found = checked(tmp_path, planted=0.04)
+    found = write_check(tmp_path, planted=0.04)
     assert len(found.identical) == 180
     assert len(found.planted) == 60
     assert found.alarms / 180 < 0.1
@@ -280,7 +211,7 @@ def test_a_check_counts_false_alarms_and_planted_differences(tmp_path: Path) -> 
 
 
 def test_launches_that_differ_show_as_false_alarms_and_as_a_spread(tmp_path: Path) -> None:
-    found = checked(tmp_path, bias=0.03)
+    found = write_check(tmp_path, bias=0.03)
     assert found.narrow_alarms / 180 > 0.3
     assert found.alarms / 180 < 0.08
     assert 0.02 < found.launch_ratio < 0.05
@@ -289,8 +220,8 @@ def test_launches_that_differ_show_as_false_alarms_and_as_a_spread(tmp_path: Pat
 
 
 def test_the_check_stands_on_the_page_beside_what_it_qualifies(tmp_path: Path) -> None:
-    checked(tmp_path, bias=0.03)
-    kept(tmp_path, pytorch_and_jax(1.04))
+    write_check(tmp_path, bias=0.03)
+    write_groups(tmp_path, make_pair(1.04))
     text = page(tmp_path)[0].read_text()
     assert "cannot tell jax (scan) from pytorch (eager)" in text
     assert "planted slow-down of 2.0 % was found" in text
@@ -298,8 +229,8 @@ def test_the_check_stands_on_the_page_beside_what_it_qualifies(tmp_path: Path) -
 
 def test_a_curve_of_the_fastest_paths_is_one_and_two_paths_at_one_size_are_two() -> None:
     def step(length: int, *paths: str) -> dict[str, Any]:
-        lines = [contender(f"pytorch ({path})", noisy(length)) for path in paths]
-        return group(*lines, step=STEP | {"parameters": {"T": length}})
+        lines = [make_contender(f"pytorch ({path})", make_seconds(length)) for path in paths]
+        return make_group(*lines, step=STEP | {"parameters": {"T": length}})
 
     one = interleaved.growth([step(50, "eager"), step(100, "eager"), step(200, "compiled")])
     assert set(one["path"]) == {interleaved.FASTEST}
@@ -313,14 +244,14 @@ def test_growth_is_fitted_where_one_size_alone_changes_and_drawn(tmp_path: Path)
     sizes = [*((T, 64) for T in (50, 100, 200, 400)), *((50, hidden) for hidden in (32, 128)), (800, 16)]
     found = []
     for length, hidden in sizes:
-        line = contender("jax (scan)", noisy(length * hidden**2.0, seed=length + hidden))
-        found.append(group(line, step=STEP | {"parameters": {"T": length}, "hidden": hidden}))
+        line = make_contender("jax (scan)", make_seconds(length * hidden**2.0, seed=length + hidden))
+        found.append(make_group(line, step=STEP | {"parameters": {"T": length}, "hidden": hidden}))
     table = interleaved.growth(found)
     assert {(row["axis"], row["value"]) for _, row in table.iterrows()} == {
         *(("T", T) for T in (50, 100, 200, 400)),
         *(("hidden", hidden) for hidden in (32, 64, 128)),
     }
-    made = page(kept(tmp_path, *found))
+    made = page(write_groups(tmp_path, *found))
     assert {"growth.md", "growth-T.png", "growth-hidden.png"} <= {path.name for path in made}
     text = (tmp_path / "tables" / "growth.csv").read_text()
     exponents = {line.split(",")[0]: float(line.split(",")[8]) for line in text.splitlines()[1:] if "step time" in line}
@@ -346,19 +277,21 @@ def test_a_raised_version_of_the_step_is_timed_anew_and_published_names_stay(mon
 
 
 def test_timings_of_an_older_step_are_shown_and_said_to_be_stale(tmp_path: Path) -> None:
-    kept(tmp_path, pytorch_and_jax(2.0))
+    write_groups(tmp_path, make_pair(2.0))
     assert "Stale: 1 of 1 timings are of version 1 of our step" in page(tmp_path)[0].read_text()
     assert timing_contents.read(tmp_path).pairs["times as fast"].iloc[0] == pytest.approx(2, rel=0.05)
-    kept(tmp_path, pytorch_and_jax(2.0), pytorch_and_jax(3.0) | {"step_version": interleaved.STEP_VERSION})
+    write_groups(tmp_path, make_pair(2.0), make_pair(3.0) | {"step_version": interleaved.STEP_VERSION})
     assert timing_contents.read(tmp_path).pairs["times as fast"].tolist() == pytest.approx([3], rel=0.05)
     assert "Stale" not in page(tmp_path)[0].read_text()
 
 
 def test_loops_have_an_axis_about_1_and_trainers_one_of_their_own(tmp_path: Path) -> None:
-    ours = contender("pytorch (eager)", noisy(1.0, seed=1))
-    loop = contender("loop_pytorch", noisy(0.96, seed=2), loop="loop_pytorch", framework="pytorch")
-    trainer = contender("trainer_lightning", noisy(6.0, seed=3), loop="trainer_lightning", framework="pytorch")
-    found = timing_contents.read(kept(tmp_path, group(ours, loop, trainer)))
+    ours = make_contender("pytorch (eager)", make_seconds(1.0, seed=1))
+    loop = make_contender("loop_pytorch", make_seconds(0.96, seed=2), loop="loop_pytorch", framework="pytorch")
+    trainer = make_contender(
+        "trainer_lightning", make_seconds(6.0, seed=3), loop="trainer_lightning", framework="pytorch"
+    )
+    found = timing_contents.read(write_groups(tmp_path, make_group(ours, loop, trainer)))
     left, right = timing.overheads(timing_contents.titled(found.overheads)).axes
     assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
     low, high = left.get_xlim()
@@ -370,9 +303,9 @@ def test_loops_have_an_axis_about_1_and_trainers_one_of_their_own(tmp_path: Path
 
 def test_a_set_of_many_steps_has_no_picture_of_its_ratios(tmp_path: Path) -> None:
     def step(hidden: int) -> dict[str, Any]:
-        return pytorch_and_jax(2.0) | {"step": STEP | {"hidden": hidden}}
+        return make_pair(2.0) | {"step": STEP | {"hidden": hidden}}
 
-    few, many = (kept(tmp_path / str(count), *map(step, range(1, count + 1))) for count in (12, 13))
+    few, many = (write_groups(tmp_path / str(count), *map(step, range(1, count + 1))) for count in (12, 13))
     assert (few / "figures" / "ratios.png") in page(few)
     page(many)
     assert not (many / "figures" / "ratios.png").exists()

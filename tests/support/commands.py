@@ -1,0 +1,51 @@
+"""Runs commands of ``python -m benchmarks``, in a process of their own or in this one."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+
+from farreach.benchmarks import __main__ as cli
+from farreach.benchmarks.commands import common
+from farreach.benchmarks.matrix import registry
+from farreach.results.report.console import Screen
+
+
+def run_command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own, with more environment variables."""
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=registry.ROOT,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def call_command(*words: str) -> tuple[int, str, str]:
+    """Run a command in this process; return its status, what it printed and its error lines."""
+    out, errors = io.StringIO(), io.StringIO()
+    status: object = 0
+    before, sys.argv = sys.argv, ["benchmarks", *words]
+    screen, common.console = common.console, Screen(file=out, width=200)
+    try:
+        with redirect_stdout(out), redirect_stderr(errors):
+            cli.main()
+    except SystemExit as done:
+        status = done.code
+    finally:
+        sys.argv, common.console = before, screen
+    return int(str(status or 0)), out.getvalue(), errors.getvalue()
+
+
+def read_refusal(*words: str) -> str:
+    """Run a command that must be refused: status 2 and one error line, which is returned."""
+    status, out, errors = call_command(*words)
+    assert (status, out) == (2, ""), errors
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    return errors

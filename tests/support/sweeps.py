@@ -1,0 +1,22 @@
+"""What tests of sweeps listen with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running import sweep
+
+
+class Listener:
+    """A listener that says nothing, and can be told to do something at the first progress of a case."""
+
+    def __init__(self, act: Callable[[sweep.Sweep, Case], None] = lambda _sweep, _case: None) -> None:
+        self.act = act
+        self.sweep: sweep.Sweep | None = None
+
+    def progress(self, case: Case, _steps: int) -> None:
+        self.act(self.sweep, case)
+
+    def ended(self, _case: Case, _said: str) -> None:
+        pass
