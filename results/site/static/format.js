@@ -121,14 +121,6 @@ function latex(table, rows) {
   return `% needs the package booktabs\n\\begin{tabular}{${places}}\n\\toprule\n${head}\\midrule\n${body.join("")}\\bottomrule\n\\end{tabular}\n`;
 }
 
-// Every number with the digits that the page has; intervals as columns of their own.
-function csv(table, rows) {
-  const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
-  const names = [...new Set(table.columns.flatMap((one) => [one.key, one.low, one.high, one.of]).filter(Boolean))];
-  const cell = (name, row) => quoted(String(word(table.data[name], row) ?? ""));
-  return [names.map(quoted), ...rows.map((row) => names.map((name) => cell(name, row)))].map((one) => `${one.join(",")}\n`).join("");
-}
-
 function isNumeric(column) {
   return !["text", "long", "spark"].includes(column.kind);
 }

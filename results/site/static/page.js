@@ -24,7 +24,6 @@ applyTheme();
 if (DATA.tables.length) {
   buildFilters();
   buildTabs();
-  buildTools();
 }
 buildPanel();
 buildPictures();

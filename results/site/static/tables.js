@@ -71,7 +71,7 @@ function clearFilters(state) {
 function drawTable(name) {
   if (drawn[name]) return drawn[name];
   const table = TABLES[name];
-  const columns = table.columns.map((column, at) => ({
+  const visible = table.columns.map((column, at) => ({
     title: `<span title="${escapeHTML(column.hint ?? "")}">${escapeHTML(column.title)}</span>`,
     className: isNumeric(column) ? "number" : column.kind === "long" ? "text long" : "text",
     type: "num",
@@ -79,21 +79,48 @@ function drawTable(name) {
     data: (row, kind) => {
       if (kind === "sort" || kind === "type") return sortable(table, column, row.at);
       if (kind === "filter") return written(table, column, row.at)[0];
+      if (kind === "export") return String(word(table.data[column.key], row.at) ?? "");
       const body = asHTML(table, column, row.at);
       return at === 0 ? `<button type="button" class="open">${body}</button>` : body;
     },
   }));
+  // Ends of intervals and totals: columns of their own where the table is taken away.
+  const ends = [...new Set(table.columns.flatMap((column) => [column.low, column.high, column.of]).filter(Boolean))]
+    .filter((key) => table.columns.every((column) => column.key !== key));
+  const hidden = ends.map((key) => ({
+    title: key, visible: false, searchable: false, orderable: false,
+    data: (row) => String(word(table.data[key], row.at) ?? ""),
+  }));
+  const keys = [...table.columns.map((column) => column.key), ...ends];
   const element = document.getElementById(`table-${name}`);
   const made = jQuery(element).DataTable({
     data: Array.from({length: table.count}, (_, at) => ({at})),
-    columns,
+    columns: [...visible, ...hidden],
     deferRender: true,
     autoWidth: false,
     order: [],
     pageLength: 25,
     lengthMenu: [10, 25, 100, 500],
     layout: {topStart: "pageLength", topEnd: "search", bottomStart: "info", bottomEnd: "paging"},
+    buttons: {
+      dom: {container: {className: "take"}, button: {className: ""}},
+      buttons: [
+        {
+          extend: "csvHtml5", text: "CSV of this view", filename: name, title: null, does: "Saved",
+          exportOptions: {orthogonal: "export", format: {header: (_title, at) => keys[at]}},
+        },
+        {extend: "copyHtml5", text: "Copy as Markdown", does: "Copied", copySuccess: false,
+          customize: (_text, _config, made) => markdown(table, shownRows(made))},
+        {extend: "copyHtml5", text: "Copy as LaTeX", does: "Copied", copySuccess: false,
+          customize: (_text, _config, made) => latex(table, shownRows(made))},
+      ],
+    },
     language: {emptyTable: "Nothing to show.", zeroRecords: "No row passes the filters.", search: "Search:"},
+  });
+  const tools = document.querySelector(`#panel-${name} .tools`);
+  tools.prepend(made.buttons().container()[0]);
+  made.on("buttons-action", (_event, _button, _table, _node, config) => {
+    tools.querySelector("[role=status]").textContent = `${config.does} ${shownRows(made).length} rows.`;
   });
   made.search.fixed("filters", (_text, row) => passes(table, row.at, wanted));
   made.on("order.dt", () => {
@@ -150,25 +177,9 @@ function buildTabs() {
   }
 }
 
-function buildTools() {
-  for (const sheet of document.querySelectorAll(".sheet")) {
-    const name = sheet.id.slice(6);
-    const rows = () => drawn[name].rows({search: "applied", order: "applied"}).data().toArray().map((row) => row.at);
-    const say = (text) => { sheet.querySelector("[role=status]").textContent = text; };
-    for (const button of sheet.querySelectorAll("[data-copy]")) {
-      button.addEventListener("click", async () => {
-        const text = button.dataset.copy === "latex" ? latex(TABLES[name], rows()) : markdown(TABLES[name], rows());
-        say((await copy(text)) ? `Copied ${rows().length} rows.` : "The browser did not let the page copy.");
-      });
-    }
-    sheet.querySelector("[data-save]").addEventListener("click", () => {
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(new Blob([csv(TABLES[name], rows())], {type: "text/csv"}));
-      link.download = `${name}.csv`;
-      link.click();
-      say(`Saved ${rows().length} rows as ${link.download}.`);
-    });
-  }
+// The rows that pass the filters and the search, in the order that is shown.
+function shownRows(made) {
+  return made.rows({search: "applied", order: "applied"}).data().toArray().map((row) => row.at);
 }
 
 async function copy(text) {
