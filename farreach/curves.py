@@ -42,7 +42,7 @@ LAST = 100
 CLIPS = ("none", "norm", "value", "variable")
 
 UNKNOWN = [
-    *("task_version", "activation", "renumbering", "evaluate_every", "steps_to_solve", "solved", "floor", "loss"),
+    *("task_version", "activation", "replicate", "evaluate_every", "steps_to_solve", "solved", "floor", "loss"),
     *("weights_sha256", "seconds_compile", "seconds_data", "seconds_evaluation", "seconds_other", "cpu_to_wall"),
     *("kernel", "precision", "numerics", "certificate", "device_name", "jobs", "numpy", "commit", "skill"),
 ]
@@ -178,7 +178,7 @@ class Curves:
         row: dict[str, Any] = dict.fromkeys(UNKNOWN) | settings
         row |= {"key": self.key, "suite": MODE, "schema": SCHEMA, "mode": MODE, "started": self.started}
         row |= {"task": settings["task"] or "own", "parameters": json.dumps({"name": self.name})}
-        row |= {"cell": settings["cell"] or "unknown", "clip": self.clip, "renumbering": 0}
+        row |= {"cell": settings["cell"] or "unknown", "clip": self.clip, "replicate": 0}
         row |= {"regulariser": "none", "strength": None, "unit": ""}
         row |= {"threshold": None if self.clip == "none" else self.threshold}
         row |= {"status": "finished" if self.diverged_at is None else "diverged", "diverged_at": self.diverged_at}

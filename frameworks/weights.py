@@ -28,7 +28,7 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 FORGET_GATE = 1
 FORGET_BIAS = 1.0
 
-_PURPOSE = {"weights": 0, "renumbering": 1}
+_PURPOSE = {"weights": 0, "replicate": 1}
 
 
 def draw(model: Model, seed: int, radius: float = 1.0) -> Weights:
@@ -56,28 +56,28 @@ def draw(model: Model, seed: int, radius: float = 1.0) -> Weights:
     return weights
 
 
-def renumber(model: Model, weights: Weights, copy: int) -> Weights:
+def permute_hidden(model: Model, weights: Weights, replicate: int) -> Weights:
     """Permute the hidden units of every layer: the same function, other rounding errors.
 
-    Copy 0 is the model as it was drawn. What two copies of one framework differ by is what
+    Replicate 0 is the model as it was drawn. What two replicates of one framework differ by is what
     rounding alone does to a run, and the yardstick for what two frameworks differ by.
     """
-    if copy == 0:
+    if replicate == 0:
         return weights
-    random = _generator("renumbering", copy)
+    random = _generator("replicate", replicate)
     hidden, gates = model.hidden, GATES[model.cell]
     order = np.arange(hidden)
-    renumbered = dict(weights)
+    permuted = dict(weights)
     for layer in range(model.layers):
         below = order
         order = random.permutation(hidden)
         columns = np.concatenate([gate * hidden + order for gate in range(gates)])
         kernel = weights[f"layer{layer}.input"][:, columns]
-        renumbered[f"layer{layer}.input"] = kernel[below] if layer else kernel
-        renumbered[f"layer{layer}.recurrent"] = weights[f"layer{layer}.recurrent"][order][:, columns]
-        renumbered[f"layer{layer}.bias"] = weights[f"layer{layer}.bias"][..., columns]
-    renumbered["output.kernel"] = weights["output.kernel"][order]
-    return renumbered
+        permuted[f"layer{layer}.input"] = kernel[below] if layer else kernel
+        permuted[f"layer{layer}.recurrent"] = weights[f"layer{layer}.recurrent"][order][:, columns]
+        permuted[f"layer{layer}.bias"] = weights[f"layer{layer}.bias"][..., columns]
+    permuted["output.kernel"] = weights["output.kernel"][order]
+    return permuted
 
 
 def digest(weights: Weights) -> str:

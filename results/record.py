@@ -24,6 +24,9 @@ FLOW = ("step", "layer", "time", "h", "c")
 SPECTRA = ("step", "layer", "gate", "radius", "sigma")
 """Columns of the spectra: spectral radius and largest singular value of each gate's recurrent matrix."""
 
+FIRST_NAMES = {"replicate": "renumbering"}
+"""Columns that once had another name: a key is still a hash with that name, and a row that has it is still read."""
+
 Status = Literal["finished", "diverged"]
 
 
@@ -59,7 +62,7 @@ class Record:
     steps: int
     evaluate_every: int
     seed: int
-    renumbering: int  # 0: as drawn; k > 0: the hidden units permuted by permutation k
+    replicate: int  # 0: as drawn; k > 0: the hidden units permuted by permutation k
     device: str
     dtype: str
     mode: str

@@ -23,7 +23,7 @@ from farreach.frameworks.base import (
     Regulariser,
     Training,
 )
-from farreach.results.record import SCHEMA
+from farreach.results.record import FIRST_NAMES, SCHEMA
 from farreach.results.storage.sanitising import line
 from farreach.tasks.base import Task
 
@@ -56,7 +56,7 @@ class Case:
         steps: training steps, a multiple of `evaluate_every`, the steps between two evaluations.
         radius: the spectral radius that the initial recurrent blocks are scaled to; orthogonal ones have 1.
         seed: of the initial weights and of the training data.
-        renumbering: 0, or the number of the permutation that renumbers the hidden units.
+        replicate: 0, or the number of the permutation of the hidden units.
         mode: ``matched``, or ``native``: the framework's own initialisation, optimizer, clip and defaults.
 
     """
@@ -79,7 +79,7 @@ class Case:
     steps: int = 1_000
     evaluate_every: int = 100
     seed: int = 0
-    renumbering: int = 0
+    replicate: int = 0
     device: Device = "cpu"
     dtype: Precision = "float32"
     mode: Mode = "matched"
@@ -122,8 +122,8 @@ class Case:
             if not 1 <= getattr(self, name) <= most:
                 message = f"{name} must be a whole number from 1 to {most}, not {line(getattr(self, name), most=40)}"
                 raise registry.UsageError(message)
-        if not 0 <= max(self.seed, self.renumbering) < 2**63:
-            message = f"seed and renumbering must be below 2**63, not {line(max(self.seed, self.renumbering), most=40)}"
+        if not 0 <= max(self.seed, self.replicate) < 2**63:
+            message = f"seed and replicate must be below 2**63, not {line(max(self.seed, self.replicate), most=40)}"
             raise registry.UsageError(message)
 
     def _check_path(self, mode: str) -> None:
@@ -147,8 +147,8 @@ class Case:
             reason = f"takes no regulariser {self.regulariser}: the frameworks mean different penalties by that name"
         elif self.radius != 1:
             reason = f"takes no radius {self.radius:g}: its first weights are the framework's own"
-        elif self.renumbering:
-            reason = f"takes no renumbering {self.renumbering}: its first weights are the framework's own"
+        elif self.replicate:
+            reason = f"takes no replicate {self.replicate}: its first weights are the framework's own"
         if reason:
             message = f"mode native {reason}"
             raise registry.UsageError(message)
@@ -201,7 +201,7 @@ class Case:
             "numerics": self.numerics,
             "schema": SCHEMA,
         }
-        fields = dataclasses.asdict(self) | versions
+        fields = {FIRST_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()} | versions
         facts = {name: value for name, value in fields.items() if (name, value) not in LATER}
         if self.mode == registry.NATIVE:  # layers and optimizers may come from packages with versions of their own
             facts["versions"] = {name: registry.installed(name) for name in registry.needs(self.framework, self.mode)}
@@ -218,7 +218,7 @@ class Case:
         penalty = "" if self.strength is None else f"{self.regulariser} {self.strength:g}"
         scaled = "" if self.radius == 1 else f"radius {self.radius:g}"
         parts = [self.task, parameters, self.framework, self.cell, scaled, f"clip {clip}", penalty, self.optimizer]
-        copy = f" renumbering {self.renumbering}" if self.renumbering else ""
+        copy = f" replicate {self.replicate}" if self.replicate else ""
         native = "" if self.mode == registry.MATCHED else f" {self.mode}"
         return " ".join(part for part in parts if part) + f" {self.learning_rate:g}{native} seed {self.seed}{copy}"
 

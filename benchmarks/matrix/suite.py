@@ -109,7 +109,7 @@ class Block(BaseModel):
     steps: _many(PositiveInt) = [1_000]  # type: ignore[valid-type]
     evaluate_every: PositiveInt = 100
     seed: _many(Count) = [0]  # type: ignore[valid-type]
-    renumbering: _many(Count) = [0]  # type: ignore[valid-type]
+    replicate: _many(Count) = [0]  # type: ignore[valid-type]
     dtype: _many(Precision) = ["float32"]  # type: ignore[valid-type]
     mode: _many(Mode) = ["matched"]  # type: ignore[valid-type]
     path: dict[str, str] = {}
@@ -143,7 +143,7 @@ class Block(BaseModel):
             "penalty": penalties,
             "limit": clips,
             "learning_rate": self.learning_rate,
-            "renumbering": self.renumbering,
+            "replicate": self.replicate,
             "seed": self.seed,
         }
         count = math.prod(len(values) for values in axes.values())

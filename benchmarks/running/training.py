@@ -63,7 +63,7 @@ def build(case: Case) -> Learner:
         module = importlib.import_module(f"farreach.frameworks.{case.framework}.native")
         return module.Native(model, case.training(), case.seed, **facts)  # type: ignore[no-any-return]
     module = importlib.import_module(f"farreach.frameworks.{case.framework}")
-    initial = weights.renumber(model, weights.draw(model, case.seed, case.radius), case.renumbering)
+    initial = weights.permute_hidden(model, weights.draw(model, case.seed, case.radius), case.replicate)
     return module.Framework(model, case.training(), initial, **facts)  # type: ignore[no-any-return]
 
 

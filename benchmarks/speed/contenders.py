@@ -84,7 +84,7 @@ def groups(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
     """
     found: dict[str, dict[str, Case]] = {}
     for case in cases:
-        apart = {"framework": "", "path": "", "seed": 0, "renumbering": 0, "steps": 0, "threshold": None}
+        apart = {"framework": "", "path": "", "seed": 0, "replicate": 0, "steps": 0, "threshold": None}
         found.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
     offered = {one for by in found.values() for case in by.values() for one in _paths(case)}
     if path != AUTO:

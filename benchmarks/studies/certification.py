@@ -5,7 +5,7 @@ equivalence is proved from the judge's own state. At each of `STEPS` steps the f
 given the weights and the optimizer's memory of `farreach.frameworks.reference`, both do one update on the same batch,
 and the loss, the two gradient norms and the updated weights must agree within `BOUND`, relative, in
 float64. Then both run freely, and their drift is told beside that of the judge's own copy with
-renumbered hidden units: where that copy stays below `TAME`, the framework must stay below `BOUND`.
+permuted hidden units: where that copy stays below `TAME`, the framework must stay below `BOUND`.
 """
 
 from __future__ import annotations
@@ -148,8 +148,8 @@ def measure(check: Check, steps: int = STEPS) -> dict[str, float]:
     judge.restore(start)
     judged.restore(start)
     copy = _judge(model, training, copy=1)
-    free, drifted, renumbered = (_losses(one, batches) for one in (judge, judged, copy))
-    return worst | {"drift": _drift(drifted, free), "copy_drift": _drift(renumbered, free)}
+    free, drifted, permuted = (_losses(one, batches) for one in (judge, judged, copy))
+    return worst | {"drift": _drift(drifted, free), "copy_drift": _drift(permuted, free)}
 
 
 def passed(result: dict[str, float]) -> bool:
@@ -175,7 +175,7 @@ def draw(model: Model, steps: int) -> list[Batch]:
 
 
 def _judge(model: Model, training: Training, copy: int = 0) -> reference.Framework:
-    initial = weights.renumber(model, weights.draw(model, 0), copy)
+    initial = weights.permute_hidden(model, weights.draw(model, 0), copy)
     return reference.Framework(model, training, initial, device="cpu", dtype="float64", threads=1, path="numpy")
 
 
@@ -213,7 +213,7 @@ def horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str, Any
     """Return the steps at which float32 curves part by more than 1 %, None where they never do.
 
     The adding problem, T = 50, clip norm 0.1: the framework in float32 against the judge in float64, and
-    against its own renumbered copy, which shows what rounding alone does.
+    against its own permuted replicate, which shows what rounding alone does.
     """
     case = Case(
         task="adding",
@@ -227,9 +227,9 @@ def horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str, Any
         path=registry.paths(framework, device, cell)[0],
     )
     judge = dataclasses.replace(case, framework=registry.JUDGE, device="cpu", path="numpy", dtype="float64")
-    copy = dataclasses.replace(case, renumbering=1)
-    single, judged, renumbered = (np.array(train(one, lambda _: None).curves["loss"]) for one in (case, judge, copy))
-    return {"cell": cell, "judge": _parted(single, judged), "copy": _parted(single, renumbered)}
+    copy = dataclasses.replace(case, replicate=1)
+    single, judged, permuted = (np.array(train(one, lambda _: None).curves["loss"]) for one in (case, judge, copy))
+    return {"cell": cell, "judge": _parted(single, judged), "copy": _parted(single, permuted)}
 
 
 def _parted(one: Array, other: Array) -> int | None:

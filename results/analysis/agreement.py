@@ -61,10 +61,10 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     frame = frame[frame["mode"] == "matched"]
     # A clip that never clipped is the case without clipping once more, and no evidence of its own.
     frame = frame[(frame["clip"] == "none") | (frame["clip_fraction"] > 0)]
-    same = [name for name in CASE if name not in {"framework", "path", "renumbering"} and name in frame]
+    same = [name for name in CASE if name not in {"framework", "path", "replicate"} and name in frame]
     frame = frame.assign(case=frame.groupby(same, dropna=False, sort=False).ngroup())
     needed = ["case", "framework", "seed", "skill", "clip_fraction", SETTING, CELL, CLIP, LEARNER]
-    originals, copies = frame[frame["renumbering"] == 0][needed], frame[frame["renumbering"] > 0][needed]
+    originals, copies = frame[frame["replicate"] == 0][needed], frame[frame["replicate"] > 0][needed]
     copies = copies.merge(originals[["case", LEARNER, "skill"]], on=["case", LEARNER], suffixes=("", " drawn"))
     copies["own"] = gaps(copies["skill drawn"], copies["skill"])
     by_case = copies.groupby("case", sort=False)

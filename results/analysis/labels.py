@@ -46,7 +46,7 @@ _NUMBERS = [
     *("clip_fraction", "clipped_elements", "norm_before_median", "norm_before_max", "step_seconds"),
 ]
 _NAMED = {"task", "parameters", "optimizer", "learning_rate", "regulariser", "strength", "mode"}  # a setting's words
-_APART = {"framework", "path", "cell", "activation", "clip", "threshold", "seed", "renumbering"}  # have columns
+_APART = {"framework", "path", "cell", "activation", "clip", "threshold", "seed", "replicate"}  # have columns
 
 
 def empty() -> pd.DataFrame:
@@ -72,10 +72,10 @@ def labelled(rows: pd.DataFrame) -> pd.DataFrame:
     frame[CELL] = _with_extra(frame, "cell", "activation", ["cell"])
     clips = zip(frame["clip"].astype(object), frame["threshold"], strict=True)
     frame[CLIP] = [clip_label(kind, at) for kind, at in clips]
-    frame[LEARNER] = _with_extra(frame, "framework", "path", [SETTING, CELL, CLIP, "framework", "seed", "renumbering"])
+    frame[LEARNER] = _with_extra(frame, "framework", "path", [SETTING, CELL, CLIP, "framework", "seed", "replicate"])
     for column, first in ((SETTING, TASKS), (CELL, CELLS), (CLIP, CLIPS), (LEARNER, FRAMEWORKS)):
         frame[column] = pd.Categorical(frame[column], categories=ordered(frame[column].unique(), first), ordered=True)
-    return frame.sort_values([*GROUP, "seed", "renumbering", "key"], ignore_index=True)
+    return frame.sort_values([*GROUP, "seed", "replicate", "key"], ignore_index=True)
 
 
 def few(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -124,7 +124,7 @@ def matched(rows: pd.DataFrame) -> pd.DataFrame:
 def drawn(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of every mode whose hidden units are as drawn: what tables and figures show."""
     frame = labelled(rows)
-    return _where(frame, frame["renumbering"] == 0)
+    return _where(frame, frame["replicate"] == 0)
 
 
 @once

@@ -82,8 +82,8 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     stand for the native row under the same names with `` native`` behind.
     """
     frame = labelled(rows)
-    frame = frame[frame["renumbering"] == 0]
-    same = [name for name in CASE if name not in {"framework", "path", "mode", "renumbering"} and name in frame]
+    frame = frame[frame["replicate"] == 0]
+    same = [name for name in CASE if name not in {"framework", "path", "mode", "replicate"} and name in frame]
     on = [*same, LEARNER]
     matched, native = (frame[frame["mode"] == mode] for mode in (MATCHED, NATIVE))
     given = ["skill", "solved", "status", "clip_fraction"]

@@ -63,7 +63,7 @@ def scope(frame: pd.DataFrame, runs: list[dict[str, Any]]) -> list[str]:
     said = [f"{_count(failed, 'case')} failed and are named below." if failed != 1 else "1 case failed, named below."]
     if frame.empty:
         return ["No case has finished: there is nothing to compare.", *(said if failed else [])]
-    copies = int((frame["renumbering"] > 0).sum())
+    copies = int((frame["replicate"] > 0).sum())
     torn = int((frame["status"] == "diverged").sum())
     head = (
         f"{_count(len(frame), 'case')} finished: {joined(_labels(frame[LEARNER]))} on {joined(_labels(frame['task']))}"

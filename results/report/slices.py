@@ -17,7 +17,7 @@ from farreach.results.report.markdown import plain, table
 from farreach.results.report.timing_contents import Timed
 from farreach.results.timing import interleaved, pytest_benchmark
 
-EACH = ["seed", "renumbering", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
+EACH = ["seed", "replicate", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
 EACH += ["norm_before_median", "norm_before_max", "diverged_at", "step_seconds", "key"]
 
 
@@ -50,7 +50,7 @@ LABELS = {*GROUP, "metrics", "command"}
 """Columns that nothing is chosen by: what they say is in others."""
 
 SAME = ["setting", "task", "parameters", "cell", "clip", "framework", "layers", "hidden", "batch", "dtype", "device"]
-SAME += ["threads", "renumbering", "metric", "faster", "slower", "ours", "loop", "at most"]
+SAME += ["threads", "replicate", "metric", "faster", "slower", "ours", "loop", "at most"]
 """Columns that are said once where all lines share them; any other is a figure."""
 
 CONTENDERS = ("faster", "slower", "contender", "ours", "loop")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from farreach.results.analysis.labels import CASE
 
-ALWAYS = ("task", "framework", "cell", "clip", "threshold", "optimizer", "learning_rate", "seed", "renumbering", "mode")
+ALWAYS = ("task", "framework", "cell", "clip", "threshold", "optimizer", "learning_rate", "seed", "replicate", "mode")
 """Columns that the command names whatever the set holds; any other is named where the set has several values of it."""
 
 OWN_OPTION = {"device", "threads"}

@@ -204,7 +204,7 @@ def every(table: pd.DataFrame) -> Table:
     columns = (
         *(Column(key, one.title) for key, one in labels),
         Column("seed", "seed", "number"),
-        Column("renumbering", "copy", "number", hint="0, or the number of a copy with renumbered hidden units"),
+        Column("replicate", "copy", "number", hint="0, or the number of a copy with renumbered hidden units"),
         Column("skill", "skill", "fixed"),
         Column("outcome", "outcome"),
         Column("steps_to_solve", "steps to solve", "number"),

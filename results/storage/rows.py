@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from farreach.results.analysis.labels import OWN
-from farreach.results.record import METRIC, POINTS, SCHEMA, Record
+from farreach.results.record import FIRST_NAMES, METRIC, POINTS, SCHEMA, Record
 from farreach.results.storage.files import DamagedError, read_bytes
 from farreach.results.storage.sanitising import CONTROL
 
@@ -90,11 +90,13 @@ def parsed(path: Path | str, key: str) -> dict[str, Any]:
 def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
     """Return and raise what `parsed` does, of a file that was read already."""
     try:
-        row: dict[str, Any] = _schema().validate_json(text)
+        row: dict[str, Any] = _schema().validate_python(rename_columns(from_json(text, allow_inf_nan=False)))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, fault["loc"]))
         raise DamagedError(Path(path), f"{where}: {fault['msg']}" if where else fault["msg"]) from error
+    except ValueError as error:
+        raise DamagedError(Path(path), error) from error
     if row["key"] != key:
         raise DamagedError(Path(path), "it holds the row of another key")
     more = row.keys() - KNOWN
@@ -114,6 +116,15 @@ def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
     return row
 
 
+def rename_columns(row: Any) -> Any:
+    """Return a row whose columns have the names of today: see `FIRST_NAMES`."""
+    if isinstance(row, dict):
+        for name, first in FIRST_NAMES.items():
+            if first in row and name not in row:
+                row[name] = row.pop(first)
+    return row
+
+
 def table(lines: list[dict[str, Any]]) -> pa.Table:
     """Return rows that `parsed` gave as a table: `LATER` columns first, the others in the order of the files."""
     names = _names(dict.fromkeys(map(tuple, lines))) if lines else []
@@ -126,7 +137,7 @@ def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
     What `checked` asks of a row is asked of whole columns here, which takes half the time.
     """
     try:
-        lines = [from_json(text, allow_inf_nan=False) for text in texts]
+        lines = [rename_columns(from_json(text, allow_inf_nan=False)) for text in texts]
         if not lines or any(type(line) is not dict for line in lines):
             return None
         names = _names(map(_ordered, dict.fromkeys(map(tuple, lines))))

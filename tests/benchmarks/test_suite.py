@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,14 @@ def test_the_key_changes_with_everything_that_can_change_the_result(
     assert len(keys) == 8
 
 
+def test_a_key_is_hashed_with_the_first_name_of_a_field_that_was_renamed(tmp_path: Path) -> None:
+    case = dataclasses.replace(expanded(tmp_path)[0], replicate=2)
+    assert case.identity()["renumbering"] == 2
+    assert "replicate" not in case.identity()
+    text = json.dumps(case.identity(), sort_keys=True)
+    assert case.key() == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 @pytest.mark.parametrize("name", registry.suites())
 def test_every_shipped_suite_expands(name: str) -> None:
     cases = suite.load(name).cases()
@@ -88,7 +99,7 @@ def test_every_shipped_suite_expands(name: str) -> None:
 
 def test_quick_holds_what_it_promises() -> None:
     cases = suite.load("quick").cases()
-    plain = [case for case in cases if not case.renumbering]
+    plain = [case for case in cases if not case.replicate]
     for task in QUICK:
         for framework in ("pytorch", "tensorflow"):
             for cell in ("rnn", "lstm", "gru"):

@@ -196,14 +196,14 @@ def test_a_repeated_run_is_the_same_bit_for_bit(module: ModuleType, cell: str) -
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_renumbered_hidden_units_compute_the_same(module: ModuleType, cell: str) -> None:
+def test_permuted_hidden_units_compute_the_same(module: ModuleType, cell: str) -> None:
     model = a_model(cell, tokens=True, layers=2)
     initial = weights.draw(model, 0)
-    copy = weights.renumber(model, initial, 1)
+    copy = weights.permute_hidden(model, initial, 1)
     assert distance(initial, copy) > 0.1
-    drawn, renumbered = (build(module, model, Training("sgd", 0.1), initial=start) for start in (initial, copy))
+    drawn, permuted = (build(module, model, Training("sgd", 0.1), initial=start) for start in (initial, copy))
     batches = some_batches(model)
-    np.testing.assert_allclose(renumbered.train(batches).loss, drawn.train(batches).loss, rtol=1e-12)
+    np.testing.assert_allclose(permuted.train(batches).loss, drawn.train(batches).loss, rtol=1e-12)
 
 
 def test_the_relu_and_the_sigmoid_rnn_are_cells_of_their_own(module: ModuleType) -> None:

@@ -273,7 +273,7 @@ def test_jax_compiles_once_for_all_seeds_of_a_recipe() -> None:
     [
         ({"activation": "sigmoid", "cell": "rnn"}, "mode native has no sigmoid in pytorch, whose own rnn takes: tanh"),
         ({"regulariser": "l2", "strength": 0.1}, "mode native takes no regulariser l2"),
-        ({"renumbering": 1}, "mode native takes no renumbering 1"),
+        ({"replicate": 1}, "mode native takes no replicate 1"),
         ({"framework": "reference", "path": "numpy"}, "reference has no defaults of its own, so no mode native"),
         ({"path": "compiled"}, "unknown path 'compiled' for pytorch lstm on cpu in mode native; allowed: eager"),
         ({"mode": "documented"}, "unknown mode 'documented'; allowed: matched, native"),
@@ -314,7 +314,7 @@ def test_mode_is_an_axis_of_a_suite(tmp_path: Path) -> None:
     [
         ('activation = ["tanh", "sigmoid"]', "mode native has no sigmoid in pytorch, whose own rnn takes: tanh, relu"),
         ('regulariser = { kind = "l1", strength = 0.1 }', "mode native takes no regulariser l1"),
-        ("renumbering = [0, 1]", "mode native takes no renumbering 1"),
+        ("replicate = [0, 1]", "mode native takes no replicate 1"),
     ],
 )
 def test_a_suite_that_asks_for_it_ends_with_one_line_and_status_2(tmp_path: Path, extra: str, said: str) -> None:

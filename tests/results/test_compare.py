@@ -123,10 +123,10 @@ ELSEWHERE = {"platform": "elsewhere", "weights_sha256": "f" * 64}
 """What rows of another machine differ in."""
 
 
-def of(rows: pd.DataFrame, framework: str, renumbering: int = 0) -> pd.DataFrame:
+def of(rows: pd.DataFrame, framework: str, replicate: int = 0) -> pd.DataFrame:
     """Return the rows of one framework, or of its renumbered copies, under one name: the same code to the eye."""
-    kept = rows[(rows["framework"] == framework) & (rows["renumbering"] == renumbering)]
-    return kept.assign(framework="one", path="eager", renumbering=0)
+    kept = rows[(rows["framework"] == framework) & (rows["replicate"] == replicate)]
+    return kept.assign(framework="one", path="eager", replicate=0)
 
 
 def test_a_night_in_which_nothing_is_learned_is_worse_though_no_row_tells() -> None:

@@ -26,12 +26,12 @@ def paired(gaps: list[float], *, copies: float) -> pd.DataFrame:
     for seed, gap in enumerate(gaps):
         floor = float(synthetic.FLOORS["adding"])
         skills = (("pytorch", 0, 0.5), ("pytorch", 1, 0.5 + copies), ("tensorflow", 0, 0.5 + gap))
-        for framework, renumbering, skill in skills:
+        for framework, replicate, skill in skills:
             found.append(
                 synthetic.record(
                     framework=framework,
                     path=synthetic.PATHS[framework],
-                    renumbering=renumbering,
+                    replicate=replicate,
                     seed=seed,
                     loss=floor * (1 - skill),
                 )
@@ -72,7 +72,7 @@ def test_too_few_cases_give_no_verdict() -> None:
 def test_two_diverged_runs_agree_and_one_alone_does_not() -> None:
     one, other = pd.Series([math.nan, 0.5, 0.5]), pd.Series([math.nan, math.nan, 0.75])
     assert agreement.gaps(one, other).tolist() == [0, math.inf, 0.25]
-    both = [synthetic.diverged(), synthetic.diverged(framework="tensorflow"), synthetic.diverged(renumbering=1)]
+    both = [synthetic.diverged(), synthetic.diverged(framework="tensorflow"), synthetic.diverged(replicate=1)]
     table = agreement.agreement(rows(*both))
     assert table[["gap frameworks", "gap copies"]].to_numpy().tolist() == [[0, 0]]
 
@@ -86,8 +86,8 @@ def test_infinite_gaps_rank_above_finite_ones() -> None:
 
 def test_the_worst_pair_stands_first_and_every_pair_has_a_line() -> None:
     three = [
-        synthetic.record(framework=framework, renumbering=renumbering, loss=loss)
-        for framework, renumbering, loss in (
+        synthetic.record(framework=framework, replicate=replicate, loss=loss)
+        for framework, replicate, loss in (
             *(("pytorch", 0, 0.01), ("pytorch", 1, 0.02), ("pytorch", 2, 0.04)),
             *(("tensorflow", 0, 0.05), ("jax", 0, 0.12)),
         )

@@ -159,7 +159,7 @@ def test_the_spectra_are_told_before_and_after_training(tmp_path: Path) -> None:
 
 
 def test_the_figures_take_none_where_it_ran_and_leave_copies_out(tmp_path: Path) -> None:
-    records = [synthetic.record(key="a"), synthetic.record(key="b", renumbering=1)]
+    records = [synthetic.record(key="a"), synthetic.record(key="b", replicate=1)]
     store = synthetic.write(tmp_path, records)
     asked: list[str] = []
 

@@ -61,6 +61,15 @@ def test_a_record_and_its_curves_are_read_back_equal(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(getattr(store, part)(one.key), frame.reset_index(drop=True))
 
 
+def test_a_row_with_the_first_name_of_a_column_is_read(tmp_path: Path) -> None:
+    store = synthetic.write(tmp_path, [synthetic.record(key="k", replicate=3)])
+    path = tmp_path / "rows" / "k.json"
+    path.write_text(path.read_text().replace('"replicate"', '"renumbering"'))
+    (row,) = store.rows().to_dict("records")
+    assert row["replicate"] == 3
+    assert "renumbering" not in row
+
+
 def test_a_case_is_finished_only_when_its_row_is_there(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, [synthetic.record(key="a"), synthetic.record(key="b", seed=1)])
     assert store.finished() == {"a", "b"}
@@ -132,7 +141,7 @@ def test_no_table_depends_on_the_order_of_the_rows() -> None:
 
 
 def test_copies_and_native_runs_do_not_count_as_solved() -> None:
-    frame = rows(*seeds(0, 2), *seeds(2, 2, renumbering=1), *seeds(2, 2, mode="native"))
+    frame = rows(*seeds(0, 2), *seeds(2, 2, replicate=1), *seeds(2, 2, mode="native"))
     assert len(labels.counted(frame)) == 2
     matched = line(tables.accuracy(frame), setting="adding T=50 (adam 0.003)")
     assert (matched["solved"], matched["judged"]) == (0, 2)
@@ -143,7 +152,7 @@ def test_a_threshold_that_never_clipped_is_marked_in_every_table_of_cases() -> N
     frame = rows(
         *seeds(1, 1, **norm(10, 0.0)),
         *seeds(1, 1, framework="tensorflow", **norm(10, 0.0)),
-        *seeds(1, 1, renumbering=1, **norm(10, 0.0)),
+        *seeds(1, 1, replicate=1, **norm(10, 0.0)),
         synthetic.diverged(seed=0),
     )
     for make in (tables.accuracy, tables.gradients, tables.divergence, tables.task_metrics, tables.summary):

@@ -337,7 +337,7 @@ def one_framework() -> list[Record]:
         ([synthetic.diverged(), synthetic.diverged(seed=1)], "2 diverged, lstm on adding"),
         (one_framework(), "Only pytorch ran"),
         ([synthetic.record(mode="native")], "own defaults"),
-        ([synthetic.record(renumbering=1)], "1 case<"),
+        ([synthetic.record(replicate=1)], "1 case<"),
     ],
     ids=["empty", "one case", "only failed", "one framework", "native", "copies alone"],
 )
@@ -381,7 +381,7 @@ def test_rows_without_curves_and_curves_that_are_damaged_open_what_is_there(tmp_
 
 def many(count: int) -> pd.DataFrame:
     """Return labelled rows of so many cases, the line of each being its own but for three seeds."""
-    made = synthetic.rows(*[one for one in synthetic.quick() if one.renumbering == 0 and one.task != "translation"])
+    made = synthetic.rows(*[one for one in synthetic.quick() if one.replicate == 0 and one.task != "translation"])
     parts = [
         made.assign(hidden=8 + at // 3, seed=made["seed"] + 3 * (at % 3), key=[f"{at:05d}{key}" for key in made["key"]])
         for at in range(-(-count // len(made)))

@@ -55,7 +55,7 @@ def record(**changes: Any) -> Record:
         "steps": 1000,
         "evaluate_every": 100,
         "seed": 0,
-        "renumbering": 0,
+        "replicate": 0,
         "device": "cpu",
         "dtype": "float32",
         "mode": "matched",
@@ -261,7 +261,7 @@ def _sgd() -> list[Record]:
 
 def _copies() -> list[Record]:
     return [
-        _case(task, "pytorch", cell, threshold, renumbering=1)
+        _case(task, "pytorch", cell, threshold, replicate=1)
         for task in METRICS
         for cell in SKILLS
         for threshold in (None, 1.0)

@@ -97,7 +97,7 @@ async function showCase(place) {
   const {facts} = one;
   const clip = facts.clip === "none" ? "no clip" : `${facts.clip} ${facts.threshold}`;
   const given = Object.entries(JSON.parse(facts.parameters)).map(([name, value]) => `${name}=${value}`).join(" ");
-  const copy = facts.renumbering ? `, copy ${facts.renumbering}` : "";
+  const copy = facts.replicate ? `, copy ${facts.replicate}` : "";
   const title = `<bdi>${escapeHTML(`${facts.task} ${given}`)}</bdi>, <bdi>${escapeHTML(facts.cell)}</bdi>, ${escapeHTML(clip)}, <bdi>${escapeHTML(facts.framework)}</bdi>, seed ${escapeHTML(facts.seed)}${escapeHTML(copy)}`;
   const buttons = seeds.map(([other, seed]) =>
     `<button type="button" data-place="${other}" aria-pressed="${other === place}">seed ${escapeHTML(seed)}</button>`).join("");
