@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 SCHEMA = 1
@@ -25,7 +26,7 @@ SPECTRA = ("step", "layer", "gate", "radius", "sigma")
 """Columns of the spectra: spectral radius and largest singular value of each gate's recurrent matrix."""
 
 FIRST_NAMES = {"replicate": "renumbering"}
-"""Columns that once had another name: a key is still a hash with that name, and a row that has it is still read."""
+"""Columns that once had another name: a key stays a hash with that name, and a file that has it is still read."""
 
 Status = Literal["finished", "diverged"]
 
@@ -143,6 +144,17 @@ class Record:
         """Return the flat row: every field, each metric under its prefix, and the skill."""
         row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "metrics"}
         return row | {"skill": self.skill} | {METRIC + name: value for name, value in self.metrics.items()}
+
+
+def use_first_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields under their `FIRST_NAMES`, as every key hashes them."""
+    return {FIRST_NAMES.get(name, name): value for name, value in fields.items()}
+
+
+def use_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a file, which may be older, under the names of today."""
+    names = {first: name for name, first in FIRST_NAMES.items() if name not in fields}
+    return {names.get(name, name): value for name, value in fields.items()}
 
 
 def number(value: float) -> float | None:

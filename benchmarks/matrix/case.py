@@ -23,7 +23,7 @@ from farreach.frameworks.base import (
     Regulariser,
     Training,
 )
-from farreach.results.record import FIRST_NAMES, SCHEMA
+from farreach.results.record import SCHEMA, use_first_names
 from farreach.results.storage.sanitising import line
 from farreach.tasks.base import Task
 
@@ -201,7 +201,7 @@ class Case:
             "numerics": self.numerics,
             "schema": SCHEMA,
         }
-        fields = {FIRST_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()} | versions
+        fields = use_first_names(dataclasses.asdict(self)) | versions
         facts = {name: value for name, value in fields.items() if (name, value) not in LATER}
         if self.mode == registry.NATIVE:  # layers and optimizers may come from packages with versions of their own
             facts["versions"] = {name: registry.installed(name) for name in registry.needs(self.framework, self.mode)}

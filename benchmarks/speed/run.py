@@ -15,6 +15,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import pairs
 from farreach.benchmarks.speed.contenders import Contender, Group
 from farreach.benchmarks.speed.flops import step_flops
+from farreach.results.record import use_first_names
 from farreach.results.timing import interleaved
 
 CALIBRATION_ROUNDS = 9
@@ -32,7 +33,8 @@ def key(group: Group, plan: pairs.Plan) -> str:
     """Return the name of the group's file: a hash of everything that can change what it holds."""
     facts: dict[str, Any] = {
         "contenders": [
-            (one.name, one.case.to_json(), registry.version(one.case.framework)) for one in group.contenders
+            (one.name, use_first_names(one.case.to_json()), registry.version(one.case.framework))
+            for one in group.contenders
         ],
         "auto": sorted(group.auto),
         "plan": dataclasses.asdict(plan),

@@ -21,6 +21,7 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.speed import pairs
 from farreach.benchmarks.speed.contenders import Contender, Group
 from farreach.results.analysis import comparison
+from farreach.results.record import use_first_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Versus:
 
     def key(self, plan: pairs.Plan) -> str:
         """Return the name of its file: a hash of everything that can change what it holds."""
-        case, asked = self.case.to_json(), dataclasses.asdict(plan)
+        case, asked = use_first_names(self.case.to_json()), dataclasses.asdict(plan)
         facts = [case, self.pythons, self.launches, self.slowed, asked, self.case.numerics, comparison.SCHEMA]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from farreach.results.analysis.labels import OWN
-from farreach.results.record import FIRST_NAMES, METRIC, POINTS, SCHEMA, Record
+from farreach.results.record import METRIC, POINTS, SCHEMA, Record, use_names
 from farreach.results.storage.files import DamagedError, read_bytes
 from farreach.results.storage.sanitising import CONTROL
 
@@ -90,7 +90,7 @@ def parsed(path: Path | str, key: str) -> dict[str, Any]:
 def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
     """Return and raise what `parsed` does, of a file that was read already."""
     try:
-        row: dict[str, Any] = _schema().validate_python(rename_columns(from_json(text, allow_inf_nan=False)))
+        row: dict[str, Any] = _schema().validate_python(_read(text))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, fault["loc"]))
@@ -116,13 +116,9 @@ def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
     return row
 
 
-def rename_columns(row: Any) -> Any:
-    """Return a row whose columns have the names of today: see `FIRST_NAMES`."""
-    if isinstance(row, dict):
-        for name, first in FIRST_NAMES.items():
-            if first in row and name not in row:
-                row[name] = row.pop(first)
-    return row
+def _read(text: bytes) -> Any:
+    value = from_json(text, allow_inf_nan=False)
+    return use_names(value) if isinstance(value, dict) else value
 
 
 def table(lines: list[dict[str, Any]]) -> pa.Table:
@@ -137,7 +133,7 @@ def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
     What `checked` asks of a row is asked of whole columns here, which takes half the time.
     """
     try:
-        lines = [rename_columns(from_json(text, allow_inf_nan=False)) for text in texts]
+        lines = [_read(text) for text in texts]
         if not lines or any(type(line) is not dict for line in lines):
             return None
         names = _names(map(_ordered, dict.fromkeys(map(tuple, lines))))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from farreach.results.record import use_names
 from farreach.results.storage.files import LARGEST_JSON, DamagedError, StoreError, read_bytes, set_aside
 from farreach.results.storage.sanitising import CONTROL
 
@@ -242,6 +243,8 @@ def read(path: Path, kind: type[Any], schema: int | None = None) -> dict[str, An
     sets += [[one["old"], one["new"]] for one in found.get("launches", [])]
     if any(len({len(seconds) for seconds in each}) > 1 for each in sets):
         raise DamagedError(path, "its rounds differ in number")
+    if "step" in found:
+        found["step"] = use_names(found["step"])
     return found
 
 

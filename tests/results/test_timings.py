@@ -18,6 +18,7 @@ from farreach.benchmarks.speed.contenders import Contender, Group
 from farreach.benchmarks.speed.pairs import Plan
 from farreach.results.analysis import statistics
 from farreach.results.figures import timing
+from farreach.results.record import use_first_names
 from farreach.results.report import timing as timing_report
 from farreach.results.report import timing_contents
 from farreach.results.storage.files import StoreError
@@ -165,6 +166,14 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(fault.value)
 
 
+def test_a_step_with_the_first_name_of_a_field_is_the_same_step(tmp_path: Path) -> None:
+    old, new = make_pair(1.5), make_pair(1.5)
+    old["step"], new["step"] = old["step"] | {"renumbering": 0}, new["step"] | {"replicate": 0}
+    write_groups(tmp_path, old, new)
+    first, second = (group["step"] for group in interleaved.read(tmp_path))
+    assert str(first) == str(second)
+
+
 def test_the_page_says_who_is_faster_and_survives_a_lone_contender(tmp_path: Path) -> None:
     write_groups(
         tmp_path,
@@ -266,8 +275,9 @@ def test_a_raised_version_of_the_step_is_timed_anew_and_published_names_stay(mon
         monkeypatch.setattr(interleaved, "STEP_VERSION", version)
         names.append(run.key(one, Plan()))
     assert len(set(names)) == 3
+    fields = use_first_names(CASE.to_json())
     facts = {
-        "contenders": [(CASE.framework + f" ({CASE.path})", CASE.to_json(), registry.version(CASE.framework))],
+        "contenders": [(CASE.framework + f" ({CASE.path})", fields, registry.version(CASE.framework))],
         "auto": [],
         "plan": dataclasses.asdict(Plan()),
         "numerics": CASE.numerics,
