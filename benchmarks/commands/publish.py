@@ -17,7 +17,7 @@ def publish(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where something is stale.")] = False,
     pictures: Annotated[bool, typer.Option("--pictures", help="Take the pictures of the page too.")] = False,
 ) -> None:
-    """Make what the README and results/published/README.md show again from the published rows, or check it."""
+    """Write what the documents quote of the published sets anew, or check that it is current."""
     from farreach.results.publishing import documents
     from farreach.results.publishing import pictures as taken
     from farreach.results.storage.files import StoreError
@@ -28,13 +28,13 @@ def publish(
         raise registry.UsageError(message)
     try:
         if check:
-            found = documents.stale(root)
-            for line in [*found, *documents.older(root)]:
+            found = documents.list_stale(root)
+            for line in [*found, *documents.list_old_timings(root)]:
                 common.console.print(line, markup=False)
             common.console.print("python -m benchmarks publish makes it again" if found else NOTHING)
             raise typer.Exit(1 if found else 0)
-        changed = documents.write(root)
-        changed += taken.take(root / documents.PUBLISHED, root / taken.FOLDER) if pictures else []
+        changed = documents.write_documents(root)
+        changed += taken.take_pictures(root / documents.PUBLISHED, root / taken.FOLDER) if pictures else []
     except StoreError as error:
         raise registry.UsageError(str(error)) from error
     common.wrote(changed)

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from farreach.results.analysis import tables
-from farreach.results.publishing import manifests, pictures, readme_blocks
+from farreach.results.publishing import blocks, manifests, pictures
 from farreach.results.report import contents, timing, timing_contents
 from farreach.results.report.markdown import escape, table
 from farreach.results.storage.files import read_json, write_json
 from farreach.results.timing import interleaved
 
-DOCUMENTS = ("README.md", "results/published/README.md")
 PUBLISHED = "results/published"
 
+PAGES = tuple(
+    f"docs/{name}.md" for name in ("results", "vanishing", "thresholds", "speed", "native", "certificates", "machines")
+)
+DOCUMENTS = ("README.md", f"{PUBLISHED}/README.md", *PAGES)
+"""The documents that quote published results. A block stands in any of them, and so does a published figure."""
 
-def write(root: Path) -> list[Path]:
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def list_figures(root: Path) -> list[Path]:
+    """Return the figures of published sets that a document shows, by path: these are kept, and no others."""
+    shown = {
+        (root / name).parent.joinpath(target).resolve()
+        for name in DOCUMENTS
+        if (root / name).exists()
+        for target in IMAGE.findall((root / name).read_text("utf-8"))
+    }
+    return sorted(path for path in shown if path.is_relative_to((root / PUBLISHED).resolve()))
+
+
+def write_documents(root: Path) -> list[Path]:
     """Write the manifests of all published sets, and the documents' blocks; return what has changed."""
     published, changed = root / PUBLISHED, []
     for folder in manifests.sets(published):
@@ -23,14 +42,14 @@ def write(root: Path) -> list[Path]:
         if not path.exists() or read_json(path) != now:
             write_json(path, now)
             changed.append(path)
-    for path, text in _texts(root).items():
+    for path, text in _render_documents(root).items():
         if path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             changed.append(path)
     return changed
 
 
-def stale(root: Path) -> list[str]:
+def list_stale(root: Path) -> list[str]:
     """Return a line for each manifest, report, document and picture that does not say what its rows say."""
     published = root / PUBLISHED
     found = []
@@ -39,16 +58,25 @@ def stale(root: Path) -> list[str]:
         path = folder / manifests.FILE
         if not path.exists() or read_json(path) != manifests.manifest(folder):
             found.append(f"{name}/{manifests.FILE} is not that of the files beside it")
-        found += [f"{name}/{one}" for one in _reports(folder)]
+        found += [f"{name}/{one}" for one in _check_reports(folder)]
     if found:
         return found
-    found += [f"{path.name} is stale" for path, text in _texts(root).items() if path.read_text("utf-8") != text]
-    if pictures.stale(published, root / pictures.FOLDER):
+    found += [
+        f"{path.relative_to(root).as_posix()} is stale"
+        for path, text in _render_documents(root).items()
+        if path.read_text("utf-8") != text
+    ]
+    found += [
+        f"{path.relative_to(root.resolve()).as_posix()} is shown by a document and not there"
+        for path in list_figures(root)
+        if not path.exists()
+    ]
+    if pictures.are_stale(published, root / pictures.FOLDER):
         found.append(f"the pictures in {pictures.FOLDER} were taken from other rows")
     return found
 
 
-def older(root: Path) -> list[str]:
+def list_old_timings(root: Path) -> list[str]:
     """Return a line for each set with timings of an older version of the step, which only a timing makes new."""
     sets = manifests.sets(root / PUBLISHED)
     return [
@@ -58,11 +86,14 @@ def older(root: Path) -> list[str]:
     ]
 
 
-def _texts(root: Path) -> dict[Path, str]:
-    return {root / name: readme_blocks.filled((root / name).read_text("utf-8"), root / PUBLISHED) for name in DOCUMENTS}
+def _render_documents(root: Path) -> dict[Path, str]:
+    """Return each document that is there as it should be."""
+    paths = [root / name for name in DOCUMENTS if (root / name).exists()]
+    published = root / PUBLISHED
+    return {path: blocks.fill_blocks(path.read_text("utf-8"), published, path.parent) for path in paths}
 
 
-def _reports(folder: Path) -> list[str]:
+def _check_reports(folder: Path) -> list[str]:
     """Return what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
     found, timed = [], timing_contents.read(folder)
     if (page := folder / contents.PAGE).exists():

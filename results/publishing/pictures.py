@@ -16,7 +16,7 @@ WIDE, PHONE = {"width": 1280, "height": 1000}, {"width": 390, "height": 844}
 READY = "html[data-ready]"
 
 
-def take(published: Path, folder: Path) -> list[Path]:
+def take_pictures(published: Path, folder: Path) -> list[Path]:
     """Take the pictures of the page of ``quick``; return their paths.
 
     Raises `StoreError` where there is no Playwright or no browser.
@@ -34,14 +34,14 @@ def take(published: Path, folder: Path) -> list[Path]:
     with sync_api.sync_playwright() as play:
         browser = chromium.launch(play)
         try:
-            made = [shoot(browser, source, folder) for shoot in (_page, _row, _phone)]
+            paths = [shoot(browser, source, folder) for shoot in (_shoot_page, _shoot_row, _shoot_phone)]
         finally:
             browser.close()
     write_json(folder / TAKEN, {"quick": digest(source)})
-    return made
+    return paths
 
 
-def stale(published: Path, folder: Path) -> bool:
+def are_stale(published: Path, folder: Path) -> bool:
     """Return whether the pictures were taken from other rows than those that are published."""
     path = folder / TAKEN
     return not path.exists() or read_json(path) != {"quick": digest(published / "quick")}
@@ -52,36 +52,36 @@ def digest(source: Path) -> dict[str, Any]:
     return dict(read_json(source / manifests.FILE)["files"]["rows"])
 
 
-def _opened(browser: Any, source: Path, fragment: str, *, size: dict[str, int], scheme: str) -> Any:
+def _open_page(browser: Any, source: Path, fragment: str, *, size: dict[str, int], scheme: str) -> Any:
     context = browser.new_context(viewport=size, color_scheme=scheme, device_scale_factor=1.5)
-    shown = context.new_page()
-    shown.goto(f"{(source / page.PAGE).resolve().as_uri()}{fragment}")
-    shown.wait_for_selector(READY)
-    return shown
+    tab = context.new_page()
+    tab.goto(f"{(source / page.PAGE).resolve().as_uri()}{fragment}")
+    tab.wait_for_selector(READY)
+    return tab
 
 
-def _page(browser: Any, source: Path, folder: Path) -> Path:
-    shown = _opened(browser, source, "", size=WIDE | {"height": 1500}, scheme="light")
+def _shoot_page(browser: Any, source: Path, folder: Path) -> Path:
+    tab = _open_page(browser, source, "", size=WIDE | {"height": 1500}, scheme="light")
     path = folder / "page.png"
-    shown.screenshot(path=path)
+    tab.screenshot(path=path)
     return path
 
 
-def _row(browser: Any, source: Path, folder: Path) -> Path:
-    shown = _opened(browser, source, "#task=adding&cell=lstm&clip=norm+1", size=WIDE, scheme="light")
-    shown.locator("#table-accuracy button.open").first.click()
-    shown.wait_for_selector("#opened [data-curve=flow] .plot-container")
-    shown.wait_for_timeout(500)  # plotly draws its last line after its frame is there
+def _shoot_row(browser: Any, source: Path, folder: Path) -> Path:
+    tab = _open_page(browser, source, "#task=adding&cell=lstm&clip=norm+1", size=WIDE, scheme="light")
+    tab.locator("#table-accuracy button.open").first.click()
+    tab.wait_for_selector("#opened [data-curve=flow] .plot-container")
+    tab.wait_for_timeout(500)  # plotly draws its last line after its frame is there
     path = folder / "row.png"
-    shown.screenshot(path=path)
+    tab.screenshot(path=path)
     return path
 
 
-def _phone(browser: Any, source: Path, folder: Path) -> Path:
-    shown = _opened(browser, source, "", size=PHONE, scheme="dark")
-    shown.locator("[data-chart]").first.scroll_into_view_if_needed()
-    shown.wait_for_selector("[data-chart] .plot-container")
-    shown.wait_for_timeout(500)
+def _shoot_phone(browser: Any, source: Path, folder: Path) -> Path:
+    tab = _open_page(browser, source, "", size=PHONE, scheme="dark")
+    tab.locator("[data-chart]").first.scroll_into_view_if_needed()
+    tab.wait_for_selector("[data-chart] .plot-container")
+    tab.wait_for_timeout(500)
     path = folder / "phone.png"
-    shown.screenshot(path=path)
+    tab.screenshot(path=path)
     return path

@@ -535,8 +535,8 @@ def test_any_command_line_is_refused_with_one_line_or_done(
     monkeypatch.setattr(sweep.Sweep, "run", begin)
     monkeypatch.setattr("farreach.benchmarks.running.worker_client.Live.start", begin)
     monkeypatch.setattr("farreach.benchmarks.speed.command.measure_machine", begin)
-    monkeypatch.setattr("farreach.results.publishing.documents.write", begin)
-    monkeypatch.setattr("farreach.results.publishing.documents.stale", begin)
+    monkeypatch.setattr("farreach.results.publishing.documents.write_documents", begin)
+    monkeypatch.setattr("farreach.results.publishing.documents.list_stale", begin)
     try:
         status, _, errors = call_command(*[name, *(word for word in words if "\x00" not in word)])
     except Begun:

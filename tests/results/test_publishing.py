@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from farreach.benchmarks.matrix import registry
-from farreach.results.publishing import documents, manifests, pictures, readme_blocks
+from farreach.results.publishing import blocks, documents, manifests, pictures
 from farreach.results.storage import files
 from farreach.results.storage.files import StoreError, read_json
 from tests.support import synthetic
@@ -17,7 +18,7 @@ from tests.support.commands import run_command
 
 def test_nothing_that_is_published_is_stale() -> None:
     """``python -m benchmarks publish`` makes again whatever is named here."""
-    assert documents.stale(registry.ROOT) == []
+    assert documents.list_stale(registry.ROOT) == []
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "# A\n\n<!-- quick -->\nold\n<!-- end of quick -->\n\n<!-- summary -->\n<!-- end of summary -->\n"
     )
     (root / documents.PUBLISHED / "README.md").write_text("<!-- sets -->\n<!-- end of sets -->\n")
-    documents.write(root)
+    documents.write_documents(root)
     (root / pictures.FOLDER).mkdir(parents=True)
     taken = {"quick": pictures.digest(folder)}
     (root / pictures.FOLDER / pictures.TAKEN).write_text(str(taken).replace("'", '"'))
@@ -44,8 +45,8 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 
 def test_what_was_written_is_not_stale_and_is_written_once(root: Path) -> None:
-    assert documents.stale(root) == []
-    assert documents.write(root) == []
+    assert documents.list_stale(root) == []
+    assert documents.write_documents(root) == []
     text = (root / "README.md").read_text()
     assert "Which clip threshold worked?" in text
     assert "| adding T=50 (adam 0.003) | lstm | none | 0.97, 3/3 |" in text
@@ -63,40 +64,69 @@ def test_the_manifest_says_what_the_set_holds(root: Path) -> None:
 def test_another_file_in_a_set_makes_its_manifest_stale(root: Path, part: str) -> None:
     path = next((root / documents.PUBLISHED / "quick" / part).iterdir())
     path.write_bytes(path.read_bytes() + b" ")
-    assert any("manifest.json is not that of the files" in one for one in documents.stale(root))
+    assert any("manifest.json is not that of the files" in one for one in documents.list_stale(root))
 
 
 def test_a_new_row_makes_manifest_report_documents_and_pictures_stale(root: Path) -> None:
     folder = root / documents.PUBLISHED / "quick"
     synthetic.write(folder, [synthetic.record(seed=3, solved=False, loss=0.1, steps_to_solve=None)])
-    assert [one.rpartition("/")[2] for one in documents.stale(root)] == [
+    assert [one.rpartition("/")[2] for one in documents.list_stale(root)] == [
         "manifest.json is not that of the files beside it",
         "report.md does not give the answers of its rows",
         "summary.md is not that of its rows",
     ]
     assert run_command("report", str(folder)).returncode == 0
-    documents.write(root)
-    assert documents.stale(root) == [f"the pictures in {pictures.FOLDER} were taken from other rows"]
+    documents.write_documents(root)
+    assert documents.list_stale(root) == [f"the pictures in {pictures.FOLDER} were taken from other rows"]
 
 
 def test_a_document_that_was_changed_by_hand_is_stale(root: Path) -> None:
     path = root / "README.md"
     path.write_text(path.read_text().replace("0.97", "0.98"))
-    assert documents.stale(root) == ["README.md is stale"]
-    assert documents.write(root) == [path]
-    assert documents.stale(root) == []
+    assert documents.list_stale(root) == ["README.md is stale"]
+    assert documents.write_documents(root) == [path]
+    assert documents.list_stale(root) == []
+
+
+def test_links_of_a_block_lead_from_where_its_document_stands(root: Path) -> None:
+    text = "<!-- scaling -->\n<!-- end of scaling -->\n"
+    shutil.copytree(
+        registry.ROOT / documents.PUBLISHED / "scaling" / "timings", root / documents.PUBLISHED / "scaling" / "timings"
+    )
+    published = root / documents.PUBLISHED
+    for folder, place in ((root, "results/published"), (root / "docs", "../results/published"), (published, ".")):
+        links = re.findall(r"\]\(([^)]+)\)", blocks.fill_blocks(text, published, folder))
+        assert links[0] == f"{place}/scaling/speed.md"
+        assert f"{place}/scaling/figures/growth-T.png" in links[1:]
+
+
+def test_the_figures_that_documents_show_are_listed_and_a_missing_one_is_named(root: Path) -> None:
+    figure = root / documents.PUBLISHED / "quick" / "figures" / "skill-adding.png"
+    (root / "docs").mkdir(exist_ok=True)
+    page = root / documents.PAGES[0]
+    page.write_text("![a](pictures/page.png) ![b](../results/published/quick/figures/skill-adding.png)\n")
+    assert documents.list_figures(root) == [figure]
+    figure.unlink(missing_ok=True)
+    missing = "results/published/quick/figures/skill-adding.png is shown by a document and not there"
+    assert missing in documents.list_stale(root)
+
+
+def test_every_block_stands_in_one_document() -> None:
+    texts = [(registry.ROOT / name).read_text() for name in documents.DOCUMENTS]
+    for name in blocks.BLOCKS:
+        assert sum(f"<!-- {name} -->" in text for text in texts) == 1, name
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("<!-- nobody -->\n<!-- end of nobody -->", "nobody makes the block nobody"),
+        ("<!-- nobody -->\n<!-- end of nobody -->", "no generator for block nobody"),
         ("<!-- quick -->\n", "a block is not closed: quick"),
     ],
 )
 def test_a_block_that_cannot_be_made_is_an_error(root: Path, text: str, expected: str) -> None:
     with pytest.raises(StoreError, match=expected):
-        readme_blocks.filled(text, root / documents.PUBLISHED)
+        blocks.fill_blocks(text, root / documents.PUBLISHED, root)
 
 
 def test_timings_of_an_older_step_are_named_and_nothing_that_publish_could_make(root: Path) -> None:
@@ -104,5 +134,5 @@ def test_timings_of_an_older_step_are_named_and_nothing_that_publish_could_make(
     for path in sorted((registry.ROOT / documents.PUBLISHED / "speed" / "timings").iterdir()):
         files.write_json(folder / path.name, read_json(path) | {"step_version": 1})
     count = len([*folder.iterdir()])
-    said = [one.partition(", which is ")[0] for one in documents.older(root)]
+    said = [one.partition(", which is ")[0] for one in documents.list_old_timings(root)]
     assert said == [f"results/published/t: Stale: {count} of {count} timings are of version 1 of our step"]

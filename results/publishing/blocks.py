@@ -1,7 +1,11 @@
-"""The parts of documents that quote published results: each stands between two comments and is made from them."""
+"""The parts of documents that quote published results: each stands between two comments and is made from them.
+
+A block writes its links from the folder of the published sets; `fill_blocks` makes them lead from the document.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,25 +21,44 @@ from farreach.results.storage.files import StoreError, read_json
 from farreach.results.storage.result_set import Store
 from farreach.results.timing import interleaved
 
+GROWTH = {
+    "T": "Step time against the number of time steps",
+    "batch": "Step time against the batch",
+    "hidden": "Step time against the hidden units",
+}
+"""The pictures of how cost grows, by the ends of their names."""
 
-def filled(text: str, published: Path) -> str:
-    """Return a document with every block made again from the published sets; blocks of sets that are not there stay.
 
-    Raises `StoreError` where a block has no end or nobody makes it.
+def fill_blocks(text: str, published: Path, folder: Path) -> str:
+    """Return a document with every block written anew from the published sets.
+
+    Args:
+        text: the document.
+        published: the folder of the published sets, which links in a block start from.
+        folder: the folder that the document stands in, which its links start from.
+
+    Returns:
+        The document, its links made to lead from where it stands.
+
+    Raises:
+        StoreError: a block has no end, or there is no generator for it.
+
     """
+    place = Path(os.path.relpath(published, folder)).as_posix()
 
-    def block(found: re.Match[str]) -> str:
-        name = found[1]
+    def write_block(match: re.Match[str]) -> str:
+        name = match[1]
         if name not in BLOCKS:
-            message = f"nobody makes the block {name}"
+            message = f"no generator for block {name}"
             raise StoreError(message)
-        return f"<!-- {name} -->\n{BLOCKS[name](published).strip()}\n<!-- end of {name} -->"
+        content = BLOCKS[name](published).strip().replace("](", f"]({place}/")
+        return f"<!-- {name} -->\n{content}\n<!-- end of {name} -->"
 
     opened, closed = (set(re.findall(rf"<!-- {word}([\w-]+) -->", text)) - {""} for word in ("(?!end of )", "end of "))
     if opened != closed:
         message = f"a block is not closed: {', '.join(sorted(opened ^ closed))}"
         raise StoreError(message)
-    return re.sub(r"<!-- (?!end of )([\w-]+) -->.*?<!-- end of \1 -->", block, text, flags=re.DOTALL)
+    return re.sub(r"<!-- (?!end of )([\w-]+) -->.*?<!-- end of \1 -->", write_block, text, flags=re.DOTALL)
 
 
 def said(folder: Path) -> list[str]:
@@ -65,6 +88,13 @@ def _quick(published: Path) -> str:
 
 def _summary(published: Path) -> str:
     return table(tables.summary(labelled(Store(published / "quick").rows())))
+
+
+def _headline(published: Path) -> str:
+    """Return the lines of the compact table in which the clip decides: the adding problem, by two cells."""
+    rows = Store(published / "quick").rows()
+    picked = rows[(rows["task"] == "adding") & ((rows["optimizer"] == "sgd") | (rows["cell"] == "lstm"))]
+    return table(tables.summary(labelled(picked)))
 
 
 def _reach(published: Path) -> str:
@@ -115,8 +145,8 @@ def _scaling(published: Path) -> str:
     folder = published / "scaling"
     if not folder.exists():
         return "Not published yet."
-    pictures = [f"![{path.stem}]({path.relative_to(published.parent.parent).as_posix()})\n" for path in _growth(folder)]
-    report = "[Its report](results/published/scaling/speed.md) has the exponents."
+    pictures = [f"![{title}](scaling/figures/growth-{name}.png)\n\n" for name, title in GROWTH.items()]
+    report = "[Its report](scaling/speed.md) has the exponents."
     return f"{report}{_flushed(folder)}\n\n{''.join(pictures)}"
 
 
@@ -131,10 +161,6 @@ def _flushed(folder: Path) -> str:
         f" Subnormal numbers: PyTorch's `eager` took up to {most['gain']:.2g} times as long as its `flushed` "
         f"({most['task']} {most['parameters']} {most['cell']}, by the calibration)."
     )
-
-
-def _growth(folder: Path) -> list[Path]:
-    return sorted((folder / "figures").glob("growth-*.png"))
 
 
 def _native(published: Path) -> str:
@@ -169,11 +195,12 @@ def _nightly(published: Path) -> str:
     rows = Store(folder).rows()
     seeds = joined(sorted(map(str, rows["seed"].unique())))
     of = f"{len(rows)} cases so far, seed {seeds} of {joined(sorted(rows['framework'].unique()))}"
-    return f"From [its report](results/published/nightly/report.md), {of}:\n\n{answers(folder)}"
+    return f"From [its report](nightly/report.md), {of}:\n\n{answers(folder)}"
 
 
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "quick": _quick,
+    "headline": _headline,
     "summary": _summary,
     "nightly": _nightly,
     "reach": _reach,
