@@ -1,4 +1,4 @@
-"""Every command of the guide does what the guide says."""
+"""Every command of the pages exists with its options, and those of seconds do what the page says."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import typer
 
+from farreach.benchmarks.__main__ import app
+from farreach.benchmarks.commands import COMMANDS
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage.result_set import Store
+from tests.support.documents import DOCUMENTS, list_commands, read_page
 
-GUIDE = (registry.ROOT / "docs" / "lasting.md").read_text()
+GUIDE = read_page("lasting")
 LINES = [line.strip() for line in GUIDE.splitlines() if line.startswith("    python -m benchmarks ")]
-LINES = [line for line in LINES if "--dask" not in line]  # tests/test_cluster.py has a cluster for those
+LINES = [line for line in LINES if "--dask" not in line]  # tests/benchmarks/test_cluster.py has a cluster for those
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ran(line: str, place: Path) -> str:
-    """Run a command of the guide with folders of the test's own; return what it said."""
+    """Run a command of a page with folders of the test's own; return what it said."""
     own = line.replace("results/runs", str(place)).replace("OLD_ENV", sys.executable).replace("NEW_ENV", sys.executable)
     _, *arguments = shlex.split(own)
     done = subprocess.run(  # noqa: S603
@@ -62,3 +67,75 @@ def test_the_guides_other_commands_are_the_workflows() -> None:
     nightly = nightly.replace("${{ matrix.framework }}", "pytorch").replace("${{ matrix.shard }}", "1/3")
     assert len(others) == 8
     assert all(line in nightly for line in others)
+
+
+PLACEHOLDER = re.compile(r"[\[\]|]|\.\.\.|\b[A-Z]{2,}\b")
+"""What makes a line a description of a command and not one that can be given: brackets, dots, words in capitals."""
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(registry.ROOT).as_posix())
+def test_every_command_of_a_document_exists_with_its_options(path: Path) -> None:
+    program = typer.main.get_command(app)
+    for line in list_commands(path):
+        name, *rest = shlex.split(line.removeprefix("python -m benchmarks "))
+        if name == "COMMAND":
+            continue
+        command = program.commands[name]
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert {word.strip("[]") for word in rest if word.lstrip("[").startswith("--")} <= known, line
+        if not PLACEHOLDER.search(line) and "--help" not in rest:
+            command.make_context(name, rest)  # a usage error otherwise
+
+
+def test_the_page_of_the_command_line_has_every_command() -> None:
+    page = read_page("commands")
+    assert set(re.findall(r"^    python -m benchmarks ([\w-]+)", page, re.MULTILINE)) == set(COMMANDS)
+    table = page[page.index("| command |") : page.index("## Narrow")]
+    assert set(re.findall(r"`([\w-]+)`(?=[^|]* \| [^|]* \|$)", table, re.MULTILINE)) >= set(COMMANDS)
+
+
+def test_the_quick_start_lists_runs_shows_and_reports(place: Path) -> None:
+    listed, first, shown, reported = list(list_commands(registry.ROOT / "docs" / "quickstart.md"))
+    assert "quick" in ran(listed, place)
+    assert "2 cases, 0 already done, 2 to run" in ran(first, place)
+    page = place / "first" / "report.html"
+    assert page.exists()
+    page.unlink()
+    assert "diverged" in ran(shown, place)
+    ran(reported, place)
+    assert page.exists()
+
+
+def test_the_pages_list_tasks_and_help(place: Path) -> None:
+    assert "parity" not in ran("python -m benchmarks list tasks", place)
+    assert "--thresholds" in ran("python -m benchmarks advise --help", place)
+
+
+def test_the_loop_of_ones_own_is_recorded_and_reported(place: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", read_page("own-model"), re.DOTALL)[0]
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    batches = [(torch.randn(4, 3), torch.randn(4, 1)) for _ in range(20)]
+    names = {"model": model, "optimizer": optimizer, "batches": batches, "criterion": torch.nn.functional.mse_loss}
+    own = code.replace("results/runs", str(place))
+    exec(compile(own, "docs/own-model.md", "exec"), names)  # noqa: S102 - our own page
+    (line,) = list(list_commands(registry.ROOT / "docs" / "own-model.md"))
+    ran(line, place)
+    assert (place / "mine" / "report.html").exists()
+    assert len(Store(place / "mine").rows()) == 1
+
+
+def test_the_keras_model_of_ones_own_is_recorded(place: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", read_page("own-model"), re.DOTALL)[1]
+    program = (
+        "import keras, numpy as np\n"
+        "model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])\n"
+        "inputs, targets = np.ones((64, 3), 'float32'), np.ones((64, 1), 'float32')\n"
+    )
+    own = code.replace("results/runs", str(place / "keras"))
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", program + own], cwd=registry.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(Store(place / "keras" / "mine").rows()) == 1
