@@ -23,19 +23,19 @@ def calibrate(
 
     from farreach.benchmarks.running import sweep
     from farreach.benchmarks.studies import planted_cases
-    from farreach.results.analysis import calibration as calibrated
-    from farreach.results.report import terminal
+    from farreach.results.analysis.calibration import PLANTED
+    from farreach.results.report import calibration, terminal
 
     registry.require(registry.known("framework", framework, registry.frameworks()))
     planted = {case.key(): (label, case) for label, case in planted_cases.planted(framework, first_seed)}
     store = common.opened(out or registry.RUNS / "calibration")
     truth = {key: label for key, (label, _) in planted.items()}
-    common.saved(store.folder / calibrated.PLANTED, json.dumps(truth, indent=1) + "\n")
+    common.saved(store.folder / PLANTED, json.dumps(truth, indent=1) + "\n")
     plan = sweep.plan([case for _, case in planted.values()], store)
     facts = common.facts_of("calibration", jobs, 1)
     ended = common.swept(plan, store, facts, workers=facts["jobs"])
     if store.finished():
-        found, page = calibrated.write(store, facts["command"])
+        found, page = calibration.write_page(store, facts["command"])
         common.console.print(terminal.confusion(found))
-        common.console.print(f"{found.sentence()}\nwrote {page}", markup=False)
+        common.console.print(f"{calibration.write_share_right(found)}\nwrote {page}", markup=False)
     common.end(ended.failed)

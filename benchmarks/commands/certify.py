@@ -35,7 +35,7 @@ def certify(
         common.console.print(terminal.certificate(certificate))
         failed = failed or not certificate["passed"]
         if certificate["complete"] or out:
-            common.console.print(f"wrote {certificates.write(out or certificates.PUBLISHED, certificate)}")
+            common.console.print(f"wrote {certificates.write_certificate(out or certificates.PUBLISHED, certificate)}")
         else:
             common.console.print("a part proves a part: nothing was written")
     raise typer.Exit(1 if failed else 0)

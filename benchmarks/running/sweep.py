@@ -305,8 +305,8 @@ def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, An
     result["metrics"] = {name: number(value) for name, value in result["metrics"].items()}
     seconds = {f"seconds_{kind}": value for kind, value in outcome["seconds"].items()}
     numerics = versions.certified(case.framework)
-    identity = certificates.name(case.framework, facts["framework_version"], numerics, case.device)
+    identity = certificates.name_certificate(case.framework, facts["framework_version"], numerics, case.device)
     # A certificate is about matched arithmetic: a native case stands under none, whatever its version.
-    held = certificates.find(identity, {case.path}) if case.mode == registry.MATCHED else None
+    held = certificates.find_certificate(identity, {case.path}) if case.mode == registry.MATCHED else None
     facts = facts | {"certificate": held}
     return Record(key=key, numerics=case.numerics, **(asked | result | seconds | facts))

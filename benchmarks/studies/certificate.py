@@ -70,7 +70,7 @@ def judge(framework: str, checks: Iterable[Check], log: Path, device: Device = "
         worker.stop()
     version, numerics = worker.facts["framework_version"], versions.certified(framework)
     return {
-        "name": certificates.name(framework, version, numerics, device),
+        "name": certificates.name_certificate(framework, version, numerics, device),
         "framework": framework,
         "framework_version": version,
         "numerics": numerics,

@@ -1,8 +1,8 @@
-"""Do the frameworks agree? The gap between two of them beside the gap between copies of one.
+"""Do the frameworks agree? The gap between two of them beside the gap between permuted replicates of one.
 
-A copy is the same case with its hidden units renumbered: the same mathematics, so that its
-distance from the original is what rounding alone does over the run. Two frameworks agree where
-they are no further apart than that.
+A permuted replicate is the same case with its hidden units in another order: the same mathematics, so that its
+distance from the original is what rounding alone does over the run. Two frameworks agree where they are no further
+apart than that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from farreach.results.analysis.once import once
 
 COLUMNS = [
     *("setting", "cell", "clip", "clipped", "seed", "framework a", "framework b", "skill a", "skill b"),
-    *("gap frameworks", "gap copies", "copies", "copies of"),
+    *("gap frameworks", "gap replicates", "replicates", "replicates of"),
 ]
 FEWEST = 5
 """A one-sided signed-rank test on fewer differences cannot fall below p = .05, whatever they are."""
@@ -28,8 +28,8 @@ LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
-    """How two frameworks compare with renumbered copies over all cases that have both.
+class PairAgreement:
+    """How two frameworks compare with permuted replicates over all cases that have both.
 
     Gaps are absolute differences of skill; infinite where one of two diverged and the other did not.
     """
@@ -38,23 +38,23 @@ class Verdict:
     second: str
     cases: int
     median_frameworks: float
-    median_copies: float
+    median_replicates: float
     max_frameworks: float
-    max_copies: float
-    p: float | None  # of "further apart than copies"; None where too few gaps differ for the test
+    max_replicates: float
+    p: float | None  # of "further apart than replicates"; None where too few gaps differ for the test
 
     @property
     def apart(self) -> bool | None:
-        """Whether the frameworks are further apart than copies; None where the test cannot say."""
+        """Whether the frameworks are further apart than replicates; None where the test cannot say."""
         return None if self.p is None else self.p < LEVEL
 
 
 @once
-def agreement(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one line for each case and pair of frameworks that has a copy, worst first.
+def measure_gaps(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line for each case and pair of frameworks that has a permuted replicate, worst first.
 
-    ``gap frameworks`` is |skill a - skill b|; ``gap copies`` is |skill - skill of its copy|, the
-    mean over all copies of the case, whichever framework's they are (``copies of``). Two diverged
+    ``gap frameworks`` is |skill a - skill b|; ``gap replicates`` is |skill - skill of its replicate|,
+    the mean over all replicates of the case, whichever framework's they are (``replicates of``). Two diverged
     runs have the gap 0; a diverged run and one that is not have an infinite one.
     """
     frame = labelled(rows)
@@ -66,10 +66,10 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     needed = ["case", "framework", "seed", "skill", "clip_fraction", SETTING, CELL, CLIP, LEARNER]
     originals, copies = frame[frame["replicate"] == 0][needed], frame[frame["replicate"] > 0][needed]
     copies = copies.merge(originals[["case", LEARNER, "skill"]], on=["case", LEARNER], suffixes=("", " drawn"))
-    copies["own"] = gaps(copies["skill drawn"], copies["skill"])
+    copies["own"] = measure_distances(copies["skill drawn"], copies["skill"])
     by_case = copies.groupby("case", sort=False)
-    seen = pd.DataFrame({"gap copies": by_case["own"].mean(), "copies": by_case.size()})
-    seen["copies of"] = _named(copies["case"], copies[LEARNER].astype(str)).reindex(seen.index)
+    seen = pd.DataFrame({"gap replicates": by_case["own"].mean(), "replicates": by_case.size()})
+    seen["replicates of"] = _join_learners(copies["case"], copies[LEARNER].astype(str)).reindex(seen.index)
     pairs = originals[originals["case"].isin(seen.index)]
     pairs = pairs.merge(pairs, on="case", suffixes=(" a", " b"))
     ordered = pairs[f"{LEARNER} a"].cat.codes < pairs[f"{LEARNER} b"].cat.codes
@@ -84,8 +84,8 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
             pairs[f"{LEARNER} {side}"].astype(str),
             pairs[f"skill {side}"],
         )
-    table["gap frameworks"] = gaps(pairs["skill a"], pairs["skill b"])
-    table[["gap copies", "copies", "copies of"]] = pairs[["gap copies", "copies", "copies of"]]
+    table["gap frameworks"] = measure_distances(pairs["skill a"], pairs["skill b"])
+    table[["gap replicates", "replicates", "replicates of"]] = pairs[["gap replicates", "replicates", "replicates of"]]
     return table[COLUMNS].sort_values(
         ["gap frameworks", *COLUMNS[:3], "seed", "framework a", "framework b"],
         ascending=[False, *[True] * 6],
@@ -93,8 +93,8 @@ def agreement(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _named(case: pd.Series[int], learner: pd.Series[str]) -> pd.Series[str]:
-    """Return for each case the learners that there are copies of, joined."""
+def _join_learners(case: pd.Series[int], learner: pd.Series[str]) -> pd.Series[str]:
+    """Return for each case the learners that there are replicates of, joined."""
     if case.empty:
         return pd.Series(dtype=object)
     there = pd.DataFrame({"case": case, "learner": learner}).drop_duplicates().sort_values(["case", "learner"])
@@ -105,35 +105,35 @@ def _named(case: pd.Series[int], learner: pd.Series[str]) -> pd.Series[str]:
     return pd.Series(joined, index=pd.Index(cases[starts], name="case"), name="names")
 
 
-def verdicts(table: pd.DataFrame) -> list[Verdict]:
-    """Return a verdict for each pair of frameworks in the table of `agreement`."""
+def compare_pairs(table: pd.DataFrame) -> list[PairAgreement]:
+    """Return a verdict for each pair of frameworks in the table of `measure_gaps`."""
     found = []
     for (first, second), part in table.groupby(["framework a", "framework b"]):
-        frameworks, copies = (part[name].to_numpy(float) for name in ("gap frameworks", "gap copies"))
+        frameworks, replicates = (part[name].to_numpy(float) for name in ("gap frameworks", "gap replicates"))
         found.append(
-            Verdict(
+            PairAgreement(
                 first=str(first),
                 second=str(second),
                 cases=len(part),
                 median_frameworks=float(np.median(frameworks)),
-                median_copies=float(np.median(copies)),
+                median_replicates=float(np.median(replicates)),
                 max_frameworks=float(frameworks.max()),
-                max_copies=float(copies.max()),
-                p=further(frameworks, copies),
+                max_replicates=float(replicates.max()),
+                p=compute_p(frameworks, replicates),
             )
         )
     return found
 
 
-def further(frameworks: np.ndarray, copies: np.ndarray) -> float | None:
-    """Return p of the one-sided Wilcoxon signed-rank test that `frameworks` exceed `copies`.
+def compute_p(frameworks: np.ndarray, replicates: np.ndarray) -> float | None:
+    """Return p of the one-sided Wilcoxon signed-rank test that `frameworks` exceed `replicates`.
 
     1 where no gap differs; None where fewer than `FEWEST` do. An infinite gap ranks above every
     finite one and ties with another infinite one: ranks are all that the test looks at.
     """
-    finite = np.concatenate([frameworks, copies])
+    finite = np.concatenate([frameworks, replicates])
     far = 2 * max(finite[np.isfinite(finite)], default=0.0) + 1
-    differences = np.minimum(frameworks, far) - np.minimum(copies, far)
+    differences = np.minimum(frameworks, far) - np.minimum(replicates, far)
     differing = differences[differences != 0]
     if not len(differing):
         return 1.0
@@ -142,7 +142,7 @@ def further(frameworks: np.ndarray, copies: np.ndarray) -> float | None:
     return float(scipy.stats.wilcoxon(differing, alternative="greater").pvalue)
 
 
-def gaps(first: pd.Series[float], second: pd.Series[float]) -> pd.Series[float]:
+def measure_distances(first: pd.Series[float], second: pd.Series[float]) -> pd.Series[float]:
     """Return the distances of skills, NaN being a diverged run's."""
     torn = first.isna().astype(int) + second.isna().astype(int)
     return (first - second).abs().mask(torn == 1, math.inf).mask(torn == 2, 0.0)  # noqa: PLR2004 - both of them

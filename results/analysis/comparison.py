@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, OWN, SETTING, drawn, labelled
-from farreach.results.analysis.staleness import Versions, stale
+from farreach.results.analysis.staleness import Versions, find_stale
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
 from farreach.results.timing import files, interleaved
@@ -132,7 +132,7 @@ def read(folder: Path, now: Versions | None = None) -> pd.DataFrame:
     parts = [Store(path).rows().assign(run=str(path)) for path in sets(folder)]
     rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     rows = rows[rows["mode"] != OWN]
-    return rows if now is None else rows[~stale(rows, now)]
+    return rows if now is None else rows[~find_stale(rows, now)]
 
 
 def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:

@@ -1,11 +1,11 @@
-"""What is wrong with a run, if anything: one label a row, the figures behind it, and a sentence.
+"""What is wrong with a run, if anything: one label per row, and the figures behind it.
 
 The rules are tried in this order; the first that holds gives the label, the others become remarks. Their bounds
 were set on planted cases with known answers; ``python -m benchmarks calibrate`` runs those and publishes how it came
 out.
 
     diverged            a loss or a gradient norm was not finite
-    healthy             it solved the task (a clip that never clipped is told as `clip inactive`)
+    healthy             it solved the task (labelled `clip inactive` where its clip never clipped)
     exploding           going back from the scored group to the first step, the gradient grows by `GROWN` or more,
                         and the interval of its growth rate lies above 0
     over-clipped        at least `NEARLY_ALL` of the steps were clipped, to `TIGHT` of the norm or less, and learning
@@ -17,22 +17,21 @@ out.
 
 For an lstm the gradient gets as far as the farther of dL/dh_t and dL/dc_t. Reach and growth are those at the end of
 training, or at the last probe before a divergence. A run without a probe (mode native, a run of one's own) is judged
-by what it has, and the remark says so.
+by what it has, and a remark says so.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import enum
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from farreach.results.analysis.labels import percent
 from farreach.results.analysis.once import once
 
 Label = Literal["healthy", "vanishing", "exploding", "diverged", "over-clipped", "clip inactive", "stuck on the floor"]
@@ -57,52 +56,79 @@ NEAR = 0.1
 HARDLY = 0.001
 
 
+class Rule(enum.StrEnum):
+    """What a row can show: the rules, in the order in which they are tried, then what holds beside them."""
+
+    SOLVED = "solved"
+    EXPLODING = "exploding"
+    OVER_CLIPPED = "over-clipped"
+    VANISHING = "vanishing"
+    STUCK = "stuck"
+    IDLE = "clip inactive"
+    HEALTHY = "healthy"  # where no rule holds
+    DIVERGED = "diverged"  # for which the rules are not tried
+    BLIND = "no probe"  # of the gradient through time, so that vanishing and exploding were not looked for
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reason:
+    """A rule that holds for a row, with the figures it rests on; NaN is what is not known."""
+
+    rule: Rule
+    figures: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def label(self) -> Label | None:
+        """The label that the rule gives; None for `Rule.BLIND`."""
+        return LABEL_OF.get(self.rule)
+
+
 @dataclasses.dataclass(frozen=True)
 class Diagnosis:
-    """A row's label, the sentence that gives its figures, and what else was found."""
+    """A row's label, the reason for it, and what else was found."""
 
     label: Label
-    sentence: str
-    remarks: tuple[str, ...] = ()
+    reason: Reason
+    remarks: tuple[Reason, ...] = ()
 
 
-def diagnose(row: Mapping[str, Any]) -> Diagnosis:
+def diagnose_row(row: Mapping[str, Any]) -> Diagnosis:
     """Diagnose one row of a store; fields that are missing or None count as unknown, never as fine."""
-    label, sentence, remarks = diagnoses(pd.DataFrame([dict(row)])).iloc[0]
-    return Diagnosis(label, sentence, remarks)
+    label, reason, remarks = diagnose_rows(pd.DataFrame([dict(row)])).iloc[0]
+    return Diagnosis(label, reason, remarks)
 
 
-def among(rows: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
-    """Return the `diagnoses` of a part of the labelled rows out of those of them all, which others ask for too."""
-    found = diagnoses(rows)
-    return found if len(part) == len(found) else found.loc[part.index]
+def diagnose_part(rows: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
+    """Return `diagnose_rows` of a part of the labelled rows out of that of them all, which others ask for too."""
+    whole = diagnose_rows(rows)
+    return whole if len(part) == len(whole) else whole.loc[part.index]
 
 
 @once
-def diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return ``label``, ``sentence`` and ``remarks`` of every row, in their order and under their index."""
+def diagnose_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return ``label``, ``reason`` and ``remarks`` of every row, in their order and under their index."""
     seen = _Figures(rows)
-    torn = _is_diverged(seen)
-    holds = np.array([rule.holds(seen) & ~torn for rule in RULES])  # rules x rows
+    diverged = _is_diverged(seen)
+    holds = np.array([criterion.holds(seen) & ~diverged for criterion in CRITERIA])  # rules x rows
     chosen = np.where(holds.any(axis=0), holds.argmax(axis=0), HEALTHY)
     # A clip that never clipped in a run that solved its task is what there is to tell of it.
     chosen[holds[SOLVED] & holds[IDLE] & (holds.sum(axis=0) == 2)] = IDLE  # noqa: PLR2004 - these two alone
-    chosen[torn] = DIVERGED
-    holds = np.vstack([holds, chosen == HEALTHY, torn])
-    sentences = np.empty(len(rows), object)
-    remarks: dict[int, list[str]] = {}
-    for at, rule in enumerate((*RULES, *REST)):
-        where = np.flatnonzero(holds[at])
-        told = [rule.says(*figures) for figures in zip(*seen.at(rule.figures, where), strict=True)]
-        first = chosen[where] == at
-        sentences[where[first]] = list(itertools.compress(told, first))
-        for place, said in zip(where[~first].tolist(), itertools.compress(told, ~first), strict=True):
-            remarks.setdefault(place, []).append(f"{rule.label}: {said}")
-    for place in np.flatnonzero(np.isnan(seen["reach_end"]) & ~torn).tolist():
-        remarks.setdefault(place, []).append(BLIND)
-    labels = np.array([rule.label for rule in (*RULES, *REST)], object)[chosen]
+    chosen[diverged] = DIVERGED
+    holds = np.vstack([holds, chosen == HEALTHY, diverged])
+    reasons = np.empty(len(rows), object)
+    remarks: dict[int, list[Reason]] = {}
+    for at, criterion in enumerate((*CRITERIA, *REST)):
+        for place, values in zip(where := np.flatnonzero(holds[at]), seen.at(criterion.figures, where), strict=True):
+            reason = Reason(criterion.rule, dict(zip(criterion.figures, values, strict=True)))
+            if chosen[place] == at:
+                reasons[place] = reason
+            else:
+                remarks.setdefault(int(place), []).append(reason)
+    for place in np.flatnonzero(np.isnan(seen["reach_end"]) & ~diverged).tolist():
+        remarks.setdefault(place, []).append(Reason(Rule.BLIND))
+    labels = np.array([LABEL_OF[criterion.rule] for criterion in (*CRITERIA, *REST)], object)[chosen]
     noted = [tuple(remarks.get(at, ())) for at in range(len(rows))]
-    return pd.DataFrame({"label": labels.tolist(), "sentence": sentences.tolist(), "remarks": noted}, index=rows.index)
+    return pd.DataFrame({"label": labels.tolist(), "reason": reasons.tolist(), "remarks": noted}, index=rows.index)
 
 
 Numbers = NDArray[np.float64]
@@ -124,12 +150,15 @@ class _Figures:
     def is_(self, name: str, word: str) -> Flags:
         return np.asarray(self._rows[name].astype(object) == word, bool)
 
-    def at(self, names: tuple[str, ...], where: NDArray[np.intp]) -> list[list[Any]]:
-        """Return the values of these columns on these rows, as Python has them; the clip is the one text."""
-        return [
-            self._rows[name].iloc[where].astype(object).tolist() if name == "clip" else self[name][where].tolist()
-            for name in names
-        ]
+    def at(self, names: tuple[str, ...], where: NDArray[np.intp]) -> Iterator[tuple[Any, ...]]:
+        """Yield the values of these columns on each of these rows, as Python has them; the clip is the one text."""
+        return zip(
+            *(
+                self._rows[name].iloc[where].astype(object).tolist() if name == "clip" else self[name][where].tolist()
+                for name in names
+            ),
+            strict=True,
+        )
 
     def _column(self, name: str) -> Numbers:
         if name not in self._rows:
@@ -156,13 +185,12 @@ WORKED_OUT: dict[str, Callable[[_Figures], Numbers]] = {"farther": _farther, "fa
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
-    """A rule: its label, the rows for which it holds, and what it says of one of them from these figures."""
+class Criterion:
+    """A rule, the rows for which it holds, and the figures that say why."""
 
-    label: Label
+    rule: Rule
     holds: Callable[[_Figures], Flags]
     figures: tuple[str, ...]
-    says: Callable[..., str]
 
 
 def _any(seen: _Figures) -> Flags:
@@ -181,20 +209,8 @@ def _is_solved(seen: _Figures) -> Flags:
     return np.asarray(np.nan_to_num(seen["solved"]) != 0)
 
 
-def _solved(step: float) -> str:
-    return f"solved at step {step:.0f}"
-
-
 def _is_exploding(seen: _Figures) -> Flags:
     return (seen["growth_end_low"] > 0) & (seen["growth_end"] * seen["steps_before"] >= math.log(GROWN))
-
-
-def _exploding(growth: float, low: float, before: float) -> str:
-    times = f"{math.exp(min(growth * before, 700)):.2g}"
-    return (
-        f"going back over {before:.0f} steps the gradient's norm grows about {times} times, by {growth:.3f} a step in "
-        f"its logarithm (95 % interval from {low:.3f})"
-    )
 
 
 def _is_over_clipped(seen: _Figures) -> Flags:
@@ -202,78 +218,45 @@ def _is_over_clipped(seen: _Figures) -> Flags:
     return tight & ~_is_solved(seen) & ((seen["moved"] < STILL) | (seen["falling"] > 0))
 
 
-def _over_clipped(fraction: float, scale: float, moved: float) -> str:
-    slow = (
-        f"the weights moved by {moved:.2g} of their norm" if moved < STILL else "the loss was still falling at the end"
-    )
-    return f"{percent(fraction)} of the steps were clipped, at the median to {scale:.2g} of their norm, and {slow}"
-
-
 def _is_vanishing(seen: _Figures) -> Flags:
     return np.asarray((seen["norm_before_max"] == 0) | ((seen["farther"] < HALF) & ~np.isnan(seen["steps_before"])))
-
-
-def _vanishing(norm: float, reached: float, before: float, half: float) -> str:
-    if norm == 0:
-        return "the gradient was exactly zero at every step"
-    halves = f"; it halves every {math.log(2) / -half:.1f} steps" if half < 0 else ""
-    return (
-        f"the gradient keeps 1 % of its norm over {percent(reached)} "
-        f"of the {before:.0f} steps before the scored ones{halves}"
-    )
 
 
 def _is_stuck(seen: _Figures) -> Flags:
     return np.asarray((np.abs(seen["skill"]) <= NEAR) & ~_is_solved(seen) & (seen["falling"] == 0))
 
 
-def _stuck(skill: float, moved: float) -> str:
-    way = "" if math.isnan(moved) else f"; the weights moved by {moved:.2g} of their norm"
-    return f"skill {skill:.3f}, and the loss no longer falls{way}"
-
-
 def _is_idle(seen: _Figures) -> Flags:
     return _clips(seen) & (seen["clip_fraction"] < HARDLY)
 
 
-def _idle(clip: str, threshold: float, fraction: float, norm: float) -> str:
-    most = "" if math.isnan(norm) else f"; the largest norm was {norm:.3g}"
-    share = "none" if fraction == 0 else percent(fraction)
-    return f"clip {clip} {threshold:g} changed {share} of the steps{most}"
-
-
-def _healthy(skill: float, falling: float, reached: float) -> str:
-    parts = [] if math.isnan(skill) else [f"skill {skill:.2f}"]
-    parts += ["the loss was still falling"] if falling else []
-    parts += (
-        [] if math.isnan(reached) else [f"the gradient reaches {percent(reached)} of the steps before the scored ones"]
-    )
-    return ", ".join(parts) or "nothing was found"
-
-
-def _diverged(step: float, norm: float) -> str:
-    most = "" if math.isnan(norm) else f"; the largest finite gradient norm before that was {norm:.3g}"
-    return f"loss or gradient norm was not finite at step {step:.0f}{most}"
-
-
-RULES = (
-    Rule("healthy", _is_solved, ("steps_to_solve",), _solved),
-    Rule("exploding", _is_exploding, ("growth_end", "growth_end_low", "steps_before"), _exploding),
-    Rule("over-clipped", _is_over_clipped, ("clip_fraction", "scale_median", "moved"), _over_clipped),
-    Rule("vanishing", _is_vanishing, ("norm_before_max", "farther", "steps_before", "growth_end"), _vanishing),
-    Rule("stuck on the floor", _is_stuck, ("skill", "moved"), _stuck),
-    Rule("clip inactive", _is_idle, ("clip", "threshold", "clip_fraction", "norm_before_max"), _idle),
+CRITERIA = (
+    Criterion(Rule.SOLVED, _is_solved, ("steps_to_solve",)),
+    Criterion(Rule.EXPLODING, _is_exploding, ("growth_end", "growth_end_low", "steps_before")),
+    Criterion(Rule.OVER_CLIPPED, _is_over_clipped, ("clip_fraction", "scale_median", "moved")),
+    Criterion(Rule.VANISHING, _is_vanishing, ("norm_before_max", "farther", "steps_before", "growth_end")),
+    Criterion(Rule.STUCK, _is_stuck, ("skill", "moved")),
+    Criterion(Rule.IDLE, _is_idle, ("clip", "threshold", "clip_fraction", "norm_before_max")),
 )
 """The rules, in the order in which they are tried."""
 
-SOLVED, IDLE = 0, len(RULES) - 1
+SOLVED, IDLE = 0, len(CRITERIA) - 1
 
 REST = (
-    Rule("healthy", _any, ("skill", "falling", "farther"), _healthy),
-    Rule("diverged", _is_diverged, ("diverged_at", "norm_before_max"), _diverged),
+    Criterion(Rule.HEALTHY, _any, ("skill", "falling", "farther")),
+    Criterion(Rule.DIVERGED, _is_diverged, ("diverged_at", "norm_before_max")),
 )
-"""What is said where none of `RULES` holds, and of a run that diverged, for which they are not tried."""
+"""What a row shows where none of `CRITERIA` holds, and one that diverged, for which they are not tried."""
 
-HEALTHY, DIVERGED = len(RULES), len(RULES) + 1
+HEALTHY, DIVERGED = len(CRITERIA), len(CRITERIA) + 1
 
-BLIND = "the gradient through time is not known, so vanishing and exploding were not looked for"
+LABEL_OF: dict[Rule, Label] = {
+    Rule.SOLVED: "healthy",
+    Rule.EXPLODING: "exploding",
+    Rule.OVER_CLIPPED: "over-clipped",
+    Rule.VANISHING: "vanishing",
+    Rule.STUCK: "stuck on the floor",
+    Rule.IDLE: "clip inactive",
+    Rule.HEALTHY: "healthy",
+    Rule.DIVERGED: "diverged",
+}

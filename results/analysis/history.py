@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact, holm, sets
 from farreach.results.analysis.labels import GROUP, OWN, drawn, joined, labelled
-from farreach.results.analysis.staleness import Versions, stale
+from farreach.results.analysis.staleness import Versions, find_stale
 from farreach.results.analysis.tables import rounded
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
@@ -67,7 +67,7 @@ def read(folders: Sequence[Path], now: Versions | None = None) -> pd.DataFrame:
     for path in dict.fromkeys(path for folder in folders for path in sets(folder)):
         rows = Store(path).rows()
         rows = rows[rows["mode"] != OWN]
-        rows = rows if now is None else rows[~stale(rows, now)]
+        rows = rows if now is None else rows[~find_stale(rows, now)]
         if len(rows):
             parts.append(rows.assign(name=path.resolve().name))
     if len(parts) < 2:  # noqa: PLR2004 - one set has no history

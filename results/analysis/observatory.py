@@ -1,7 +1,8 @@
-"""What the gradient observatory saw: how far the gradient reached, and what is wrong with each run."""
+"""What the gradient observatory saw: how far the gradient reached, and the diagnosis of each run."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,22 +12,59 @@ import pandas as pd
 
 from farreach.results.analysis import reach as flow
 from farreach.results.analysis import statistics
-from farreach.results.analysis.diagnosis import LABELS, among
-from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, SETTING, drawn, joined, labelled, percent
+from farreach.results.analysis.diagnosis import LABELS, diagnose_part
+from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, SETTING, drawn, labelled
 from farreach.results.analysis.once import once
 from farreach.results.record import POINTS
 
 HELD = 0.9
 """A run that solved its task should reach at least this share of the steps before the scored ones."""
 
+FARTHER = 0.05
+"""Share of the steps by which an rnn must reach farther than a gated cell before it is named."""
+
 REACH = ["setting", "cell", "clip", "framework", "seeds", "steps before"]
 SHOWN = ["task", *GROUP, "status", "key", "steps_before"]
-DIAGNOSES = ["setting", "cell", "clip", "framework", "seed", "diagnosis", "evidence", "remarks"]
+DIAGNOSES = ["setting", "cell", "clip", "framework", "seed", "diagnosis", "reason", "remarks"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Holding:
+    """How many of the runs that solved their task reach `HELD` of the steps at the end.
+
+    Attributes:
+        solved: runs that solved their task.
+        holding: those of them that reach so far.
+        short: the lines of `measure_reach` of which some solved run does not.
+
+    """
+
+    solved: int
+    holding: int
+    short: pd.DataFrame
+
+
+@dataclasses.dataclass(frozen=True)
+class Surprise:
+    """An rnn whose gradient reaches farther than a gated cell's, which the textbook would not expect.
+
+    Attributes:
+        point: ``start`` or ``end`` of training.
+        setting: the setting.
+        rnn: the rnn's reach, 0 to 1.
+        gated: the gated cells that reach less far, with theirs.
+
+    """
+
+    point: str
+    setting: str
+    rnn: float
+    gated: tuple[tuple[str, float], ...]
 
 
 @once
-def reach(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how far the gradient reached, one line a setting, cell, clip and framework; shares are 0 to 1.
+def measure_reach(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how far the gradient reached, one line per setting, cell, clip and framework; shares are 0 to 1.
 
     Columns beyond `REACH`, for ``start``, ``middle`` and ``end`` of training: ``h`` and ``c`` (lstm), the mean over
     seeds, each with ``low`` and ``high``, its 95 % t interval cut to 0..1 (none for a single seed); half life at the
@@ -57,7 +95,7 @@ def reach(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def shown(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+def choose_flows(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
     """Yield task, setting, cell and the rows that a figure of the flow shows: the first clip's (none, where it ran).
 
     They are those of the first framework, whose gradient was measured, diverged ones only where there are no others.
@@ -71,13 +109,13 @@ def shown(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
         yield str(task), str(setting), str(cell), first
 
 
-def spectra(rows: pd.DataFrame, load: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """Return the spectra of the recurrent matrices before and after training, means over the seeds of `shown`.
+def summarise_spectra(rows: pd.DataFrame, load: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """Return the spectra of the recurrent matrices before and after training, means over the seeds of `choose_flows`.
 
     Columns: setting, cell, gate, seeds, and of layer 0 radius and sigma (largest singular value) at start and end.
     """
     lines = []
-    for _, setting, cell, group in shown(rows):
+    for _, setting, cell, group in choose_flows(rows):
         try:
             found = pd.concat([load(key).assign(run=key) for key in group["key"]], ignore_index=True)
         except OSError:
@@ -93,35 +131,21 @@ def spectra(rows: pd.DataFrame, load: Callable[[str], pd.DataFrame]) -> pd.DataF
     return pd.DataFrame(lines)
 
 
-def reach_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `reach` as people read it: shares in percent, intervals in brackets."""
-    if table.empty:
-        return pd.DataFrame(columns=REACH)
-    shown = table[REACH].copy()
-    for point in POINTS:
-        for name, what in (("h", "dL/dh"), ("c", "dL/dc")):
-            columns = [f"{point} {name}{end}" for end in ("", " low", " high")]
-            shown[f"{point} {what}"] = [_spread(*values) for values in table[columns].itertuples(index=False)]
-    shown["half life"] = [_steps(value) for value in table["half life"]]
-    shown["solved, held 0.9"] = [f"{row['solved']}, {row['held']}" for _, row in table.iterrows()]
-    return shown
-
-
 @once
-def diagnosed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a diagnosis for every case, one line each: the label, the evidence, and what else was found."""
+def list_diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per case: its label, the reason for it, and what else was found."""
     frame = drawn(labelled(rows))
-    found = among(labelled(rows), frame)
+    found = diagnose_part(labelled(rows), frame)
     table = pd.DataFrame({name: frame[column].astype(str) for name, column in zip(DIAGNOSES, GROUP, strict=False)})
     table["seed"] = frame["seed"]
     table["diagnosis"] = pd.Categorical(found["label"], categories=list(LABELS), ordered=True)
-    table["evidence"], table["remarks"] = found["sentence"], found["remarks"].map("; ".join)
+    table[["reason", "remarks"]] = found[["reason", "remarks"]]
     return table[DIAGNOSES].reset_index(drop=True)
 
 
-def counts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how many cases have each diagnosis, one line a setting and cell, one column a label that occurs."""
-    table = diagnosed(rows)
+def count_diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how many cases have each diagnosis, one line per setting and cell, one column a label that occurs."""
+    table = list_diagnoses(rows)
     if table.empty:
         return pd.DataFrame(columns=["setting", "cell"])
     table = table.assign(order=range(len(table)))
@@ -131,10 +155,33 @@ def counts(rows: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[first.index].rename_axis(columns=None).reset_index()
 
 
-def sentences(rows: pd.DataFrame) -> list[str]:
-    """Say how far each cell's gradient reached, who solved without it, and what the textbook would not expect."""
-    table = reach(rows)
-    return [*_diagnoses(rows), *_reached(table), *_held(table), *_surprises(table)] if len(table) else _diagnoses(rows)
+def count_labels(rows: pd.DataFrame) -> dict[str, int]:
+    """Return how many cases have each label that occurs, in the order of `LABELS`."""
+    counts = list_diagnoses(rows)["diagnosis"].value_counts()
+    return {label: int(counts[label]) for label in LABELS if counts[label]}
+
+
+def find_short(table: pd.DataFrame) -> Holding | None:
+    """Return how many solved runs hold `HELD` of the reach; `table` is `measure_reach`; None where none solved."""
+    solved = table[table["solved"] > 0]
+    if solved.empty:
+        return None
+    return Holding(int(solved["solved"].sum()), int(solved["held"].sum()), solved[solved["held"] < solved["solved"]])
+
+
+def find_surprises(table: pd.DataFrame) -> list[Surprise]:
+    """Return where an rnn reaches farther than a gated cell, with the first clip and framework of `measure_reach`."""
+    found = []
+    for point in ("start", "end"):
+        for (setting, clip, learner), part in table.groupby(["setting", "clip", "framework"], sort=False):
+            far = part.set_index("cell")[[f"{point} h", f"{point} c"]].max(axis=1)
+            gated = [
+                cell for cell in ("lstm", "gru") if {"rnn", cell} <= set(far.index) and far["rnn"] > far[cell] + FARTHER
+            ]
+            if gated and clip == table["clip"].iloc[0] and learner == table["framework"].iloc[0]:
+                cells = tuple((cell, float(far[cell])) for cell in gated)
+                found.append(Surprise(point, str(setting), float(far["rnn"]), cells))
+    return found
 
 
 def interval(values: pd.Series[Any]) -> tuple[float, float]:
@@ -155,83 +202,3 @@ def _probed(rows: pd.DataFrame) -> pd.DataFrame:
     seen = frame["reach_start"].notna()
     kept = frame if seen.all() else frame[seen]
     return kept.astype({name: float for name in names if kept[name].dtype != float})
-
-
-def _diagnoses(rows: pd.DataFrame) -> list[str]:
-    table = diagnosed(rows)
-    said = [f"{number} {label}" for label in LABELS if (number := int((table["diagnosis"] == label).sum()))]
-    return [f"Diagnoses of {len(table)} cases: {joined(said)}."] if said else []
-
-
-def _reached(table: pd.DataFrame) -> Iterator[str]:
-    """Say for each setting how far the gradient reached at the end, without clipping where that was run."""
-    for setting, part in table.groupby("setting", sort=False):
-        clip = part["clip"].iloc[0]
-        learner = part["framework"].iloc[0]
-        lines = part[(part["clip"] == clip) & (part["framework"] == learner)]
-        said = [f"{row['cell']} {_end(row)}" for _, row in lines.iterrows()]
-        with_ = "without clipping" if clip == "none" else f"with clip {clip}"
-        yield (
-            f"At the end of training on {setting}, {with_} ({learner}), the gradient keeps 1 % of its norm over this "
-            f"share of the {lines['steps before'].iloc[0]:.0f} steps before the scored ones: {'; '.join(said)}."
-        )
-
-
-def _end(row: pd.Series[Any]) -> str:
-    text = _spread(row["end h"], row["end h low"], row["end h high"])
-    if pd.notna(row["end c"]):
-        text += f", its dL/dc {_spread(row['end c'], row['end c low'], row['end c high'])}"
-    return text
-
-
-def _held(table: pd.DataFrame) -> Iterator[str]:
-    """Say whether the runs that solved their task hold `HELD` of the reach, and which do not."""
-    solved = table[table["solved"] > 0]
-    if solved.empty:
-        return
-    held, all_ = int(solved["held"].sum()), int(solved["solved"].sum())
-    short = solved[solved["held"] < solved["solved"]]
-    missing = [
-        f"{row['cell']} in {row['setting']}, clip {row['clip']} ({row['framework']}; end {_end(row)}, "
-        f"middle {_spread(row['middle h'], row['middle h low'], row['middle h high'])})"
-        for _, row in short.iterrows()
-    ]
-    why = (
-        f" These do not: {'; '.join(missing)}. Reach is a ratio of the probe's own gradients: once a task is solved "
-        "its errors, and with them the gradient, are small, and a small gradient need not point far back."
-        if missing
-        else ""
-    )
-    yield f"Of the {all_} runs that solved their task, {held} reach at least {HELD:g} of the steps at the end.{why}"
-
-
-def _surprises(table: pd.DataFrame) -> Iterator[str]:
-    """Report where an rnn reaches farther than a gated cell, which the textbook would not expect."""
-    for point in ("start", "end"):
-        found = []
-        for (setting, clip, learner), part in table.groupby(["setting", "clip", "framework"], sort=False):
-            far = part.set_index("cell")[[f"{point} h", f"{point} c"]].max(axis=1)
-            gated = [
-                cell for cell in ("lstm", "gru") if {"rnn", cell} <= set(far.index) and far["rnn"] > far[cell] + 0.05
-            ]
-            if gated and clip == table["clip"].iloc[0] and learner == table["framework"].iloc[0]:
-                others = joined(f"{cell} {percent(far[cell])}" for cell in gated)
-                found.append(f"{setting}: rnn {percent(far['rnn'])}, {others}")
-        if found:
-            when = "before training" if point == "start" else "at the end of training"
-            head = f"Against the textbook's expectation the rnn's gradient reaches farther than a gated cell's {when}"
-            yield f"{head}: {'; '.join(found)}."
-
-
-def _spread(mean: float, low: float, high: float) -> str:
-    if pd.isna(mean):
-        return "\N{EN DASH}"
-    if pd.isna(low):
-        return percent(mean)
-    return f"{percent(mean)} ({'every seed' if low == high else f'{percent(low)} to {percent(high)}'})"
-
-
-def _steps(value: float) -> str:
-    if pd.isna(value):
-        return "\N{EN DASH}"
-    return "does not fall" if np.isinf(value) else f"{value:.1f} steps"

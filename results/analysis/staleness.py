@@ -1,13 +1,12 @@
-"""Rows that an older version of a task, its metrics or our numerical code made: told from the others, and said."""
+"""Rows that an older version of a task, its metrics or our numerical code made."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 import pandas as pd
 
-from farreach.results.analysis.labels import OWN, joined
+from farreach.results.analysis.labels import OWN
 
 MADE_BY = ["task_version", "metric_version", "numerics"]
 RUN = ["framework", "cell", "mode"]
@@ -33,7 +32,7 @@ class Versions:
         return self.numerics + self.moved.get((framework, cell, mode), 0)
 
 
-def stale(rows: pd.DataFrame, now: Versions) -> pd.Series[bool]:
+def find_stale(rows: pd.DataFrame, now: Versions) -> pd.Series[bool]:
     """Return which rows another version made; a user's own runs and tasks that are not known here are never stale."""
     found = pd.Series(data=False, index=rows.index)
     given = rows[["task", *RUN, *MADE_BY]]
@@ -43,18 +42,34 @@ def stale(rows: pd.DataFrame, now: Versions) -> pd.Series[bool]:
     return found & (rows["mode"] != OWN)
 
 
-def sentences(old: pd.DataFrame, now: Versions) -> list[str]:
-    """Say which rows are left out because they are stale."""
-    said = []
-    for task, part in old.groupby(old["task"].astype(str)):
-        made = set(part[MADE_BY].itertuples(index=False, name=None))
-        stands = {(*now.tasks[str(task)], now.of(*run)) for run in part[RUN].itertuples(index=False, name=None)}
-        said.append(
-            f"{len(part)} row{'s' if len(part) > 1 else ''} of {task} left out as stale: made by version "
-            f"{_versions(made)}; it is now {_versions(stands)}, and the same command runs them again."
+@dataclasses.dataclass(frozen=True)
+class Stale:
+    """Rows of one task that are left out.
+
+    Attributes:
+        task: the task.
+        rows: how many.
+        made_by: the versions that made them: of the task, of its metrics, of the numerical code.
+        now: those that stand now.
+
+    """
+
+    task: str
+    rows: int
+    made_by: frozenset[tuple[float, ...]]
+    now: frozenset[tuple[float, ...]]
+
+
+def count_stale(old: pd.DataFrame, now: Versions) -> list[Stale]:
+    """Return for each task how many of these stale rows there are, and of which versions."""
+    return [
+        Stale(
+            task=str(task),
+            rows=len(part),
+            made_by=frozenset(part[MADE_BY].itertuples(index=False, name=None)),
+            now=frozenset(
+                (*now.tasks[str(task)], now.of(*run)) for run in part[RUN].itertuples(index=False, name=None)
+            ),
         )
-    return said
-
-
-def _versions(made: Iterable[tuple[float, ...]]) -> str:
-    return joined(sorted(f"{version:g}.{metric:g} with numerics {numerics:g}" for version, metric, numerics in made))
+        for task, part in old.groupby(old["task"].astype(str))
+    ]

@@ -46,7 +46,7 @@ Part = tuple[str, str, int, pd.DataFrame]
 def _by_task(rows: pd.DataFrame, load: Load) -> Iterator[tuple[str, list[Part]]]:
     """Yield each task's parts, one a setting and cell."""
     by_task: dict[str, list[Part]] = {}
-    for task, setting, cell, group in observatory.shown(rows):
+    for task, setting, cell, group in observatory.choose_flows(rows):
         found = pd.concat([_flow(load, key) for key in group["key"]], ignore_index=True)
         if len(found):
             by_task.setdefault(task, []).append((setting, cell, int(group["steps_before"].iloc[0]), found))

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from farreach.results.analysis import calibration, tables
-from farreach.results.analysis.labels import joined, labelled
+from farreach.results.analysis import calibration, observatory, tables
+from farreach.results.analysis.labels import joined, labelled, matched
 from farreach.results.publishing import manifests
-from farreach.results.report import contents, findings, timing_contents
+from farreach.results.report import contents, findings, gradient_reach, timing_contents
+from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import escape, table
 from farreach.results.storage.files import StoreError, read_json
 from farreach.results.storage.result_set import Store
@@ -98,7 +99,8 @@ def _headline(published: Path) -> str:
 
 
 def _reach(published: Path) -> str:
-    return _picked(published / "reach", "gradient keeps 1", "runs that solved their task", "textbook")
+    rows = contents.read(published / "reach").rows
+    return _listed([escape(one) for one in gradient_reach.write_findings(observatory.measure_reach(matched(rows)))])
 
 
 def _pascanu(published: Path) -> str:
@@ -115,8 +117,8 @@ def _pascanu(published: Path) -> str:
 
 
 def _calibration(published: Path) -> str:
-    found = calibration.calibrated(Store(published / "calibration"))
-    return f"{found.sentence()} Rows were planted, columns diagnosed:\n\n{table(found.confusion)}"
+    found = calibration.calibrate(Store(published / "calibration"))
+    return f"{write_share_right(found)} Rows were planted, columns diagnosed:\n\n{table(found.confusion)}"
 
 
 def _speed(published: Path) -> str:

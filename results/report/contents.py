@@ -12,6 +12,7 @@ import pandas as pd
 from farreach.results.analysis import labels, staleness
 from farreach.results.analysis.staleness import Versions
 from farreach.results.report.answers import Answer, answers
+from farreach.results.report.staleness import write_stale
 from farreach.results.report.timing_contents import Timed
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
@@ -64,8 +65,8 @@ def read(folder: Path, *, store: Store | None = None, now: Versions | None = Non
         rows = labels.empty()
     timings, trouble = None, []
     if now is not None:
-        old = staleness.stale(rows, now)
-        trouble += staleness.sentences(rows[old], now)
+        old = staleness.find_stale(rows, now)
+        trouble += [write_stale(one) for one in staleness.count_stale(rows[old], now)]
         rows = rows[~old] if old.any() else rows
     try:
         timings = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import agreement, certificates, matched_native, observatory, run_times, tables
+from farreach.results.analysis import matched_native, observatory, run_times, tables
 from farreach.results.analysis.labels import (
     CELL,
     CLIP,
@@ -24,6 +24,8 @@ from farreach.results.analysis.labels import (
     percent,
     words,
 )
+from farreach.results.report import gradient_reach
+from farreach.results.report.phrases import list_labels, write_clip, write_count
 from farreach.results.timing import pytest_benchmark
 
 CAVEAT = (
@@ -46,30 +48,30 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
     if len(counted(frame)):
         lines = tables.accuracy(matched(frame))
         found += [*solved(lines), *gains(lines), *decided(lines), *unclipped(lines), *diverged(lines)]
-        found += observatory.sentences(matched(frame))
+        found += gradient_reach.write_findings(observatory.measure_reach(matched(frame)))
     elif len(ours(frame)):
         found.append(
-            "No case ran in mode matched with its hidden units as drawn, so nothing is said about what was solved."
+            "No case ran in mode matched that is no permuted replicate, so nothing is said about what was solved."
         )
     found += [*owned(frame), *fastest(timings)]
     if len(rest := ours(frame)):
-        found += [*agreed(rest), *matched_native.sentences(rest), *certificates.sentences(rest)]
+        found += matched_native.sentences(rest)
     return found + wall_time(runs)
 
 
 def scope(frame: pd.DataFrame, runs: list[dict[str, Any]]) -> list[str]:
     """Say how many cases there are, of what, and how many diverged or failed."""
     failed = len(run_times.failures(runs))
-    said = [f"{_count(failed, 'case')} failed and are named below." if failed != 1 else "1 case failed, named below."]
+    said = [
+        f"{write_count(failed, 'case')} failed and are named below." if failed != 1 else "1 case failed, named below."
+    ]
     if frame.empty:
         return ["No case has finished: there is nothing to compare.", *(said if failed else [])]
     copies = int((frame["replicate"] > 0).sum())
     torn = int((frame["status"] == "diverged").sum())
-    head = (
-        f"{_count(len(frame), 'case')} finished: {joined(_labels(frame[LEARNER]))} on {joined(_labels(frame['task']))}"
-        f" with {joined(_labels(frame[CELL]))}, clip {joined(_labels(frame[CLIP]))}"
-    )
-    parts = [f"{copies} of them copies with renumbered hidden units"] if copies else []
+    learners, tasks, cells, clips = (joined(list_labels(frame[name])) for name in (LEARNER, "task", CELL, CLIP))
+    head = f"{write_count(len(frame), 'case')} finished: {learners} on {tasks} with {cells}, clip {clips}"
+    parts = [f"{copies} of them permuted replicates"] if copies else []
     return ["; ".join([head, *parts, f"{torn} diverged"]) + ".", *(said if failed else [])]
 
 
@@ -97,7 +99,7 @@ def _solved_at(cell: str, group: pd.DataFrame) -> str:
     clips = list(group["clip"].unique())
     seeds = group["judged"].unique()
     if full and len(seeds) == 1 and len(clips) > 1:
-        who = joined(_labels(group["framework"]))
+        who = joined(list_labels(group["framework"]))
         return f"{cell} solved it with every clip tried ({', '.join(clips)}; {who}, {_share(group.iloc[0])} each)"
     shares: dict[str, list[str]] = {}
     for _, part in group[group["solved"] > 0].groupby("clip", observed=True):
@@ -160,7 +162,7 @@ def _contrast(sums: pd.DataFrame) -> str:
     texts: dict[str, list[str]] = {}
     share = sums["solved"] / sums["judged"]
     for at in share.sort_values(ascending=False, kind="stable").index:
-        texts.setdefault(f"{sums.loc[at, 'solved']}/{sums.loc[at, 'judged']}", []).append(_with(str(at)))
+        texts.setdefault(f"{sums.loc[at, 'solved']}/{sums.loc[at, 'judged']}", []).append(write_clip(str(at)))
     return ", ".join(f"{count} {joined(clips)}" for count, clips in texts.items())
 
 
@@ -168,10 +170,10 @@ def unclipped(lines: pd.DataFrame) -> list[str]:
     """Name the thresholds that never clipped."""
     idle = lines[lines["clipped"] == NEVER]
     named = [
-        f"{clip} in {setting}, {cell} ({joined(_labels(group['framework']))})"
+        f"{clip} in {setting}, {cell} ({joined(list_labels(group['framework']))})"
         for (setting, cell, clip), group in idle.groupby(["setting", "cell", "clip"], observed=True)
     ]
-    return [f"Never clipped, so silent about clipping: {'; '.join(named)}."] if named else []
+    return [f"Clip never active: these runs carry no evidence about clipping: {'; '.join(named)}."] if named else []
 
 
 def diverged(lines: pd.DataFrame) -> list[str]:
@@ -185,13 +187,13 @@ def diverged(lines: pd.DataFrame) -> list[str]:
             torn = group[group["diverged"] > 0]
             if len(torn):
                 counts = _each(torn, lambda row: f"{row['diverged']}/{row['seeds']} seeds")
-                clauses.append(f"{_with(str(clip))} diverged: {counts}")
+                clauses.append(f"{write_clip(str(clip))} diverged: {counts}")
             fine = group[group["diverged"] == 0]
             for trained, verb in ((True, "trained"), (False, "did not diverge, but stayed on the floor")):
                 those = fine[(fine["skill"] > 0) == trained]
                 if len(those):
                     skills = _each(those, lambda row: f"skill {tables.rounded(row['skill'])}{_clipping(row)}")
-                    clauses.append(f"{_with(str(clip))} {verb}: {skills}")
+                    clauses.append(f"{write_clip(str(clip))} {verb}: {skills}")
         alone = "" if len(part["clip"].unique()) > 1 else "; no other clip ran beside it"
         found.append(f"Divergence in {setting}, {cell}: {'; '.join(clauses)}{alone}.")
     return found or ["No case diverged."]
@@ -204,14 +206,14 @@ def owned(frame: pd.DataFrame) -> list[str]:
     for (setting, cell), part in lines.groupby(["setting", "cell"], observed=True):
         clauses = []
         for _, row in part.iterrows():
-            name = _with(str(row["clip"]))
+            name = write_clip(str(row["clip"]))
             if pd.isna(row["norm median"]):
                 clauses.append(f"{row['framework']} {name} diverged at step {row['diverged at']:.0f}")
                 continue
             done = f" ({row['clipped']} of steps clipped)" if row["clip"] != NONE else ""
             done = done.replace(f"{NEVER} of steps clipped", NEVER)
             end = "" if pd.isna(row["score"]) else f", training loss at the end {row['score']:.3g}"
-            torn = f", {row['diverged']} of {_count(row['seeds'], 'run')} diverged" if row["diverged"] else ""
+            torn = f", {row['diverged']} of {write_count(row['seeds'], 'run')} diverged" if row["diverged"] else ""
             norms = f"gradient norm before the clip {row['norm median']:.3g}, at most {row['norm max']:.3g}"
             clauses.append(f"{row['framework']} {name}{done}: {norms}{end}{torn}")
         found.append(f"{setting}, {cell}: {'; '.join(clauses)}.")
@@ -234,7 +236,7 @@ def fastest(timings: pd.DataFrame | None) -> list[str]:
     for case, group in table.groupby(["task", "T", "hidden", "batch", "threads", "device"], observed=True):
         task, length, hidden, batch, threads, device = case
         parts = [_faster(row) for _, row in group.iterrows()]
-        place = f"{task} T={length}, {hidden} hidden units, batch {batch}, {device}, {_count(threads, 'thread')}"
+        place = f"{task} T={length}, {hidden} hidden units, batch {batch}, {device}, {write_count(threads, 'thread')}"
         found.append(f"One training step of {place}: {'; '.join(parts)}.")
     return [*found, CAVEAT]
 
@@ -248,34 +250,6 @@ def _faster(row: pd.Series[Any]) -> str:
     return f"{row['cell']}: {row['faster']} is {ratio} times as fast as {row['slower']} ({interval})"
 
 
-def agreed(frame: pd.DataFrame, verdicts: list[agreement.Verdict] | None = None) -> list[str]:
-    """Say whether the frameworks are further apart than renumbered copies of one framework.
-
-    Args:
-        frame: the rows.
-        verdicts: `agreement.verdicts` of them, where they are known already.
-
-    """
-    if frame["framework"].nunique() < 2:  # noqa: PLR2004
-        return [f"Only {joined(_labels(frame['framework']))} ran, so nothing is said about agreement."]
-    found = []
-    for one in agreement.verdicts(agreement.agreement(frame)) if verdicts is None else verdicts:
-        median = f"median gap {_gap(one.median_frameworks)} against {_gap(one.median_copies)}"
-        most = f"largest {_gap(one.max_frameworks)} against {_gap(one.max_copies)}"
-        apart = {
-            True: "are further apart than",
-            False: "are not shown to be further apart than",
-            None: f"have too few differing cases for a test ({agreement.FEWEST} are needed) against",
-        }[one.apart]
-        p = "" if one.p is None else f"; one-sided Wilcoxon signed-rank test p = {one.p:.2g}"
-        found.append(
-            f"{one.first} and {one.second} {apart} copies of one framework with renumbered hidden units, in skill "
-            f"over {_count(one.cases, 'case')}: {median}, {most}{p}."
-        )
-    missing = "no case has two frameworks and a copy with renumbered hidden units"
-    return found or [f"Whether the frameworks agree cannot be said: {missing}."]
-
-
 def wall_time(runs: list[dict[str, Any]]) -> list[str]:
     """Say which share of the wall time went into training and evaluation."""
     last = run_times.newest(runs)
@@ -285,7 +259,7 @@ def wall_time(runs: list[dict[str, Any]]) -> list[str]:
     parts = ", ".join(
         f"{kind} {percent(share)}" for kind, share in zip(table["kind"], table["newest share"], strict=True)
     )
-    lanes = _count(int(last.get("jobs", 1)), "worker")
+    lanes = write_count(int(last.get("jobs", 1)), "worker")
     text = (
         f"Training and evaluation took {percent(run_times.useful(table, 'newest'))} of the workers' time "
         f"in the newest run ({parts}), which took {last.get('wall_seconds', 0):.0f} s with {lanes}"
@@ -320,23 +294,3 @@ def _clipping(row: pd.Series[Any]) -> str:
 
 def _clip(row: pd.Series[Any]) -> str:
     return "no clipping" if row["clip"] == NONE else str(row["clip"])
-
-
-def _with(clip: str) -> str:
-    return "without clipping" if clip == NONE else f"with {clip}"
-
-
-def _gap(value: float) -> str:
-    return "one diverged and the other not" if math.isinf(value) else f"{value:.3g}"
-
-
-def _labels(values: pd.Series[Any]) -> list[str]:
-    """Return the distinct values, in order where they have one."""
-    present = [str(value) for value in values.unique()]
-    if not isinstance(values.dtype, pd.CategoricalDtype):
-        return sorted(present)
-    return [str(value) for value in values.cat.categories if str(value) in present]
-
-
-def _count(number: object, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

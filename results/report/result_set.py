@@ -17,6 +17,8 @@ from farreach.results.record import SPECTRA
 from farreach.results.report import findings, timing_contents
 from farreach.results.report.answers import Answer
 from farreach.results.report.contents import PAGE, Results, answered, read, spared, title
+from farreach.results.report.diagnosis import write_diagnoses
+from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.timing_contents import Timed
 from farreach.results.storage.aside import Aside
@@ -169,10 +171,10 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         return "\n".join(f"**{escape(heading)}**\n\n{table(frame)}" for heading, frame in parts)
 
     reached, norms, times_seen = tables.accuracy(rows), tables.gradients(rows), tables.step_times(rows)
-    metrics, held = tables.task_metrics(rows), certificates.standing(rows)
-    torn, gaps, shares = tables.divergence(rows), agreement.agreement(rows), run_times.shares(results.runs)
-    far, found = observatory.reach(rows), observatory.diagnosed(rows)
-    matrices = observatory.spectra(labels.few(rows)[0], spared(results.store.spectra, SPECTRA))
+    metrics, held = tables.task_metrics(rows), certificates.list_standing(rows)
+    torn, gaps, shares = tables.divergence(rows), agreement.measure_gaps(rows), run_times.shares(results.runs)
+    far, found = observatory.measure_reach(rows), write_diagnoses(rows)
+    matrices = observatory.summarise_spectra(labels.few(rows)[0], spared(results.store.spectra, SPECTRA))
     by_task = (
         (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
     )
@@ -187,11 +189,11 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ),
         ("metrics", "Every metric of the tasks (mean over seeds)", metrics, sections(by_task)),
         ("gradients", "Gradients and clipping", norms, table(brief(norms))),
-        ("reach", "Reach: how far back the gradient keeps 1 % of its norm", far, table(observatory.reach_text(far))),
+        ("reach", "Reach: how far back the gradient keeps 1 % of its norm", far, table(write_reach(far))),
         ("spectra", "Spectral radius and largest singular value of the recurrent matrices", matrices, table(matrices)),
-        ("diagnoses", "Diagnoses", found, table(observatory.counts(rows))),
+        ("diagnoses", "Diagnoses", found, table(observatory.count_diagnoses(rows))),
         ("divergence", "Divergence", torn, table(torn)),
-        ("agreement", "Agreement of the frameworks, beside copies of one", gaps, table(gaps)),
+        ("agreement", "Agreement of the frameworks, beside permuted replicates of one", gaps, table(gaps)),
         ("certificates", "Certificates", held, table(held)),
         ("step-times", "Step times inside the training runs (not a comparison)", times_seen, table(times_seen)),
         ("time-shares", "Wall time by kind", shares, _shares(results.runs)),

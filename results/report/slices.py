@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import observatory, tables
-from farreach.results.analysis.diagnosis import diagnoses
+from farreach.results.analysis.diagnosis import diagnose_rows
 from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, SETTING, labelled, words
 from farreach.results.report.answers import speed as faster
 from farreach.results.report.contents import Results
+from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import plain, table
 from farreach.results.report.timing_contents import Timed
 from farreach.results.timing import interleaved, pytest_benchmark
@@ -24,7 +25,7 @@ EACH += ["norm_before_median", "norm_before_max", "diverged_at", "step_seconds",
 def each(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one line a case: what it is, what came out, its diagnosis and its key."""
     frame = labelled(rows)
-    found = diagnoses(frame)
+    found = diagnose_rows(frame)
     named = frame[[*GROUP, *EACH]].rename(columns={CELL: "cell", CLIP: "clip", LEARNER: "framework"})
     named["metric"], named["diagnosis"] = named["metric"].map(words), found["label"]
     return named.rename(columns=lambda name: name.replace("_", " "))
@@ -35,8 +36,8 @@ ROWS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "accuracy": tables.accuracy,
     "metrics": tables.task_metrics,
     "gradients": tables.gradients,
-    "reach": lambda rows: observatory.reach_text(observatory.reach(rows)),
-    "diagnoses": observatory.counts,
+    "reach": lambda rows: write_reach(observatory.measure_reach(rows)),
+    "diagnoses": observatory.count_diagnoses,
     "divergence": tables.divergence,
     "cases": each,
     "machines": tables.machines,

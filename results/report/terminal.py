@@ -93,7 +93,7 @@ SHOWN = 20
 
 def certificate(whole: dict[str, Any]) -> Table:
     """Return a certificate's checks as a table of rich, the worst first."""
-    frame = certificates.table(whole["checks"])
+    frame = certificates.list_checks(whole["checks"])
     good = int(frame["passed"].sum())
     said = f"{good} of {len(frame)} checks within {whole['bound']:g}, relative, at each of {whole['steps']} steps"
     table = Table(

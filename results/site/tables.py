@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics, tables
-from farreach.results.analysis.diagnosis import LABELS, among, diagnoses
+from farreach.results.analysis.diagnosis import LABELS, diagnose_part, diagnose_rows
 from farreach.results.analysis.labels import CELL, CLIP, DASH, GROUP, LEARNER, SETTING, drawn, labelled, words
+from farreach.results.report.diagnosis import write_reason, write_remarks
 from farreach.results.storage.files import write
 from farreach.results.storage.sanitising import clean
 
@@ -115,7 +116,7 @@ def lines(rows: pd.DataFrame) -> pd.DataFrame:
         far = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
     else:
         far = pd.Series(float("nan"), index=frame.index)
-    found = among(labelled(rows), frame)["label"] if len(frame) else pd.Series(dtype=object)
+    found = diagnose_part(labelled(rows), frame)["label"] if len(frame) else pd.Series(dtype=object)
     groups = frame.assign(far=far, found=found).groupby(GROUP, observed=True)
     for name in ("device", "mode", "dtype", "layers", "hidden", "batch"):
         table[name] = groups[name].first().to_numpy()
@@ -141,9 +142,9 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
         frame["reach"] = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
     else:
         frame["reach"] = float("nan")
-    found = diagnoses(labels)
-    frame["diagnosis"], frame["finding"] = found["label"], found["sentence"]
-    frame["remarks"] = found["remarks"].map("; ".join) if len(found) else found["remarks"]
+    found = diagnose_rows(labels)
+    frame["diagnosis"], frame["finding"] = found["label"], found["reason"].map(write_reason)
+    frame["remarks"] = found["remarks"].map(write_remarks)
     outcomes = {True: "solved", False: "not solved"}
     frame["outcome"] = frame["solved"].astype(object).map(outcomes).astype(object).fillna(DASH).astype(str)
     frame["outcome"] = frame["outcome"].where(frame["status"] != "diverged", "diverged")

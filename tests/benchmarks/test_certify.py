@@ -151,14 +151,17 @@ def test_only_narrows_and_faults_are_told() -> None:
 
 
 def test_a_certificate_is_found_for_what_it_covers_alone(tmp_path: Path) -> None:
-    whole = {"name": certificates.name("pytorch", "1.0", 1, "cpu"), "passed": True, "complete": True}
+    whole = {"name": certificates.name_certificate("pytorch", "1.0", 1, "cpu"), "passed": True, "complete": True}
     whole["checks"] = [{"path": "eager"}]
-    certificates.write(tmp_path, whole)
-    assert certificates.find(whole["name"], {"eager"}, tmp_path) == whole["name"]
-    assert certificates.find(whole["name"], {"graph"}, tmp_path) is None
-    assert certificates.find(certificates.name("pytorch", "1.1", 1, "cpu"), {"eager"}, tmp_path) is None
-    certificates.write(tmp_path, whole | {"passed": False})
-    assert certificates.find(whole["name"], {"eager"}, tmp_path) is None
+    certificates.write_certificate(tmp_path, whole)
+    assert certificates.find_certificate(whole["name"], {"eager"}, tmp_path) == whole["name"]
+    assert certificates.find_certificate(whole["name"], {"graph"}, tmp_path) is None
+    assert (
+        certificates.find_certificate(certificates.name_certificate("pytorch", "1.1", 1, "cpu"), {"eager"}, tmp_path)
+        is None
+    )
+    certificates.write_certificate(tmp_path, whole | {"passed": False})
+    assert certificates.find_certificate(whole["name"], {"eager"}, tmp_path) is None
 
 
 def test_rows_without_a_certificate_are_marked() -> None:
@@ -168,11 +171,11 @@ def test_rows_without_a_certificate_are_marked() -> None:
             synthetic.record(framework="tensorflow").row(),
         ]
     )
-    said = certificates.sentences(rows)
-    assert said[0].startswith("Held against the NumPy reference step by step, and passed: pytorch-1; 1 of 2 cases")
-    assert said[1].startswith("NO CERTIFICATE: tensorflow")
-    assert len(said) == 2
-    assert certificates.sentences(rows.drop(columns="certificate"))[0].startswith("NO CERTIFICATE")
+    found = certificates.count_certified(rows)
+    assert (found.matched, found.certified, found.names) == (2, 1, ("pytorch-1",))
+    assert [framework for framework, _ in found.bare] == ["tensorflow"]
+    bare = certificates.count_certified(rows.drop(columns="certificate"))
+    assert (bare.certified, len(bare.bare)) == (0, 2)
 
 
 @pytest.mark.parametrize(("bound", "status"), [(certification.BOUND, 0), (1e-30, 1)])
@@ -192,4 +195,4 @@ def test_certify_exits_1_beyond_the_bound(
     certificate = json.loads(written.read_text())
     assert certificate["passed"] is (status == 0)
     assert certificate["complete"] is False
-    assert certificates.find(certificate["name"], {certificate["checks"][0]["path"]}, tmp_path) is None
+    assert certificates.find_certificate(certificate["name"], {certificate["checks"][0]["path"]}, tmp_path) is None

@@ -25,6 +25,7 @@ from farreach.results.analysis import calibration, comparison, labels, run_times
 from farreach.results.figures import style
 from farreach.results.record import SPECTRA
 from farreach.results.report import timing_contents
+from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import table
 from farreach.results.storage import rows
 from farreach.results.storage.files import DamagedError, StoreError, read_parquet
@@ -331,7 +332,7 @@ def test_a_mutated_truth_is_one_or_damaged(place: Path, data: st.DataObject) -> 
         synthetic.write(place, [synthetic.record(key="k")])
     (place / calibration.PLANTED).write_bytes(data.draw(changed({"k": "healthy", "l": "vanishing"})))
     try:
-        calibration.calibrated(Store(place)).sentence()
+        write_share_right(calibration.calibrate(Store(place)))
     except DamagedError as error:
         one_line(error)
 

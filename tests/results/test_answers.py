@@ -13,8 +13,9 @@ from farreach.benchmarks.matrix import registry
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import empty, labelled, length
 from farreach.results.record import Record
-from farreach.results.report.answers import Answer, answers, solving, vanishing
+from farreach.results.report.answers import Answer, answers, solving
 from farreach.results.report.answers import speed as faster
+from farreach.results.report.answers.gradients import answer_gradients
 from farreach.results.timing import interleaved, pytest_benchmark
 from tests.support import synthetic
 
@@ -238,7 +239,7 @@ def test_where_gradients_vanished_stands_with_the_reach() -> None:
 
 
 def test_what_was_not_looked_at_is_said_to_be_unknown() -> None:
-    one = vanishing.answer(labelled(synthetic.rows(synthetic.record(), synthetic.record(seed=1))))
+    one = answer_gradients(labelled(synthetic.rows(synthetic.record(), synthetic.record(seed=1))))
     assert one.missing
     assert "none of them looked at for the gradient through time" in one.sentence
 
@@ -249,7 +250,7 @@ def test_certificates_and_their_absence_are_told_apart() -> None:
     said = of(proved, bare)[4]
     assert not said.missing
     assert "1 of 2 cases in mode matched stand under a certificate" in said.sentence
-    assert "1 cases stand under NO certificate (tensorflow 9.9)" in said.sentence
+    assert "1 case stands under NO certificate (tensorflow 9.9)" in said.sentence
     assert of(bare)[4].missing
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from farreach.results.analysis import agreement, labels
-from farreach.results.report import findings
+from farreach.results.analysis import agreement
+from farreach.results.report.answers.agreement import write_agreement
 from farreach.results.timing import pytest_benchmark
 from tests.support import synthetic
 from tests.support.synthetic import rows
@@ -41,46 +41,45 @@ def paired(gaps: list[float], *, copies: float) -> pd.DataFrame:
 
 def test_a_planted_disagreement_is_found() -> None:
     frame = paired([0.1, 0.12, 0.14, 0.11, 0.13, 0.15, 0.2, 0.16], copies=0.01)
-    (verdict,) = agreement.verdicts(agreement.agreement(frame))
+    (verdict,) = agreement.compare_pairs(agreement.measure_gaps(frame))
     assert verdict.apart is True
     assert verdict.p == pytest.approx(1 / 2**8)  # every one of eight differences has the same sign
-    assert (verdict.cases, verdict.median_frameworks, verdict.median_copies) == pytest.approx((8, 0.135, 0.01))
-    assert any("are further apart than copies" in one for one in findings.agreed(labels.labelled(frame)))
+    assert (verdict.cases, verdict.median_frameworks, verdict.median_replicates) == pytest.approx((8, 0.135, 0.01))
+    (clause,) = write_agreement(frame, [verdict])
+    assert "are further apart than permuted replicates of one framework" in clause
 
 
 def test_frameworks_as_near_as_copies_are_not_called_apart() -> None:
     frame = paired([0.01, 0.03, 0.01, 0.03, 0.015, 0.025, 0.012, 0.028], copies=0.02)
-    (verdict,) = agreement.verdicts(agreement.agreement(frame))
+    (verdict,) = agreement.compare_pairs(agreement.measure_gaps(frame))
     assert verdict.apart is False
-    assert any(
-        "are not shown to be further apart than copies" in one for one in findings.agreed(labels.labelled(frame))
-    )
+    assert "are not shown to be further apart than permuted replicates" in write_agreement(frame, [verdict])[0]
 
 
 def test_gaps_that_are_all_zero_agree() -> None:
-    (verdict,) = agreement.verdicts(agreement.agreement(paired([0.0] * 6, copies=0.0)))
+    (verdict,) = agreement.compare_pairs(agreement.measure_gaps(paired([0.0] * 6, copies=0.0)))
     assert (verdict.p, verdict.apart, verdict.max_frameworks) == (1.0, False, 0.0)
 
 
 def test_too_few_cases_give_no_verdict() -> None:
     frame = paired([0.3, 0.3, 0.3], copies=0.0)
-    (verdict,) = agreement.verdicts(agreement.agreement(frame))
+    (verdict,) = agreement.compare_pairs(agreement.measure_gaps(frame))
     assert verdict.apart is None
-    assert any("too few differing cases" in one for one in findings.agreed(labels.labelled(frame)))
+    assert "too few differing cases" in write_agreement(frame, [verdict])[0]
 
 
 def test_two_diverged_runs_agree_and_one_alone_does_not() -> None:
     one, other = pd.Series([math.nan, 0.5, 0.5]), pd.Series([math.nan, math.nan, 0.75])
-    assert agreement.gaps(one, other).tolist() == [0, math.inf, 0.25]
+    assert agreement.measure_distances(one, other).tolist() == [0, math.inf, 0.25]
     both = [synthetic.diverged(), synthetic.diverged(framework="tensorflow"), synthetic.diverged(replicate=1)]
-    table = agreement.agreement(rows(*both))
-    assert table[["gap frameworks", "gap copies"]].to_numpy().tolist() == [[0, 0]]
+    table = agreement.measure_gaps(rows(*both))
+    assert table[["gap frameworks", "gap replicates"]].to_numpy().tolist() == [[0, 0]]
 
 
 def test_infinite_gaps_rank_above_finite_ones() -> None:
     frameworks = np.array([np.inf, np.inf, 0.1, 0.1, 0.1, 0.1])
-    assert agreement.further(frameworks, np.array([np.inf, 0.0, 0.2, 0.2, 0.2, 0.2])) == pytest.approx(
-        agreement.further(np.array([9, 0.1, 0.1, 0.1, 0.1]), np.array([0, 0.2, 0.2, 0.2, 0.2]))
+    assert agreement.compute_p(frameworks, np.array([np.inf, 0.0, 0.2, 0.2, 0.2, 0.2])) == pytest.approx(
+        agreement.compute_p(np.array([9, 0.1, 0.1, 0.1, 0.1]), np.array([0, 0.2, 0.2, 0.2, 0.2]))
     )
 
 
@@ -92,10 +91,10 @@ def test_the_worst_pair_stands_first_and_every_pair_has_a_line() -> None:
             *(("tensorflow", 0, 0.05), ("jax", 0, 0.12)),
         )
     ]
-    table = agreement.agreement(rows(*three))
+    table = agreement.measure_gaps(rows(*three))
     pairs = list(zip(table["framework a"], table["framework b"], strict=True))
     assert pairs == [("pytorch", "jax"), ("tensorflow", "jax"), ("pytorch", "tensorflow")]
-    assert table["gap copies"].tolist() == pytest.approx([6 * 0.02] * 3)  # the mean of 6 * .01 and 6 * .03
+    assert table["gap replicates"].tolist() == pytest.approx([6 * 0.02] * 3)  # the mean of 6 * .01 and 6 * .03
     assert table["gap frameworks"].tolist() == pytest.approx([6 * 0.11, 6 * 0.07, 6 * 0.04])
 
 

@@ -16,6 +16,7 @@ from farreach.results.analysis.labels import counted, labelled
 from farreach.results.figures import training
 from farreach.results.record import Record
 from farreach.results.report import findings, result_set
+from farreach.results.report.answers.agreement import write_coverage
 from tests.support import synthetic
 
 CELLS = ("rnn", "lstm", "gru")
@@ -195,11 +196,12 @@ def test_native_rows_are_not_blamed_for_having_no_certificate() -> None:
     rows = synthetic.rows(
         synthetic.record(certificate="pytorch-2.13.0-cpu-n1"), synthetic.record(mode="native"), synthetic.record(seed=1)
     )
-    held, missing, native = certificates.sentences(rows)
-    assert "1 of 2 cases stand under these certificates" in held
-    assert missing.startswith("NO CERTIFICATE: pytorch 2.13.0 (cpu, eager, matched)")
-    assert native.startswith("1 case ran in mode native")
-    assert "under no certificate, by design" in native
+    found = certificates.count_certified(rows)
+    assert (found.matched, found.certified, found.bare, found.native) == (2, 1, (("pytorch", "2.13.0"),), 1)
+    held, missing, native = write_coverage(found)
+    assert held.startswith("1 of 2 cases in mode matched stand under a certificate")
+    assert missing == "1 case stands under NO certificate (pytorch 2.13.0) and may not compare"
+    assert native == "1 ran with the frameworks' own defaults, which are not meant to agree"
 
 
 def test_the_report_shows_both_modes_side_by_side(tmp_path: Path) -> None:

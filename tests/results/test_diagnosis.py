@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 
 from farreach.benchmarks.studies import planted_cases
-from farreach.results.analysis import calibration as calibrated
-from farreach.results.analysis.diagnosis import LABELS, diagnose, diagnoses
+from farreach.results.analysis.calibration import PLANTED
+from farreach.results.analysis.diagnosis import LABELS, Rule, diagnose_row, diagnose_rows
+from farreach.results.report.calibration import write_page
+from farreach.results.report.diagnosis import write_reason, write_remarks
 from tests.support import synthetic
 
 FINE: dict[str, Any] = {
@@ -54,9 +56,9 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("label", "changes", "said"), CASES)
 def test_each_rule_gives_its_label_and_its_figures(label: str, changes: dict[str, Any], said: str) -> None:
-    found = diagnose(FINE | changes)
+    found = diagnose_row(FINE | changes)
     assert found.label == label
-    assert said in found.sentence
+    assert said in write_reason(found.reason)
 
 
 def test_every_label_is_given_by_some_row() -> None:
@@ -64,32 +66,35 @@ def test_every_label_is_given_by_some_row() -> None:
 
 
 def test_an_lstm_that_remembers_by_its_cell_state_does_not_vanish() -> None:
-    assert diagnose(FINE | {"reach_end": 0.2}).label == "vanishing"
-    assert diagnose(FINE | {"reach_end": 0.2, "cell_reach_end": 1.0}).label == "healthy"
+    assert diagnose_row(FINE | {"reach_end": 0.2}).label == "vanishing"
+    assert diagnose_row(FINE | {"reach_end": 0.2, "cell_reach_end": 1.0}).label == "healthy"
 
 
 def test_a_growth_whose_interval_holds_zero_is_no_explosion() -> None:
-    assert diagnose(FINE | {"growth_end": 0.2, "growth_end_low": -0.01}).label == "healthy"
+    assert diagnose_row(FINE | {"growth_end": 0.2, "growth_end_low": -0.01}).label == "healthy"
 
 
 def test_what_else_was_found_is_told_beside_the_label() -> None:
-    found = diagnose(FINE | {"reach_end": 0.2, "clip_fraction": 0.0})
+    found = diagnose_row(FINE | {"reach_end": 0.2, "clip_fraction": 0.0})
     assert found.label == "vanishing"
-    assert [remark.split(":")[0] for remark in found.remarks] == ["clip inactive"]
+    assert [remark.rule for remark in found.remarks] == [Rule.IDLE]
+    assert write_remarks(found.remarks).startswith("clip inactive: clip norm 1 changed none of the steps")
 
 
 def test_a_run_without_a_probe_says_what_was_not_looked_for() -> None:
     without = {name: None for name in FINE if name.startswith(("reach", "growth", "cell"))}
-    assert "not looked for" in diagnose(FINE | without).remarks[0]
+    remarks = diagnose_row(FINE | without).remarks
+    assert [one.rule for one in remarks] == [Rule.BLIND]
+    assert "not looked for" in write_remarks(remarks)
     bare = {name: value for name, value in FINE.items() if name in {"status", "clip", "clip_fraction", "threshold"}}
-    assert diagnose(bare).label == "healthy"
-    assert diagnose(bare).sentence == "nothing was found"
+    assert diagnose_row(bare).label == "healthy"
+    assert write_reason(diagnose_row(bare).reason) == "nothing was found"
 
 
 def test_rows_of_a_store_are_diagnosed_in_their_order() -> None:
     rows = synthetic.rows(synthetic.record(), synthetic.diverged())
-    assert list(diagnoses(rows)["label"]) == ["healthy", "diverged"]
-    assert diagnoses(rows.iloc[:0]).empty
+    assert list(diagnose_rows(rows)["label"]) == ["healthy", "diverged"]
+    assert diagnose_rows(rows.iloc[:0]).empty
 
 
 def test_at_least_two_hundred_cases_are_planted_with_every_label() -> None:
@@ -108,8 +113,8 @@ def test_the_confusion_table_counts_what_was_planted_and_what_was_given(tmp_path
     records = [synthetic.record(key=f"k{at}", seed=at) for at in range(3)] + [synthetic.diverged(key="torn")]
     store = synthetic.write(tmp_path, records)
     truth = {"k0": "healthy", "k1": "healthy", "k2": "vanishing", "torn": "diverged", "never ran": "healthy"}
-    (tmp_path / calibrated.PLANTED).write_text(json.dumps(truth))
-    found, page = calibrated.write(store, "python -m benchmarks calibrate")
+    (tmp_path / PLANTED).write_text(json.dumps(truth))
+    found, page = write_page(store, "python -m benchmarks calibrate")
     assert (found.right, found.cases) == (3, 4)
     table = found.confusion.set_index("planted")
     assert table.loc["healthy", "healthy"] == 2
@@ -124,5 +129,5 @@ def test_the_confusion_table_counts_what_was_planted_and_what_was_given(tmp_path
 def test_a_run_of_ones_own_is_judged_by_its_own_loss() -> None:
     own = {"status": "finished", "clip": "norm", "threshold": 1e-6, "clip_fraction": 1.0, "scale_median": 1e-6}
     falling = own | {"floor": None, "metric.training_loss": 0.5, "gain_late": 0.1, "norm_before_max": 3.0}
-    assert diagnose(falling).label == "over-clipped"
-    assert diagnose(falling | {"gain_late": 0.0}).label == "healthy"
+    assert diagnose_row(falling).label == "over-clipped"
+    assert diagnose_row(falling | {"gain_late": 0.0}).label == "healthy"

@@ -268,7 +268,7 @@ def test_a_row_that_contradicts_itself_or_hides_control_characters_is_none(
 def test_planted_cases_that_are_none_are_one_line(there: Path, truth: str) -> None:
     (there / calibration.PLANTED).write_text(truth)
     with pytest.raises(DamagedError) as fault:
-        calibration.calibrated(Store(there))
+        calibration.calibrate(Store(there))
     assert "\x1b" not in str(fault.value)
 
 

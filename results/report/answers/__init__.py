@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis.labels import labelled
-from farreach.results.report.answers import agreement, solving, speed, vanishing
+from farreach.results.report.answers import solving, speed
+from farreach.results.report.answers.agreement import answer_agreement
 from farreach.results.report.answers.base import Answer
+from farreach.results.report.answers.gradients import answer_gradients
 from farreach.results.timing.aa_check import Check
 
 __all__ = ["Answer", "answers"]
@@ -38,6 +40,6 @@ def answers(
         speed.answer(timed, groups or [], checked.launches if checked else None),
         solving.solved(frame),
         solving.thresholds(frame),
-        vanishing.answer(frame),
-        agreement.answer(frame),
+        answer_gradients(frame),
+        answer_agreement(frame),
     ]

@@ -1,37 +1,72 @@
-"""Whether the frameworks agree: the certificates, and the gap between two of them beside that of renumbered copies."""
+"""Whether the frameworks agree: certificates, and the gap between two frameworks beside that of permuted replicates."""
 
 from __future__ import annotations
+
+import math
 
 import pandas as pd
 
 from farreach.results.analysis import agreement, certificates
+from farreach.results.analysis.agreement import PairAgreement
+from farreach.results.analysis.certificates import Coverage
 from farreach.results.analysis.labels import joined, ours
-from farreach.results.report import findings
 from farreach.results.report.answers.base import AGREE, Answer
+from farreach.results.report.phrases import list_labels, write_count
+
+APART = {
+    True: "are further apart than",
+    False: "are not shown to be further apart than",
+    None: f"have too few differing cases for a test ({agreement.FEWEST} are needed) against",
+}
 
 
-def answer(frame: pd.DataFrame) -> Answer:
+def answer_agreement(frame: pd.DataFrame) -> Answer:
     """Say which rows were proved to compute what the reference computes, and how far the frameworks lie apart."""
     rows = ours(frame)
     if rows.empty:
         return Answer(AGREE, "", ("not known: no case of a suite has finished",), missing=True)
-    stands = certificates.standing(rows)
-    matched = stands[stands["mode"] == certificates.MATCHED]
-    held = matched[matched[certificates.NAME] != certificates.NONE]
+    coverage = certificates.count_certified(rows)
+    verdicts = agreement.compare_pairs(agreement.measure_gaps(rows))
+    parts = (*write_coverage(coverage), *write_agreement(rows, verdicts))
+    missing = not coverage.certified and not verdicts
+    return Answer(AGREE, "", parts, missing=missing, verdicts=(coverage, *verdicts))
+
+
+def write_coverage(coverage: Coverage) -> list[str]:
+    """Return a clause for the cases under a certificate, for those under none, and for those of mode native."""
     parts = []
-    if len(held):
-        names = joined(dict.fromkeys(held[certificates.NAME]))
+    if coverage.certified:
         parts.append(
-            f"{held['cases'].sum()} of {matched['cases'].sum()} cases in mode matched stand under a certificate that "
-            f"every step equals the NumPy reference's within 1e-10 in float64 ({names})"
+            f"{coverage.certified} of {coverage.matched} cases in mode matched stand under a certificate that every "
+            f"step equals the NumPy reference's within 1e-10 in float64 ({joined(coverage.names)})"
         )
-    bare = matched[matched[certificates.NAME] == certificates.NONE]
-    if len(bare):
-        versions = dict.fromkeys(f"{row['framework']} {row['framework_version']}" for _, row in bare.iterrows())
-        parts.append(f"{bare['cases'].sum()} cases stand under NO certificate ({joined(versions)}) and may not compare")
-    native = int(stands.loc[stands["mode"] != certificates.MATCHED, "cases"].sum())
-    if native:
-        parts.append(f"{native} ran with the frameworks' own defaults, which are not meant to agree")
-    verdicts = agreement.verdicts(agreement.agreement(rows))
-    said = [one[0].lower() + one[1:].rstrip(".") for one in findings.agreed(rows, verdicts)]
-    return Answer(AGREE, "", (*parts, *said), missing=not len(held) and not verdicts)
+    if coverage.bare:
+        count = write_count(coverage.matched - coverage.certified, "case stands", "cases stand")
+        versions = joined(f"{framework} {version}" for framework, version in coverage.bare)
+        parts.append(f"{count} under NO certificate ({versions}) and may not compare")
+    if coverage.native:
+        parts.append(f"{coverage.native} ran with the frameworks' own defaults, which are not meant to agree")
+    return parts
+
+
+def write_agreement(rows: pd.DataFrame, verdicts: list[PairAgreement]) -> list[str]:
+    """Return a clause for each pair of frameworks, or one that says why there is none."""
+    if rows["framework"].nunique() < 2:  # noqa: PLR2004
+        return [f"only {joined(list_labels(rows['framework']))} ran, so nothing is said about agreement"]
+    missing = "no case has two frameworks and a permuted replicate"
+    return [*map(write_pair, verdicts)] or [f"whether the frameworks agree cannot be said: {missing}"]
+
+
+def write_pair(one: PairAgreement) -> str:
+    """Say whether two frameworks are further apart than permuted replicates of one."""
+    median = f"median gap {_gap(one.median_frameworks)} against {_gap(one.median_replicates)}"
+    most = f"largest {_gap(one.max_frameworks)} against {_gap(one.max_replicates)}"
+    p = "" if one.p is None else f"; one-sided Wilcoxon signed-rank test p = {one.p:.2g}"
+    return (
+        f"{one.first} and {one.second} {APART[one.apart]} permuted replicates of one framework, in skill over "
+        f"{write_count(one.cases, 'case')}: {median}, {most}{p}"
+    )
+
+
+def _gap(value: float) -> str:
+    return "one diverged and the other not" if math.isinf(value) else f"{value:.3g}"

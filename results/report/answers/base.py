@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+
+from farreach.results.report.phrases import finish_sentence
 
 FASTER = "Which framework is faster, and by how much?"
 SOLVED = "Which cells solve which task, up to which length?"
@@ -23,6 +26,7 @@ class Answer:
         lead: what holds for all parts, empty or text that ends with a colon.
         parts: clauses without a full stop: one a cell, a task or a verdict.
         missing: whether the data carry no claim; the parts then say what is missing.
+        verdicts: what the parts say as data: what `results.analysis` found, with its numbers.
 
     """
 
@@ -30,16 +34,13 @@ class Answer:
     lead: str
     parts: tuple[str, ...]
     missing: bool = False
+    verdicts: tuple[Any, ...] = ()
 
     @property
     def sentence(self) -> str:
         """The answer as one sentence."""
-        return _sentence(f"{self.lead} {'; '.join(self.parts)}".strip())
+        return finish_sentence(f"{self.lead} {'; '.join(self.parts)}".strip())
 
     def lines(self) -> list[str]:
-        """Return the sentence taken apart: the lead, if there is one, and the parts, whole sentences without a lead."""
-        return [self.lead, *self.parts] if self.lead else [_sentence(part) for part in self.parts]
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+        """Return the lead, if there is one, and the parts; whole sentences without a lead."""
+        return [self.lead, *self.parts] if self.lead else [*map(finish_sentence, self.parts)]

@@ -1,0 +1,100 @@
+"""Where gradients vanished or exploded, or a run diverged: how many cases, where, and the figures behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pandas as pd
+
+from farreach.results.analysis import observatory
+from farreach.results.analysis.diagnosis import LABELS, Label, diagnose_part
+from farreach.results.analysis.labels import CELL, CLIP, SETTING, drawn
+
+FAULTS: tuple[Label, ...] = ("vanishing", "exploding", "diverged")
+
+NEEDED = [SETTING, CELL, CLIP, "diverged_at", "steps_before", "reach_end", "cell_reach_end"]
+NEEDED += ["growth_end", "growth_end_low", "growth_end_high"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What is wrong with the cases of one setting and cell.
+
+    Attributes:
+        label: ``vanishing``, ``exploding`` or ``diverged``.
+        setting, cell: where.
+        clips: the clips of these cases.
+        cases: how many.
+        value: vanishing: the mean reach at the end, 0 to 1, NaN where the gradient was exactly zero; exploding: the
+            mean growth of the logarithm of the norm per step back in time; diverged: the first step of the first case.
+        low, high: vanishing: the 95 % interval of the mean; exploding: ends within which every 95 % interval lies.
+        steps_before: steps before the scored group.
+
+    """
+
+    label: Label
+    setting: str
+    cell: str
+    clips: tuple[str, ...]
+    cases: int
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    steps_before: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """What the diagnoses of all cases say.
+
+    Attributes:
+        cases: how many cases there are.
+        labels: how many have each label that occurs.
+        faults: the settings and cells with a fault, for each label those with most cases first.
+        unprobed: cases whose gradient through time is not known, but for those that diverged.
+
+    """
+
+    cases: int
+    labels: dict[Label, int]
+    faults: tuple[Fault, ...]
+    unprobed: int
+
+
+def find_faults(frame: pd.DataFrame) -> Faults:
+    """Return in how many cases a gradient vanished, exploded or was not finite, and where."""
+    rows = drawn(frame)
+    labels = diagnose_part(frame, rows)["label"] if len(rows) else pd.Series(dtype=object)
+    needed = rows[[name for name in NEEDED if name in rows]]
+    blind = rows["reach_end"].isna() if "reach_end" in rows else pd.Series(data=True, index=rows.index)
+    counts: dict[Label, int] = {label: many for label in LABELS if (many := int((labels == label).sum()))}
+    unprobed = int(blind.sum())
+    return Faults(
+        cases=len(rows),
+        labels=counts,
+        faults=tuple(one for label in FAULTS for one in _find(label, needed[labels == label])),
+        unprobed=max(0, unprobed - counts.get("diverged", 0)),
+    )
+
+
+def _find(label: Label, rows: pd.DataFrame) -> list[Fault]:
+    groups = sorted(rows.groupby([SETTING, CELL], observed=True), key=lambda pair: -len(pair[1]))
+    return [_fault(label, str(setting), str(cell), part) for (setting, cell), part in groups]
+
+
+def _fault(label: Label, setting: str, cell: str, part: pd.DataFrame) -> Fault:
+    clips = tuple(str(clip) for clip in part[CLIP].cat.categories if (part[CLIP] == clip).any())
+    if label == "diverged":
+        first = float(pd.to_numeric(part["diverged_at"]).min())
+        return Fault(label, setting, cell, clips, len(part), first)
+    before = float(pd.to_numeric(part["steps_before"]).iloc[0])
+    if label == "exploding":
+        low, high = pd.to_numeric(part["growth_end_low"]).min(), pd.to_numeric(part["growth_end_high"]).max()
+        rate = float(pd.to_numeric(part["growth_end"]).mean())
+        return Fault(label, setting, cell, clips, len(part), rate, float(low), float(high), before)
+    far = part[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns").dropna()
+    if far.empty:
+        return Fault(label, setting, cell, clips, len(part), math.nan)
+    low, high = observatory.interval(far)
+    return Fault(label, setting, cell, clips, len(part), float(far.mean()), low, high, before)

@@ -1,0 +1,57 @@
+"""Where gradients vanished or exploded, from the diagnosis of every case."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from farreach.results.analysis.diagnosis import Label
+from farreach.results.analysis.gradient_faults import FAULTS, Fault, Faults, find_faults
+from farreach.results.analysis.labels import joined, percent
+from farreach.results.report.answers.base import GRADIENTS, MOST, Answer
+from farreach.results.report.phrases import write_clip, write_count
+
+
+def answer_gradients(frame: pd.DataFrame) -> Answer:
+    """Say in how many cases a gradient vanished, exploded or was not finite, and where, with the figures."""
+    found = find_faults(frame)
+    if not found.cases:
+        return Answer(GRADIENTS, "", ("not known: no case has finished",), missing=True)
+    parts = [write_fault(label, found) for label in FAULTS]
+    others = [f"{many} {label}" for label, many in found.labels.items() if label not in FAULTS]
+    parts += [f"the others {joined(others)}"] if others else []
+    if found.unprobed:
+        unseen = "none of them" if found.unprobed == found.cases else f"{found.unprobed} of them not"
+        parts.append(f"{unseen} looked at for the gradient through time, so not for vanishing or exploding either")
+    lead = f"Of {write_count(found.cases, 'case')}:"
+    return Answer(GRADIENTS, lead, tuple(parts), missing=found.unprobed == found.cases, verdicts=(found,))
+
+
+def write_fault(label: Label, found: Faults) -> str:
+    """Return how many cases have a fault, and where it was found most often."""
+    if label not in found.labels:
+        return f"none {label}"
+    faults = [one for one in found.faults if one.label == label]
+    places = [f"{one.cell} on {one.setting} {_clips(one.clips)} ({_figures(one)})" for one in faults[:MOST]]
+    further = [f"{len(faults) - MOST} further settings and cells"] if len(faults) > MOST else []
+    return f"{found.labels[label]} {label}, {joined([*places, *further])}"
+
+
+def _clips(clips: tuple[str, ...]) -> str:
+    return joined(map(write_clip, clips[:MOST])) + (f" and {len(clips) - MOST} more" if len(clips) > MOST else "")
+
+
+def _figures(one: Fault) -> str:
+    """Return how many cases, and the figure behind the label with its interval."""
+    many = write_count(one.cases, "case")
+    if one.label == "diverged":
+        return f"{many}, the first at step {one.value:.0f}"
+    if one.label == "exploding":
+        ends = f"every 95 % interval within {one.low:.2g} to {one.high:.2g}"
+        return f"{many}: per step back in time the logarithm of the norm grows by {one.value:.2g}, {ends}"
+    if math.isnan(one.value):
+        return f"{many}: the gradient was exactly zero"
+    certain = math.isnan(one.low) or one.low == one.high
+    ends = "" if certain else f", 95 % interval {percent(one.low)} to {percent(one.high)}"
+    return f"{many}: 1 % of the norm is left over {percent(one.value)} of {one.steps_before:.0f} steps{ends}"

@@ -1,0 +1,105 @@
+"""The evidence behind a diagnosis, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from farreach.results.analysis import observatory
+from farreach.results.analysis.diagnosis import STILL, Reason, Rule
+from farreach.results.analysis.labels import percent
+
+
+def write_reason(reason: Reason) -> str:
+    """Say why a rule holds, with its figures."""
+    return WRITERS[reason.rule](**reason.figures)
+
+
+def write_remarks(remarks: Iterable[Reason]) -> str:
+    """Say what else was found, each under its label."""
+    return "; ".join(write_reason(one) if one.label is None else f"{one.label}: {write_reason(one)}" for one in remarks)
+
+
+def write_diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return `observatory.list_diagnoses` with the evidence and the remarks in words."""
+    table = observatory.list_diagnoses(rows)
+    evidence, remarks = table["reason"].map(write_reason), table["remarks"].map(write_remarks)
+    return table.drop(columns=["reason", "remarks"]).assign(evidence=evidence, remarks=remarks)
+
+
+def _solved(steps_to_solve: float) -> str:
+    return f"solved at step {steps_to_solve:.0f}"
+
+
+def _exploding(growth_end: float, growth_end_low: float, steps_before: float) -> str:
+    times = f"{math.exp(min(growth_end * steps_before, 700)):.2g}"
+    return (
+        f"going back over {steps_before:.0f} steps the gradient's norm grows about {times} times, by {growth_end:.3f} "
+        f"per step in its logarithm (95 % interval from {growth_end_low:.3f})"
+    )
+
+
+def _over_clipped(clip_fraction: float, scale_median: float, moved: float) -> str:
+    still = f"the weights moved by {moved:.2g} of their norm"
+    slow = still if moved < STILL else "the loss was still falling at the end"
+    return (
+        f"{percent(clip_fraction)} of the steps were clipped, at the median to {scale_median:.2g} of their norm, and "
+        f"{slow}"
+    )
+
+
+def _vanishing(norm_before_max: float, farther: float, steps_before: float, growth_end: float) -> str:
+    if norm_before_max == 0:
+        return "the gradient was exactly zero at every step"
+    halves = f"; it halves every {math.log(2) / -growth_end:.1f} steps" if growth_end < 0 else ""
+    return (
+        f"the gradient keeps 1 % of its norm over {percent(farther)} of the {steps_before:.0f} steps before the scored "
+        f"ones{halves}"
+    )
+
+
+def _stuck(skill: float, moved: float) -> str:
+    way = "" if math.isnan(moved) else f"; the weights moved by {moved:.2g} of their norm"
+    return f"skill {skill:.3f}, and the loss no longer falls{way}"
+
+
+def _idle(clip: str, threshold: float, clip_fraction: float, norm_before_max: float) -> str:
+    most = "" if math.isnan(norm_before_max) else f"; the largest norm was {norm_before_max:.3g}"
+    share = "none" if clip_fraction == 0 else percent(clip_fraction)
+    return f"clip {clip} {threshold:g} changed {share} of the steps{most}"
+
+
+def _healthy(skill: float, falling: float, farther: float) -> str:
+    parts = [] if math.isnan(skill) else [f"skill {skill:.2f}"]
+    parts += ["the loss was still falling"] if falling else []
+    if not math.isnan(farther):
+        parts.append(f"the gradient reaches {percent(farther)} of the steps before the scored ones")
+    return ", ".join(parts) or "nothing was found"
+
+
+def _diverged(diverged_at: float, norm_before_max: float) -> str:
+    most = (
+        ""
+        if math.isnan(norm_before_max)
+        else f"; the largest finite gradient norm before that was {norm_before_max:.3g}"
+    )
+    return f"loss or gradient norm was not finite at step {diverged_at:.0f}{most}"
+
+
+def _blind() -> str:
+    return "the gradient through time is not known, so vanishing and exploding were not looked for"
+
+
+WRITERS: dict[Rule, Callable[..., str]] = {
+    Rule.SOLVED: _solved,
+    Rule.EXPLODING: _exploding,
+    Rule.OVER_CLIPPED: _over_clipped,
+    Rule.VANISHING: _vanishing,
+    Rule.STUCK: _stuck,
+    Rule.IDLE: _idle,
+    Rule.HEALTHY: _healthy,
+    Rule.DIVERGED: _diverged,
+    Rule.BLIND: _blind,
+}

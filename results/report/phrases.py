@@ -1,0 +1,45 @@
+"""Clauses that several sentences share, and how a clause becomes a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from farreach.results.analysis.labels import NONE, percent
+
+MOST = 20
+"""Rows that a sentence names; the tables have them all."""
+
+
+def finish_sentence(clause: str) -> str:
+    """Return a clause as a sentence: with a capital and a full stop."""
+    return f"{clause[0].upper()}{clause[1:]}."
+
+
+def write_count(number: object, thing: str, things: str = "") -> str:
+    """Return ``1 case`` or ``3 cases``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {things or thing + 's'}"
+
+
+def write_clip(clip: str) -> str:
+    """Return ``without clipping`` or ``with norm 1``."""
+    return "without clipping" if clip == NONE else f"with {clip}"
+
+
+def write_share(share: float) -> str:
+    """Return a share in percent, which may be negative."""
+    return percent(share) if share >= 0 else f"-{percent(-share)}"
+
+
+def write_list(rows: list[str]) -> str:
+    """Return the first `MOST` rows, and how many more there are."""
+    return "; ".join(rows[:MOST]) + (f", and {len(rows) - MOST} more" if len(rows) > MOST else "")
+
+
+def list_labels(values: pd.Series[Any]) -> list[str]:
+    """Return the distinct values, in order where they have one."""
+    present = [str(value) for value in values.unique()]
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return sorted(present)
+    return [str(value) for value in values.cat.categories if str(value) in present]

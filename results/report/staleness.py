@@ -1,0 +1,21 @@
+"""Which rows a report leaves out because an older version made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from farreach.results.analysis.labels import joined
+from farreach.results.analysis.staleness import Stale
+from farreach.results.report.phrases import write_count
+
+
+def write_stale(one: Stale) -> str:
+    """Say how many rows of a task are left out, of which version, and which stands now."""
+    return (
+        f"{write_count(one.rows, 'row')} of {one.task} left out as stale: made by version {_versions(one.made_by)}; it "
+        f"is now {_versions(one.now)}, and the same command runs them again."
+    )
+
+
+def _versions(made: Iterable[tuple[float, ...]]) -> str:
+    return joined(sorted(f"{version:g}.{metric:g} with numerics {numerics:g}" for version, metric, numerics in made))
