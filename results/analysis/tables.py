@@ -114,7 +114,7 @@ def step_times(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the step times in ms that the training runs themselves saw: median and range over cases.
 
     They say how long the sweep took, not which framework is faster: several workers may have run
-    beside each other, and a renumbered copy counts like any other case.
+    beside each other, and a permuted replicate counts like any other case.
     """
     frame = labelled(rows)[[SETTING, CELL, LEARNER, "path", "step_seconds", "seconds_compile", "jobs"]]
     groups = frame.groupby([SETTING, CELL, LEARNER], observed=True)

@@ -121,5 +121,5 @@ def _horizon(one: dict[str, Any]) -> str:
 
     return (
         f"{one['cell']}, float32, adding T=50: parts by 1 % from the float64 reference {step(one['judge'])}, "
-        f"its renumbered copy from it {step(one['copy'])}\n"
+        f"its permuted replicate from it {step(one['copy'])}\n"
     )

@@ -205,7 +205,7 @@ def every(table: pd.DataFrame) -> Table:
     columns = (
         *(Column(key, one.title) for key, one in labels),
         Column("seed", "seed", "number"),
-        Column("replicate", "copy", "number", hint="0, or the number of a copy with renumbered hidden units"),
+        Column("replicate", "replicate", "number", hint="0, or the number of a replicate with permuted hidden units"),
         Column("skill", "skill", "fixed"),
         Column("outcome", "outcome"),
         Column("steps_to_solve", "steps to solve", "number"),
@@ -215,7 +215,7 @@ def every(table: pd.DataFrame) -> Table:
         Column("diagnosis", "diagnosis", "long"),
         Column("step ms", "step ms", "number", hint="inside the training run; not a comparison"),
     )
-    note = "Every case, copies with renumbered hidden units too."
+    note = "Every case, permuted replicates too."
     if len(table) > MOST:
         note += (
             f" The page holds {MOST:,} of the {len(table):,}, the first seeds of every line before further ones; the "
