@@ -9,6 +9,7 @@ So a gap counts as the defaults' where it exceeds both: the matched gap, and wha
 from __future__ import annotations
 
 import dataclasses
+import enum
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ import scipy
 from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import CASE, CELL, CLIP, GROUP, LEARNER, NONE, SETTING, joined, labelled, percent
+from farreach.results.analysis.labels import CASE, CELL, CLIP, GROUP, LEARNER, NONE, SETTING, labelled
 
 MATCHED, NATIVE = "matched", "native"
 LEVEL = 0.95
@@ -48,8 +49,19 @@ PAIRS = [
 ]
 
 
+class Explanation(enum.Enum):
+    """What the defaults explain of a native gap, as far as its interval carries it."""
+
+    NO_GAP = enum.auto()
+    ONE_SEED = enum.auto()
+    FEW_UNITS = enum.auto()
+    SOME = enum.auto()
+    LITTLE = enum.auto()
+    INCONCLUSIVE = enum.auto()
+
+
 @dataclasses.dataclass(frozen=True)
-class Share:
+class GapShare:
     """How much of the native gap between two frameworks their defaults explain, pooled over cases.
 
     Attributes:
@@ -74,8 +86,47 @@ class Share:
     low: float
     high: float
 
+    @property
+    def explanation(self) -> Explanation:
+        """What the defaults explain of the gap."""
+        if self.native == 0:
+            return Explanation.NO_GAP
+        if self.share is None:
+            return Explanation.ONE_SEED
+        if math.isnan(self.low):
+            return Explanation.FEW_UNITS
+        if self.low > 0:
+            return Explanation.SOME
+        return Explanation.LITTLE if self.high < LITTLE else Explanation.INCONCLUSIVE
 
-def pairs(rows: pd.DataFrame) -> pd.DataFrame:
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """How a framework's own defaults change its skill.
+
+    Attributes:
+        framework: the framework.
+        cases: settings, cells and clips that ran in both modes.
+        mean: the mean change of skill over settings and cells.
+        low, high: its 95 % bootstrap interval, NaN below `FEWEST` settings and cells.
+        setting, cell, clip: where the change is largest.
+        matched, native: the skills there.
+
+    """
+
+    framework: str
+    cases: int
+    mean: float
+    low: float
+    high: float
+    setting: str
+    cell: str
+    clip: str
+    matched: float
+    native: float
+
+
+def pair_modes(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one line for each case and seed that ran in both modes: its labels, and what each mode gave.
 
     The labels are the matched row's; ``skill``, ``solved``, ``status`` and ``clip_fraction`` are its too, and
@@ -91,14 +142,14 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     return both.sort_values([*GROUP, "seed"], ignore_index=True)
 
 
-def by_framework(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one line a setting, cell, clip and framework: skill matched and native, and the change.
+def compare_modes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per setting, cell, clip and framework: skill matched and native, and the change.
 
     Means are over the seeds that diverged in neither mode; low and high are the 95 % t interval of the change,
     paired by seed, from `FEWEST_SEEDS` seeds on. A line alone proves little: one in twenty excludes 0 by chance.
     """
     lines = []
-    for labels, group in pairs(rows).groupby(GROUP, observed=True):
+    for labels, group in pair_modes(rows).groupby(GROUP, observed=True):
         whole = group[group["skill"].notna() & group["skill native"].notna()]
         change = whole["skill native"] - whole["skill"]
         figures = [len(group), whole["skill"].mean(), whole["skill native"].mean(), change.mean(), *interval(change)]
@@ -110,14 +161,14 @@ def by_framework(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=FRAMEWORKS)
 
 
-def by_pair(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one line a setting, cell, clip and pair of frameworks: their gap in skill, matched and native.
+def compare_gaps(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one line per setting, cell, clip and pair of frameworks: their gap in skill, matched and native.
 
     A gap is a minus b, mean over the seeds on which none of the four runs diverged; ``from defaults`` is the
     native gap minus the matched one, with its 95 % t interval over seeds.
     """
     lines = []
-    for labels, first, second, four in _fours(pairs(rows)):
+    for labels, first, second, four in _join_four(pair_modes(rows)):
         whole = four.dropna()
         gaps = {mode: whole[f"{mode} a"] - whole[f"{mode} b"] for mode in (MATCHED, NATIVE)}
         change = gaps[NATIVE] - gaps[MATCHED]
@@ -130,15 +181,15 @@ def by_pair(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=PAIRS)
 
 
-def shares(rows: pd.DataFrame) -> list[Share]:
+def explain_gaps(rows: pd.DataFrame) -> list[GapShare]:
     """Return for each pair of frameworks the share of their native gap that the defaults explain."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    both = pairs(rows)
+    both = pair_modes(rows)
     # A clip that never clipped is the case without clipping once more, and no evidence of its own.
     idle = both.groupby([SETTING, CELL, CLIP], observed=True)[["clip_fraction", "clip_fraction native"]].transform(
         "max"
     )
-    for (setting, cell, _), first, second, four in _fours(
+    for (setting, cell, _), first, second, four in _join_four(
         both[(both["clip"] == NONE) | (idle.max(axis="columns") > 0)]
     ):
         if four.isna().any(axis=None):
@@ -150,11 +201,11 @@ def shares(rows: pd.DataFrame) -> list[Share]:
         ]
         squares["seed"] = float(np.mean(others)) if others else math.nan
         found.setdefault((first, second), []).append(squares | {"setting": setting, "cell": cell})
-    return [_pooled(first, second, pd.DataFrame(lines)) for (first, second), lines in found.items()]
+    return [_pool(first, second, pd.DataFrame(lines)) for (first, second), lines in found.items()]
 
 
-def _fours(both: pd.DataFrame) -> Iterator[tuple[Any, str, str, pd.DataFrame]]:
-    """Yield labels, two frameworks, and a line a seed with their four skills: matched a and b, native a and b."""
+def _join_four(both: pd.DataFrame) -> Iterator[tuple[Any, str, str, pd.DataFrame]]:
+    """Yield labels, two frameworks, and a line per seed with their four skills: matched a and b, native a and b."""
     for labels, group in both.groupby([SETTING, CELL, CLIP], observed=True):
         each = {str(one): part.set_index("seed") for one, part in group.groupby(LEARNER, observed=True)}
         for (first, a), (second, b) in itertools.combinations(each.items(), 2):
@@ -165,16 +216,16 @@ def _fours(both: pd.DataFrame) -> Iterator[tuple[Any, str, str, pd.DataFrame]]:
                 yield labels, first, second, four
 
 
-def _pooled(first: str, second: str, lines: pd.DataFrame) -> Share:
+def _pool(first: str, second: str, lines: pd.DataFrame) -> GapShare:
     units = lines.groupby(["setting", "cell"], observed=True)[[MATCHED, NATIVE, "seed"]].mean()
     samples: tuple[NDArray[Any], ...] = tuple(units[name].to_numpy(float) for name in (MATCHED, NATIVE, "seed"))
     matched, native, seed = (float(sample.mean()) for sample in samples)
     share, low, high = None, math.nan, math.nan
     if native > 0 and not math.isnan(seed):
-        share = float(explained(samples[0], samples[1], samples[2]))
+        share = float(compute_share(samples[0], samples[1], samples[2]))
         if len(units) >= FEWEST:
-            low, high = _bootstrap(samples, explained)
-    return Share(
+            low, high = _bootstrap(samples, compute_share)
+    return GapShare(
         first,
         second,
         cases=len(lines),
@@ -188,7 +239,7 @@ def _pooled(first: str, second: str, lines: pd.DataFrame) -> Share:
     )
 
 
-def explained(matched: NDArray[Any], native: NDArray[Any], seed: NDArray[Any], axis: int = -1) -> NDArray[Any]:
+def compute_share(matched: NDArray[Any], native: NDArray[Any], seed: NDArray[Any], axis: int = -1) -> NDArray[Any]:
     """Return the share of the mean squared native gap that exceeds both the matched gap and another seed's."""
     chance = np.maximum(matched.mean(axis=axis), seed.mean(axis=axis))
     return np.asarray(1 - chance / np.maximum(native.mean(axis=axis), np.finfo(float).tiny))
@@ -202,45 +253,14 @@ def interval(values: pd.Series[float]) -> tuple[float, float]:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def sentences(rows: pd.DataFrame) -> list[str]:
-    """Say what the defaults do to each framework, and how much of what parts two of them they explain."""
-    frame = labelled(rows)
-    if not (frame["mode"] == NATIVE).any():
-        return []
-    if pairs(frame).empty:
-        return ["Matched and native cannot be compared: no case ran in both modes."]
-    return [*changes(by_framework(frame)), *(said(one) for one in shares(frame)), *torn(by_framework(frame))]
+def measure_changes(lines: pd.DataFrame) -> list[Change]:
+    """Return for each framework whether its defaults raise or lower skill on average, and where they change it most.
 
+    Args:
+        lines: what `compare_modes` returned.
 
-def said(one: Share) -> str:
-    """Put a share into a sentence, as far as its interval carries it."""
-    who = f"{one.first} and {one.second}"
-    yardstick = "" if one.seed is None else f"; another seed alone moves a native run by {one.seed:.2g}"
-    head = (
-        f"Matched and native, {who} over {_count(one.cases, 'case')}: they differ in skill by {one.matched:.2g} "
-        f"matched and by {one.native:.2g} native (root mean square){yardstick}."
-    )
-    within = f"(95 % interval {_percent(one.low)} to {_percent(one.high)})"
-    if one.native == 0:
-        return f"{head} There is no difference to explain."
-    if one.share is None:
-        return f"{head} With one seed each it cannot be told from chance what the defaults explain."
-    if math.isnan(one.low):
-        where = f"{_count(one.units, 'setting and cell', 'settings and cells')} ({FEWEST} are needed)"
-        return f"{head} What the defaults explain cannot be told from {where}."
-    if one.low > 0:
-        return f"{head} The defaults explain {_percent(one.share)} of the mean squared native difference {within}."
-    if one.high < LITTLE:
-        return (
-            f"{head} The defaults explain next to nothing of the mean squared native difference {within}: "
-            "it is there without them."
-        )
-    return f"{head} Whether the defaults explain any of the native difference: cannot tell {within}."
-
-
-def changes(lines: pd.DataFrame) -> list[str]:
-    """Say for each framework whether its defaults raise or lower skill on average, and where they change it most."""
-    found = []
+    """
+    changes = []
     for learner, group in lines.groupby("framework", observed=True, sort=False):
         whole = group[group["change"].notna()].sort_values("change", key=abs, ascending=False, kind="stable")
         if whole.empty:
@@ -248,34 +268,17 @@ def changes(lines: pd.DataFrame) -> list[str]:
         floored = whole[list(SEEDS.values())].clip(lower=LOWEST)
         whole = whole.assign(change=floored["native skill"] - floored["matched skill"])
         units = whole.groupby(["setting", "cell"], observed=True)["change"].mean().to_numpy(float)
-        mean = float(units.mean())
         low, high = _bootstrap([units], np.mean) if len(units) >= FEWEST else (math.nan, math.nan)
         most = whole.iloc[0]
-        clip = "without clipping" if most["clip"] == NONE else f"with {most['clip']}"
-        place = f"{most['setting']}, {most['cell']}, {clip}"
-        moved = f"{most['matched skill']:.2f} matched, {most['native skill']:.2f} native"
-        much = f"mean skill {'up' if mean > 0 else 'down'} by {abs(mean):.2g}"
-        if math.isnan(low):
-            verdict = f"{much}, too few settings and cells for an interval"
-        else:
-            sure = "" if low > 0 or high < 0 else "cannot tell up from down: "
-            verdict = f"{sure}{much} (95 % interval of the change {low:.2g} to {high:.2g})"
-        over = _count(len(whole), "case")
-        found.append(
-            f"{learner} with its own defaults instead of matched, over {over}: {verdict}; most in {place}: {moved}."
-        )
-    return found
+        place = {name: str(most[name]) for name in ("setting", "cell", "clip")}
+        skills = {"matched": float(most["matched skill"]), "native": float(most["native skill"])}
+        changes.append(Change(str(learner), len(whole), float(units.mean()), low, high, **place, **skills))
+    return changes
 
 
-def torn(lines: pd.DataFrame) -> list[str]:
-    """Name the cases that diverged in one mode more often than in the other."""
-    apart = lines[lines["diverged matched"] != lines["diverged native"]]
-    named = [
-        f"{row['framework']} in {row['setting']}, {row['cell']}, clip {row['clip']} (matched {row['diverged matched']}"
-        f"/{row['seeds']} seeds, native {row['diverged native']}/{row['seeds']})"
-        for row in apart.to_dict("records")
-    ]
-    return [f"Diverged not equally often in both modes: {joined(named)}."] if named else []
+def find_unequal_divergence(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines of `compare_modes` that diverged in one mode more often than in the other."""
+    return lines[lines["diverged matched"] != lines["diverged native"]]
 
 
 def _bootstrap(samples: Sequence[NDArray[Any]], statistic: Any) -> tuple[float, float]:
@@ -296,11 +299,3 @@ def _bootstrap(samples: Sequence[NDArray[Any]], statistic: Any) -> tuple[float, 
 def _share(solved: pd.Series[Any]) -> str | None:
     judged = solved.dropna()
     return f"{int(judged.sum())}/{len(judged)}" if len(judged) else None
-
-
-def _percent(share: float) -> str:
-    return percent(share) if share >= 0 else f"-{percent(-share)}"
-
-
-def _count(number: int, what: str, many: str = "") -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {many or what + 's'}"

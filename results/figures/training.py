@@ -84,7 +84,7 @@ def clip_fraction(rows: pd.DataFrame) -> dict[str, Figure]:
 
 def modes(rows: pd.DataFrame) -> dict[str, Figure]:
     """Return for each task the skill matched and native, joined, by cell and threshold; means over seeds."""
-    both = matched_native.pairs(rows)
+    both = matched_native.pair_modes(rows)
     return {str(task): _modes(part) for task, part in both.groupby("task", sort=False)}
 
 

@@ -14,10 +14,12 @@ import pandas as pd
 
 from farreach.results.analysis import calibration, observatory, tables
 from farreach.results.analysis.labels import joined, labelled, matched
+from farreach.results.analysis.matched_native import compare_modes, explain_gaps, measure_changes
 from farreach.results.publishing import manifests
-from farreach.results.report import contents, findings, gradient_reach, timing_contents
+from farreach.results.report import contents, gradient_reach, timing_contents
 from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import escape, table
+from farreach.results.report.matched_native import write_change, write_gap
 from farreach.results.storage.files import StoreError, read_json
 from farreach.results.storage.result_set import Store
 from farreach.results.timing import interleaved
@@ -62,19 +64,8 @@ def fill_blocks(text: str, published: Path, folder: Path) -> str:
     return re.sub(r"<!-- (?!end of )([\w-]+) -->.*?<!-- end of \1 -->", write_block, text, flags=re.DOTALL)
 
 
-def said(folder: Path) -> list[str]:
-    """Return every finding of a set, escaped."""
-    results = contents.read(folder)
-    return [escape(one) for one in findings.sentences(results.rows, results.runs, results.timings)]
-
-
 def _listed(sentences: list[str]) -> str:
     return "".join(f"- {one}\n" for one in sentences)
-
-
-def _picked(folder: Path, *words: str) -> str:
-    """Return the findings that hold one of these words, as a list."""
-    return _listed([one for one in said(folder) if any(word in one for word in words)])
 
 
 def answers(folder: Path) -> str:
@@ -166,7 +157,9 @@ def _flushed(folder: Path) -> str:
 
 
 def _native(published: Path) -> str:
-    return _picked(published / "native", "with its own defaults instead of matched", "Matched and native, ")
+    rows = contents.read(published / "native").rows
+    changes = measure_changes(compare_modes(rows))
+    return _listed([escape(one) for one in (*map(write_change, changes), *map(write_gap, explain_gaps(rows)))])
 
 
 def _sets(published: Path) -> str:

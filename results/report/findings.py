@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import matched_native, observatory, run_times, tables
+from farreach.results.analysis import observatory, run_times, tables
 from farreach.results.analysis.labels import (
     CELL,
     CLIP,
@@ -24,7 +24,7 @@ from farreach.results.analysis.labels import (
     percent,
     words,
 )
-from farreach.results.report import gradient_reach
+from farreach.results.report import gradient_reach, matched_native
 from farreach.results.report.phrases import list_labels, write_clip, write_count
 from farreach.results.timing import pytest_benchmark
 
@@ -55,7 +55,7 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
         )
     found += [*owned(frame), *fastest(timings)]
     if len(rest := ours(frame)):
-        found += matched_native.sentences(rest)
+        found += matched_native.write_findings(rest)
     return found + wall_time(runs)
 
 

@@ -202,7 +202,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ratios, steps = pytest_benchmark.ratios(results.timings), pytest_benchmark.steps(results.timings)
         made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
         made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
-    own, apart = matched_native.by_framework(rows), matched_native.by_pair(rows)
+    own, apart = matched_native.compare_modes(rows), matched_native.compare_gaps(rows)
     if len(own):
         made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
         made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))

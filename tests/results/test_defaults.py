@@ -13,10 +13,12 @@ import pytest
 
 from farreach.results.analysis import certificates, matched_native, tables
 from farreach.results.analysis.labels import counted, labelled
+from farreach.results.analysis.matched_native import Explanation
 from farreach.results.figures import training
 from farreach.results.record import Record
 from farreach.results.report import findings, result_set
 from farreach.results.report.answers.agreement import write_coverage
+from farreach.results.report.matched_native import write_change, write_divergence, write_findings, write_gap
 from tests.support import synthetic
 
 CELLS = ("rnn", "lstm", "gru")
@@ -51,10 +53,8 @@ def one(task: str, framework: str, skill: float, **more: Any) -> Record:
 
 
 def sentence(records: list[Record]) -> str:
-    (said,) = [
-        text for text in matched_native.sentences(synthetic.rows(*records)) if text.startswith("Matched and native, ")
-    ]
-    return said
+    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
+    return write_gap(share)
 
 
 # What is said of two frameworks
@@ -62,7 +62,7 @@ def sentence(records: list[Record]) -> str:
 
 def test_a_gap_that_is_there_in_native_alone_is_the_defaults() -> None:
     records = planted(0.0, 0.3)
-    (share,) = matched_native.shares(synthetic.rows(*records))
+    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
     assert (share.cases, share.units) == (9, 9)
     assert share.native == pytest.approx(0.3, abs=0.01)
     assert share.low > 0.99
@@ -71,8 +71,9 @@ def test_a_gap_that_is_there_in_native_alone_is_the_defaults() -> None:
 
 def test_a_gap_that_is_as_large_in_matched_is_not_the_defaults() -> None:
     records = planted(0.3, 0.3)
-    (share,) = matched_native.shares(synthetic.rows(*records))
+    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
     assert -0.1 < share.low <= 0 < share.high < 0.1 or share.high < 0.1
+    assert share.explanation is Explanation.LITTLE
     assert "The defaults explain next to nothing" in sentence(records)
     assert "it is there without them" in sentence(records)
 
@@ -80,17 +81,18 @@ def test_a_gap_that_is_as_large_in_matched_is_not_the_defaults() -> None:
 def test_a_gap_no_larger_than_another_seeds_is_not_sold_as_the_defaults() -> None:
     """Native frameworks draw other weights: that alone parts them, as it parts two seeds of one."""
     records = planted(0.0, 0.0, chance=0.2)
-    (share,) = matched_native.shares(synthetic.rows(*records))
+    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
     assert share.matched == 0
     assert share.native > 0.1
     assert share.low < 0 < share.high
+    assert share.explanation is Explanation.INCONCLUSIVE
     assert "cannot tell" in sentence(records)
 
 
 def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
     alarms = 0
     for trial in range(60):
-        (share,) = matched_native.shares(synthetic.rows(*planted(0.0, 0.0, chance=0.1, stream=trial)))
+        (share,) = matched_native.explain_gaps(synthetic.rows(*planted(0.0, 0.0, chance=0.1, stream=trial)))
         alarms += share.low > 0
     assert alarms <= 6
 
@@ -98,29 +100,36 @@ def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
 def test_the_share_is_what_exceeds_chance() -> None:
     """A gap of .2 beside a seed's noise of .1 on each side: .04 of .04 + 2 * .01 is two thirds."""
     shares = [
-        matched_native.shares(synthetic.rows(*planted(0.0, 0.2, chance=0.1, stream=at)))[0].share for at in range(10)
+        matched_native.explain_gaps(synthetic.rows(*planted(0.0, 0.2, chance=0.1, stream=at)))[0].share
+        for at in range(10)
     ]
     assert np.mean([share for share in shares if share is not None]) == pytest.approx(2 / 3, abs=0.08)
 
 
 @pytest.mark.parametrize(
-    ("records", "said"),
+    ("records", "explanation", "said"),
     [
-        (planted(0.0, 0.3, seeds=1), "With one seed each it cannot be told from chance"),
-        (planted(0.0, 0.3, tasks=("adding",)), "cannot be told from 3 settings and cells (5 are needed)"),
-        (planted(0.0, 0.0, chance=0.0), "There is no difference to explain."),
+        (planted(0.0, 0.3, seeds=1), Explanation.ONE_SEED, "With one seed each it cannot be told from chance"),
+        (
+            planted(0.0, 0.3, tasks=("adding",)),
+            Explanation.FEW_UNITS,
+            "cannot be told from 3 settings and cells (5 are needed)",
+        ),
+        (planted(0.0, 0.0, chance=0.0), Explanation.NO_GAP, "There is no difference to explain."),
     ],
     ids=["one seed", "few cases", "no gap"],
 )
-def test_too_little_to_tell_is_said_as_such(records: list[Record], said: str) -> None:
-    assert said in sentence(records)
+def test_too_little_to_tell_is_said_as_such(records: list[Record], explanation: Explanation, said: str) -> None:
+    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
+    assert share.explanation is explanation
+    assert said in write_gap(share)
 
 
 def test_a_clip_that_never_clipped_is_no_further_evidence() -> None:
     records = planted(0.0, 0.3)
     idle = [one(r.task, r.framework, r.skill or 0, cell=r.cell, seed=r.seed, mode=r.mode, clip="norm", threshold=9.0)
             for r in records]  # fmt: skip
-    (share,) = matched_native.shares(synthetic.rows(*records, *idle))
+    (share,) = matched_native.explain_gaps(synthetic.rows(*records, *idle))
     assert share.cases == 9
 
 
@@ -133,9 +142,11 @@ def test_a_case_with_a_diverged_run_is_left_out_of_the_gap_and_named() -> None:
           for mode in ("matched", "native")),
     ]  # fmt: skip
     frame = synthetic.rows(*planted(0.0, 0.3), *torn)
-    (share,) = matched_native.shares(frame)
+    (share,) = matched_native.explain_gaps(frame)
     assert share.cases == 9
-    (named,) = [text for text in matched_native.sentences(frame) if text.startswith("Diverged not equally often")]
+    lines = matched_native.find_unequal_divergence(matched_native.compare_modes(frame))
+    assert lines[["framework", "diverged matched", "diverged native"]].to_numpy().tolist() == [["pytorch", 1, 0]]
+    (named,) = write_divergence(lines)
     assert "pytorch in adding T=50 (adam 0.003), rnn, clip value 0.5 (matched 1/1 seeds, native 0/1)" in named
     assert "tensorflow" not in named
 
@@ -144,20 +155,20 @@ def test_a_case_with_a_diverged_run_is_left_out_of_the_gap_and_named() -> None:
 
 
 def test_each_framework_stands_matched_and_native_with_the_paired_change() -> None:
-    table = matched_native.by_framework(synthetic.rows(*planted(0.1, 0.4)))
+    table = matched_native.compare_modes(synthetic.rows(*planted(0.1, 0.4)))
     assert len(table) == 2 * 9
     row = table[(table["framework"] == "tensorflow") & (table["cell"] == "lstm")].iloc[0]
     assert (row["matched skill"], row["native skill"], row["change"]) == pytest.approx((0.6, 0.9, 0.3), abs=0.02)
     assert row["low"] < 0.3 < row["high"]
     assert (row["seeds"], row["solved matched"], row["diverged native"]) == (3, "3/3", 0)
-    gaps = matched_native.by_pair(synthetic.rows(*planted(0.1, 0.4)))
+    gaps = matched_native.compare_gaps(synthetic.rows(*planted(0.1, 0.4)))
     row = gaps.iloc[0]
     assert (row["matched gap"], row["native gap"], row["from defaults"]) == pytest.approx((-0.1, -0.4, -0.3), abs=0.02)
     assert row["low"] < -0.3 < row["high"]
 
 
 def test_two_seeds_give_no_interval() -> None:
-    table = matched_native.by_framework(synthetic.rows(*planted(0.1, 0.4, seeds=2)))
+    table = matched_native.compare_modes(synthetic.rows(*planted(0.1, 0.4, seeds=2)))
     assert table["low"].isna().all()
     assert math.isnan(matched_native.interval(pd.Series([1.0, 2.0]))[0])
 
@@ -168,19 +179,23 @@ def test_the_t_interval_is_that_of_the_table() -> None:
 
 
 def test_up_and_down_are_said_where_the_interval_allows() -> None:
-    said = matched_native.sentences(synthetic.rows(*planted(0.0, 0.3, chance=0.02)))
-    tensorflow = next(text for text in said if text.startswith("tensorflow with its own defaults"))
-    assert "over 9 cases: mean skill up by 0.3" in tensorflow
-    pytorch = next(text for text in said if text.startswith("pytorch with its own defaults"))
-    assert "cannot tell up from down" in pytorch
+    lines = matched_native.compare_modes(synthetic.rows(*planted(0.0, 0.3, chance=0.02)))
+    pytorch, tensorflow = matched_native.measure_changes(lines)
+    assert tensorflow.mean == pytest.approx(0.3, abs=0.02)
+    assert tensorflow.low > 0
+    assert "tensorflow with its own defaults instead of matched, over 9 cases: mean skill up by 0.3" in write_change(
+        tensorflow
+    )
+    assert pytorch.low < 0 < pytorch.high
+    assert "cannot tell up from down" in write_change(pytorch)
 
 
 # The rest of the report
 
 
 def test_a_set_of_one_mode_says_nothing_of_the_other() -> None:
-    assert matched_native.sentences(synthetic.rows(synthetic.record())) == []
-    alone = matched_native.sentences(synthetic.rows(synthetic.record(mode="native")))
+    assert write_findings(synthetic.rows(synthetic.record())) == []
+    alone = write_findings(synthetic.rows(synthetic.record(mode="native")))
     assert alone == ["Matched and native cannot be compared: no case ran in both modes."]
 
 

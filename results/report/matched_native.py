@@ -1,0 +1,79 @@
+"""Matched and native side by side, in words."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from farreach.results.analysis import matched_native
+from farreach.results.analysis.labels import joined, labelled
+from farreach.results.analysis.matched_native import FEWEST, NATIVE, Change, Explanation, GapShare
+from farreach.results.report.phrases import write_clip, write_count, write_share
+
+
+def write_findings(rows: pd.DataFrame) -> list[str]:
+    """Say what the defaults do to each framework, and how much of the gap between two of them they explain."""
+    if not (labelled(rows)["mode"] == NATIVE).any():
+        return []
+    lines = matched_native.compare_modes(rows)
+    if lines.empty:
+        return ["Matched and native cannot be compared: no case ran in both modes."]
+    changes = map(write_change, matched_native.measure_changes(lines))
+    gaps = map(write_gap, matched_native.explain_gaps(rows))
+    return [*changes, *gaps, *write_divergence(matched_native.find_unequal_divergence(lines))]
+
+
+def write_gap(one: GapShare) -> str:
+    """Say how far two frameworks are apart in both modes, and what the defaults explain of it."""
+    yardstick = "" if one.seed is None else f"; another seed alone moves a native run by {one.seed:.2g}"
+    head = (
+        f"Matched and native, {one.first} and {one.second} over {write_count(one.cases, 'case')}: they differ in skill "
+        f"by {one.matched:.2g} matched and by {one.native:.2g} native (root mean square){yardstick}."
+    )
+    return f"{head} {_explanation(one)}"
+
+
+def write_change(one: Change) -> str:
+    """Say whether a framework's defaults raise or lower skill on average, and where they change it most."""
+    size = f"mean skill {'up' if one.mean > 0 else 'down'} by {abs(one.mean):.2g}"
+    if math.isnan(one.low):
+        verdict = f"{size}, too few settings and cells for an interval"
+    else:
+        sure = "" if one.low > 0 or one.high < 0 else "cannot tell up from down: "
+        verdict = f"{sure}{size} (95 % interval of the change {one.low:.2g} to {one.high:.2g})"
+    place = f"{one.setting}, {one.cell}, {write_clip(one.clip)}"
+    return (
+        f"{one.framework} with its own defaults instead of matched, over {write_count(one.cases, 'case')}: {verdict}; "
+        f"most in {place}: {one.matched:.2f} matched, {one.native:.2f} native."
+    )
+
+
+def _explanation(one: GapShare) -> str:
+    within = f"(95 % interval {write_share(one.low)} to {write_share(one.high)})"
+    match one.explanation:
+        case Explanation.NO_GAP:
+            return "There is no difference to explain."
+        case Explanation.ONE_SEED:
+            return "With one seed each it cannot be told from chance what the defaults explain."
+        case Explanation.FEW_UNITS:
+            units = write_count(one.units, "setting and cell", "settings and cells")
+            return f"What the defaults explain cannot be told from {units} ({FEWEST} are needed)."
+        case Explanation.SOME:
+            share = write_share(one.share or 0.0)
+            return f"The defaults explain {share} of the mean squared native difference {within}."
+        case Explanation.LITTLE:
+            of = f"next to nothing of the mean squared native difference {within}"
+            return f"The defaults explain {of}: it is there without them."
+        case Explanation.INCONCLUSIVE:
+            return f"Whether the defaults explain any of the native difference: cannot tell {within}."
+
+
+def write_divergence(lines: pd.DataFrame) -> list[str]:
+    """Name the cases that diverged in one mode more often than in the other."""
+    named = [
+        f"{row['framework']} in {row['setting']}, {row['cell']}, clip {row['clip']} (matched {row['diverged matched']}"
+        f"/{row['seeds']} seeds, native {row['diverged native']}/{row['seeds']})"
+        for row in lines.to_dict("records")
+    ]
+    return [f"Diverged not equally often in both modes: {joined(named)}."] if named else []
