@@ -118,12 +118,13 @@ def diagnose_rows(rows: pd.DataFrame) -> pd.DataFrame:
     reasons = np.empty(len(rows), object)
     remarks: dict[int, list[Reason]] = {}
     for at, criterion in enumerate((*CRITERIA, *REST)):
-        for place, values in zip(where := np.flatnonzero(holds[at]), seen.at(criterion.figures, where), strict=True):
+        where = np.flatnonzero(holds[at])
+        for place, values in zip(where.tolist(), seen.at(criterion.figures, where), strict=True):
             reason = Reason(criterion.rule, dict(zip(criterion.figures, values, strict=True)))
             if chosen[place] == at:
                 reasons[place] = reason
             else:
-                remarks.setdefault(int(place), []).append(reason)
+                remarks.setdefault(place, []).append(reason)
     for place in np.flatnonzero(np.isnan(seen["reach_end"]) & ~diverged).tolist():
         remarks.setdefault(place, []).append(Reason(Rule.BLIND))
     labels = np.array([LABEL_OF[criterion.rule] for criterion in (*CRITERIA, *REST)], object)[chosen]

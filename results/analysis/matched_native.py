@@ -270,9 +270,20 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
         units = whole.groupby(["setting", "cell"], observed=True)["change"].mean().to_numpy(float)
         low, high = _bootstrap([units], np.mean) if len(units) >= FEWEST else (math.nan, math.nan)
         most = whole.iloc[0]
-        place = {name: str(most[name]) for name in ("setting", "cell", "clip")}
-        skills = {"matched": float(most["matched skill"]), "native": float(most["native skill"])}
-        changes.append(Change(str(learner), len(whole), float(units.mean()), low, high, **place, **skills))
+        changes.append(
+            Change(
+                framework=str(learner),
+                cases=len(whole),
+                mean=float(units.mean()),
+                low=low,
+                high=high,
+                setting=str(most["setting"]),
+                cell=str(most["cell"]),
+                clip=str(most["clip"]),
+                matched=float(most["matched skill"]),
+                native=float(most["native skill"]),
+            )
+        )
     return changes
 
 
