@@ -37,6 +37,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     from farreach.results.report import comparison as comparison_report
     from farreach.results.site import comparison_page
     from farreach.results.storage.files import StoreError
+    from farreach.results.timing import side_by_side
 
     if not live:
         common.refused(context, "of no use without --live, since result sets are compared whole", *TIMED)
@@ -51,7 +52,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     try:
         if live:
             failed, paths = _timed_live((old, new), suite, only or [], launches=launches, limit=limit, folder=folder)
-            found = comparison.live(paths)
+            found = side_by_side.compare_environments(paths)
         else:
             now = versions.current()
             found = comparison.compared(comparison.read(Path(old), now), comparison.read(Path(new), now))

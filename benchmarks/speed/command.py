@@ -19,12 +19,11 @@ from farreach.benchmarks.speed import aa_check, machine, pairs, run, versus
 from farreach.benchmarks.speed.contenders import AUTO, Group, against_loops, groups
 from farreach.benchmarks.speed.handwritten import LOOPS, NEEDS
 from farreach.frameworks.base import Device
-from farreach.results.analysis import comparison
 from farreach.results.report import timing_contents
 from farreach.results.storage import files
 from farreach.results.timing import aa_check as checked
 from farreach.results.timing import files as timing_files
-from farreach.results.timing import interleaved
+from farreach.results.timing import interleaved, side_by_side
 
 Heard = Callable[[float], None]
 
@@ -122,7 +121,7 @@ def live_jobs(
     return [
         Job(
             step.label(),
-            folder / comparison.FOLDER / f"{step.key(plan)}.json",
+            folder / side_by_side.FOLDER / f"{step.key(plan)}.json",
             functools.partial(step.measure, plan),
             (step.case,),
         )
@@ -160,7 +159,7 @@ def here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> 
 KINDS: dict[str, tuple[type[Any], int | None]] = {
     interleaved.FOLDER: (timing_files.Group, interleaved.SCHEMA),
     checked.FOLDER: (timing_files.Launch, None),
-    comparison.FOLDER: (timing_files.Live, comparison.SCHEMA),
+    side_by_side.FOLDER: (timing_files.Live, side_by_side.SCHEMA),
 }
 """What the files of a folder must be."""
 

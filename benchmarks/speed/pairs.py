@@ -178,7 +178,7 @@ def needed(pilot: Series, width: float) -> int:
     """Return the rounds after which every pair's 95 % interval should lie within 1 +- width of its ratio."""
     rounds = FEWEST_ROUNDS
     for a, b in itertools.combinations(range(pilot.seconds.shape[1]), 2):
-        _, low, high = statistics.ratio(pilot.seconds[:, a], pilot.seconds[:, b])
+        _, low, high = statistics.estimate_ratio(pilot.seconds[:, a], pilot.seconds[:, b])
         half = math.log(high / low) / 2
         rounds = max(rounds, math.ceil(len(pilot.seconds) * (half / math.log1p(width)) ** 2))
     return rounds

@@ -20,8 +20,8 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.speed import pairs
 from farreach.benchmarks.speed.contenders import Contender, Group
-from farreach.results.analysis import comparison
 from farreach.results.record import use_first_names
+from farreach.results.timing import side_by_side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Versus:
     def key(self, plan: pairs.Plan) -> str:
         """Return the name of its file: a hash of everything that can change what it holds."""
         case, asked = use_first_names(self.case.to_json()), dataclasses.asdict(plan)
-        facts = [case, self.pythons, self.launches, self.slowed, asked, self.case.numerics, comparison.SCHEMA]
+        facts = [case, self.pythons, self.launches, self.slowed, asked, self.case.numerics, side_by_side.SCHEMA]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def measure(self, plan: pairs.Plan, log: Path, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Versus:
             found.append(sides | {"rounds_wanted": wanted, "waiting": series.waiting})
             heard((at + 1) / self.launches)
         return {
-            "schema": comparison.SCHEMA,
+            "schema": side_by_side.SCHEMA,
             "step": Group((old,)).step,
             "framework": self.case.framework,
             "path": self.case.path,

@@ -21,6 +21,7 @@ from farreach.benchmarks.speed import LAUNCHES, pairs, versus
 from farreach.frameworks.base import Cell
 from farreach.results.analysis import comparison
 from farreach.results.storage.files import write_json
+from farreach.results.timing import side_by_side
 
 INJECTED = 0.1
 """The share by which the new side of some pairs is slowed."""
@@ -47,7 +48,7 @@ def judge_pair(case: Case, plan: pairs.Plan, slowdown: float, folder: Path) -> d
     pair = versus.Versus(case, (sys.executable, sys.executable), LAUNCHES, slowdown)
     path = folder / "pair.json"
     write_json(path, pair.measure(plan, folder / "logs") | {"facts": environment.facts()})
-    line = comparison.live([path]).speed.iloc[0]
+    line = side_by_side.compare_environments([path]).speed.iloc[0]
     return {"step": line["step"], "framework": line["framework"], "injected": slowdown} | {
         name: line[name] for name in ("new / old", "low", "high", "p", "speed")
     }

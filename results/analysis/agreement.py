@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 import pandas as pd
-import scipy
 
+from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import CASE, CELL, CLIP, LEARNER, SETTING, clipped, labelled
 from farreach.results.analysis.once import once
 
@@ -21,9 +21,6 @@ COLUMNS = [
     *("setting", "cell", "clip", "clipped", "seed", "framework a", "framework b", "skill a", "skill b"),
     *("gap frameworks", "gap replicates", "replicates", "replicates of"),
 ]
-FEWEST = 5
-"""A one-sided signed-rank test on fewer differences cannot fall below p = .05, whatever they are."""
-
 LEVEL = 0.05
 
 
@@ -128,18 +125,13 @@ def compare_pairs(table: pd.DataFrame) -> list[PairAgreement]:
 def compute_p(frameworks: np.ndarray, replicates: np.ndarray) -> float | None:
     """Return p of the one-sided Wilcoxon signed-rank test that `frameworks` exceed `replicates`.
 
-    1 where no gap differs; None where fewer than `FEWEST` do. An infinite gap ranks above every
+    1 where no gap differs; None where fewer than `statistics.FEWEST_RANKS` do. An infinite gap ranks above every
     finite one and ties with another infinite one: ranks are all that the test looks at.
     """
     finite = np.concatenate([frameworks, replicates])
     far = 2 * max(finite[np.isfinite(finite)], default=0.0) + 1
     differences = np.minimum(frameworks, far) - np.minimum(replicates, far)
-    differing = differences[differences != 0]
-    if not len(differing):
-        return 1.0
-    if len(differing) < FEWEST:
-        return None
-    return float(scipy.stats.wilcoxon(differing, alternative="greater").pvalue)
+    return statistics.compare_signed_ranks(differences)
 
 
 def measure_distances(first: pd.Series[float], second: pd.Series[float]) -> pd.Series[float]:

@@ -38,7 +38,7 @@ class Calibration:
     @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the share that is right (Wilson 1927)."""
-        return statistics.share(self.right, self.cases)
+        return statistics.bound_share(self.right, self.cases)
 
 
 def calibrate(store: Store) -> Calibration:

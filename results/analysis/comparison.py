@@ -1,4 +1,4 @@
-"""Two result sets, an old and a new one, row by row: same, better, worse, or cannot tell.
+"""Two result sets, an old and a new one, row by row: same, better, worse, or inconclusive.
 
 Each side is a result set, or several of them: the same suite run again and again. A verdict is written only where the
 data carry it. Within one environment the rows of one seed are compared bit for bit; across environments bits may
@@ -12,14 +12,11 @@ judged together too: `whole`.
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
@@ -27,12 +24,6 @@ from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, OWN, SE
 from farreach.results.analysis.staleness import Versions, find_stale
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
-from farreach.results.timing import files, interleaved
-
-SCHEMA = 1
-"""Version of the files of a live comparison."""
-
-FOLDER = "live"
 
 SEEDS, RUNS, STARTS = 10, 5, 10
 LEVEL = 0.01
@@ -43,9 +34,6 @@ MARGIN = 0.02
 
 WHOLE_LEVEL = 0.001
 """The same of the verdicts over all pairs: a gate that runs every night, wrong once in a hundred, is turned off."""
-
-DRAWS = 49_999
-"""Of signs, where there are too many starts for every combination of them."""
 
 SPEED_MARGIN = 0.02
 """Share by which a step may become slower or faster without a flag: what is tested is a difference beyond it.
@@ -59,7 +47,7 @@ SAME_SPEED = 0.05
 WORST = -1.0
 """The skill at which means count a run that diverged, or that ended below it."""
 
-SAME, BETTER, WORSE, CANNOT = "same", "better", "worse", "cannot tell"
+SAME, BETTER, WORSE = "same", "better", "worse"
 IDENTICAL, CHANGED, OTHER = "identical", "changed", "other environment"
 
 PLACE = ("framework_version", "kernel", "precision", "device_name", "processor", "python", "numpy", "platform")
@@ -70,11 +58,10 @@ HEADINGS = {CELL: "cell", CLIP: "clip", LEARNER: "framework"}
 
 OUTCOME = ("weights_sha256", "loss", "score", "status")
 
+ALL = "all"
+
 QUALITY = [*GROUP, "quality", "bits", "seeds old", "seeds new", "skill old", "skill new"]
 QUALITY += ["difference", "low", "high", "p"]
-LIVE = ["step", "framework", "speed", "version old", "version new", "runs old", "runs new", "ms old", "ms new"]
-LIVE += ["new / old", "low", "high", "p"]
-ALL = "all"
 WHOLE = ["pairs of", "skill", "pairs", "starts", "skill old", "skill new", "solved old", "solved new"]
 WHOLE += ["difference", "low", "high", "p"]
 SPEED = [*GROUP, "speed", "runs old", "runs new", "ms old", "ms new", "new / old", "low", "high", "p"]
@@ -86,7 +73,7 @@ class Comparison:
 
     Attributes:
         quality: one line a row that both sides have: `QUALITY`.
-        speed: the same, `SPEED`; or `LIVE` where two environments ran side by side.
+        speed: the same, `SPEED`; or `side_by_side.COLUMNS` where two environments were timed side by side.
         alone: rows that one side has and the other has not, in words.
         whole: the verdict over all pairs of rows, the first line, and over those of each framework, cell, clip and
             task: `WHOLE`; empty where there is no pair.
@@ -99,7 +86,7 @@ class Comparison:
     whole: pd.DataFrame
 
     def flagged(self, verdict: str) -> list[str]:
-        """Return the rows, in words, that got a verdict: `WORSE`, `BETTER`, `SAME`, `CANNOT` or `CHANGED`."""
+        """Return the rows, in words, that got a verdict: `WORSE`, `BETTER`, `SAME`, `INCONCLUSIVE` or `CHANGED`."""
         told = self.whole[self.whole["skill"] == verdict]
         found = [
             f"skill over all {pairs} pairs" if of == ALL else f"skill over the {pairs} pairs of {of}"
@@ -115,7 +102,7 @@ class Comparison:
     def blind(self) -> bool:
         """Whether nothing at all could be told: of no row, of no bit, and not over all of them."""
         verdicts = [*self.whole["skill"], *self.quality["quality"], *self.speed["speed"]]
-        return set(verdicts) <= {CANNOT} and set(self.quality["bits"]) <= {OTHER}
+        return set(verdicts) <= {statistics.INCONCLUSIVE} and set(self.quality["bits"]) <= {OTHER}
 
 
 def sets(folder: Path) -> list[Path]:
@@ -150,81 +137,20 @@ def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
         quality.append(dict(zip(GROUP, lines, strict=True)) | _quality(*sides))
         speed.append(dict(zip(GROUP, lines, strict=True)) | _speed(*sides))
     return Comparison(
-        _judged(pd.DataFrame(quality, columns=QUALITY), "quality", _quality_verdict),
-        _judged(pd.DataFrame(speed, columns=SPEED), "speed", speed_verdict),
+        judge(pd.DataFrame(quality, columns=QUALITY), "quality", _quality_verdict),
+        judge(pd.DataFrame(speed, columns=SPEED), "speed", speed_verdict),
         alone,
         whole(frame, identical=all(line["bits"] == IDENTICAL for line in quality)),
     )
 
 
-def live(paths: Iterable[Path]) -> Comparison:
-    """Return what the files of a live comparison say: its speed, a launch of both environments counted as one run.
-
-    The ratio is the geometric mean over launches of each launch's median ratio over rounds; its interval and its p, of
-    a difference beyond `SPEED_MARGIN`, are Student's, over launches. Raises `DamagedError` where a file is damaged.
-    """
-    lines = [_live(files.read(path, files.Live, SCHEMA)) for path in paths]
-    table = _judged(pd.DataFrame(lines, columns=LIVE), "speed", speed_verdict)
-    none = pd.DataFrame(columns=QUALITY)
-    table = table.sort_values(["framework", "step"], ignore_index=True)
-    return Comparison(none, table, [], pd.DataFrame(columns=WHOLE))
-
-
-def _live(found: dict[str, Any]) -> dict[str, Any]:
-    old, new = ([np.asarray(launch[side], float) for launch in found["launches"]] for side in ("old", "new"))
-    logs = np.array([np.median(np.log(b / a)) for a, b in zip(old, new, strict=True)])
-    line: dict[str, Any] = {"step": interleaved.label(found), "framework": f"{found['framework']} ({found['path']})"}
-    for side, seconds in (("old", old), ("new", new)):
-        line |= {f"version {side}": found[side]["framework_version"], f"runs {side}": len(logs)}
-        line |= {f"ms {side}": float(np.median([np.median(one) for one in seconds])) * 1e3}
-    line["new / old"] = float(np.exp(logs.mean()))
-    if len(logs) < RUNS:
-        return line
-    return line | _tested(float(logs.mean()), float(scipy.stats.sem(logs)), len(logs) - 1)
-
-
-def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return p-values corrected for their number; NaN stands for a row that was not tested, and stays.
-
-    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
-    """
-    adjusted = np.full(len(p), np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * (len(order) - np.arange(len(order)))))
-    return adjusted
-
-
-def speed_test(old: NDArray[np.float64], new: NDArray[np.float64]) -> dict[str, float]:
-    """Return the ratio of the geometric means of two sides' step times, interval and p by Welch's t: `_tested`."""
-    logs = [np.log(old), np.log(new)]
-    parts = [float(one.var(ddof=1)) / len(one) for one in logs]
-    whole = sum(parts)
-    shares = sum(part**2 / (len(one) - 1) for part, one in zip(parts, logs, strict=True))
-    degrees = whole**2 / shares if shares else math.inf
-    middle = float(logs[1].mean() - logs[0].mean())
-    return {"new / old": math.exp(middle)} | _tested(middle, math.sqrt(whole), degrees)
-
-
-def _tested(middle: float, error: float, degrees: float) -> dict[str, float]:
-    """Return the 95 % interval of a ratio, and p of the hypothesis that it lies within `SPEED_MARGIN` of 1.
-
-    J. L. Hodges and E. L. Lehmann, "Testing the approximate validity of statistical hypotheses", Journal of the Royal
-    Statistical Society B 16, 1954. Given are the logarithm of the ratio, its standard error and Student's degrees.
-    """
-    wide = float(statistics.student(degrees)) * error
-    over = abs(middle) - math.log1p(SPEED_MARGIN)
-    p = 1.0 if over <= 0 else 2 * float(scipy.stats.t.sf(over / error, degrees)) if error else 0.0
-    return {"low": math.exp(middle - wide), "high": math.exp(middle + wide), "p": min(p, 1.0)}
-
-
 def speed_verdict(row: dict[str, Any]) -> str:
     """Return the verdict on a ratio new / old of step times, its interval and its corrected p-value."""
     if np.isnan(row["p"]):
-        return CANNOT
+        return statistics.INCONCLUSIVE
     if row["p"] < LEVEL:
         return WORSE if row["new / old"] > 1 else BETTER
-    return SAME if row["low"] > 1 / (1 + SAME_SPEED) and row["high"] < 1 + SAME_SPEED else CANNOT
+    return SAME if row["low"] > 1 / (1 + SAME_SPEED) and row["high"] < 1 + SAME_SPEED else statistics.INCONCLUSIVE
 
 
 def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
@@ -233,16 +159,10 @@ def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     line |= {"skill old": float(a.mean()), "skill new": float(b.mean()), "difference": float(b.mean() - a.mean())}
     if line["bits"] == IDENTICAL or min(len(a), len(b)) < SEEDS:
         return line
-    test = scipy.stats.mannwhitneyu(b, a) if len({*a, *b}) > 1 else None
-    inner = scipy.stats.bootstrap(
-        (b, a),
-        lambda one, other, axis=-1: one.mean(axis=axis) - other.mean(axis=axis),
-        n_resamples=4_999,
-        method="percentile",
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return line | {"low": float(inner.low), "high": float(inner.high), "p": float(test.pvalue) if test else 1.0}
+    ends = statistics.bound_by_bootstrap(
+        (b, a), lambda one, other, axis=-1: one.mean(axis=axis) - other.mean(axis=axis)
+    )
+    return line | ends._asdict() | {"p": statistics.compare_ranks(b, a)}
 
 
 def skills(side: pd.DataFrame) -> NDArray[np.float64]:
@@ -277,7 +197,7 @@ def whole(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFrame:
         groups = {f"{HEADINGS.get(name, name)} {value}": part for value, part in pairs.groupby(name, observed=True)}
         kept |= groups if len(groups) > 1 else {}
     table = pd.DataFrame([_paired(of, part) for of, part in kept.items()], columns=WHOLE)
-    table["p"] = [table["p"].iloc[0], *holm(table["p"].to_numpy(float)[1:])]
+    table["p"] = [table["p"].iloc[0], *statistics.correct_p_values(table["p"].to_numpy(float)[1:])]
     table["skill"] = [_whole_verdict(line) for _, line in table.iterrows()]
     if identical:
         table["skill"] = SAME
@@ -295,25 +215,21 @@ def _paired(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
     if len(starts) < STARTS:
         return line
     sums, sizes = starts["sum"].to_numpy(float), starts["size"].to_numpy(float)
-    given: dict[str, Any] = {"vectorized": True, "rng": np.random.default_rng(0), "batch": 1_000}
-    test = scipy.stats.permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=DRAWS, **given)
-    inner = scipy.stats.bootstrap(
+    ends = statistics.bound_by_bootstrap(
         (sums, sizes),
         lambda one, other, axis=-1: one.sum(axis=axis) / other.sum(axis=axis),
-        n_resamples=4_999,
         paired=True,
-        method="percentile",
-        **given,
-    ).confidence_interval
-    return line | {"low": float(inner.low), "high": float(inner.high), "p": float(test.pvalue)}
+        batch=1_000,
+    )
+    return line | ends._asdict() | {"p": statistics.flip_signs(sums)}
 
 
 def _whole_verdict(line: pd.Series[Any]) -> str:
     if np.isnan(line["p"]):
-        return CANNOT
+        return statistics.INCONCLUSIVE
     if line["p"] < WHOLE_LEVEL and abs(line["difference"]) > MARGIN:
         return BETTER if line["difference"] > 0 else WORSE
-    return SAME if line["low"] > -MARGIN and line["high"] < MARGIN else CANNOT
+    return SAME if line["low"] > -MARGIN and line["high"] < MARGIN else statistics.INCONCLUSIVE
 
 
 def exact(rows: pd.DataFrame) -> pd.DataFrame:
@@ -338,11 +254,11 @@ def _quality_verdict(row: dict[str, Any]) -> str:
     if row["bits"] == IDENTICAL:
         return SAME
     if np.isnan(row["p"]):
-        return CANNOT
+        return statistics.INCONCLUSIVE
     within = row["low"] > -MARGIN and row["high"] < MARGIN
     if row["p"] < LEVEL and not within:
         return BETTER if row["difference"] > 0 else WORSE
-    return SAME if within else CANNOT
+    return SAME if within else statistics.INCONCLUSIVE
 
 
 def _speed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
@@ -352,11 +268,12 @@ def _speed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     line |= {"ms old": float(np.median(a)) * 1e3, "ms new": float(np.median(b)) * 1e3}
     if min(len(a), len(b)) < RUNS:
         return line | {"new / old": float(np.median(b) / np.median(a))}
-    return line | speed_test(a, b)
+    test = statistics.compare_geometric_means(a, b, SPEED_MARGIN)
+    return line | {"new / old": test.ratio, "low": test.low, "high": test.high, "p": test.p}
 
 
-def _judged(table: pd.DataFrame, kind: str, verdict: Any) -> pd.DataFrame:
+def judge(table: pd.DataFrame, kind: str, verdict: Any) -> pd.DataFrame:
     """Correct the p-values for the rows that were tested, and write the verdicts."""
-    table = table.assign(p=holm(table["p"].to_numpy(float)))
+    table = table.assign(p=statistics.correct_p_values(table["p"].to_numpy(float)))
     table[kind] = [verdict(row) for row in table.to_dict("records")]
     return table

@@ -9,7 +9,6 @@ show, and its p-value survives the correction for the number of rows (Holm 1979)
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
-from numpy.typing import NDArray
 
-from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact, holm, sets
+from farreach.results.analysis import statistics
+from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact, sets
 from farreach.results.analysis.labels import GROUP, OWN, drawn, joined, labelled
 from farreach.results.analysis.staleness import Versions, find_stale
 from farreach.results.analysis.tables import rounded
@@ -33,14 +31,13 @@ FEWEST = 8
 SMALLEST = 0.02
 """Shares by which a step time may move without being named."""
 
-SHUFFLES = 19_999
 MACHINE = ("processor", "cores", "device_name", "jobs", "threads")
 """What must be the same for two runs' step times to be of one series."""
 
 LINES = [*GROUP, "sets", "skill", "skills", "bits", "result moved at", "skill before", "skill after"]
 LINES += ["ms", "times", "machines", "times moved near", "new / old", "p", "speed"]
 
-MOVED, STEADY, CANNOT = "moved", "no step found", "cannot tell"
+MOVED, STEADY = "moved", "no step found"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +86,9 @@ def history(rows: pd.DataFrame) -> History:
         for names, part in frame.groupby(GROUP, observed=True, sort=True)
     ]
     table = pd.DataFrame(lines, columns=LINES)
-    table["p"] = holm(table["p"].to_numpy(float))
+    table["p"] = statistics.correct_p_values(table["p"].to_numpy(float))
     told = (table["p"] < LEVEL) & (np.abs(np.log(table["new / old"].astype(float))) > np.log1p(SMALLEST))
-    table["speed"] = np.where(told, MOVED, np.where(table["p"].isna(), CANNOT, STEADY))
+    table["speed"] = np.where(told, MOVED, np.where(table["p"].isna(), statistics.INCONCLUSIVE, STEADY))
     table.loc[~told, ["times moved near", "new / old"]] = [None, np.nan]
     return History(points, table)
 
@@ -115,7 +112,7 @@ def sentences(found: History) -> list[str]:
     for place, part in timed.groupby("times moved near", sort=False):
         rows = [f"{_name(row)} ({row['new / old']:.2f} times the time)" for row in _rows(part)]
         said.append(f"Step times moved near {place}: {_few(rows)}.")
-    untold = int((lines["speed"] == CANNOT).sum())
+    untold = int((lines["speed"] == statistics.INCONCLUSIVE).sum())
     if untold:
         said.append(
             f"Whether step times moved cannot be told of {untold} of {len(lines)} rows: that takes {FEWEST} sets of "
@@ -124,40 +121,6 @@ def sentences(found: History) -> list[str]:
     elif timed.empty:
         said.append("No step in the times was found.")
     return said
-
-
-def step(times: NDArray[np.float64]) -> tuple[int, float, float]:
-    """Return where a series moved most, the ratio of medians after and before, and the p-value of so large a move.
-
-    The statistic is the largest standardised rank-sum over all places that leave two values a side (after A. N.
-    Pettitt, "A non-parametric approach to the change-point problem", Applied Statistics 28, 1979; standardised, so that
-    early and late places count alike); where it is largest is where the move was, give or take a few. Its distribution
-    is that over `SHUFFLES` shuffles, drawn once a length.
-    """
-    scores = _scores(scipy.stats.rankdata(times)[None])[0]
-    at = int(np.argmax(scores))
-    place = at + 2
-    p = (1 + np.count_nonzero(_null(len(times)) >= scores[at] - 1e-9)) / (1 + SHUFFLES)
-    return place, float(np.median(times[place:]) / np.median(times[:place])), float(p)
-
-
-def _scores(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the standardised rank-sum at each place from 2 to n - 2, for each row of ranks."""
-    count = ranks.shape[1]
-    places = np.arange(2, count - 1)
-    sums = np.cumsum(ranks, axis=1)[:, places - 1]
-    expected = places * (count + 1) / 2
-    spread = np.sqrt(places * (count - places) * (count + 1) / 12)
-    scores: NDArray[np.float64] = np.abs(sums - expected) / spread
-    return scores
-
-
-@functools.cache
-def _null(count: int) -> NDArray[np.float64]:
-    random = np.random.default_rng(0)
-    shuffled = random.permuted(np.tile(np.arange(1.0, count + 1), (SHUFFLES, 1)), axis=1)
-    found: NDArray[np.float64] = _scores(shuffled).max(axis=1)
-    return found
 
 
 def _point(rows: pd.DataFrame) -> dict[str, object]:
@@ -183,7 +146,7 @@ def _line(part: pd.DataFrame, points: pd.DataFrame, count: int) -> dict[str, obj
         line[name] = [values.get(at, float("nan")) for at in range(count)]
     runs = list(by_run)
     verdicts = [bits(old, new) for old, new in itertools.pairwise(by_run.values())]
-    line["bits"] = next((one for one in (CHANGED, IDENTICAL) if one in verdicts), CANNOT)
+    line["bits"] = next((one for one in (CHANGED, IDENTICAL) if one in verdicts), statistics.INCONCLUSIVE)
     if CHANGED in verdicts:
         last = len(verdicts) - 1 - verdicts[::-1].index(CHANGED)
         line["result moved at"] = _place(points, runs[last + 1])
@@ -191,7 +154,7 @@ def _line(part: pd.DataFrame, points: pd.DataFrame, count: int) -> dict[str, obj
     newest = [run for run in runs if machines[run] == machines[runs[-1]]]
     seen = np.array([times[run] for run in newest])
     if len(seen) >= FEWEST and np.isfinite(seen).all():
-        at, ratio, p = step(seen)
+        at, ratio, p = statistics.find_step(seen)
         line |= {"times moved near": _place(points, newest[at]), "new / old": ratio, "p": p}
     return line
 

@@ -12,19 +12,17 @@ import dataclasses
 import enum
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import CASE, CELL, CLIP, GROUP, LEARNER, NONE, SETTING, labelled
 
 MATCHED, NATIVE = "matched", "native"
-LEVEL = 0.95
 RESAMPLES = 9_999
 FEWEST_SEEDS = 3
 """A t interval of fewer seeds says next to nothing."""
@@ -152,7 +150,8 @@ def compare_modes(rows: pd.DataFrame) -> pd.DataFrame:
     for labels, group in pair_modes(rows).groupby(GROUP, observed=True):
         whole = group[group["skill"].notna() & group["skill native"].notna()]
         change = whole["skill native"] - whole["skill"]
-        figures = [len(group), whole["skill"].mean(), whole["skill native"].mean(), change.mean(), *interval(change)]
+        ends = statistics.bound_mean(change, fewest=FEWEST_SEEDS)
+        figures = [len(group), whole["skill"].mean(), whole["skill native"].mean(), change.mean(), *ends]
         counts = [
             *(_share(group["solved"]), _share(group["solved native"])),
             *(int((group[name] == "diverged").sum()) for name in ("status", "status native")),
@@ -176,7 +175,7 @@ def compare_gaps(rows: pd.DataFrame) -> pd.DataFrame:
         line |= {str(name): whole[name].mean() for name in whole} | {
             f"{mode} gap": gap.mean() for mode, gap in gaps.items()
         }
-        low, high = interval(change)
+        low, high = statistics.bound_mean(change, fewest=FEWEST_SEEDS)
         lines.append(line | {"from defaults": change.mean(), "low": low, "high": high})
     return pd.DataFrame(lines, columns=PAIRS)
 
@@ -224,7 +223,7 @@ def _pool(first: str, second: str, lines: pd.DataFrame) -> GapShare:
     if native > 0 and not math.isnan(seed):
         share = float(compute_share(samples[0], samples[1], samples[2]))
         if len(units) >= FEWEST:
-            low, high = _bootstrap(samples, compute_share)
+            low, high = statistics.bound_by_bootstrap(samples, compute_share, resamples=RESAMPLES, paired=True)
     return GapShare(
         first,
         second,
@@ -245,14 +244,6 @@ def compute_share(matched: NDArray[Any], native: NDArray[Any], seed: NDArray[Any
     return np.asarray(1 - chance / np.maximum(native.mean(axis=axis), np.finfo(float).tiny))
 
 
-def interval(values: pd.Series[float]) -> tuple[float, float]:
-    """Return the 95 % t interval of a mean; NaN for fewer than `FEWEST_SEEDS` values."""
-    if len(values) < FEWEST_SEEDS:
-        return math.nan, math.nan
-    half = float(statistics.student(len(values) - 1) * values.std() / math.sqrt(len(values)))
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
 def measure_changes(lines: pd.DataFrame) -> list[Change]:
     """Return for each framework whether its defaults raise or lower skill on average, and where they change it most.
 
@@ -268,7 +259,9 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
         floored = whole[list(SEEDS.values())].clip(lower=LOWEST)
         whole = whole.assign(change=floored["native skill"] - floored["matched skill"])
         units = whole.groupby(["setting", "cell"], observed=True)["change"].mean().to_numpy(float)
-        low, high = _bootstrap([units], np.mean) if len(units) >= FEWEST else (math.nan, math.nan)
+        low, high = statistics.MISSING
+        if len(units) >= FEWEST:
+            low, high = statistics.bound_by_bootstrap([units], np.mean, resamples=RESAMPLES)
         most = whole.iloc[0]
         changes.append(
             Change(
@@ -290,21 +283,6 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
 def find_unequal_divergence(lines: pd.DataFrame) -> pd.DataFrame:
     """Return the lines of `compare_modes` that diverged in one mode more often than in the other."""
     return lines[lines["diverged matched"] != lines["diverged native"]]
-
-
-def _bootstrap(samples: Sequence[NDArray[Any]], statistic: Any) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval, units resampled together; the stream is fixed."""
-    result = scipy.stats.bootstrap(
-        samples,
-        statistic,
-        paired=len(samples) > 1,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
-        method="percentile",
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 def _share(solved: pd.Series[Any]) -> str | None:

@@ -186,11 +186,8 @@ def find_surprises(table: pd.DataFrame) -> list[Surprise]:
 
 def interval(values: pd.Series[Any]) -> tuple[float, float]:
     """Return the 95 % t interval of the mean of shares, cut to 0..1; NaN for fewer than two of them."""
-    known = values.dropna().to_numpy(float)
-    if len(known) < 2:  # noqa: PLR2004
-        return float("nan"), float("nan")
-    wide = float(statistics.student(len(known) - 1)) * float(known.std(ddof=1) / math.sqrt(len(known)))
-    return max(0.0, known.mean() - wide), min(1.0, known.mean() + wide)
+    low, high = statistics.bound_mean(values.dropna())
+    return (low, high) if math.isnan(low) else (max(0.0, low), min(1.0, high))
 
 
 def _probed(rows: pd.DataFrame) -> pd.DataFrame:

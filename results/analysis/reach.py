@@ -75,16 +75,9 @@ def growth(norms: NDArray[Any], before: int) -> Growth | None:
     used = np.isfinite(part) & (part > 0)
     if used.sum() < FEWEST:
         return None
-    t, y = np.flatnonzero(used).astype(float), np.log(part[used])
-    t -= t.mean()
-    slope = float(t @ y / (t @ t))
-    scores = t * (y - y.mean() - slope * t)
-    lags = min(len(t) - 1, math.ceil(len(t) ** (1 / 3)))
-    weights = [1 - lag / (lags + 1) for lag in range(1, lags + 1)]
-    variance = scores @ scores + 2 * sum(w * (scores[k:] @ scores[:-k]) for k, w in enumerate(weights, start=1))
-    error = math.sqrt(max(variance, 0.0)) / (t @ t) * math.sqrt(len(t) / (len(t) - 2))
-    wide = float(statistics.student(len(t) - 2)) * error
-    return Growth(-slope, -slope - wide, -slope + wide)
+    line = statistics.fit_correlated_line(np.flatnonzero(used).astype(float), np.log(part[used]))
+    half = float(statistics.compute_t_quantile(used.sum() - 2)) * line.error
+    return Growth(-line.slope, -line.slope - half, -line.slope + half)
 
 
 def at_points(steps: list[int]) -> dict[str, int]:

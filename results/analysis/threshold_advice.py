@@ -213,7 +213,7 @@ def _outcome(lines: pd.DataFrame, cases: pd.DataFrame, *, count: int, free: bool
 def _line(part: pd.DataFrame) -> dict[str, Any]:
     judged = int(part["solved"].notna().sum())
     solved = int(part["solved"].sum())
-    low, high = interval(part["score"].to_numpy(np.float64))
+    low, high = statistics.bound_mean(part["score"])
     return {
         "seeds": len(part),
         "solved": solved,
@@ -231,22 +231,13 @@ def _line(part: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def interval(values: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Return the 95 % t interval of the mean; NaN for fewer than two values."""
-    if len(values) < 2:  # noqa: PLR2004
-        return math.nan, math.nan
-    half = float(statistics.student(len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
 def _as_good(one: pd.DataFrame, best: pd.DataFrame) -> bool:
     """Say whether one point is as good as the best, over the seeds that both have."""
     seeds = one.index.intersection(best.index)
     if not len(seeds) or one.loc[seeds, "solved"].sum() < best.loc[seeds, "solved"].sum():
         return False
     gap = best.loc[seeds, "score"] - one.loc[seeds, "score"]
-    error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else 0.0
-    return float(gap.mean()) <= max(error, MARGIN)
+    return float(gap.mean()) <= max(statistics.compute_standard_error(gap), MARGIN)
 
 
 def _middle(plateau: pd.DataFrame) -> float:

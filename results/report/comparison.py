@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from farreach.results.analysis import statistics
 from farreach.results.analysis.comparison import (
     BETTER,
-    CANNOT,
     CHANGED,
     IDENTICAL,
     RUNS,
@@ -35,7 +35,7 @@ def sentences(found: Comparison) -> list[str]:
         if frame.empty:
             continue
         counts = frame[kind].value_counts()
-        parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in (SAME, BETTER, WORSE, CANNOT)]
+        parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in (SAME, BETTER, WORSE, statistics.INCONCLUSIVE)]
         said.append(f"{kind.capitalize()} of {len(frame)} row{'s' if len(frame) > 1 else ''}: {', '.join(parts)}.")
     bits = found.quality["bits"].value_counts()
     if len(found.quality):
@@ -43,13 +43,14 @@ def sentences(found: Comparison) -> list[str]:
         said.append(f"Bit for bit, where the environment is the same: {there}.")
     for verdict in (WORSE, CHANGED, BETTER):
         said += _listed(verdict.capitalize(), found.flagged(verdict))
-    untold = len(found.speed) and (found.speed["speed"] == CANNOT).all()
+    untold = len(found.speed) and (found.speed["speed"] == statistics.INCONCLUSIVE).all()
     if untold and (found.speed[["runs old", "runs new"]].min(axis=1) < RUNS).any():
         said.append(
             f"Nothing is said about speed: that takes {RUNS} runs a side, or both versions side by side "
             "(compare --live)."
         )
-    few = (found.quality["quality"] == CANNOT) & (found.quality[["seeds old", "seeds new"]].min(axis=1) < SEEDS)
+    unclear = found.quality["quality"] == statistics.INCONCLUSIVE
+    few = unclear & (found.quality[["seeds old", "seeds new"]].min(axis=1) < SEEDS)
     if few.any():
         said.append(f"{few.sum()} rows have fewer than {SEEDS} seeds a side, too few to tell their quality apart.")
     return said + _listed("Not compared", found.alone)
@@ -82,7 +83,7 @@ def _together(line: pd.Series[Any]) -> str:
     )
     if line["starts"] < STARTS:
         few = f"a verdict over all takes {STARTS} starts (setting, cell and seed), and these have {line['starts']}"
-        return f"{said}; {few}." if line["skill"] == CANNOT else f"{said}."
+        return f"{said}; {few}." if line["skill"] == statistics.INCONCLUSIVE else f"{said}."
     interval = f"95 % interval {line['low']:.2g} to {line['high']:.2g}, p = {line['p']:.2g}"
     return f"{said}, a difference of {line['difference']:.2g} ({interval}, over {line['starts']} starts)."
 

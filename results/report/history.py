@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from farreach.results.analysis.history import CANNOT, History, sentences
+from farreach.results.analysis import statistics
+from farreach.results.analysis.history import History, sentences
 from farreach.results.analysis.labels import GROUP
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.storage.files import StoreError, write_csv, write_text
@@ -36,7 +37,7 @@ def write(folder: Path, found: History, *, command: str) -> list[Path]:
     lines = found.lines
     shown = lines[[*GROUP, "sets", "skill"]].copy()
     shown["skill, oldest first"] = lines["skills"].map(spark)
-    shown["result"] = lines["bits"].where(lines["bits"] != CANNOT, "other environments")
+    shown["result"] = lines["bits"].where(lines["bits"] != statistics.INCONCLUSIVE, "other environments")
     shown["result moved at"] = lines["result moved at"]
     shown["ms"] = lines["ms"]
     shown["ms, oldest first"] = lines["times"].map(spark)

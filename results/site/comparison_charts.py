@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from farreach.results.analysis.comparison import BETTER, CANNOT, SAME, WORSE
+from farreach.results.analysis import statistics
+from farreach.results.analysis.comparison import BETTER, SAME, WORSE
 from farreach.results.analysis.labels import GROUP
 from farreach.results.figures.palette import COLOURS as PALETTE
 from farreach.results.site.charts import GREY, LINE, TICKS, Chart, plain, text
@@ -17,7 +18,7 @@ LOOKS = {
     WORSE: (PALETTE[3], "triangle-down"),
     BETTER: (PALETTE[9], "triangle-up"),
     SAME: (GREY, "circle"),
-    CANNOT: (GREY, "circle-open"),
+    statistics.INCONCLUSIVE: (GREY, "circle-open"),
 }
 """Colour and mark of each verdict: none of a framework's colours."""
 

@@ -295,11 +295,8 @@ def simple(value: Any) -> Any:
 
 def _interval(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:
     """Return the ends of the 95 % t interval of each group's mean, NaN below `FEWEST_SEEDS` values."""
-    mean, spread, count = (groups.agg(how).to_numpy(float) for how in ("mean", "std", "count"))
-    enough = count >= FEWEST_SEEDS
-    wide = statistics.student(np.where(enough, count, FEWEST_SEEDS) - 1) * spread / np.sqrt(np.maximum(count, 1))
-    wide = np.where(enough, wide, np.nan)
-    return pd.Series(mean - wide), pd.Series(mean + wide)
+    low, high = statistics.bound_means(*(groups.agg(how) for how in ("mean", "std", "count")), fewest=FEWEST_SEEDS)
+    return pd.Series(low), pd.Series(high)
 
 
 def _best(table: pd.DataFrame, name: str, low: str, high: str) -> pd.Series[bool]:

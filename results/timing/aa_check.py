@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from farreach.results.analysis import statistics
 from farreach.results.timing import files
@@ -20,9 +19,6 @@ SCHEMA = 1
 """Version of the launches' files."""
 
 CERTAIN = 0.95
-
-FEWEST = 5
-"""Launches of identical code below which nothing is said about what they differ by."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +60,12 @@ class Check:
         return int((self.planted["wide low"] > 1).sum())
 
     @property
-    def together(self) -> tuple[float, float, float]:
+    def together(self) -> statistics.Estimate:
         """What the planted launches say together: the ratio and its 95 % interval."""
         return _together(self.planted)
 
     @property
-    def order(self) -> tuple[float, float, float]:
+    def order(self) -> statistics.Estimate:
         """The step time of the process that was started second over the first's, of identical code; its interval."""
         return _together(self.identical)
 
@@ -100,12 +96,12 @@ class Check:
     @property
     def launches(self) -> float:
         """The factor that a ratio of two processes of identical code stays within 95 % of the time."""
-        return _factor(_by_launch(self.identical))
+        return statistics.bound_factor(_by_launch(self.identical))
 
     def sentences(self) -> list[str]:
         """Say what a reader of a speed table must know."""
         count, share = len(self.identical), self.alarms / max(1, len(self.identical))
-        low, high = statistics.share(self.alarms, count)
+        low, high = statistics.bound_share(self.alarms, count)
         said = [
             (
                 "Identical code against itself, in two processes: the 95 % interval, with what launches differ by, "
@@ -137,12 +133,9 @@ class Check:
         return said
 
 
-def _together(trials: pd.DataFrame) -> tuple[float, float, float]:
+def _together(trials: pd.DataFrame) -> statistics.Estimate:
     """Return the ratio that launches say together and its 95 % interval, Student's t over launches."""
-    means = _by_launch(trials)
-    wide = statistics.student(len(means) - 1) * scipy.stats.sem(means) if len(means) > 1 else np.nan
-    low, high = np.exp(means.mean() - wide), np.exp(means.mean() + wide)
-    return float(np.exp(means.mean())), float(low), float(high)
+    return statistics.estimate_mean_ratio(_by_launch(trials))
 
 
 def _percent(share: float) -> str:
@@ -158,7 +151,7 @@ def read(folder: Path, damaged: files.Damage | None = None) -> Check | None:
     for launch in files.each(folder / FOLDER, files.Launch, None, damaged):
         facts = {name: launch[name] for name in ("framework", "path", "cell", "launch", "planted", "rounds")}
         for trial in launch["trials"]:
-            middle, low, high = statistics.ratio(trial["second"], trial["first"])
+            middle, low, high = statistics.estimate_ratio(trial["second"], trial["first"])
             seconds = float(np.median(trial["first"]))
             lines.append(facts | {"ratio": middle, "low": low, "high": high, "seconds": seconds})
     return Check(_widened(pd.DataFrame(lines))) if lines else None
@@ -167,23 +160,17 @@ def read(folder: Path, damaged: files.Damage | None = None) -> Check | None:
 def _widened(trials: pd.DataFrame) -> pd.DataFrame:
     """Add to each trial its interval widened by what identical code differs by in the other launches."""
     means = _by_launch(trials[trials["planted"] == 0])
-    factors = {launch: _factor(means.drop(launch, errors="ignore")) for launch in trials["launch"].unique()}
+    factors = {
+        launch: statistics.bound_factor(means.drop(launch, errors="ignore")) for launch in trials["launch"].unique()
+    }
     wide = [
-        statistics.widened(middle, low, high, factors[launch])
-        for launch, middle, low, high in trials[["launch", "ratio", "low", "high"]].itertuples(index=False)
+        statistics.widen_ratio(statistics.Estimate(*ratio), factors[launch])
+        for launch, *ratio in trials[["launch", "ratio", "low", "high"]].itertuples(index=False)
     ]
-    return trials.assign(**{"wide low": [low for low, _ in wide], "wide high": [high for _, high in wide]})
+    return trials.assign(**{"wide low": [ratio.low for ratio in wide], "wide high": [ratio.high for ratio in wide]})
 
 
 def _by_launch(trials: pd.DataFrame) -> pd.Series[float]:
     """Return the mean logarithm of the ratio of each launch."""
     found: pd.Series[float] = np.log(trials["ratio"]).groupby(trials["launch"]).mean()
     return found
-
-
-def _factor(means: pd.Series[float]) -> float:
-    """Return the factor that launches of these logarithms stay within 95 % of the time; 1 where there are too few."""
-    if len(means) < FEWEST:
-        return 1.0
-    spread = np.sqrt((means**2).mean())  # about 0, which identical code would have
-    return float(np.exp(statistics.student(len(means)) * spread))

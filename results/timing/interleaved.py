@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
-from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import CELLS, ordered
@@ -45,7 +43,6 @@ ALLOWED = {"loop": 1.02, "fit": 1.0, "trainer": 1.0}
 """How long our step may take in terms of a hand-written loop, and of a trainer that a framework or a library brings."""
 
 TELLS = "faster"
-CANNOT = "cannot tell"
 
 SPINNING = 0.02
 """Waiting processes that take more of a processor than this disturb the one that is timed."""
@@ -98,19 +95,19 @@ def pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.Dat
     """Return for each step and pair of contenders how many times as fast the faster one is.
 
     ``times as fast`` is the median over rounds of the slower one's seconds over the faster one's, low and high its
-    95 % interval (`intervals.ratio`), widened by `launches`, the factor that two launches of identical code stay within
-    on this machine, where that is known. The verdict is ``faster`` only where the interval excludes 1.
+    95 % interval (`statistics.estimate_ratio`), widened by `launches`, the factor that two launches of identical code
+    stay within on this machine, where that is known. The verdict is ``faster`` only where the interval excludes 1.
     """
     lines = []
     for group in groups:
         ours = [one for one in group["contenders"] if not one["loop"]]
         for a, b in itertools.combinations(ours, 2):
-            middle, low, high = statistics.ratio(b["seconds"], a["seconds"])
-            if middle < 1:
-                a, b, middle, low, high = b, a, 1 / middle, 1 / high, 1 / low  # noqa: PLW2901
-            low, high = statistics.widened(middle, low, high, launches or 1.0)
-            verdict = TELLS if low > 1 else CANNOT
-            lines.append([*_step(group), a["name"], b["name"], middle, low, high, len(a["seconds"]), verdict])
+            ratio = statistics.estimate_ratio(b["seconds"], a["seconds"])
+            if ratio.value < 1:
+                a, b, ratio = b, a, statistics.Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)  # noqa: PLW2901
+            ratio = statistics.widen_ratio(ratio, launches or 1.0)
+            verdict = TELLS if ratio.interval.lies_above(1) else statistics.INCONCLUSIVE
+            lines.append([*_step(group), a["name"], b["name"], *ratio, len(a["seconds"]), verdict])
     return pd.DataFrame(lines, columns=PAIRS)
 
 
@@ -118,7 +115,7 @@ def overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
     """Return how long our step takes in terms of each hand-written loop of the same framework.
 
     The verdict is ``kept`` where the interval's upper end is within `ALLOWED`, ``missed`` where its lower end is
-    beyond, else ``cannot tell``.
+    beyond, else ``inconclusive``.
     """
     lines = []
     for group in groups:
@@ -126,9 +123,9 @@ def overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
         for loop in group["contenders"]:
             if ours is None or not loop["loop"]:
                 continue
-            middle, low, high = statistics.ratio(ours["seconds"], loop["seconds"])
+            middle, low, high = statistics.estimate_ratio(ours["seconds"], loop["seconds"])
             most = ALLOWED.get(loop["loop"].partition("_")[0], ALLOWED["loop"])
-            verdict = "kept" if high <= most else "missed" if low > most else CANNOT
+            verdict = "kept" if high <= most else "missed" if low > most else statistics.INCONCLUSIVE
             names = [ours["name"], loop["loop"]]
             lines.append([*_step(group), *names, middle, low, high, len(ours["seconds"]), most, verdict])
     return pd.DataFrame(lines, columns=OVERHEADS)
@@ -199,7 +196,7 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
         peak = (limits or {}).get("gflops", {}).get(group["step"]["dtype"])
         for one in group["contenders"]:
             seconds = float(np.median(one["seconds"]))
-            low, high = _median_interval(one["seconds"])
+            low, high = statistics.bound_median(one["seconds"])
             rate = one["flops"] / seconds / 1e9
             lines.append(
                 [
@@ -295,12 +292,3 @@ def _disturbed(contender: dict[str, Any], step: dict[str, Any]) -> bool:
     low, middle, high = np.percentile(contender["seconds"], [25, 50, 75])
     starved = step["device"] == "cpu" and step["threads"] == 1 and contender["cpu_to_wall"] < STARVED
     return bool(starved or (high - low) / 2 / middle > SPREAD)
-
-
-def _median_interval(seconds: NDArray[np.float64]) -> tuple[float, float]:
-    """Return order statistics between which the median lies with 95 % confidence, whatever the distribution."""
-    ordered = np.sort(seconds)
-    below = int(scipy.stats.binom.ppf(0.025, len(ordered), 0.5))
-    if below < 1:
-        return float("nan"), float("nan")
-    return float(ordered[below - 1]), float(ordered[len(ordered) - below])

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from numpy.typing import NDArray
 
+from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import CELLS, FRAMEWORKS, ordered
 from farreach.results.storage.files import StoreError
 from farreach.results.timing import files
@@ -27,12 +27,6 @@ FILE = "speed.json"
 
 LAUNCHES = 1.06
 """Identical code has been seen to differ by this factor from one launch to the next."""
-
-FEWEST = 5
-"""A bootstrap over fewer rounds gives no interval worth the name."""
-
-RESAMPLES = 4_999
-LEVEL = 0.95
 
 
 class SpeedError(Exception):
@@ -73,7 +67,7 @@ def ratios(timings: pd.DataFrame) -> pd.DataFrame:
     Each framework stands with the path that was fastest there. ``times as fast`` is the slower
     one's median step time over the faster one's, low and high its 95 % bootstrap interval over
     the rounds. The verdict is ``faster`` only where the interval excludes 1 and the ratio is
-    beyond what two launches of identical code differ by (`LAUNCHES`), else ``cannot tell``.
+    beyond what two launches of identical code differ by (`LAUNCHES`), else ``inconclusive``.
     """
     lines = []
     for case, group in timings.groupby(CASE, observed=True):
@@ -83,7 +77,7 @@ def ratios(timings: pd.DataFrame) -> pd.DataFrame:
             fast, slow = sorted((a, b), key=lambda one: float(np.median(one["seconds"])))
             ratio = float(np.median(slow["seconds"]) / np.median(fast["seconds"]))
             low, high = interval([slow["seconds"], fast["seconds"]])
-            verdict = "faster" if low > 1 and ratio > LAUNCHES else "cannot tell"
+            verdict = "faster" if low > 1 and ratio > LAUNCHES else statistics.INCONCLUSIVE
             lines.append([*case, _runner(fast), _runner(slow), ratio, low, high, verdict])
     return pd.DataFrame(lines, columns=RATIOS)
 
@@ -103,24 +97,15 @@ def timed(timings: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def interval(samples: list[NDArray[Any]]) -> tuple[float, float]:
+def interval(samples: list[NDArray[Any]]) -> statistics.Interval:
     """Return the 95 % bootstrap interval of the median of one sample, or of the ratio of two medians.
 
     Percentile bootstrap, the rounds of each sample resampled on their own; NaN where a sample has
-    fewer than `FEWEST` rounds. The stream is fixed, so that a report made again is the same.
+    fewer than `statistics.FEWEST` rounds. The stream is fixed, so that a report made again is the same.
     """
-    if min(len(sample) for sample in samples) < FEWEST:
-        return float("nan"), float("nan")
-    result = scipy.stats.bootstrap(
-        samples,
-        _median if len(samples) == 1 else _ratio,
-        n_resamples=RESAMPLES,
-        confidence_level=LEVEL,
-        method="percentile",
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    if min(len(sample) for sample in samples) < statistics.FEWEST:
+        return statistics.MISSING
+    return statistics.bound_by_bootstrap(samples, _median if len(samples) == 1 else _ratio)
 
 
 def _median(sample: NDArray[Any], axis: int = -1) -> NDArray[Any]:

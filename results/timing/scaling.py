@@ -41,8 +41,6 @@ EXPONENTS = [
 FEWEST = 3
 """A line through fewer points has no interval."""
 
-LEVEL = 0.95
-
 
 def points(table: pd.DataFrame) -> pd.DataFrame:
     """Return one line for each curve, value and cost: ``middle``, in seconds a step or in bytes, and the path that ran.
@@ -123,14 +121,9 @@ def fit(value: NDArray[Any], cost: NDArray[Any]) -> tuple[float, float, float]:
     missing = float("nan")
     if len(value) < 2:  # noqa: PLR2004 - a slope needs two points
         return missing, missing, missing
-    slope, _ = _line(value, cost)
-    if len(value) < FEWEST:
-        return slope, missing, missing
-    freedom = len(value) - 2
-    apart, residuals = np.log(value), np.log(cost) - np.log(fitted(value, cost, value))
-    error = np.sqrt((residuals**2).sum() / freedom / ((apart - apart.mean()) ** 2).sum())
-    half = float(statistics.student(freedom) * error)
-    return slope, slope - half, slope + half
+    line = statistics.fit_line(np.log(value), np.log(cost))
+    half = float(statistics.compute_t_quantile(len(value) - 2)) * line.error if len(value) >= FEWEST else missing
+    return line.slope, line.slope - half, line.slope + half
 
 
 def local(value: NDArray[Any], cost: NDArray[Any]) -> float:
@@ -151,15 +144,8 @@ def deviation(value: NDArray[Any], cost: NDArray[Any]) -> float:
 
 def fitted(value: NDArray[Any], cost: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
     """Return the fitted power law at the values `at`."""
-    slope, intercept = _line(value, cost)
-    return np.asarray(np.exp(intercept + slope * np.log(at)))
-
-
-def _line(value: NDArray[Any], cost: NDArray[Any]) -> tuple[float, float]:
-    """Return the slope b and the intercept a of log(cost) = a + b log(value), by least squares."""
-    x, y = np.log(value), np.log(cost)
-    slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
-    return slope, float(y.mean() - slope * x.mean())
+    line = statistics.fit_line(np.log(value), np.log(cost))
+    return np.asarray(np.exp(line.intercept + line.slope * np.log(at)))
 
 
 def _median(given: object) -> float:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.running import sweep
-from farreach.results.analysis import calibration, comparison, labels, run_times
+from farreach.results.analysis import calibration, labels, run_times
 from farreach.results.figures import style
 from farreach.results.record import SPECTRA
 from farreach.results.report import timing_contents
@@ -31,7 +31,7 @@ from farreach.results.storage import rows
 from farreach.results.storage.files import DamagedError, StoreError, read_parquet
 from farreach.results.storage.result_set import CURVES, Store
 from farreach.results.storage.sanitising import clean
-from farreach.results.timing import aa_check, interleaved, pytest_benchmark
+from farreach.results.timing import aa_check, interleaved, pytest_benchmark, side_by_side
 from tests.support import synthetic
 from tests.support.commands import call_command
 from tests.support.timings import MACHINE, make_group, make_pair, write_check, write_groups
@@ -265,7 +265,7 @@ def read_timing(kind: str, place: Path) -> None:
     elif kind == "check":
         aa_check.read(place)
     elif kind == "live":
-        comparison.live([path])
+        side_by_side.compare_environments([path])
     else:
         pytest_benchmark.ratios(pytest_benchmark.load(path))
 

@@ -273,14 +273,14 @@ def test_every_set_gets_five_answers_without_a_gap_in_the_text(records: list[Rec
 
 
 def test_an_interval_of_a_share_is_wilsons() -> None:
-    assert statistics.share(3, 3) == pytest.approx((0.438, 1.0), abs=1e-3)
-    assert statistics.share(0, 10) == pytest.approx((0.0, 0.278), abs=1e-3)
-    assert statistics.overlap((0, 1), (1, 2))
-    assert not statistics.overlap((0, 1), (1.1, 2))
+    assert statistics.bound_share(3, 3) == pytest.approx((0.438, 1.0), abs=1e-3)
+    assert statistics.bound_share(0, 10) == pytest.approx((0.0, 0.278), abs=1e-3)
+    assert statistics.Interval(0, 1).overlaps(statistics.Interval(1, 2))
+    assert not statistics.Interval(0, 1).overlaps(statistics.Interval(1.1, 2))
 
 
 def test_a_tie_of_three_contenders_is_settled_pair_by_pair() -> None:
     group = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
     table = interleaved.pairs([group])
-    assert table["verdict"].tolist().count("cannot tell") == 1
+    assert table["verdict"].tolist().count(statistics.INCONCLUSIVE) == 1
     assert "cannot tell" in faster.answer(None, [group]).sentence

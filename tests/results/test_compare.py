@@ -22,11 +22,13 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import versus
 from farreach.benchmarks.speed.pairs import Plan
 from farreach.results.analysis import comparison
-from farreach.results.analysis.comparison import BETTER, CANNOT, CHANGED, IDENTICAL, OTHER, SAME, WORSE
+from farreach.results.analysis.comparison import BETTER, CHANGED, IDENTICAL, OTHER, SAME, WORSE
 from farreach.results.analysis.labels import drawn, labelled
+from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.record import Record
 from farreach.results.report import comparison as comparison_report
 from farreach.results.storage.files import StoreError, write_json
+from farreach.results.timing import side_by_side
 from tests.support import synthetic
 from tests.support.commands import run_command
 
@@ -63,7 +65,7 @@ def test_the_same_rows_are_identical_and_nothing_is_flagged(tmp_path: Path) -> N
     found = sides(tmp_path, seeds(3), seeds(3))
     assert found.quality["bits"].tolist() == [IDENTICAL] * 2
     assert found.quality["quality"].tolist() == [SAME] * 2
-    assert found.speed["speed"].tolist() == [CANNOT] * 2
+    assert found.speed["speed"].tolist() == [INCONCLUSIVE] * 2
     assert not found.flagged(WORSE) + found.flagged(CHANGED) + found.flagged(BETTER)
     said = " ".join(comparison_report.sentences(found))
     assert "2 identical, 0 changed" in said
@@ -78,7 +80,7 @@ def test_one_changed_seed_of_one_row_is_flagged_and_no_other(tmp_path: Path) -> 
     ]
     found = sides(tmp_path, seeds(3), new)
     assert found.quality.set_index("cell_label")["bits"].to_dict() == {"rnn": IDENTICAL, "lstm": CHANGED}
-    assert found.quality.set_index("cell_label")["quality"].to_dict() == {"rnn": SAME, "lstm": CANNOT}
+    assert found.quality.set_index("cell_label")["quality"].to_dict() == {"rnn": SAME, "lstm": INCONCLUSIVE}
     assert len(found.flagged(CHANGED)) == 1
     assert "lstm" in found.flagged(CHANGED)[0]
 
@@ -86,7 +88,7 @@ def test_one_changed_seed_of_one_row_is_flagged_and_no_other(tmp_path: Path) -> 
 def test_across_environments_bits_are_not_compared_and_few_seeds_tell_nothing(tmp_path: Path) -> None:
     found = sides(tmp_path, seeds(9), seeds(9, draw=1, skill=0.1, framework_version="9.9"))
     assert found.quality["bits"].tolist() == [OTHER] * 2
-    assert found.quality["quality"].tolist() == [CANNOT] * 2
+    assert found.quality["quality"].tolist() == [INCONCLUSIVE] * 2
     assert "too few to tell" in " ".join(comparison_report.sentences(found))
 
 
@@ -132,7 +134,7 @@ def of(rows: pd.DataFrame, framework: str, replicate: int = 0) -> pd.DataFrame:
 def test_a_night_in_which_nothing_is_learned_is_worse_though_no_row_tells() -> None:
     new = published("nightly", skill=-2.0, solved=False, **ELSEWHERE)
     found = comparison.compared(published("nightly"), new)
-    assert set(found.quality["quality"]) == {CANNOT}
+    assert set(found.quality["quality"]) == {INCONCLUSIVE}
     assert found.whole.loc[found.whole["pairs of"] == comparison.ALL, "skill"].tolist() == [WORSE]
     assert found.flagged(WORSE)[0] == f"skill over all {len(found.quality)} pairs"
     assert re.match(r"Over all \d+ pairs of one case and seed: worse; ", comparison_report.sentences(found)[0])
@@ -238,7 +240,7 @@ def test_speed_takes_five_runs_a_side(tmp_path: Path) -> None:
     several(tmp_path / "old", 4, 0.002, 0)
     several(tmp_path / "new", 5, 0.004, 1)
     found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
-    assert found.speed["speed"].tolist() == [CANNOT] * 2
+    assert found.speed["speed"].tolist() == [INCONCLUSIVE] * 2
     assert found.speed["new / old"].iloc[0] == pytest.approx(2, rel=0.1)
 
 
@@ -250,12 +252,6 @@ def test_a_step_ten_percent_slower_or_faster_is_found(tmp_path: Path, factor: fl
     assert found.speed["speed"].tolist() == [verdict] * 2
     assert (found.speed["low"] < factor).all()
     assert (found.speed["high"] > factor).all()
-
-
-def test_holms_correction_is_the_textbooks() -> None:
-    p = np.array([0.01, 0.04, np.nan, 0.03, 0.005])
-    assert comparison.holm(p)[[0, 1, 3, 4]] == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert np.isnan(comparison.holm(p)[2])
 
 
 def test_rows_of_one_side_alone_are_named(tmp_path: Path) -> None:
@@ -398,10 +394,10 @@ def test_a_live_comparison_is_judged_by_its_launches(tmp_path: Path) -> None:
         found = {"schema": 1, "step": step | {"hidden": 64 + at}, "framework": "jax", "path": "scan"}
         paths.append(tmp_path / f"{at}.json")
         write_json(paths[-1], found | {"old": facts, "new": facts, "launches": launches})
-    assert comparison.live(paths).speed["speed"].tolist() == [WORSE, SAME, CANNOT]
+    assert side_by_side.compare_environments(paths).speed["speed"].tolist() == [WORSE, SAME, INCONCLUSIVE]
     paths[0].write_text("{}")
     with pytest.raises(StoreError, match=r"0\.json is damaged"):
-        comparison.live(paths)
+        side_by_side.compare_environments(paths)
 
 
 def test_everything_that_changes_a_live_file_changes_its_name() -> None:

@@ -30,7 +30,7 @@ def test_the_page_says_what_was_found_and_shows_it(opened: Opened, tmp_path: Pat
     found = made(tmp_path)
     assert len(found.flagged(WORSE)) == 2
     page = opened(tmp_path, page=comparison_page.PAGE)
-    assert "Speed of 2 rows: 0 same, 0 better, 2 worse, 0 cannot tell." in page.locator("#answers").inner_text()
+    assert "Speed of 2 rows: 0 same, 0 better, 2 worse, 0 inconclusive." in page.locator("#answers").inner_text()
     page.get_by_role("tab", name="Together").click()
     assert column(page, "whole", "pairs of") == ["all"]
     page.get_by_role("tab", name="Speed").click()

@@ -124,7 +124,7 @@ def test_the_bootstrap_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "verdict"), [(40.0, "cannot tell"), (41.5, "cannot tell"), (43.5, "faster")], ids=str
+    ("other", "verdict"), [(40.0, "inconclusive"), (41.5, "inconclusive"), (43.5, "faster")], ids=str
 )
 def test_a_ratio_within_what_launches_differ_by_is_no_verdict(tmp_path: Path, other: float, verdict: str) -> None:
     table = pytest_benchmark.ratios(
@@ -135,7 +135,7 @@ def test_a_ratio_within_what_launches_differ_by_is_no_verdict(tmp_path: Path, ot
 
 def test_too_few_rounds_are_no_verdict(tmp_path: Path) -> None:
     table = pytest_benchmark.ratios(timings(tmp_path, {("pytorch", "gru"): 40, ("tensorflow", "gru"): 10}, rounds=4))
-    assert table["verdict"].tolist() == ["cannot tell"]
+    assert table["verdict"].tolist() == ["inconclusive"]
     assert math.isnan(table["low"].iloc[0])
 
 

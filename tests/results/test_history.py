@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from farreach.results.analysis import history
+from farreach.results.analysis import history, statistics
 from farreach.results.analysis.comparison import CHANGED, IDENTICAL
 from farreach.results.record import Record
 from farreach.results.report import history as history_report
@@ -90,13 +90,13 @@ def test_a_changed_result_is_found_at_its_commit(tmp_path: Path) -> None:
 def test_another_environment_is_no_change_and_another_machine_is_another_series(tmp_path: Path) -> None:
     seen = found(nights(tmp_path, 10, changed=(5, ("rnn", "lstm", "gru")), framework_version=(5, "9.9"), cores=(5, 64)))
     assert seen.lines["bits"].tolist() == [IDENTICAL] * 3  # within each of the two environments
-    assert seen.lines["speed"].tolist() == [history.CANNOT] * 3
+    assert seen.lines["speed"].tolist() == [statistics.INCONCLUSIVE] * 3
     assert seen.lines["machines"].tolist() == [2] * 3
 
 
 def test_equals_move_no_more_often_than_the_level_says() -> None:
     random = np.random.default_rng(3)
-    smallest = [history.step(np.exp(random.normal(0, 0.02, 20)))[2] for _ in range(400)]
+    smallest = [statistics.find_step(np.exp(random.normal(0, 0.02, 20)))[2] for _ in range(400)]
     assert np.mean(np.array(smallest) < 0.05) <= 0.08
     assert np.mean(np.array(smallest) < 0.05) >= 0.02
 

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from farreach.results.analysis import agreement, certificates
+from farreach.results.analysis import agreement, certificates, statistics
 from farreach.results.analysis.agreement import PairAgreement
 from farreach.results.analysis.certificates import Coverage
 from farreach.results.analysis.labels import joined, ours
@@ -16,7 +16,7 @@ from farreach.results.report.phrases import list_labels, write_count
 APART = {
     True: "are further apart than",
     False: "are not shown to be further apart than",
-    None: f"have too few differing cases for a test ({agreement.FEWEST} are needed) against",
+    None: f"have too few differing cases for a test ({statistics.FEWEST_RANKS} are needed) against",
 }
 
 

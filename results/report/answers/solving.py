@@ -168,7 +168,7 @@ def _apart(chosen: pd.DataFrame, best: str, other: str) -> bool:
     if both.empty:
         return False
     sums = both.groupby(CLIP, observed=True).agg(**SUMS)
-    return not statistics.overlap(_interval(sums.loc[best]), _interval(sums.loc[other]))
+    return not _interval(sums.loc[best]).overlaps(_interval(sums.loc[other]))
 
 
 def _named(sums: pd.DataFrame) -> str:
@@ -187,8 +187,8 @@ def _tried(part: pd.DataFrame) -> list[str]:
     ]
 
 
-def _interval(row: pd.Series[Any]) -> tuple[float, float]:
-    return statistics.share(row["solved"], row["seeds"])
+def _interval(row: pd.Series[Any]) -> statistics.Interval:
+    return statistics.bound_share(row["solved"], row["seeds"])
 
 
 def _share(row: pd.Series[Any]) -> str:

@@ -1,0 +1,141 @@
+"""Tests: of two samples, of pairs, of a ratio against a margin, of a step in a series; and Holm's correction."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from farreach.results.analysis.statistics.intervals import LEVEL, compute_t_quantile
+
+INCONCLUSIVE = "inconclusive"
+"""The verdict where the data decide nothing: too few values for an interval or a test, or an interval that has what it
+is compared with inside, or a test that does not reject beside an interval too wide to call the two the same."""
+
+FEWEST_RANKS = 5
+"""A one-sided signed-rank test on fewer differences cannot fall below p = .05, whatever they are."""
+
+SHUFFLES = 19_999
+SIGN_FLIPS = 49_999
+"""Of signs, where there are too many pairs for every combination of them."""
+
+
+class RatioTest(NamedTuple):
+    """A ratio, its 95 % interval, and p of the hypothesis that it lies within a margin of 1."""
+
+    ratio: float
+    low: float
+    high: float
+    p: float
+
+
+def correct_p_values(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values corrected for their number; NaN stands for what was not tested, and stays.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
+    """
+    adjusted = np.full(len(p), np.nan)
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * (len(order) - np.arange(len(order)))))
+    return adjusted
+
+
+def compare_geometric_means(old: NDArray[Any], new: NDArray[Any], margin: float) -> RatioTest:
+    """Compare the geometric means of two samples by Welch's t: the ratio new / old, and p of `compare_with_margin`."""
+    logs = np.log(new), np.log(old)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of samples whose values are all the same
+        test = scipy.stats.ttest_ind(*logs, equal_var=False)
+    low, high = test.confidence_interval(LEVEL)
+    middle = float(logs[0].mean() - logs[1].mean())
+    degrees = float(test.df)
+    return compare_with_margin(middle, float(high - low) / 2 / float(compute_t_quantile(degrees)), degrees, margin)
+
+
+def compare_mean_ratio(logs: NDArray[Any], margin: float) -> RatioTest:
+    """Compare the geometric mean of ratios, given as logarithms, with 1: p of `compare_with_margin`."""
+    return compare_with_margin(float(logs.mean()), float(scipy.stats.sem(logs)), len(logs) - 1, margin)
+
+
+def compare_with_margin(middle: float, error: float, degrees: float, margin: float) -> RatioTest:
+    """Return a ratio, its 95 % interval, and p of the hypothesis that it lies within a margin of 1.
+
+    J. L. Hodges and E. L. Lehmann, "Testing the approximate validity of statistical hypotheses", Journal of the Royal
+    Statistical Society B 16, 1954.
+
+    Args:
+        middle: the logarithm of the ratio.
+        error: its standard error.
+        degrees: Student's degrees of freedom.
+        margin: the share by which the ratio may differ from 1.
+
+    """
+    half = float(compute_t_quantile(degrees)) * error
+    over = abs(middle) - math.log1p(margin)
+    p = 1.0 if over <= 0 else 2 * float(scipy.stats.t.sf(over / error, degrees)) if error else 0.0
+    return RatioTest(math.exp(middle), math.exp(middle - half), math.exp(middle + half), min(p, 1.0))
+
+
+def compare_ranks(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Return p of the two-sided test of Mann and Whitney; 1 where all values are the same."""
+    return float(scipy.stats.mannwhitneyu(first, second).pvalue) if len({*first, *second}) > 1 else 1.0
+
+
+def compare_signed_ranks(differences: NDArray[Any]) -> float | None:
+    """Return p of Wilcoxon's one-sided signed-rank test that differences exceed 0.
+
+    1 where none differs from 0; None where fewer than `FEWEST_RANKS` do, which the test could not tell from chance.
+    """
+    differing = differences[differences != 0]
+    if not len(differing):
+        return 1.0
+    if len(differing) < FEWEST_RANKS:
+        return None
+    return float(scipy.stats.wilcoxon(differing, alternative="greater").pvalue)
+
+
+def flip_signs(sums: NDArray[Any]) -> float:
+    """Return p of the two-sided test that flips the sign of each value: how often their sum is as far from 0."""
+    given: dict[str, Any] = {"vectorized": True, "rng": np.random.default_rng(0), "batch": 1_000}
+    test = scipy.stats.permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=SIGN_FLIPS, **given)
+    return float(test.pvalue)
+
+
+def find_step(values: NDArray[np.float64]) -> tuple[int, float, float]:
+    """Return where a series moved most, the ratio of medians after and before, and the p-value of so large a move.
+
+    The statistic is the largest standardised rank-sum over all places that leave two values a side (after A. N.
+    Pettitt, "A non-parametric approach to the change-point problem", Applied Statistics 28, 1979; standardised, so that
+    early and late places count alike); where it is largest is where the move was, give or take a few. Its distribution
+    is that over `SHUFFLES` shuffles, drawn once per length.
+    """
+    sums = _standardise_rank_sums(scipy.stats.rankdata(values)[None])[0]
+    at = int(np.argmax(sums))
+    place = at + 2
+    p = (1 + np.count_nonzero(_draw_largest_sums(len(values)) >= sums[at] - 1e-9)) / (1 + SHUFFLES)
+    return place, float(np.median(values[place:]) / np.median(values[:place])), float(p)
+
+
+def _standardise_rank_sums(ranks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the standardised rank-sum at each place from 2 to n - 2, for each row of ranks."""
+    count = ranks.shape[1]
+    places = np.arange(2, count - 1)
+    sums = np.cumsum(ranks, axis=1)[:, places - 1]
+    expected = places * (count + 1) / 2
+    spread = np.sqrt(places * (count - places) * (count + 1) / 12)
+    standardised: NDArray[np.float64] = np.abs(sums - expected) / spread
+    return standardised
+
+
+@functools.cache
+def _draw_largest_sums(count: int) -> NDArray[np.float64]:
+    random = np.random.default_rng(0)
+    shuffled = random.permuted(np.tile(np.arange(1.0, count + 1), (SHUFFLES, 1)), axis=1)
+    largest: NDArray[np.float64] = _standardise_rank_sums(shuffled).max(axis=1)
+    return largest
