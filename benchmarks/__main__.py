@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import COMMANDS
-from farreach.benchmarks.matrix import registry
+import farreach
+from farreach.benchmarks.commands import COMMANDS, format_help, refusals
 from farreach.results.storage.sanitising import line
 
-app = typer.Typer(
-    help="Train the long-dependency tasks in several frameworks and publish what they did.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name, help=format_help(command))(command)
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, and the commit of a checkout.")
+    ] = False,
+) -> None:
+    """Train recurrent networks on long-dependency tasks in several frameworks, and report how far and how fast.
+
+    `python -m benchmarks COMMAND --help` explains a command and gives an example.
+
+    Example:
+        python -m benchmarks run quick
+    """
+    if version:
+        sys.stdout.write(f"{format_version()}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
+
+
+def format_version() -> str:
+    """Return the version of Farreach, with the commit where it runs from a checkout."""
+    from farreach.benchmarks.running import environment  # noqa: PLC0415 - it loads NumPy
+
+    commit = environment.commit()
+    return f"farreach {farreach.__version__}" + ("" if commit == "unknown" else f" (commit {commit})")
 
 
 def main() -> None:
     """Run a command; what the user got wrong is one line and exit status 2."""
     try:
         status = app(standalone_mode=False)
-    except (typer.TyperException, registry.UsageError) as error:
+    except Exception as error:
+        if not refusals.is_user_error(error):
+            raise
         text: str = getattr(error, "format_message", error.__str__)()
         sys.stderr.write(f"error: {line(text, most=2_000)}\n")
         sys.exit(2)

@@ -85,16 +85,18 @@ class Session:
         return self.loaded[request["slot"]]
 
     def certify(self, request: dict[str, Any]) -> None:
-        """Hold the framework against the judge in one check."""
-        self.send({"result": certification.measure(certification.Check(**request["check"]), request["steps"])})
+        """Verify the framework against the reference in one check."""
+        self.send(
+            {"result": certification.measure_differences(certification.Check(**request["check"]), request["steps"])}
+        )
 
     def semantics(self, request: dict[str, Any]) -> None:
         """Probe the framework's own clip functions."""
-        self.send({"result": clip_semantics.probe(request["framework"])})
+        self.send({"result": clip_semantics.probe_clips(request["framework"])})
 
     def horizon(self, request: dict[str, Any]) -> None:
         """Find the step at which float32 curves part."""
-        self.send({"result": certification.horizon(request["framework"], request["cell"], request["device"])})
+        self.send({"result": certification.find_horizon(request["framework"], request["cell"], request["device"])})
 
 
 def orphaned(parent: int) -> None:

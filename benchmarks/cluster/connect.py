@@ -23,8 +23,8 @@ SECONDS = 10.0
 LOGS = ("distributed", "tornado", "asyncio")
 
 
-def check(address: str) -> str:
-    """Return a scheduler's address; raise `UsageError` where it is none."""
+def check_address(address: str) -> None:
+    """Raise `UsageError` where a text is no address of a scheduler."""
     try:
         parts = urlsplit(address)
         good = parts.scheme in set(backends) - {"inproc"} and parts.hostname and parts.port and not parts.path
@@ -33,7 +33,6 @@ def check(address: str) -> str:
     if not good:
         message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {address!r}"
         raise registry.UsageError(message)
-    return address
 
 
 def connect(address: str, *, patience: float, notice: Callable[[str], None], log: Path) -> Pool:
@@ -46,11 +45,11 @@ def connect(address: str, *, patience: float, notice: Callable[[str], None], log
         log: where Dask's own messages go.
 
     """
-    check(address)
-    _divert(log)
-    kind = _kind(address)
+    check_address(address)
+    _divert_logs(log)
+    kind = _ask_kind(address)
     if kind not in {"", "Scheduler"}:
-        message = f"at {address} there is no scheduler but a {kind.lower()}"
+        message = f"at {address} a Dask {kind.lower()} listens, not a scheduler"
         raise registry.UsageError(message)
     try:
         if not kind:
@@ -68,7 +67,7 @@ def connect(address: str, *, patience: float, notice: Callable[[str], None], log
     return Pool(client, Workers(client, address, patience), notice)
 
 
-def _kind(address: str) -> str:
+def _ask_kind(address: str) -> str:
     """Return what listens at an address, in Dask's words, or "": a client would wait for something else without end."""
 
     async def ask() -> str:
@@ -82,7 +81,7 @@ def _kind(address: str) -> str:
         return ""
 
 
-def _divert(log: Path) -> None:
+def _divert_logs(log: Path) -> None:
     """Have what Dask says about connections that come and go written to a file: what matters is said in our words."""
     files.appended(log).close()  # refuses a link
     handler = logging.FileHandler(log, delay=True)

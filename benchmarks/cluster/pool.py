@@ -1,8 +1,8 @@
 """Work sent to a Dask cluster: every piece of it is answered once, whatever becomes of the workers.
 
-Dask itself sends what a dead worker had to another one. What it does not do is done here: a worker that has gone
-silent (paused, say, or cut off) is given up after a while, one that refuses a case is not asked again, work that nobody
-can do ends with a reason, and so does work that kills each worker that it meets.
+Dask itself sends what a dead worker had to another one. What it does not do is done here: a worker that no longer
+responds (paused, say, or cut off) is abandoned after a while, one that refuses a case is not asked again, work that
+nobody can do ends with a reason, and so does work that kills each worker that it meets.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Attempt:
     begun: bool = False
     given_up: bool = False
 
-    def hopeful(self, live: set[str]) -> bool:
+    def is_hopeful(self, live: set[str]) -> bool:
         """Say whether its answer is still to be waited for."""
         return not self.given_up and (self.workers is None or not self.workers.isdisjoint(live))
 
@@ -66,7 +66,7 @@ class Pool:
     """The way to the workers of a cluster; leave it and what is out is cancelled.
 
     Attributes:
-        workers: who there is; one that is silent, and work that no worker can take, is given up after its patience.
+        workers: who there is; after its patience an unresponsive one, and work that nobody can take, is abandoned.
         notice: hears one line about each worker that is not used.
 
     """
@@ -98,74 +98,74 @@ class Pool:
         self.workers.watch.stop()
         self.client.close(timeout=5)  # the scheduler cancels what a client that leaves had out
 
-    def each(
-        self, work: Mapping[str, Work], heard: Callable[[str, float], None]
+    def run_work(
+        self, work: Mapping[str, Work], report: Callable[[str, float], None]
     ) -> Iterator[tuple[str, worker.Answer]]:
         """Yield each piece of work's key and answer, once, as they end.
 
-        `heard` is told how far the others are, `worker.BEGUN` first; it may `settle` them.
+        `report` is told how far the others are, `worker.BEGUN` first; it may `settle_work` of them.
         """
         self.waiting, self.untended = dict(work), True
-        self.workers.expect(work.values())
+        self.workers.expect_work(work.values())
         tended = time.monotonic()
         while self.waiting or self.settled:
             while not self.events.empty():
-                self._progress(self.events.get()[1], heard)
+                self._pass_progress(self.events.get()[1], report)
             batch = self.done.next_batch(block=False)
             for future, answer in batch:
-                self._hear(future, answer)
+                self._take_answer(future, answer)
             if self.untended or time.monotonic() - tended > self.workers.watch.interval:
-                self._tend()
+                self._tend_work()
                 self.untended, tended = False, time.monotonic()
             if self.settled:
                 yield self.settled.popleft()
             elif not batch:
                 time.sleep(POLL)
 
-    def _progress(self, event: Mapping[str, Any], heard: Callable[[str, float], None]) -> None:
+    def _pass_progress(self, event: Mapping[str, Any], report: Callable[[str, float], None]) -> None:
         """Pass on how far a piece of work is, and note when it begins and ends."""
         name, reached = event["key"], event["reached"]
         attempt = self.attempts.get(name)
         if attempt is None:
             return
         if reached == worker.BEGUN and attempt.begun:
-            self._died(name)
+            self._count_death(name)
             return
         attempt.begun = reached != worker.ENDED
         if attempt.begun:
-            heard(attempt.key, reached)
+            report(attempt.key, reached)
 
-    def _hear(self, future: distributed.Future, answer: Any) -> None:
+    def _take_answer(self, future: distributed.Future, answer: Any) -> None:
         """Take what a task ended with; work that has no answer yet is sent again."""
         attempt = self.attempts.get(future.key)
-        if self.workers.learn(future, answer) or attempt is None:
+        if self.workers.learn_answer(future, answer) or attempt is None:
             return  # a worker's versions, or work that another one has done meanwhile
         key = attempt.key
         if future.status == "error" and isinstance(answer[1], KilledWorker) and attempt.begun:
-            self._died(future.key)
+            self._count_death(future.key)
             return
         del self.attempts[future.key]
         if future.status == "finished" and "refused" in answer:
             self.workers.refused[answer["worker"], self.waiting[key].needs[answer["which"]]] = answer["refused"]
         elif future.status == "finished":
-            self.settle(key, answer)
+            self.settle_work(key, answer)
         elif future.status == "error":
             self.errors[key] += 1
             if self.errors[key] >= ERRORS:
-                self.settle(key, {"failed": f"{type(answer[1]).__name__}: {worker.line(answer[1])}"})
+                self.settle_work(key, {"failed": f"{type(answer[1]).__name__}: {worker.format_error(answer[1])}"})
             return  # it is sent again a little later, when its worker may have said that it cannot
         self.untended |= key in self.waiting
 
-    def _died(self, name: str) -> None:
+    def _count_death(self, name: str) -> None:
         """Count a worker that died in the middle of some work, which then is sent again, in the end alone."""
         attempt = self.attempts.pop(name)
         attempt.future.cancel()
         self.deaths[attempt.key] += 1
         self.untended = True
         if self.deaths[attempt.key] >= TRIES:
-            self.settle(attempt.key, {"failed": f"{TRIES} workers died while they ran it"})
+            self.settle_work(attempt.key, {"failed": f"{TRIES} workers died while they ran it"})
 
-    def settle(self, key: str, answer: worker.Answer) -> None:
+    def settle_work(self, key: str, answer: worker.Answer) -> None:
         """End a piece of work; what is still out of it is cancelled."""
         del self.waiting[key]
         self.stranded.pop(key, None)
@@ -174,40 +174,40 @@ class Pool:
             if name in self.attempts:
                 self.attempts.pop(name).future.cancel()
 
-    def _tend(self) -> None:
+    def _tend_work(self) -> None:
         """Look after all that is out: give up what silent workers hold, end what is hopeless, send what nobody has."""
         view = self.workers.watch.view
         if self.client.status == "closed" or time.monotonic() - view.at > self.workers.patience:
             for key in list(self.waiting):
-                self.settle(key, {"failed": f"the scheduler at {self.workers.address} does not answer any more"})
-        self.done.update(self.workers.ask())
-        for line in self.workers.said():
+                self.settle_work(key, {"failed": f"the scheduler at {self.workers.address} does not answer any more"})
+        self.done.update(self.workers.ask_workers())
+        for line in self.workers.list_notices():
             if line not in self.noticed:
                 self.noticed.add(line)
                 self.notice(line)
         for attempt in filter(None, map(self.attempts.get, frozenset().union(*view.silent.values()))):
             attempt.given_up = True
-        fits = self._fits()
+        fits = self._find_fits()
         live = self.workers.live
-        held = {attempt.key for attempt in self.attempts.values() if attempt.hopeful(live)}
+        held = {attempt.key for attempt in self.attempts.values() if attempt.is_hopeful(live)}
         if self.client.status == "running":
-            self._send([key for key in self.waiting if key not in held and key not in self.stranded], fits)
+            self._send_work([key for key in self.waiting if key not in held and key not in self.stranded], fits)
 
-    def _fits(self) -> dict[Kind, Fit]:
+    def _find_fits(self) -> dict[Kind, Fit]:
         """Return who can do each kind of work; end what nobody has been able to do for too long."""
         fits: dict[Kind, Fit] = {}
         seen = self.workers.watch.view.at  # by this clock, so that nothing is held against workers that nobody saw
         for key, work in list(self.waiting.items()):
             kind = work.needs, work.alone
             if kind not in fits:
-                fits[kind] = self.workers.fit(work)
+                fits[kind] = self.workers.find_fit(work)
             if fits[kind].workers:
                 self.stranded.pop(key, None)
-            elif seen - self.stranded.setdefault(key, seen) > self.workers.patience or self.workers.hopeless(work):
-                self.settle(key, {"failed": self.workers.why(work)})
+            elif seen - self.stranded.setdefault(key, seen) > self.workers.patience or self.workers.is_hopeless(work):
+                self.settle_work(key, {"failed": self.workers.explain_failure(work)})
         return fits
 
-    def _send(self, keys: list[str], fits: Mapping[Kind, Fit]) -> None:
+    def _send_work(self, keys: list[str], fits: Mapping[Kind, Fit]) -> None:
         """Give work to the scheduler, all that may go to the same workers in one message, in the order of the run."""
         together: dict[tuple[Any, ...], list[str]] = {}
         for key in keys:
@@ -221,7 +221,7 @@ class Pool:
             self.count += len(some)
             futures = self.client.map(
                 pickle.loads,
-                [self.waiting[key].call(self.name, alone=alone).packed() for key in some],
+                [self.waiting[key].make_call(self.name, alone=alone).packed() for key in some],
                 key=names,
                 workers=where and sorted(where),
                 resources={"GPU": 1} if device == "cuda" else None,

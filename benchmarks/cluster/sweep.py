@@ -15,9 +15,9 @@ from farreach.benchmarks.running.sweep import ELSEWHERE, Keeper, Listener, Plan,
 from farreach.results.storage.result_set import Store
 
 
-def work(cases: Mapping[str, Case]) -> dict[str, Work]:
+def list_work(cases: Mapping[str, Case]) -> dict[str, Work]:
     """Return what a cluster has to do for some cases, by their keys."""
-    return {key: Work(worker.run_case, worker.request(case), (case,)) for key, case in cases.items()}
+    return {key: Work(worker.run_case, worker.make_request(case), (case,)) for key, case in cases.items()}
 
 
 class Sweep(Keeper):
@@ -27,7 +27,7 @@ class Sweep(Keeper):
     """
 
     def __init__(self, chosen: Plan, store: Store, pool: Pool, *, listener: Listener, facts: dict[str, Any]) -> None:
-        jobs = max((pool.workers.slots(case) for case in chosen.missing.values()), default=0)
+        jobs = max((pool.workers.count_slots(case) for case in chosen.missing.values()), default=0)
         super().__init__(chosen, store, listener=listener, facts=facts | {"jobs": jobs})
         self.pool = pool
 
@@ -36,22 +36,24 @@ class Sweep(Keeper):
         began, started = time.perf_counter(), environment.now()
         missing = self.plan.missing
         try:
-            ended = self.pool.each(work(missing), lambda key, steps: self._hear(key, missing[key], steps))
+            ended = self.pool.run_work(
+                list_work(missing), lambda key, steps: self._hear_progress(key, missing[key], steps)
+            )
             for key, answer in ended:
-                self._end(key, missing[key], answer)
+                self._keep_answer(key, missing[key], answer)
         finally:
             wall = time.perf_counter() - began
             self._log(started, wall)
         return Report(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
 
-    def _hear(self, key: str, case: Case, steps: float) -> None:
+    def _hear_progress(self, key: str, case: Case, steps: float) -> None:
         """Hear how far a case is; one that another run into this folder has finished meanwhile is not run again."""
         if steps != worker.BEGUN:
             self.listener.progress(case, int(steps))
         elif self.store.has(key):
-            self.pool.settle(key, {"elsewhere": True})
+            self.pool.settle_work(key, {"elsewhere": True})
 
-    def _end(self, key: str, case: Case, answer: worker.Answer) -> None:
+    def _keep_answer(self, key: str, case: Case, answer: worker.Answer) -> None:
         """Keep what a worker found; its record says how many cases its machine runs at a time."""
         if "elsewhere" in answer:
             self.listener.ended(case, ELSEWHERE)
@@ -61,5 +63,5 @@ class Sweep(Keeper):
             return
         for kind, seconds in answer["seconds"].items():
             self.seconds[kind] += seconds
-        jobs = self.pool.workers.slots(case, answer["worker"])
+        jobs = self.pool.workers.count_slots(case, answer["worker"])
         self._keep(key, case, answer["outcome"], answer["facts"] | {"jobs": jobs})

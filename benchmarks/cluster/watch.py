@@ -1,4 +1,4 @@
-"""Which workers a cluster has, and which of them give no sign of life."""
+"""Which workers a cluster has, and which of them are unresponsive."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class Watch:
         self.hosts: dict[str, str] = {}
         self.seen: dict[str, tuple[float, float]] = {}
         self.ending = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True, name="farreach-watch")
+        self.thread = threading.Thread(target=self._keep_asking, daemon=True, name="farreach-watch")
 
     def start(self) -> None:
         """Look for the first time, and go on in a thread."""
-        self.look()
+        self.ask_scheduler()
         self.thread.start()
 
     def stop(self) -> None:
         """End the thread, unless it waits for an answer of the scheduler: then it ends with the process."""
         self.ending.set()
 
-    def look(self) -> None:
+    def ask_scheduler(self) -> None:
         """Ask the scheduler."""
         workers = self.client.scheduler_info()["workers"]
         now = time.monotonic()
@@ -69,9 +69,9 @@ class Watch:
             held = {address: frozenset([*working.get(address, ()), *having.get(address, ())]) for address in silent}
         self.view = View(workers, held, now)
 
-    def _run(self) -> None:
+    def _keep_asking(self) -> None:
         while not self.ending.wait(self.interval):
             try:
-                self.look()
+                self.ask_scheduler()
             except Exception:  # noqa: BLE001, S112 - an old view says by its age that the scheduler does not answer
                 continue

@@ -56,7 +56,7 @@ class Errand:
         self.worker = get_worker()
         self.key, self.topic = self.worker.get_current_task(), topic
         self.lives: list[Live] = []
-        self.told = 0.0
+        self.reported = 0.0
 
     @property
     def room(self) -> int:
@@ -77,20 +77,20 @@ class Errand:
         """Say that it has ended: what this worker dies of now is something else."""
         self._log(ENDED)
 
-    def tell(self, reached: float) -> None:
+    def report_progress(self, reached: float) -> None:
         """Say how far it is; raise `UnwantedError` where nobody wants it any more."""
-        if not self.wanted():
+        if not self.is_wanted():
             raise UnwantedError
-        if time.monotonic() - self.told >= TELL_EVERY:
+        if time.monotonic() - self.reported >= TELL_EVERY:
             self._log(reached)
 
-    def wanted(self) -> bool:
+    def is_wanted(self) -> bool:
         """Say whether the scheduler still waits for it: a task that has begun is only marked when it is cancelled."""
         state = self.worker.state.tasks.get(self.key)
         return state is not None and state.state != "cancelled"
 
     def _log(self, reached: float) -> None:
-        self.told = time.monotonic()
+        self.reported = time.monotonic()
         self.worker.log_event(self.topic, {"key": self.key, "reached": reached})
 
 
@@ -103,7 +103,7 @@ class Slots:
         self.taken = 0
 
     @contextmanager
-    def taking(self, count: int, room: int, wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    def take_slots(self, count: int, room: int, wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
         """Hold `count` of `room` threads, or all where it is more; raise `UnwantedError` where that is not wanted."""
         ticket, count = object(), min(count, room)
         with self.changed:
@@ -125,7 +125,7 @@ class Slots:
                 self.changed.notify_all()
 
 
-class Kept:
+class Lent:
     """A live process with the facts of its machine, as they were when it was started."""
 
     def __init__(self, lane: Lane, log: Path) -> None:
@@ -136,24 +136,24 @@ class Kept:
 
 
 class Workplace:
-    """The live processes of this worker: at most one a thread, each with one case at a time, kept by their lane."""
+    """The live processes of this worker: at most one a thread, each with one case at a time, held by their lane."""
 
     def __init__(self) -> None:
         self.slots = Slots()
         self.lock = threading.Lock()
-        self.idle: list[Kept] = []
+        self.idle: list[Lent] = []
         self.errands: list[Errand] = []
         self.machines: dict[tuple[str, int], Answer] = {}
         self.watching = False
 
     @contextmanager
-    def open(self, errand: Errand, threads: int) -> Iterator[None]:
+    def enter(self, errand: Errand, threads: int) -> Iterator[None]:
         """Hold threads for an errand and end its live processes where it is not wanted any more."""
-        with self.slots.taking(threads, errand.room, errand.wanted):
+        with self.slots.take_slots(threads, errand.room, errand.is_wanted):
             with self.lock:
                 self.errands.append(errand)
                 if not self.watching:
-                    threading.Thread(target=self._watch, daemon=True, name="farreach-watch").start()
+                    threading.Thread(target=self._end_unwanted, daemon=True, name="farreach-watch").start()
                     self.watching = True
             errand.begin()
             try:
@@ -164,47 +164,47 @@ class Workplace:
                     self.errands.remove(errand)
 
     @contextmanager
-    def live(self, lane: Lane, errand: Errand) -> Iterator[Kept]:
+    def lend_live(self, lane: Lane, errand: Errand) -> Iterator[Lent]:
         """Lend a live process of a lane, idle or new."""
         with self.lock:
-            at = next((at for at, kept in enumerate(self.idle) if kept.lane == lane), None)
-            kept = self.idle.pop(at) if at is not None else Kept(lane, errand.logs)
-            errand.lives.append(kept.live)
-            surplus = self._surplus(errand.room - sum(len(one.lives) for one in self.errands))
-        _end(surplus)
+            at = next((at for at, lent in enumerate(self.idle) if lent.lane == lane), None)
+            lent = self.idle.pop(at) if at is not None else Lent(lane, errand.logs)
+            errand.lives.append(lent.live)
+            surplus = self._take_surplus(errand.room - sum(len(one.lives) for one in self.errands))
+        _stop_lives(surplus)
         try:
-            yield kept
+            yield lent
         finally:
-            kept.since = time.monotonic()
-            good = kept.live.fault is None and errand.wanted()
+            lent.since = time.monotonic()
+            good = lent.live.fault is None and errand.is_wanted()
             if not good:  # in the middle of a case that nobody wants, say
-                kept.live.stop()
+                lent.live.stop()
             with self.lock:
-                errand.lives.remove(kept.live)
-                self.idle += [kept] if good else []
+                errand.lives.remove(lent.live)
+                self.idle += [lent] if good else []
 
-    def clear(self) -> None:
+    def stop_idle(self) -> None:
         """End every live process that is idle."""
         with self.lock:
-            surplus = self._surplus(0)
-        _end(surplus)
+            surplus = self._take_surplus(0)
+        _stop_lives(surplus)
 
-    def _surplus(self, room: int) -> list[Kept]:
+    def _take_surplus(self, room: int) -> list[Lent]:
         """Take out the idle processes beyond `room`, the longest idle first."""
         out, self.idle = self.idle[: max(0, len(self.idle) - room)], self.idle[max(0, len(self.idle) - room) :]
         return out
 
-    def _watch(self) -> None:
+    def _end_unwanted(self) -> None:
         """End what is not wanted: live processes of errands that were cancelled, and those idle for long."""
         while True:
             time.sleep(WATCH_EVERY)
             with self.lock:
-                unwanted = [live for errand in self.errands if not errand.wanted() for live in errand.lives]
-                old = [kept for kept in self.idle if time.monotonic() - kept.since > IDLE]
-                self.idle = [kept for kept in self.idle if kept not in old]
+                unwanted = [live for errand in self.errands if not errand.is_wanted() for live in errand.lives]
+                old = [lent for lent in self.idle if time.monotonic() - lent.since > IDLE]
+                self.idle = [lent for lent in self.idle if lent not in old]
             for live in unwanted:
                 live.stop()
-            _end(old)
+            _stop_lives(old)
 
 
 PLACE = Workplace()
@@ -214,28 +214,28 @@ READING = threading.Lock()
 """Held where plug-ins are read: `ast.parse` fails now and then where two threads call it (seen in Python 3.11)."""
 
 
-def introduce(asked: list[Answer]) -> list[str]:
-    """Return for each case that is asked about, as `request` has it, why this worker refuses it, or ""."""
-    return [refusal(**one) for one in asked]
+def find_refusals(asked: list[Answer]) -> list[str]:
+    """Return for each case that is asked about, as `make_request` has it, why this worker refuses it, or ""."""
+    return [find_refusal(**one) for one in asked]
 
 
 def run_case(asked: Answer, topic: str, alone: bool) -> Answer:  # noqa: FBT001 - Dask maps positions
-    """Train one case, with nothing else at work on this worker if it is to be alone; `request` made what is asked."""
-    return _answered(topic, functools.partial(_trained, asked, alone))
+    """Train the case of a `make_request`, with nothing else at work on this worker if it is to be alone."""
+    return _answer_work(topic, functools.partial(_train_case, asked, alone))
 
 
 def time_group(asked: tuple[list[Answer], Callable[..., Answer]], topic: str, alone: bool) -> Answer:  # noqa: FBT001
-    """Time one group of contenders, which is always alone on its worker; asked are its cases, and how."""
+    """Time one group of implementations, which is always alone on its worker; asked are its cases, and how."""
     del alone
-    return _answered(topic, functools.partial(_timed, *asked))
+    return _answer_work(topic, functools.partial(_time_cases, *asked))
 
 
-def request(case: Case) -> Answer:
+def make_request(case: Case) -> Answer:
     """Return what a worker has to know of a case."""
     return {"case": case.to_json(), "identity": case.identity()}
 
 
-def refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
+def find_refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
     """Return why a case would have another key here, or would not run here at all; "" where it is the same."""
     framework, mode = identity["framework"], identity["mode"]
     try:
@@ -245,7 +245,7 @@ def refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
     except registry.UsageError as error:
         return str(error)
     except (TypeError, AttributeError, ImportError, OSError) as error:
-        return f"it has another version of Farreach ({line(error)})"
+        return f"it has another version of Farreach ({format_error(error)})"
     names = {
         "framework_version": f"{registry.package(framework)} {{}}",
         "task_version": f"version {{}} of task {identity['task']}",
@@ -261,56 +261,56 @@ def refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
     return "" if ours == identity else "it has another version of Farreach"
 
 
-def line(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """Return the first line of what an error says."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _answered(topic: str, work: Callable[[Errand], Answer]) -> Answer:
+def _answer_work(topic: str, work: Callable[[Errand], Answer]) -> Answer:
     """Do some work and say what came of it, and where."""
     errand = Errand(topic)
     try:
         answer = work(errand)
     except StartError as error:
-        answer = {"refused": line(error), "which": 0}
+        answer = {"refused": format_error(error), "which": 0}
     except UnwantedError:
         answer = {"failed": "it is not wanted any more"}
     except (CaseFailedError, registry.UsageError) as error:
         answer = {"failed": f"{error}, on {errand.worker.address}"}
     except Exception as error:  # noqa: BLE001 - it costs this case only, and its traceback means nothing elsewhere
-        answer = {"failed": f"{type(error).__name__}: {line(error)}, on {errand.worker.address}"}
+        answer = {"failed": f"{type(error).__name__}: {format_error(error)}, on {errand.worker.address}"}
     return answer | {"worker": errand.worker.address}
 
 
-def _trained(asked: Answer, alone: bool, errand: Errand) -> Answer:  # noqa: FBT001
-    reason = refusal(**asked)
+def _train_case(asked: Answer, alone: bool, errand: Errand) -> Answer:  # noqa: FBT001
+    reason = find_refusal(**asked)
     if reason:
         return {"refused": reason, "which": 0}
     case = Case.from_json(asked["case"])
-    with PLACE.open(errand, errand.room if alone else case.threads), PLACE.live(case.lane, errand) as kept:
-        started, began, before = environment.now(), time.perf_counter(), kept.live.imports
-        outcome = kept.live.ask({"do": "run", "case": asked["case"]}, errand.tell)["outcome"]
-        seconds = dict.fromkeys(TIMES, 0.0) | outcome["seconds"] | {"imports": kept.live.imports - before}
+    with PLACE.enter(errand, errand.room if alone else case.threads), PLACE.lend_live(case.lane, errand) as lent:
+        started, began, before = environment.now(), time.perf_counter(), lent.live.imports
+        outcome = lent.live.ask({"do": "run", "case": asked["case"]}, errand.report_progress)["outcome"]
+        seconds = dict.fromkeys(TIMES, 0.0) | outcome["seconds"] | {"imports": lent.live.imports - before}
         seconds["other"] += time.perf_counter() - began - sum(seconds.values())
         return {
             "outcome": outcome,
-            "facts": kept.facts | kept.live.facts | {"started": started},
+            "facts": lent.facts | lent.live.facts | {"started": started},
             "seconds": seconds,
         }
 
 
-def _timed(asked: list[Answer], measure: Callable[..., Answer], errand: Errand) -> Answer:
-    for which, reason in enumerate(introduce(asked)):
+def _time_cases(asked: list[Answer], measure: Callable[..., Answer], errand: Errand) -> Answer:
+    for which, reason in enumerate(find_refusals(asked)):
         if reason:
             return {"refused": reason, "which": which}
-    with PLACE.open(errand, errand.room):
-        PLACE.clear()
-        peak = _machine(Case.from_json(asked[0]["case"]), errand.logs)
+    with PLACE.enter(errand, errand.room):
+        PLACE.stop_idle()
+        peak = _measure_machine(Case.from_json(asked[0]["case"]), errand.logs)
         facts = environment.facts() | {"started": environment.now()}
-        return {"found": measure(errand.logs, errand.tell) | {"facts": facts, "machine": peak}}
+        return {"found": measure(errand.logs, errand.report_progress) | {"facts": facts, "machine": peak}}
 
 
-def _machine(case: Case, log: Path) -> Answer:
+def _measure_machine(case: Case, log: Path) -> Answer:
     """Measure what this machine, and the GPU that a case runs on, can do at best, once for a number of threads."""
     known = case.device, case.threads
     if known not in PLACE.machines:
@@ -319,6 +319,6 @@ def _machine(case: Case, log: Path) -> Answer:
     return PLACE.machines[known]
 
 
-def _end(kept: list[Kept]) -> None:
-    for one in kept:
+def _stop_lives(lent: list[Lent]) -> None:
+    for one in lent:
         one.live.stop()

@@ -64,7 +64,7 @@ class Work:
         """What its worker must have, case by case."""
         return tuple((case.framework, case.mode, case.task, case.device) for case in self.cases)
 
-    def call(self, topic: str, *, alone: bool) -> Call:
+    def make_call(self, topic: str, *, alone: bool) -> Call:
         """Return what a worker is to call."""
         return Call(self.function, self.asked, topic, alone)
 
@@ -78,7 +78,7 @@ class Fit:
 
 
 class Workers:
-    """The workers of a cluster, what they refused, and which of them are silent."""
+    """The workers of a cluster, what they refused, and which of them are unresponsive."""
 
     def __init__(self, client: distributed.Client, address: str, patience: float) -> None:
         self.client, self.address, self.patience = client, address, patience
@@ -90,33 +90,33 @@ class Workers:
 
     @property
     def live(self) -> set[str]:
-        """Those that give signs of life."""
+        """Those that respond."""
         view = self.watch.view
         return view.workers.keys() - view.silent.keys()
 
-    def check(self, work: Iterable[Work]) -> None:
+    def require_workers(self, work: Iterable[Work]) -> None:
         """Ask every worker for its versions; raise `UsageError` where there is work that none of them can do."""
         work = list(work)
-        self.expect(work)
+        self.expect_work(work)
         answers = distributed.as_completed(
-            self.ask(), loop=self.client.loop, with_results=True, raise_errors=False, timeout=ASK
+            self.ask_workers(), loop=self.client.loop, with_results=True, raise_errors=False, timeout=ASK
         )
         with contextlib.suppress(TimeoutError):  # who says nothing is heard with its first case
             for future, answer in answers:
-                self.learn(future, answer)
+                self.learn_answer(future, answer)
         for one in work:
-            if not self.fit(one).workers:
-                raise registry.UsageError(self.why(one))
+            if not self.find_fit(one).workers:
+                raise registry.UsageError(self.explain_failure(one))
 
-    def expect(self, work: Iterable[Work]) -> None:
+    def expect_work(self, work: Iterable[Work]) -> None:
         """Note what workers are to be asked about; they are asked anew where there is more than before."""
         needs = {need: case for one in work for need, case in zip(one.needs, one.cases, strict=True)}
         if not needs.keys() <= self.needs.keys():
             self.needs, self.asked, self.met = needs, {}, set()
 
-    def ask(self) -> list[distributed.Future]:
+    def ask_workers(self) -> list[distributed.Future]:
         """Ask the workers that have come since the last time for their versions, before they are given cases."""
-        call, name = Call(worker.introduce, list(map(worker.request, self.needs.values()))), uuid.uuid4().hex
+        call, name = Call(worker.find_refusals, list(map(worker.make_request, self.needs.values()))), uuid.uuid4().hex
         new = sorted(self.live - self.met)
         self.met |= set(new)
         futures = [
@@ -133,63 +133,63 @@ class Workers:
         self.asked |= {future.key: address for future, address in zip(futures, new, strict=True)}
         return futures
 
-    def learn(self, future: distributed.Future, answer: Any) -> bool:
+    def learn_answer(self, future: distributed.Future, answer: Any) -> bool:
         """Take what a worker answered; return whether that is what it was."""
         address = self.asked.pop(future.key, None)
         if address is None:
             return False
         if future.status == "finished":
-            said = zip(self.needs, answer, strict=True)
-            self.refused |= {(address, need): reason for need, reason in said if reason}
+            reasons = zip(self.needs, answer, strict=True)
+            self.refused |= {(address, need): reason for need, reason in reasons if reason}
         elif future.status == "error" and isinstance(answer[1], ImportError):
-            reason = f"it cannot import Farreach ({worker.line(answer[1])}); start it in a checkout"
+            reason = f"it cannot import Farreach ({worker.format_error(answer[1])}); start it in a checkout"
             self.refused |= {(address, need): reason for need in self.needs}
         return True
 
-    def fit(self, work: Work) -> Fit:
+    def find_fit(self, work: Work) -> Fit:
         """Return who can do some work; Dask itself minds who has a GPU."""
         workers = self.watch.view.workers
-        able = {address for address, facts in workers.items() if slots(facts, work.cases[0])}
-        fit = {address for address in able & self.live if not self._reason(address, work)}
+        able = {address for address, facts in workers.items() if count_slots(facts, work.cases[0])}
+        fit = {address for address in able & self.live if not self._find_reason(address, work)}
         if work.alone:
             fit = set({workers[address]["host"]: address for address in sorted(fit)}.values())
         return Fit(frozenset(fit), fit == able)
 
-    def hopeless(self, work: Work) -> bool:
+    def is_hopeless(self, work: Work) -> bool:
         """Say whether there are workers and all of them refused some work: waiting for one that is gone is no use."""
-        reasons = [self._reason(address, work) for address in self.live]
+        reasons = [self._find_reason(address, work) for address in self.live]
         return bool(reasons) and all(reasons)
 
-    def why(self, work: Work) -> str:
+    def explain_failure(self, work: Work) -> str:
         """Return why there is nobody to do some work."""
         workers = self.watch.view.workers
-        reasons = [f"{address}: {reason}" for address in workers if (reason := self._reason(address, work))]
+        reasons = [f"{address}: {reason}" for address in workers if (reason := self._find_reason(address, work))]
         if not workers:
             return f"the cluster at {self.address} has no workers"
-        if not any(slots(facts, work.cases[0]) for facts in workers.values()):
+        if not any(count_slots(facts, work.cases[0]) for facts in workers.values()):
             return f"cases on cuda go to workers that declare a GPU (--resources GPU=1); none at {self.address} does"
         if reasons:
             return f"no worker at {self.address} can run this; {reasons[0]}"
-        return f"no worker at {self.address} gives a sign of life"
+        return f"no worker at {self.address} responds"
 
-    def said(self) -> list[str]:
+    def list_notices(self) -> list[str]:
         """Return a line for each worker that is not used for something."""
         refused = [f"{address} is not used for {need[0]}: {reason}" for (address, need), reason in self.refused.items()]
-        said = f"has been silent for {self.patience:g} s: its cases go to other workers"
-        return refused + [f"{address} {said}" for address in self.watch.view.silent]
+        trouble = f"has been unresponsive for {self.patience:g} s: its cases go to other workers"
+        return refused + [f"{address} {trouble}" for address in self.watch.view.silent]
 
-    def slots(self, case: Case, beside: str | None = None) -> int:
+    def count_slots(self, case: Case, beside: str | None = None) -> int:
         """Return how many cases like this one run at a time: on all machines, or on that of the worker `beside`."""
         host = self.watch.hosts.get(beside or "")
         there = [facts for facts in self.watch.view.workers.values() if host in {None, facts["host"]}]
-        return max(1, sum(slots(facts, case) for facts in there))
+        return max(1, sum(count_slots(facts, case) for facts in there))
 
-    def _reason(self, address: str, work: Work) -> str:
+    def _find_reason(self, address: str, work: Work) -> str:
         """Return why a worker refused some work, or "" where it did not."""
         return next((self.refused[address, need] for need in work.needs if (address, need) in self.refused), "")
 
 
-def slots(facts: Mapping[str, Any], case: Case) -> int:
+def count_slots(facts: Mapping[str, Any], case: Case) -> int:
     """Return how many cases like this one a worker runs at a time; 0 where it has no such device."""
     count = max(1, int(facts["nthreads"]) // case.threads)
     return count if case.device == "cpu" else min(count, int(facts["resources"].get("GPU", 0)))

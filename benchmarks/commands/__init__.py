@@ -4,6 +4,8 @@ What a command needs is imported by its function and not by its file: ``--help``
 pydantic and the rest would make it slow.
 """
 
+import inspect
+import re
 from collections.abc import Callable
 
 from farreach.benchmarks.commands.advise import advise
@@ -41,3 +43,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "own-cost": own_cost,
     "publish": publish,
 }
+
+
+def format_help(command: Callable[..., None]) -> str:
+    """Return the docstring of a command as its help: the lines of a paragraph are joined, those of an example stay."""
+    return re.sub(r"(?<!\n)\n(?![\n ])", " ", inspect.cleandoc(command.__doc__ or ""))

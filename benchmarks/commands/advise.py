@@ -1,4 +1,4 @@
-"""``advise``: a threshold, by trying a ladder."""
+"""``advise``: a clip threshold, by trying a grid."""
 
 from __future__ import annotations
 
@@ -7,46 +7,71 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from farreach.benchmarks.commands import common
-from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.commands import options, output, refusals, runs
 
 if TYPE_CHECKING:
-    from farreach.benchmarks.studies.threshold_search import Advisor
+    from farreach.benchmarks.studies.threshold_search import ThresholdSearch
 
 
 def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     *,
-    task: Annotated[str, typer.Option(help="What is learned.")],
+    task: Annotated[str, typer.Option(metavar="TASK", help="Name of the task, as `list tasks` prints it.")],
     parameter: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the task, T=50 say; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Give a parameter of the task this VALUE, for example T=50; repeat it for others.",
+        ),
     ] = None,
-    cell: Annotated[Literal["rnn", "lstm", "gru"], typer.Option(help="The recurrent cell.")] = "lstm",
-    activation: Annotated[Literal["tanh", "relu", "sigmoid"], typer.Option(help="Of cell rnn.")] = "tanh",
-    framework: Annotated[str | None, typer.Option(help="Default: pytorch where it is installed.")] = None,
-    optimizer: Annotated[Literal["sgd", "momentum", "rmsprop", "adam"], typer.Option(help="The optimizer.")] = "adam",
-    learning_rate: Annotated[float, typer.Option(help="Tried at a third, once and three times this.")] = 3e-3,
-    hidden: Annotated[int, typer.Option(min=1, help="Hidden units a layer.")] = 64,
-    layers: Annotated[int, typer.Option(min=1, help="Recurrent layers.")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Examples a step.")] = 32,
-    steps: Annotated[int, typer.Option(min=100, help="Training steps, a multiple of 100.")] = 2_000,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of every point.")] = 3,
-    clip: Annotated[Literal["norm", "value"], typer.Option(help="The kind of clip.")] = "norm",
+    cell: Annotated[Literal["rnn", "lstm", "gru"], typer.Option(help="Train this recurrent cell.")] = "lstm",
+    activation: Annotated[
+        Literal["tanh", "relu", "sigmoid"], typer.Option(help="With --cell rnn: use this activation.")
+    ] = "tanh",
+    framework: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the framework that trains. Default: pytorch if it is installed."),
+    ] = None,
+    optimizer: Annotated[
+        Literal["sgd", "momentum", "rmsprop", "adam"], typer.Option(help="Update the weights with this optimizer.")
+    ] = "adam",
+    learning_rate: Annotated[
+        float,
+        typer.Option(metavar="RATE", help="Try this learning rate, a third of it and three times it."),
+    ] = 3e-3,
+    hidden: Annotated[int, typer.Option(min=1, metavar="N", help="Give each layer N hidden units.")] = 64,
+    layers: Annotated[int, typer.Option(min=1, metavar="N", help="Stack N recurrent layers.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Train on N examples per step.")] = 32,
+    steps: Annotated[int, typer.Option(min=100, metavar="N", help="Train for N steps, a multiple of 100.")] = 2_000,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Train each grid point with N seeds.")] = 3,
+    clip: Annotated[
+        Literal["norm", "value"], typer.Option(help="Clip the global norm of the gradient, or each of its elements.")
+    ] = "norm",
     thresholds: Annotated[
-        str | None, typer.Option(metavar="0.01,0.1,...", help="Default: from the observed norms.")
+        str | None,
+        typer.Option(
+            metavar="C1,C2,...",
+            help="Try these thresholds, for example 0.01,0.1,1. Default: a grid over the observed gradient norms.",
+        ),
     ] = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of a worker.")] = 1,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Workers at a time. Default: cores/threads.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: results/runs/advise-TASK-CELL.")] = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = 1,
+    jobs: options.Jobs = None,
+    out: Annotated[Path | None, options.folder("results/runs/advise-TASK-CELL")] = None,
 ) -> None:
-    """Recommend a clip threshold: tries a ladder from small to large at three learning rates."""
+    """Recommend a clip threshold for a task, from training runs over a grid of thresholds and learning rates.
+
+    First it trains without a clip, then at each threshold from small to large, at three learning rates.
+
+    Example:
+        python -m benchmarks advise --task adding --parameter T=50 --cell lstm --steps 1000 --seeds 3
+    """
     from farreach.benchmarks.running import sweep
-    from farreach.benchmarks.studies import threshold_search as advising
+    from farreach.benchmarks.studies import threshold_search
 
     fields = {
         "task": task,
-        "parameters": advising.parameters(parameter or []),
-        "framework": advising.framework(framework),
+        "parameters": threshold_search.parse_parameters(parameter or []),
+        "framework": threshold_search.choose_framework(framework),
         "cell": cell,
         "activation": activation,
         "layers": layers,
@@ -58,31 +83,29 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
         "device": device,
         "threads": threads,
     }
-    asked = advising.question(fields, clip=clip, seeds=seeds, ladder=advising.thresholds(thresholds))
-    store = common.opened(out or advising.folder(asked))
+    grid = threshold_search.parse_thresholds(thresholds)
+    question = threshold_search.make_question(fields, clip=clip, seeds=seeds, thresholds=grid)
+    store = refusals.open_store(out or threshold_search.choose_folder(question))
     if device == "cuda":
-        sweep.preflight(asked.pilot(), store.folder / "logs")
-    advisor = advising.Advisor(asked, store, common.console, common.facts_of("advise", jobs, threads))
-    with common.interruptible():
-        ladder = advisor.pilot()
-        advisor.tries(ladder)
-    _advice(advisor, ladder)
-    common.end(advisor.failed)
+        sweep.preflight(question.list_unclipped(), store.folder / "logs")
+    facts = runs.collect_facts("advise", jobs, threads)
+    search = threshold_search.ThresholdSearch(question, store, output.console, facts)
+    with runs.end_on_interruption():
+        grid = search.run_unclipped()
+        search.run_grid(grid)
+    _print_advice(search, grid)
+    output.end_run(search.failed)
 
 
-def _advice(advisor: Advisor, ladder: tuple[float, ...]) -> None:
+def _print_advice(search: ThresholdSearch, grid: tuple[float, ...]) -> None:
     """Write the advice that the finished cases give, and print it with the paths."""
     from farreach.results.report import advice, terminal
-    from farreach.results.storage.files import StoreError
 
-    try:
-        found = advisor.advice(ladder)
-        written = advice.write(advisor.store.folder, found) if found else []
-    except StoreError as error:
-        raise registry.UsageError(str(error)) from error
-    if found:
-        common.console.print()
-        common.console.print(terminal.advice(advice.shown(found), clip=found.clip, setting=found.setting))
-        for sentence in advice.sentences(found):
-            common.console.print(f"- {sentence}", markup=False)
-        common.console.print(f"wrote {advisor.store.folder}/: {', '.join(path.name for path in written)}")
+    found = search.judge_cases(grid)
+    if found is None:
+        return
+    written = advice.write(search.store.folder, found)
+    output.console.print()
+    output.console.print(terminal.advice(advice.shown(found), clip=found.clip, setting=found.setting))
+    output.print_list(advice.sentences(found))
+    output.print_written(written)

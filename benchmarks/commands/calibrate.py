@@ -7,35 +7,43 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output, refusals, runs
 from farreach.benchmarks.matrix import registry
 
 
 def calibrate(
     *,
-    framework: Annotated[str, typer.Option(help="Which framework trains the planted cases.")] = "pytorch",
-    first_seed: Annotated[int, typer.Option(min=0, help="Five seeds from this one.")] = 0,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Workers at a time. Default: cores.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: results/runs/calibration.")] = None,
+    framework: options.Framework = "pytorch",
+    first_seed: Annotated[
+        int, typer.Option(min=0, metavar="SEED", help="Run each planted case with five seeds from this one on.")
+    ] = 0,
+    jobs: options.Jobs = None,
+    out: Annotated[Path | None, options.folder("results/runs/calibration")] = None,
 ) -> None:
-    """Run planted cases whose diagnosis is known, and write how often the rules are right."""
+    """Run planted cases whose diagnosis is known, and write how often the rules of the diagnosis are right.
+
+    Example:
+        python -m benchmarks calibrate --framework pytorch --first-seed 0 --jobs 2
+    """
     import json
 
     from farreach.benchmarks.running import sweep
     from farreach.benchmarks.studies import planted_cases
     from farreach.results.analysis.calibration import PLANTED
     from farreach.results.report import calibration, terminal
+    from farreach.results.storage import files
 
     registry.require(registry.known("framework", framework, registry.frameworks()))
-    planted = {case.key(): (label, case) for label, case in planted_cases.planted(framework, first_seed)}
-    store = common.opened(out or registry.RUNS / "calibration")
+    planted = {case.key(): (label, case) for label, case in planted_cases.plant_cases(framework, first_seed)}
+    store = refusals.open_store(out or registry.RUNS / "calibration")
     truth = {key: label for key, (label, _) in planted.items()}
-    common.saved(store.folder / PLANTED, json.dumps(truth, indent=1) + "\n")
+    files.write_text(store.folder / PLANTED, json.dumps(truth, indent=1) + "\n")
     plan = sweep.plan([case for _, case in planted.values()], store)
-    facts = common.facts_of("calibration", jobs, 1)
-    ended = common.swept(plan, store, facts, workers=facts["jobs"])
+    facts = runs.collect_facts("calibration", jobs)
+    ended = runs.run_cases(plan, store, facts, workers=facts["jobs"])
     if store.finished():
         found, page = calibration.write_page(store, facts["command"])
-        common.console.print(terminal.confusion(found))
-        common.console.print(f"{calibration.write_share_right(found)}\nwrote {page}", markup=False)
-    common.end(ended.failed)
+        output.console.print(terminal.confusion(found))
+        output.print_line(calibration.write_share_right(found))
+        output.print_written([page])
+    output.end_run(ended.failed)

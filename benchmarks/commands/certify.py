@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output
 from farreach.benchmarks.matrix import registry
 
 
 def certify(
     *,
-    only: common.Only = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the frameworks train.")] = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Default: results/published/certificates.")] = None,
+    only: options.Only = None,
+    device: options.Device = "cpu",
+    out: Annotated[Path | None, options.folder("results/published/certificates")] = None,
 ) -> None:
-    """Hold the frameworks against the NumPy reference, step by step; exit 1 beyond the bound."""
+    """Verify each framework step by step against NumPy; exit 1 if the tolerance is exceeded.
+
+    A certificate is written where all checks of a framework ran, or to --out. KEY of --only is a field of a check:
+    framework, path, cell, activation, layers, inputs, optimizer, clip, regulariser.
+
+    Example:
+        python -m benchmarks certify --only framework=pytorch --only cell=lstm
+    """
     from rich.progress import Progress
 
-    from farreach.benchmarks.studies import certificate as certification
+    from farreach.benchmarks.studies import certificate as certificates_made
     from farreach.results.analysis import certificates
     from farreach.results.report import terminal
+    from farreach.results.storage import files
 
-    chosen = certification.chosen(only or [], device)
-    common.writable(out or certificates.PUBLISHED)
-    failed = False
-    logs = registry.RUNS / "certify"
+    chosen = certificates_made.choose_checks(only or [], device)
+    files.writable(out or certificates.PUBLISHED)
+    passed = True
     for framework, checks in chosen.items():
-        with Progress(console=common.console, disable=not common.console.is_terminal, speed_estimate_period=600) as bar:
+        console = output.console
+        with Progress(console=console, disable=not console.is_terminal, speed_estimate_period=600) as bar:
             tracked = bar.track(checks, description=framework)
-            certificate = certification.judge(framework, tracked, logs, device)
-        common.console.print(terminal.certificate(certificate))
-        failed = failed or not certificate["passed"]
+            certificate = certificates_made.make_certificate(framework, tracked, registry.RUNS / "certify", device)
+        console.print(terminal.certificate(certificate))
+        passed = passed and certificate["passed"]
         if certificate["complete"] or out:
-            common.console.print(f"wrote {certificates.write_certificate(out or certificates.PUBLISHED, certificate)}")
+            output.print_written([certificates.write_certificate(out or certificates.PUBLISHED, certificate)])
         else:
-            common.console.print("a part proves a part: nothing was written")
-    raise typer.Exit(1 if failed else 0)
+            output.print_line("only some of the checks ran, so no certificate was written")
+    raise typer.Exit(0 if passed else 1)

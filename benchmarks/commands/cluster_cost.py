@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output, refusals, runs
 from farreach.benchmarks.matrix import registry
 
 
-def cluster_cost(*, out: common.Page = None) -> None:
+def cluster_cost(*, out: options.Page = None) -> None:
     """Measure the cases per second that 1, 2, 4 and 8 Dask workers on this machine finish.
 
     On a busy machine the figures are worse, and nothing fails.
-    Example: python -m benchmarks cluster-cost --out cluster-cost.md
+
+    Example:
+        python -m benchmarks cluster-cost --out cluster-cost.md
     """
     if registry.installed("distributed") is None:
         message = "cluster-cost needs the package distributed, which is not installed"
@@ -18,9 +20,9 @@ def cluster_cost(*, out: common.Page = None) -> None:
     from farreach.benchmarks.studies import cluster_cost as study
     from farreach.benchmarks.studies import measurement
 
-    common.check_page(out)
-    with common.interruptible():
-        frame, said = study.measure_workers(common.say_line)
+    refusals.check_page(out)
+    with runs.end_on_interruption():
+        frame, said = study.measure_workers(output.print_line)
         measurement.write_table(
             frame,
             title="what a cluster gives and costs",

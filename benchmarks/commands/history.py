@@ -7,30 +7,33 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output, runs
 from farreach.benchmarks.matrix import registry
 
 
 def history(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Result sets, or folders of several.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...", help="Folders of result sets, or folders that hold several of them."),
+    ],
     *,
-    out: Annotated[Path | None, typer.Option(help="Default: results/runs/history.")] = None,
+    out: Annotated[Path | None, options.folder("results/runs/history")] = None,
 ) -> None:
-    """Show how each row went over many result sets, and the commit at which it moved."""
+    """Show how each row changed over many result sets, and at which commit.
+
+    Example:
+        python -m benchmarks history results/runs/nightly-1 results/runs/nightly-2
+    """
     from farreach.benchmarks.matrix import versions
     from farreach.results.analysis import history as histories
     from farreach.results.report import history as history_report
     from farreach.results.site import history_page as pages
-    from farreach.results.storage.files import StoreError
+    from farreach.results.storage import files
 
     folder = out or registry.RUNS / "history"
-    common.writable(folder)
-    try:
-        found = histories.history(histories.read(folders, versions.current()))
-        written = history_report.write(folder, found, command=common.command_line())
-        written += pages.write(folder, found, command=common.command_line())
-    except StoreError as error:
-        raise registry.UsageError(str(error)) from error
-    for sentence in histories.sentences(found):
-        common.console.print(f"- {sentence}", markup=False)
-    common.wrote(written)
+    files.writable(folder)
+    found = histories.history(histories.read(folders, versions.current()))
+    written = history_report.write(folder, found, command=runs.format_command())
+    written += pages.write(folder, found, command=runs.format_command())
+    output.print_list(histories.sentences(found))
+    output.print_written(written)

@@ -7,23 +7,31 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import output
 from farreach.benchmarks.matrix import registry
+
+KINDS = ["tasks", "frameworks", "suites"]
 
 
 def list_(
-    what: Annotated[str | None, typer.Argument(metavar="[tasks|frameworks|suites]", help="Default: all.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[tasks|frameworks|suites]", help="List only these. Default: all three."),
+    ] = None,
 ) -> None:
-    """List the tasks, the frameworks and the suites."""
-    kinds = ["tasks", "frameworks", "suites"]
-    for kind in [registry.known("list", what, kinds)] if what is not None else kinds:
-        common.console.print(f"[bold]{kind}[/bold]")
-        for name in getattr(registry, kind)():
-            common.console.print(f"  {name:12} {escape(_about(kind, name))}")
+    """List the tasks, the frameworks and the suites, each with one line about it.
+
+    Example:
+        python -m benchmarks list suites
+    """
+    for name in [registry.known("list", kind, KINDS)] if kind is not None else KINDS:
+        output.console.print(f"[bold]{name}[/bold]")
+        for plugin in getattr(registry, name)():
+            output.console.print(f"  {plugin:12} {escape(_describe_plugin(name, plugin))}")
 
 
-def _about(kind: str, name: str) -> str:
-    """Return the line that `list` prints beside a name."""
+def _describe_plugin(kind: str, name: str) -> str:
+    """Return the line that stands beside a name."""
     if kind == "suites":
         import tomllib
 

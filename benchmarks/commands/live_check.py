@@ -6,31 +6,39 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output, refusals, runs
 from farreach.benchmarks.matrix import registry
 
 
 def live_check(
     *,
     pairs: Annotated[
-        int, typer.Option(min=1, help="Live comparisons of one environment with itself; half as many are slowed.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Compare one environment with itself N times, and half as often with a slowed copy of itself.",
+        ),
     ] = 20,
-    limit: Annotated[float, typer.Option(help="Seconds that the rounds of a launch may take.")] = 3.0,
-    framework: Annotated[str, typer.Option(help="The framework whose training step is timed.")] = "pytorch",
-    out: common.Page = None,
+    limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Spend at most so long on the rounds of a launch.")
+    ] = 3.0,
+    framework: options.Framework = "pytorch",
+    out: options.Page = None,
 ) -> None:
     """Measure how often compare --live flags equal environments, and how often it flags an injected slowdown.
 
-    Example: python -m benchmarks live-check --pairs 20 --limit 3 --out live-check.md
+    Example:
+        python -m benchmarks live-check --pairs 20 --limit 3 --out live-check.md
     """
     from farreach.benchmarks.speed import pairs as timing
     from farreach.benchmarks.studies import live_check as study
     from farreach.benchmarks.studies import measurement
 
     registry.require(registry.known("framework", framework, registry.compared()))
-    common.check_page(out)
-    with common.interruptible():
-        frame = study.measure_pairs(framework, pairs, timing.Plan(limit=limit), common.say_line)
+    refusals.check_page(out)
+    with runs.end_on_interruption():
+        frame = study.measure_pairs(framework, pairs, timing.Plan(limit=limit), output.print_line)
         measurement.write_table(
             frame,
             title="live comparisons of equals",

@@ -6,37 +6,39 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import output
 from farreach.benchmarks.matrix import registry
-
-NOTHING = "nothing is stale that publish makes"
 
 
 def publish(
     *,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where something is stale.")] = False,
-    pictures: Annotated[bool, typer.Option("--pictures", help="Take the pictures of the page too.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if a file is older than its rows.")
+    ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Take new pictures of the page as well, in a headless Chromium.")
+    ] = False,
 ) -> None:
-    """Write what the documents quote of the published sets anew, or check that it is current."""
+    """Write what the documents quote of the published sets anew, or check that it is current.
+
+    Example:
+        python -m benchmarks publish --check
+    """
     from farreach.results.publishing import documents
-    from farreach.results.publishing import pictures as taken
-    from farreach.results.storage.files import StoreError
+    from farreach.results.publishing import pictures as screenshots
 
     root = registry.ROOT
     if check and pictures:
         message = "--check writes nothing, so it takes no --pictures"
         raise registry.UsageError(message)
-    try:
-        if check:
-            found = documents.list_stale(root)
-            for line in [*found, *documents.list_old_timings(root)]:
-                common.console.print(line, markup=False)
-            common.console.print("python -m benchmarks publish makes it again" if found else NOTHING)
-            raise typer.Exit(1 if found else 0)
-        changed = documents.write_documents(root)
-        changed += taken.take_pictures(root / documents.PUBLISHED, root / taken.FOLDER) if pictures else []
-    except StoreError as error:
-        raise registry.UsageError(str(error)) from error
-    common.wrote(changed)
+    if check:
+        stale = documents.list_stale(root)
+        for line in [*stale, *documents.list_old_timings(root)]:
+            output.print_line(line)
+        output.print_line("python -m benchmarks publish makes them again" if stale else "all documents are current")
+        raise typer.Exit(1 if stale else 0)
+    changed = documents.write_documents(root)
+    changed += screenshots.take_pictures(root / documents.PUBLISHED, root / screenshots.FOLDER) if pictures else []
+    output.print_written(changed)
     if not changed:
-        common.console.print("nothing was stale")
+        output.print_line("all documents were current already")

@@ -7,40 +7,51 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output, refusals, runs
 from farreach.benchmarks.matrix import registry
 
 
 def reproduce(
-    target: Annotated[str, typer.Argument(metavar="KEY|DIR", help="A row's key, DIR/KEY, or a result set.")],
+    target: Annotated[
+        str,
+        typer.Argument(metavar="KEY|DIR", help="Key of a row, folder of a result set, or DIR/KEY for a row in it."),
+    ],
     *,
-    only: common.Only = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at work at a time. Default: cores.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Keep the new rows here, to carry on after a stop.")] = None,
-    page: Annotated[Path | None, typer.Option(help="Write what was found here too, as Markdown.")] = None,
+    only: options.Only = None,
+    jobs: options.Jobs = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep the new rows in this folder, so that a stopped command carries on from them."
+        ),
+    ] = None,
+    page: options.Page = None,
 ) -> None:
-    """Run recorded cases again and compare them bit for bit; exit 1 where one is not the same."""
+    """Run recorded cases again and compare them bit for bit; exit 1 if one of them differs.
+
+    Example:
+        python -m benchmarks reproduce results/published/quick --only task=adding --jobs 2
+    """
     import tempfile
 
     from farreach.benchmarks.running import sweep
-    from farreach.benchmarks.studies import rerun as reproducing
+    from farreach.benchmarks.studies import rerun
     from farreach.results.report import reproduction
+    from farreach.results.storage import files
 
-    found = reproducing.recorded(target, only or [])
-    if out and out.resolve() == found.store.folder.resolve():
+    recorded = rerun.find_rows(target, only or [])
+    if out and out.resolve() == recorded.store.folder.resolve():
         message = f"--out {out} holds the recorded rows: the new ones need a folder of their own"
         raise registry.UsageError(message)
-    sweep.check([*found.rows])
-    if page:
-        common.place(page)
+    sweep.check([*recorded.rows])
+    refusals.check_page(page)
     with tempfile.TemporaryDirectory() as scratch:
-        store = common.opened(out or Path(scratch))
-        plan = sweep.plan([*found.rows], store)
-        facts = common.facts_of("reproduce", jobs, 1)
-        ended = common.swept(plan, store, facts, workers=facts["jobs"])
-        judged = reproducing.compared(found, store, ended.failed)
+        store = refusals.open_store(out or Path(scratch))
+        plan = sweep.plan([*recorded.rows], store)
+        facts = runs.collect_facts("reproduce", jobs)
+        ended = runs.run_cases(plan, store, facts, workers=facts["jobs"])
+        verdicts = rerun.compare_rows(recorded, store, ended.failed)
     if page:
-        common.saved(page, reproduction.page(judged, facts["command"]))
-    for sentence in reproduction.sentences(judged):
-        common.console.print(f"- {sentence}", markup=False)
-    raise typer.Exit(0 if all(one.verdict == reproduction.IDENTICAL for one in judged) else 1)
+        files.write_text(page, reproduction.page(verdicts, facts["command"]))
+    output.print_list(reproduction.sentences(verdicts))
+    raise typer.Exit(0 if all(one.verdict == reproduction.IDENTICAL for one in verdicts) else 1)

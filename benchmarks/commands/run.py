@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output, refusals, reports, runs
 from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:
@@ -18,24 +18,32 @@ if TYPE_CHECKING:
 
 def run(  # noqa: PLR0913 - typer reads the options from the arguments
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")],
+    suite: options.Suite,
     *,
-    only: common.Only = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of every framework.")] = 1,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes at work at a time, one a framework. Default: cores/threads.")
+    only: options.Only = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = 1,
+    jobs: options.Jobs = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Run only the K-th of N equal parts of the cases, for example 1/3."),
     ] = None,
-    shard: Annotated[str | None, typer.Option(metavar="K/N", help="Run the K-th of N parts of the cases.")] = None,
-    dask: common.Dask = None,
-    patience: common.Patience = 60.0,
-    out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE.")] = None,
+    dask: options.Dask = None,
+    patience: options.Patience = 60.0,
+    out: Annotated[Path | None, options.folder("results/runs/SUITE")] = None,
 ) -> None:
-    """Run a suite: what is missing in its folder is trained, then the report is written."""
+    """Train the cases of a suite that its folder does not have yet, then write the report.
+
+    Where several frameworks are compared, each has one process at a time. The cases of a single framework are divided
+    among --jobs processes. After a stop, the same command carries on.
+
+    Example:
+        python -m benchmarks run quick --only cell=lstm --only framework=pytorch --jobs 2
+    """
     from farreach.benchmarks.matrix import suite as suites
     from farreach.benchmarks.running import sweep
 
-    common.remote(context, dask)
+    refusals.check_dask(context, dask)
     if dask and jobs:
         message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
         raise registry.UsageError(message)
@@ -45,28 +53,28 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     cases = suites.shard(suites.narrow(cases, only or [], suite), shard)
     sweep.check(cases)
     folder = out or registry.RUNS / Path(suite).stem
-    store = common.opened(folder)
+    store = refusals.open_store(folder)
     plan = sweep.plan(cases, store)
-    facts = common.facts_of(Path(suite).stem, jobs, threads)
+    facts = runs.collect_facts(Path(suite).stem, jobs, threads)
     if dask and plan.missing:
-        with common.cluster(dask, patience, folder) as pool:
-            ended = _sent(plan, store, facts, pool)
+        with runs.connect_cluster(dask, patience, folder) as pool:
+            ended = _run_on_cluster(plan, store, facts, pool)
     else:
         if device == "cuda" and not dask:
             sweep.preflight(cases, folder / "logs")
         alone = len({case.framework for case in cases}) == 1
-        ended = common.swept(plan, store, facts, workers=facts["jobs"] if alone else 1)
+        ended = runs.run_cases(plan, store, facts, workers=facts["jobs"] if alone else 1)
     if store.finished():
-        common.told(folder, anew=False)
-    common.end(ended.failed)
+        reports.write_report(folder, anew=False)
+    output.end_run(ended.failed)
 
 
-def _sent(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.Report:
-    """Say how much there is to do and have a cluster run what is missing, with a progress bar."""
-    from farreach.benchmarks.cluster.sweep import Sweep, work
+def _run_on_cluster(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.Report:
+    """Print how much there is to do and have a cluster run what is missing, with a progress bar."""
+    from farreach.benchmarks.cluster.sweep import Sweep, list_work
     from farreach.benchmarks.running.progress import Progress
 
-    pool.workers.check(work(plan.missing).values())
-    common.say(plan, facts)
-    with Progress(list(plan.missing.values()), common.console) as shown:
-        return Sweep(plan, store, pool, listener=shown, facts=facts).run()
+    pool.workers.require_workers(list_work(plan.missing).values())
+    runs.print_plan(plan, facts)
+    with Progress(list(plan.missing.values()), output.console) as bar:
+        return Sweep(plan, store, pool, listener=bar, facts=facts).run()

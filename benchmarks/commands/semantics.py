@@ -7,19 +7,28 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import output, refusals
 from farreach.benchmarks.matrix import registry
 
 
 def semantics(
-    out: Annotated[Path | None, typer.Option(help="Default: results/published/semantics.md.")] = None,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the table to this file. Default: results/published/semantics.md."),
+    ] = None,
 ) -> None:
-    """Ask the frameworks' own clip functions what they do, and write the table."""
+    """Call the frameworks' own clip functions on small gradients, and write the table of what they do.
+
+    Example:
+        python -m benchmarks semantics --out semantics.md
+    """
     from farreach.benchmarks.studies import clip_semantics_table
+    from farreach.results.storage import files
 
     path = out or registry.ROOT / "results" / "published" / "semantics.md"
-    common.place(path)
-    text = clip_semantics_table.text(registry.RUNS / "semantics")
-    common.saved(path, text)
-    common.say_line(text)
-    common.say_line(f"wrote {path}")
+    refusals.check_page(path)
+    text = clip_semantics_table.make_table(registry.RUNS / "semantics")
+    files.write_text(path, text)
+    output.print_line(text)
+    output.print_written([path])

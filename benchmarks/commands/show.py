@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output
 from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:
@@ -16,48 +16,51 @@ if TYPE_CHECKING:
 
 
 def show(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A result set.")],
+    folder: options.ResultSet,
     *,
-    only: common.Only = None,
+    only: options.Only = None,
     table: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which table; a name that is none lists them.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Print this table instead of the first; with an unknown NAME all tables are listed."
+        ),
     ] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="So many lines alone.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, metavar="N", help="Show only the first N rows.")] = None,
     style: Annotated[
-        Literal["text", "csv", "markdown", "latex"], typer.Option("--as", help="How it is written.")
+        Literal["text", "csv", "markdown", "latex"], typer.Option("--as", help="Print the table in this format.")
     ] = "text",
 ) -> None:
-    """Print a slice of a result set as a table; nothing is written, except what is damaged is set aside."""
+    """Print a slice of a result set as a table. Nothing is written, but damaged files are set aside.
+
+    Example:
+        python -m benchmarks show results/published/quick --only cell=lstm --top 10 --as csv
+    """
     from farreach.benchmarks.matrix import versions
     from farreach.results.report import contents, slices, terminal, timing_contents
-    from farreach.results.storage.files import StoreError
     from farreach.results.storage.sanitising import clean, line
 
-    try:
-        results, timed = contents.read(folder, now=versions.current()), timing_contents.read(folder)
-    except StoreError as error:
-        raise registry.UsageError(str(error)) from error
-    there = slices.there(results, timed)
-    if not there:
+    results, timed = contents.read(folder, now=versions.current()), timing_contents.read(folder)
+    tables = slices.there(results, timed)
+    if not tables:
         message = f"no results in {folder}"
         raise registry.UsageError(message)
-    name = registry.known("table", table, there) if table is not None else there[0]
+    name = registry.known("table", table, tables) if table is not None else tables[0]
     if name in slices.TIMES:
-        frame = _narrowed(slices.timed(name, results, timed), only, folder)
+        frame = _narrow_rows(slices.timed(name, results, timed), only, folder)
     else:
-        frame = slices.ROWS[name](_narrowed(results.rows, only, folder))
+        frame = slices.ROWS[name](_narrow_rows(results.rows, only, folder))
     frame = slices.shown(frame).head(top or len(frame))
     if style == "text":
         lines, shared = slices.split(slices.texts(frame))
-        terminal.show(terminal.grouped(lines, f"{contents.title(results)}: {name}", shared), common.console)
+        terminal.show(terminal.grouped(lines, f"{contents.title(results)}: {name}", shared), output.console)
     else:
         sys.stdout.write(clean(slices.written(frame, style)))
-    for said in (*results.trouble, *timed.damaged):
-        sys.stderr.write(f"{line(said)}\n")
+    for trouble in (*results.trouble, *timed.damaged):
+        sys.stderr.write(f"{line(trouble)}\n")
 
 
-def _narrowed(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> pd.DataFrame:
-    """Return the lines that --only leaves."""
+def _narrow_rows(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> pd.DataFrame:
+    """Return the rows that --only leaves."""
     from farreach.benchmarks.matrix import narrowing
     from farreach.results.report import slices
 

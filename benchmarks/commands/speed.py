@@ -4,41 +4,63 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import options, output, refusals, reports, runs
 from farreach.benchmarks.matrix import registry
 
 
 def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     context: typer.Context,
-    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a TOML file.")] = "speed",
+    suite: options.Suite = "speed",
     *,
-    only: common.Only = None,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of every framework.")] = 1,
-    handwritten: Annotated[bool, typer.Option(help="Time each framework against hand-written loops instead.")] = False,
-    check: Annotated[int, typer.Option(min=0, help="Time identical code against itself so many times instead.")] = 0,
-    width: Annotated[float, typer.Option(help="Half of a 95 % interval, as a share of the ratio.")] = 0.01,
-    limit: Annotated[float, typer.Option(help="Seconds that the rounds of one step may take.")] = 120.0,
-    energy: Annotated[bool, typer.Option(help="Estimate joules a step too (needs codecarbon).")] = False,
-    dask: common.Dask = None,
-    patience: common.Patience = 60.0,
-    out: Annotated[Path | None, typer.Option(help="Default: results/runs/SUITE, or .../check; -cuda after it.")] = None,
+    only: options.Only = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = 1,
+    handwritten: Annotated[
+        bool, typer.Option("--handwritten", help="Time each framework against hand-written training loops instead.")
+    ] = False,
+    check: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="TRIALS", help="Run an A/A test instead: time identical code against itself TRIALS times."
+        ),
+    ] = 0,
+    width: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Measure until half of the 95 % interval of a ratio is this share of it."),
+    ] = 0.01,
+    limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Spend at most so many seconds on the rounds of one step.")
+    ] = 120.0,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Estimate the joules per step as well; this needs the package codecarbon.")
+    ] = False,
+    dask: options.Dask = None,
+    patience: options.Patience = 60.0,
+    out: Annotated[
+        Path | None, options.folder("results/runs/SUITE, or results/runs/check for an A/A test; on cuda -cuda is added")
+    ] = None,
 ) -> None:
-    """Time frameworks against each other in alternating blocks; path=auto in --only is the default."""
+    """Time the frameworks' training steps against each other, in alternating blocks.
+
+    Each framework runs on its fastest path, unless --only path=PATH names one.
+
+    Example:
+        python -m benchmarks speed --only cell=lstm --only framework=pytorch --only framework=jax --limit 20
+    """
     from farreach.benchmarks.running import sweep
     from farreach.benchmarks.speed import command, pairs
+    from farreach.results.storage import files
 
-    common.remote(context, dask)
+    refusals.check_dask(context, dask)
     if dask and check:
         message = "--check is about one machine: run it there, without --dask"
         raise registry.UsageError(message)
     if check:
-        common.refused(context, "of no use with --check, which has its own steps", "suite", "handwritten", "energy")
+        refusals.refuse_options(context, ("suite", "handwritten", "energy"), "with --check, which has its own steps")
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
     name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
     folder = out or registry.RUNS / (name if device == "cpu" else f"{name}-{device}")
@@ -47,27 +69,26 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         cases = [launch.case for launch in launches]
         jobs = command.check_jobs(launches, plan, folder)
     else:
-        found = command.chosen(suite, only or [], device=device, threads=threads, handwritten=handwritten)
-        cases = [one.case for group in found for one in group.contenders]
-        jobs = command.timing_jobs(found, plan, folder)
-    common.writable(folder)
-    missing = command.undone(jobs, folder, common.say_line)
+        groups = command.chosen(suite, only or [], device=device, threads=threads, handwritten=handwritten)
+        cases = [one.case for group in groups for one in group.contenders]
+        jobs = command.timing_jobs(groups, plan, folder)
+    files.writable(folder)
+    missing = command.undone(jobs, folder, output.print_line)
     if dask and missing:
-        with common.cluster(dask, patience, folder) as pool:
+        with runs.connect_cluster(dask, patience, folder) as pool:
             from farreach.benchmarks.cluster import timings
 
-            pool.workers.check(timings.work(missing).values())
-            measure = functools.partial(timings.measured, pool)
-            failed = command.work(jobs, folder, common.command_line(), common.console, measure=measure)
+            pool.workers.require_workers(timings.list_work(missing).values())
+            measure = functools.partial(timings.run_jobs, pool)
+            failed = command.work(jobs, folder, runs.format_command(), output.console, measure=measure)
     else:
         if device != "cpu" and not dask:
             sweep.preflight(cases, folder / "logs")
-        with common.interruptible():
+        with runs.end_on_interruption():
             if not dask:
-                command.measure_machine(folder, cases[0], common.say_line)
-            failed = command.work(jobs, folder, common.command_line(), common.console)
+                command.measure_machine(folder, cases[0], output.print_line)
+            failed = command.work(jobs, folder, runs.format_command(), output.console)
     if any(job.path.exists() for job in jobs):
-        common.told(folder)
-    for line in failed:
-        common.console.print(f"[red]failed[/red] {escape(line)}")
+        reports.write_report(folder)
+    output.print_failures(failed)
     raise typer.Exit(1 if failed else 0)

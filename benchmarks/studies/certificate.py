@@ -16,9 +16,9 @@ from farreach.frameworks.base import Device
 from farreach.results.analysis import certificates
 
 
-def chosen(only: list[str], device: Device = "cpu") -> dict[str, list[Check]]:
+def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Check]]:
     """Return the checks by framework that meet every KEY=VALUE; raise `UsageError` where that is none."""
-    everything = [check for framework in registry.compared() for check in certification.checks(framework, device)]
+    everything = [check for framework in registry.compared() for check in certification.list_checks(framework, device)]
     fields = [field.name for field in dataclasses.fields(Check)]
     wanted: dict[str, set[str]] = {}
     for text in only:
@@ -40,8 +40,8 @@ def chosen(only: list[str], device: Device = "cpu") -> dict[str, list[Check]]:
     return by_framework
 
 
-def judge(framework: str, checks: Iterable[Check], log: Path, device: Device = "cpu") -> dict[str, Any]:
-    """Hold one framework on one device against the judge in these checks and return the certificate.
+def make_certificate(framework: str, checks: Iterable[Check], log: Path, device: Device = "cpu") -> dict[str, Any]:
+    """Verify one framework on one device against the reference in these checks; return the certificate.
 
     It is complete, and has the float32 horizons, where no check is left out.
     """
@@ -59,11 +59,13 @@ def judge(framework: str, checks: Iterable[Check], log: Path, device: Device = "
                 result = dict.fromkeys((*certification.COMPARED, "drift", "copy_drift"), float("inf"))
                 fault = str(error)
             results.append(
-                dataclasses.asdict(check) | result | {"passed": certification.passed(result), "fault": fault}
+                dataclasses.asdict(check)
+                | result
+                | {"passed": certification.is_within_tolerance(result), "fault": fault}
             )
-        complete = len(results) == len(certification.checks(framework, device))
+        complete = len(results) == len(certification.list_checks(framework, device))
         cells = ("rnn", "lstm", "gru") if complete else ()
-        horizons = [_horizon(worker, framework, cell, device) for cell in cells]
+        horizons = [_ask_horizon(worker, framework, cell, device) for cell in cells]
     except StartError as error:
         raise registry.UsageError(str(error)) from error
     finally:
@@ -75,7 +77,7 @@ def judge(framework: str, checks: Iterable[Check], log: Path, device: Device = "
         "framework_version": version,
         "numerics": numerics,
         "device": device,
-        "bound": certification.BOUND,
+        "bound": certification.TOLERANCE,
         "steps": certification.STEPS,
         "complete": complete,
         "passed": all(result["passed"] for result in results),
@@ -85,11 +87,11 @@ def judge(framework: str, checks: Iterable[Check], log: Path, device: Device = "
     } | facts
 
 
-def _horizon(worker: Live, framework: str, cell: str, device: Device) -> dict[str, Any]:
+def _ask_horizon(worker: Live, framework: str, cell: str, device: Device) -> dict[str, Any]:
     """Return where the float32 curves of a cell part; a failure costs that figure only."""
     try:
         answer = worker.ask({"do": "horizon", "framework": framework, "cell": cell, "device": device})
     except CaseFailedError as error:
         return {"cell": cell, "judge": None, "copy": None, "fault": str(error)}
-    found: dict[str, Any] = answer["result"]
-    return found
+    result: dict[str, Any] = answer["result"]
+    return result

@@ -1,11 +1,11 @@
-"""The certificate: each framework is held against the judge, step by step, before it is compared.
+"""The certificate: each framework is verified against the reference, step by step, before it is compared.
 
 Two correct programs drift apart when they run freely: rounding grows like any perturbation. So
-equivalence is proved from the judge's own state. At each of `STEPS` steps the framework is
+equivalence is proved from the reference's own state. At each of `STEPS` steps the framework is
 given the weights and the optimizer's memory of `farreach.frameworks.reference`, both do one update on the same batch,
-and the loss, the two gradient norms and the updated weights must agree within `BOUND`, relative, in
-float64. Then both run freely, and their drift is told beside that of the judge's own copy with
-permuted hidden units: where that copy stays below `TAME`, the framework must stay below `BOUND`.
+and the loss, the two gradient norms and the updated weights must agree within `TOLERANCE`, relative, in
+float64. Then both run freely, and their drift is measured beside that of a permuted replicate of the
+reference: where the replicate stays below `TAME`, the framework must stay below `TOLERANCE`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from farreach.frameworks.base import (
 from farreach.tasks.base import Batch
 
 STEPS = 200
-BOUND = 1e-10
+TOLERANCE = 1e-10
 TAME = 1e-12
 
 ROWS, TIME, HIDDEN = 4, 10, 8
@@ -61,7 +61,7 @@ COMPARED = ("loss", "norm_before", "norm_after", "weights")
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One framework against the judge, on one kind of model and one kind of update."""
+    """One framework against the reference, on one kind of model and one kind of update."""
 
     framework: str
     path: str
@@ -94,7 +94,7 @@ class Check:
         return Training(self.optimizer, RATES[self.optimizer], CLIPS[self.clip], PENALTIES[self.regulariser])
 
 
-def checks(framework: str, device: Device = "cpu") -> list[Check]:
+def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
     """Return every check of a framework on its default paths on a device.
 
     Every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, under the
@@ -122,12 +122,12 @@ def checks(framework: str, device: Device = "cpu") -> list[Check]:
     ]
 
 
-def measure(check: Check, steps: int = STEPS) -> dict[str, float]:
+def measure_differences(check: Check, steps: int = STEPS) -> dict[str, float]:
     """Return the worst relative differences of one check: `COMPARED`, then ``drift`` and ``copy_drift``."""
     model, training = check.model(), check.training()
-    batches = draw(model, steps)
-    judge = _judge(model, training)
-    judged = importlib.import_module(f"farreach.frameworks.{check.framework}").Framework(
+    batches = draw_batches(model, steps)
+    right = _build_reference(model, training)
+    checked = importlib.import_module(f"farreach.frameworks.{check.framework}").Framework(
         model,
         training,
         weights.draw(model, 0),
@@ -136,29 +136,30 @@ def measure(check: Check, steps: int = STEPS) -> dict[str, float]:
         threads=1,
         path=check.path,
     )
-    judged.prepare(batches[:1], batches[0].inputs)
-    start = judge.state()
+    checked.prepare(batches[:1], batches[0].inputs)
+    start = right.state()
     worst = dict.fromkeys(COMPARED, 0.0)
     for batch in batches:
-        judged.restore(judge.state())
-        mine, theirs = judge.train([batch]), judged.train([batch])
+        checked.restore(right.state())
+        ours, theirs = right.train([batch]), checked.train([batch])
         for part in ("loss", "norm_before", "norm_after"):
-            worst[part] = max(worst[part], _apart(getattr(theirs, part)[0], getattr(mine, part)[0]))
-        worst["weights"] = max(worst["weights"], _weights_apart(judged, judge))
-    judge.restore(start)
-    judged.restore(start)
-    copy = _judge(model, training, copy=1)
-    free, drifted, permuted = (_losses(one, batches) for one in (judge, judged, copy))
-    return worst | {"drift": _drift(drifted, free), "copy_drift": _drift(permuted, free)}
+            difference = _compare_values(getattr(theirs, part)[0], getattr(ours, part)[0])
+            worst[part] = max(worst[part], difference)
+        worst["weights"] = max(worst["weights"], _compare_weights(checked, right))
+    right.restore(start)
+    checked.restore(start)
+    replicate = _build_reference(model, training, replicate=1)
+    free, drifted, permuted = (_train_freely(one, batches) for one in (right, checked, replicate))
+    return worst | {"drift": _measure_drift(drifted, free), "copy_drift": _measure_drift(permuted, free)}
 
 
-def passed(result: dict[str, float]) -> bool:
-    """Say whether a check stays within its bounds; a NaN never does."""
-    in_step = all(result[part] <= BOUND for part in COMPARED)
-    return in_step and (result["copy_drift"] >= TAME or result["drift"] <= BOUND)
+def is_within_tolerance(result: dict[str, float]) -> bool:
+    """Say whether a check stays within the tolerance; a NaN never does."""
+    in_step = all(result[part] <= TOLERANCE for part in COMPARED)
+    return in_step and (result["copy_drift"] >= TAME or result["drift"] <= TOLERANCE)
 
 
-def draw(model: Model, steps: int) -> list[Batch]:
+def draw_batches(model: Model, steps: int) -> list[Batch]:
     """Draw the batches: standard normal vectors, or so few different tokens that each repeats."""
     random = np.random.default_rng(np.random.SeedSequence(entropy=20_260_103))
 
@@ -174,34 +175,34 @@ def draw(model: Model, steps: int) -> list[Batch]:
     return [one() for _ in range(steps)]
 
 
-def _judge(model: Model, training: Training, copy: int = 0) -> reference.Framework:
-    initial = weights.permute_hidden(model, weights.draw(model, 0), copy)
+def _build_reference(model: Model, training: Training, replicate: int = 0) -> reference.Framework:
+    initial = weights.permute_hidden(model, weights.draw(model, 0), replicate)
     return reference.Framework(model, training, initial, device="cpu", dtype="float64", threads=1, path="numpy")
 
 
-def _losses(framework: Framework, batches: list[Batch]) -> Array:
-    """Train freely, one batch a call so that no further shape is compiled."""
+def _train_freely(framework: Framework, batches: list[Batch]) -> Array:
+    """Return the losses of a free run, one batch per call so that no further shape is compiled."""
     return np.array([framework.train([batch]).loss[0] for batch in batches])
 
 
-def _apart(value: float, judged: float) -> float:
+def _compare_values(value: float, right: float) -> float:
     """Return the relative difference; 0 where both are equal, infinity where one alone is not finite."""
-    if value == judged or (np.isnan(value) and np.isnan(judged)):
+    if value == right or (np.isnan(value) and np.isnan(right)):
         return 0.0
-    difference = abs(value - judged) / abs(judged)
+    difference = abs(value - right) / abs(right)
     return float(difference) if np.isfinite(difference) else float("inf")
 
 
-def _weights_apart(one: Framework, judge: Framework) -> float:
-    """Return the L2 norm of the difference over the L2 norm of the judge's weights."""
-    theirs, mine = one.weights(), judge.weights()
-    difference = np.sqrt(sum(np.square(theirs[name] - mine[name]).sum() for name in mine))
-    relative = float(difference / np.sqrt(sum(np.square(value).sum() for value in mine.values())))
+def _compare_weights(checked: Framework, right: Framework) -> float:
+    """Return the L2 norm of the difference over the L2 norm of the reference's weights."""
+    theirs, ours = checked.weights(), right.weights()
+    difference = np.sqrt(sum(np.square(theirs[name] - ours[name]).sum() for name in ours))
+    relative = float(difference / np.sqrt(sum(np.square(value).sum() for value in ours.values())))
     return relative if np.isfinite(relative) else float("inf")
 
 
-def _drift(losses: Array, judged: Array) -> float:
-    return max(_apart(one, other) for one, other in zip(losses, judged, strict=True))
+def _measure_drift(losses: Array, right: Array) -> float:
+    return max(_compare_values(value, expected) for value, expected in zip(losses, right, strict=True))
 
 
 HORIZON_STEPS = 1_000
@@ -209,10 +210,10 @@ HORIZON = 0.01
 """Two curves have parted at the first step at which they differ by more than 1 %."""
 
 
-def horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str, Any]:
+def find_horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str, Any]:
     """Return the steps at which float32 curves part by more than 1 %, None where they never do.
 
-    The adding problem, T = 50, clip norm 0.1: the framework in float32 against the judge in float64, and
+    The adding problem, T = 50, clip norm 0.1: the framework in float32 against the reference in float64, and
     against its own permuted replicate, which shows what rounding alone does.
     """
     case = Case(
@@ -226,13 +227,14 @@ def horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str, Any
         device=device,
         path=registry.paths(framework, device, cell)[0],
     )
-    judge = dataclasses.replace(case, framework=registry.JUDGE, device="cpu", path="numpy", dtype="float64")
-    copy = dataclasses.replace(case, replicate=1)
-    single, judged, permuted = (np.array(train(one, lambda _: None).curves["loss"]) for one in (case, judge, copy))
-    return {"cell": cell, "judge": _parted(single, judged), "copy": _parted(single, permuted)}
+    right = dataclasses.replace(case, framework=registry.JUDGE, device="cpu", path="numpy", dtype="float64")
+    replicate = dataclasses.replace(case, replicate=1)
+    runs = (train(one, lambda _: None) for one in (case, right, replicate))
+    single, exact, permuted = (np.array(run.curves["loss"]) for run in runs)
+    return {"cell": cell, "judge": _find_parting(single, exact), "copy": _find_parting(single, permuted)}
 
 
-def _parted(one: Array, other: Array) -> int | None:
+def _find_parting(one: Array, other: Array) -> int | None:
     steps = min(len(one), len(other))
     apart = ~(np.abs(one[:steps] - other[:steps]) <= HORIZON * np.abs(other[:steps]))
     return int(np.argmax(apart)) + 1 if apart.any() else None

@@ -17,30 +17,30 @@ from farreach.frameworks.base import Array
 Clip = Callable[[list[Array], float], list[Array]]
 
 
-def probe(framework: str) -> list[dict[str, Any]]:
+def probe_clips(framework: str) -> list[dict[str, Any]]:
     """Return a row for each clip function of a framework: what it did with each probe."""
     own = importlib.import_module(f"farreach.frameworks.{framework}.own_clips")
-    trap = own.no_gradient()
+    trap = own.no_make_gradient()
     return [
         {
             "framework": framework,
             "function": name,
-            "scope": scope(clip),
-            "excess": excess(clip),
-            "at the threshold": unchanged(clip, [0.6, 0.8]),
-            "zero gradient": shown(clip, [0.0, 0.0, 0.0]),
-            "one NaN": shown(clip, [np.nan, 1.0, 1.0]),
-            "one +Inf": shown(clip, [np.inf, 1.0, 1.0]),
-            "squares overflow": shown(clip, [3e38, 3e38, 1.0]),
+            "scope": find_scope(clip),
+            "excess": measure_excess(clip),
+            "at the threshold": describe_change(clip, [0.6, 0.8]),
+            "zero gradient": format_result(clip, [0.0, 0.0, 0.0]),
+            "one NaN": format_result(clip, [np.nan, 1.0, 1.0]),
+            "one +Inf": format_result(clip, [np.inf, 1.0, 1.0]),
+            "squares overflow": format_result(clip, [3e38, 3e38, 1.0]),
             "no gradient yet": trap,
         }
         for name, clip in own.CLIPS.items()
     ]
 
 
-def scope(clip: Clip) -> str:
-    """Say over what the clip is taken, from two variables [3, 4] and [0.3, 0.4]."""
-    large, small = clip([_gradient([3.0, 4.0]), _gradient([0.3, 0.4])], 1.0)
+def find_scope(clip: Clip) -> str:
+    """Return over what the clip is taken, from two variables [3, 4] and [0.3, 0.4]."""
+    large, small = clip([_make_gradient([3.0, 4.0]), _make_gradient([0.3, 0.4])], 1.0)
     if np.allclose(large, [1.0, 1.0]):
         return "per element"
     if not np.allclose(large[0] / large[1], 3 / 4):
@@ -48,25 +48,25 @@ def scope(clip: Clip) -> str:
     return "per variable" if np.allclose(small, [0.3, 0.4]) else "global"
 
 
-def excess(clip: Clip) -> str:
+def measure_excess(clip: Clip) -> str:
     """Return the norm after a clip of [1.2, 1.6] (norm 2), relative to the threshold 1, minus 1."""
-    (clipped,) = clip([_gradient([1.2, 1.6])], 1.0)
+    (clipped,) = clip([_make_gradient([1.2, 1.6])], 1.0)
     return f"{np.linalg.norm(clipped.astype(np.float64)) - 1:+.1e}"
 
 
-def unchanged(clip: Clip, values: list[float]) -> str:
+def describe_change(clip: Clip, values: list[float]) -> str:
     """Say whether a gradient whose norm is the threshold is left alone, or by how much it shrinks."""
-    (clipped,) = clip([_gradient(values)], 1.0)
-    change = np.abs(clipped / _gradient(values) - 1).max()
+    (clipped,) = clip([_make_gradient(values)], 1.0)
+    change = np.abs(clipped / _make_gradient(values) - 1).max()
     return "left alone" if change == 0 else f"changed by {change:.1e}"
 
 
-def shown(clip: Clip, values: list[float]) -> str:
-    """Write out what became of one gradient."""
+def format_result(clip: Clip, values: list[float]) -> str:
+    """Return one gradient after the clip, as text."""
     with np.errstate(all="ignore"):
-        (clipped,) = clip([_gradient(values)], 1.0)
+        (clipped,) = clip([_make_gradient(values)], 1.0)
     return "[" + ", ".join(f"{value + 0:.3g}" for value in clipped) + "]"  # + 0: a minus zero is a zero
 
 
-def _gradient(values: list[float]) -> Array:
+def _make_gradient(values: list[float]) -> Array:
     return np.array(values, np.float32)

@@ -11,7 +11,7 @@ from farreach.benchmarks.running.worker_client import CaseFailedError, Live, Sta
 from farreach.results.report import markdown
 
 
-def text(logs: Path) -> str:
+def make_table(logs: Path) -> str:
     """Return the table as Markdown; raise `UsageError` where a framework cannot be asked, or none is installed."""
     rows = []
     for framework in registry.compared():
@@ -21,7 +21,7 @@ def text(logs: Path) -> str:
             try:
                 rows += worker.ask({"do": "semantics", "framework": framework})["result"]
             except (CaseFailedError, StartError) as error:
-                message = f"{framework} cannot be asked: {error}"
+                message = f"{framework} did not answer: {error}"
                 raise registry.UsageError(message) from error
             finally:
                 worker.stop()

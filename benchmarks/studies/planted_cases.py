@@ -17,52 +17,52 @@ from farreach.results.analysis.diagnosis import Label
 SEEDS = 5
 
 
-def planted(framework: str, first_seed: int = 0) -> Iterator[tuple[Label, Case]]:
+def plant_cases(framework: str, first_seed: int = 0) -> Iterator[tuple[Label, Case]]:
     """Yield the planted cases with what their diagnosis should be; each kind at `SEEDS` seeds from `first_seed`."""
-    for label, fields in [*_through_time(), *_clipped(), *_learning()]:
+    for label, fields in [*_plant_recurrences(), *_plant_clips(), *_plant_rates()]:
         for seed in range(first_seed, first_seed + SEEDS):
             path = registry.paths(framework, "cpu", fields["cell"])[0]
             yield label, Case(framework=framework, path=path, seed=seed, hidden=32, **fields)
 
 
-def _task(name: str, **parameters: int) -> dict[str, Any]:
+def _name_task(name: str, **parameters: int) -> dict[str, Any]:
     return {"task": name, "parameters": tuple(sorted(parameters.items()))}
 
 
-def _through_time() -> Iterator[tuple[Label, dict[str, Any]]]:
+def _plant_recurrences() -> Iterator[tuple[Label, dict[str, Any]]]:
     """Recurrent matrices at set radii, hardly moved: the gradient's way is known from the matrix."""
     still = {"cell": "rnn", "steps": 100}
     for radius, length in itertools.product((0.3, 0.5, 0.6, 0.7), (30, 50)):
-        yield "vanishing", still | _task("adding", T=length) | {"radius": radius, "learning_rate": 1e-6}
+        yield "vanishing", still | _name_task("adding", T=length) | {"radius": radius, "learning_rate": 1e-6}
     for radius in (1.0, 2.0):  # a sigmoid passes on a quarter of it at most
         fields = {"activation": "sigmoid", "radius": radius, "learning_rate": 1e-6}
-        yield "vanishing", still | _task("adding", T=40) | fields
+        yield "vanishing", still | _name_task("adding", T=40) | fields
     # A relu passes on what goes through its active units, about half of them: radius / sqrt(2) a step.
     clip = {"clip": "norm", "threshold": 1.0, "optimizer": "sgd", "learning_rate": 1e-7}
     for radius, length in itertools.product((2.0, 2.2, 2.4), (20, 30)):
-        yield "exploding", still | _task("adding", T=length) | clip | {"activation": "relu", "radius": radius}
+        yield "exploding", still | _name_task("adding", T=length) | clip | {"activation": "relu", "radius": radius}
     for rate, length in itertools.product((0.5, 2.0), (15, 20)):
         fields = {"activation": "relu", "radius": 2.0, "optimizer": "sgd", "learning_rate": rate}
-        yield "diverged", still | _task("adding", T=length) | fields
+        yield "diverged", still | _name_task("adding", T=length) | fields
 
 
-def _clipped() -> Iterator[tuple[Label, dict[str, Any]]]:
+def _plant_clips() -> Iterator[tuple[Label, dict[str, Any]]]:
     """Thresholds set absurdly low under plain gradient descent, and absurdly high on runs that learn."""
     for cell, threshold in itertools.product(("rnn", "lstm", "gru"), (1e-6, 1e-5, 1e-4)):
         fields = {"cell": cell, "steps": 300, "clip": "norm", "threshold": threshold}
-        yield "over-clipped", fields | _task("adding", T=15) | {"optimizer": "sgd", "learning_rate": 0.05}
-    high = {"steps": 800} | _task("adding", T=10)
+        yield "over-clipped", fields | _name_task("adding", T=15) | {"optimizer": "sgd", "learning_rate": 0.05}
+    high = {"steps": 800} | _name_task("adding", T=10)
     for cell, (clip, threshold) in itertools.product(
         ("lstm", "gru"), (("norm", 1e3), ("norm", 1e5), ("norm", 1e8), ("value", 1e3))
     ):
         yield "clip inactive", high | {"cell": cell, "clip": clip, "threshold": threshold}
 
 
-def _learning() -> Iterator[tuple[Label, dict[str, Any]]]:
+def _plant_rates() -> Iterator[tuple[Label, dict[str, Any]]]:
     """Runs that learn, and runs whose learning rate is too small to leave the floor that they start on."""
     for cell, threshold, length in itertools.product(("lstm", "gru"), (None, 0.3), (8, 10)):
         clip = {} if threshold is None else {"clip": "norm", "threshold": threshold}
-        yield "healthy", {"cell": cell, "steps": 800} | _task("adding", T=length) | clip
+        yield "healthy", {"cell": cell, "steps": 800} | _name_task("adding", T=length) | clip
     for length, optimizer in itertools.product((10, 15), ("sgd", "adam")):
         fields = {"cell": "rnn", "steps": 300, "learning_rate": 1e-6, "optimizer": optimizer}
-        yield "stuck on the floor", fields | _task("order", T=length)
+        yield "stuck on the floor", fields | _name_task("order", T=length)

@@ -12,7 +12,6 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.sweep import Failure
 from farreach.results.analysis.labels import OWN
 from farreach.results.report.reproduction import FAILED, Reproduction, held
-from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.row_index import KEY
 
@@ -34,48 +33,45 @@ class Recorded:
     rows: dict[Case, dict[str, Any]]
 
 
-def recorded(target: str, only: list[str]) -> Recorded:
+def find_rows(target: str, only: list[str]) -> Recorded:
     """Return the rows that a folder holds, narrowed by --only, or the one row that has a key.
 
-    Raises `UsageError` where there are none, or none that a suite could have made.
+    Raises `UsageError` where there are none, or none that a suite could have made; `StoreError` where they are damaged.
     """
-    folder = _folder(target)
+    folder = _find_folder(target)
     store = Store(folder)
-    try:
-        rows = _rows(store)
-    except StoreError as error:
-        raise registry.UsageError(str(error)) from error
+    rows = _read_rows(store)
     key = Path(target).name if folder != Path(target) else None
     chosen = [row for row in rows if key in {None, row["key"]}]
     if all(row["mode"] == OWN for row in chosen):
-        message = f"{target} holds runs of your own training loop alone, which only that loop can run again"
+        message = f"{target} holds only runs of your own training loop, which only that loop can run again"
         raise registry.UsageError(message)
     cases = {Case.from_row(row): row for row in chosen if row["mode"] != OWN}
     kept = suite.narrow([*cases], only, folder.name)
     return Recorded(store, {case: cases[case] for case in kept})
 
 
-def compared(found: Recorded, again: Store, failed: list[Failure]) -> list[Reproduction]:
-    """Hold each case that was run again into `again` against its recorded row; `StoreError` where one is damaged."""
+def compare_rows(recorded: Recorded, again: Store, failed: list[Failure]) -> list[Reproduction]:
+    """Compare each case that was run again into `again` with its recorded row; raise `StoreError` on damage."""
     reasons = {failure.case: failure.reason for failure in failed}
-    rows = {row["key"]: row for row in _rows(again)} if again.finished() else {}
+    rows = {row["key"]: row for row in _read_rows(again)} if again.finished() else {}
     judged = []
-    for case, row in found.rows.items():
+    for case, row in recorded.rows.items():
         new = rows.get(case.key())
         if new is None:
             reason = reasons.get(case, "it was not run")
             judged.append(Reproduction(row["key"], case.label(), FAILED, reason))
         else:
-            judged.append(held(found.store, again, (row, new), case.label()))
+            judged.append(held(recorded.store, again, (row, new), case.label()))
     return judged
 
 
-def _rows(store: Store) -> list[dict[str, Any]]:
+def _read_rows(store: Store) -> list[dict[str, Any]]:
     table = store.rows().astype(object)
     return [dict(zip(map(str, table), row, strict=True)) for row in table.itertuples(index=False, name=None)]
 
 
-def _folder(target: str) -> Path:
+def _find_folder(target: str) -> Path:
     """Return the folder of the result set that a folder, a row's path without its ending, or a key names."""
     path = Path(target)
     if (path / "rows").is_dir():

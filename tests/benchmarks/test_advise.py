@@ -29,12 +29,12 @@ TINY = [
 def question(**changes: Any) -> threshold_search.Question:
     fields = {"task": "adding", "parameters": (("T", 8),), "framework": "reference", "cell": "lstm", "device": "cpu"}
     fields |= {"hidden": 4, "optimizer": "adam", "learning_rate": 0.003, "steps": 100, "threads": 1}
-    asked: dict[str, Any] = {"clip": "norm", "seeds": 2, "ladder": None} | changes
-    return threshold_search.question(fields, **asked)
+    asked: dict[str, Any] = {"clip": "norm", "seeds": 2, "thresholds": None} | changes
+    return threshold_search.make_question(fields, **asked)
 
 
 def test_a_third_once_and_three_times_the_learning_rate_are_tried_without_clipping_first() -> None:
-    cases = question().pilot()
+    cases = question().list_unclipped()
     assert {case.learning_rate for case in cases} == {0.001, 0.003, 0.009}
     assert {(case.clip, case.threshold) for case in cases} == {("none", None)}
     assert {case.seed for case in cases} == {0, 1}
@@ -42,9 +42,9 @@ def test_a_third_once_and_three_times_the_learning_rate_are_tried_without_clippi
 
 
 def test_thresholds_are_tried_from_small_to_large() -> None:
-    asked = question(ladder=threshold_search.thresholds("1,0.1,10,0.1"), clip="value")
+    asked = question(thresholds=threshold_search.parse_thresholds("1,0.1,10,0.1"), clip="value")
     assert asked.thresholds == (0.1, 1.0, 10.0)
-    cases = asked.tries(asked.thresholds)
+    cases = asked.list_clipped(asked.thresholds)
     assert [case.threshold for case in cases] == [0.1] * 6 + [1.0] * 6 + [10.0] * 6
     assert {case.clip for case in cases} == {"value"}
 
@@ -59,7 +59,7 @@ def test_the_cases_of_one_framework_are_dealt_among_workers_each_once(tmp_path: 
 
     store = Store(tmp_path)
     store.create()
-    plan = sweep.plan(question().pilot(), store)
+    plan = sweep.plan(question().list_unclipped(), store)
     facts = {"suite": "advise", "command": "a test", "jobs": 2}
     running = sweep.Sweep(plan, store, listener=Deaf(), facts=facts, workers=2)
     assert running.run().finished == len(store.rows()) == 6
@@ -67,7 +67,7 @@ def test_the_cases_of_one_framework_are_dealt_among_workers_each_once(tmp_path: 
 
 
 def test_parameters_are_read_as_what_they_are() -> None:
-    assert threshold_search.parameters(["T=50", "source=shipped", "flag=true", "x=[1]"]) == (
+    assert threshold_search.parse_parameters(["T=50", "source=shipped", "flag=true", "x=[1]"]) == (
         *(("T", 50), ("flag", True), ("source", "shipped"), ("x", "[1]")),
     )
 
@@ -100,11 +100,11 @@ def test_advice_is_written_the_rows_serve_a_report_and_the_same_command_trains_n
     assert (out / "advice.png").exists()
 
 
-def test_a_ladder_of_one_value_is_called_what_it_is(tmp_path: Path) -> None:
+def test_a_grid_of_one_threshold_is_called_what_it_is(tmp_path: Path) -> None:
     done = run_command("advise", *TINY, "--seeds", "1", "--thresholds", "0.1", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "then 1 threshold of 3 cases each" in done.stdout
-    assert "a ladder of one value: there is nothing to choose from" in done.stdout
+    assert "the grid has one threshold: it can only be compared with no clipping" in done.stdout
     assert "recommended" not in done.stdout
 
 
@@ -153,10 +153,13 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
         (["--task", "adding", "--parameter", "T=9", "--parameter", "T=10"], "--parameter T is given twice"),
         (["--task", "adding", "--learning-rate", "0"], "learning rate must be a positive finite number, not 0.0"),
         (["--task", "adding", "--learning-rate", "nan"], "learning rate must be a positive finite number, not nan"),
-        (["--task", "adding", "--thresholds", "0.1,big"], "--thresholds takes positive finite numbers with commas"),
-        (["--task", "adding", "--thresholds", "0.1,-1"], "between, not '-1'"),
-        (["--task", "adding", "--thresholds", "inf"], "between, not 'inf'"),
-        (["--task", "adding", "--thresholds", ""], "between, not ''"),
+        (
+            ["--task", "adding", "--thresholds", "0.1,big"],
+            "--thresholds takes positive finite numbers, separated by commas",
+        ),
+        (["--task", "adding", "--thresholds", "0.1,-1"], "commas, not '-1'"),
+        (["--task", "adding", "--thresholds", "inf"], "commas, not 'inf'"),
+        (["--task", "adding", "--thresholds", ""], "commas, not ''"),
         (["--task", "adding", "--steps", "250"], "steps must be a multiple of evaluate_every (100), not 250"),
         (["--task", "adding", "--seeds", "0"], "--seeds"),
         (["--task", "adding", "--activation", "relu"], "activation relu is for cell rnn"),

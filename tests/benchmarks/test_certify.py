@@ -15,7 +15,7 @@ import pytest
 from farreach.benchmarks import __main__ as command_line
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.studies import certification
-from farreach.benchmarks.studies.certificate import chosen
+from farreach.benchmarks.studies.certificate import choose_checks
 from farreach.benchmarks.studies.certification import Check
 from farreach.results.analysis import certificates
 from tests.support import synthetic
@@ -86,7 +86,7 @@ def test_a_planted_fault_is_caught_and_nothing_but_the_fault(fault: str, monkeyp
     if framework not in INSTALLED:
         pytest.skip(f"{framework} is not installed")
     check = plain(framework, **changes)
-    assert certification.passed(certification.measure(check, STEPS))
+    assert certification.is_within_tolerance(certification.measure_differences(check, STEPS))
     source = (registry.ROOT / "frameworks" / framework / "__init__.py").read_text()
     for right, wrong in mutations.items():
         assert source.count(right) == 1, right
@@ -96,21 +96,21 @@ def test_a_planted_fault_is_caught_and_nothing_but_the_fault(fault: str, monkeyp
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(source, f"{framework}.py", "exec"), module.__dict__)  # noqa: S102 - our own source with a fault
     module.configure = configure
-    result = certification.measure(check, STEPS)
-    assert not certification.passed(result), result
+    result = certification.measure_differences(check, STEPS)
+    assert not certification.is_within_tolerance(result), result
 
 
 @pytest.mark.parametrize("framework", INSTALLED)
 @pytest.mark.parametrize("regulariser", ["l1", "l2"])
 def test_penalties_are_the_judges(framework: str, regulariser: str) -> None:
     check = dataclasses.replace(plain(framework, cell="rnn"), regulariser=regulariser)
-    result = certification.measure(check, STEPS)
-    assert certification.passed(result), result
+    result = certification.measure_differences(check, STEPS)
+    assert certification.is_within_tolerance(result), result
 
 
 def test_the_matrix_is_every_cell_optimizer_clip_and_depth() -> None:
     for framework in INSTALLED:
-        checks = certification.checks(framework)
+        checks = certification.list_checks(framework)
         assert len(set(checks)) == len(checks) == 156
         product = {(c.cell, c.activation, c.layers, c.optimizer, c.clip) for c in checks if c.inputs == "vectors"}
         assert len(product) == 5 * 2 * 4 * 3
@@ -121,24 +121,26 @@ def test_the_matrix_is_every_cell_optimizer_clip_and_depth() -> None:
 
 def test_a_difference_beyond_the_bound_or_a_nan_fails() -> None:
     good = dict.fromkeys((*certification.COMPARED, "drift", "copy_drift"), 1e-15)
-    assert certification.passed(good)
+    assert certification.is_within_tolerance(good)
     for part in certification.COMPARED:
         for bad in (2e-10, float("nan"), float("inf")):
-            assert not certification.passed(good | {part: bad})
-    assert not certification.passed(good | {"drift": 1e-9})
-    assert certification.passed(good | {"drift": 1e-9, "copy_drift": 1e-11})  # the judge's own copy drifts too
+            assert not certification.is_within_tolerance(good | {part: bad})
+    assert not certification.is_within_tolerance(good | {"drift": 1e-9})
+    assert certification.is_within_tolerance(
+        good | {"drift": 1e-9, "copy_drift": 1e-11}
+    )  # the judge's own copy drifts too
 
 
 def test_tokens_repeat_within_every_batch() -> None:
     check = dataclasses.replace(plain(INSTALLED[0]), inputs="tokens")
-    for batch in certification.draw(check.model(), 10):
+    for batch in certification.draw_batches(check.model(), 10):
         assert len(set(batch.inputs.ravel().tolist())) < batch.inputs.size
 
 
 def test_only_narrows_and_faults_are_told() -> None:
-    narrowed = chosen([f"framework={INSTALLED[0]}", "cell=gru", "clip=value"])
+    narrowed = choose_checks([f"framework={INSTALLED[0]}", "cell=gru", "clip=value"])
     assert {check.clip for checks in narrowed.values() for check in checks} == {"value"}
-    both = chosen([f"framework={INSTALLED[0]}", "cell=gru", "cell=lstm"])
+    both = choose_checks([f"framework={INSTALLED[0]}", "cell=gru", "cell=lstm"])
     assert {check.cell for checks in both.values() for check in checks} == {"gru", "lstm"}
     for text, said in {
         "cell=elman": "unknown cell 'elman'; allowed: gru, lstm, rnn",
@@ -146,7 +148,7 @@ def test_only_narrows_and_faults_are_told() -> None:
         "framework=caffe": "unknown framework 'caffe'",
     }.items():
         with pytest.raises(registry.UsageError) as fault:
-            chosen([text])
+            choose_checks([text])
         assert str(fault.value).startswith(said)
 
 
@@ -178,11 +180,11 @@ def test_rows_without_a_certificate_are_marked() -> None:
     assert (bare.certified, len(bare.bare)) == (0, 2)
 
 
-@pytest.mark.parametrize(("bound", "status"), [(certification.BOUND, 0), (1e-30, 1)])
+@pytest.mark.parametrize(("bound", "status"), [(certification.TOLERANCE, 0), (1e-30, 1)])
 def test_certify_exits_1_beyond_the_bound(
     bound: float, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(certification, "BOUND", bound)
+    monkeypatch.setattr(certification, "TOLERANCE", bound)
     monkeypatch.setattr(certification, "STEPS", STEPS)
     only = [f"framework={INSTALLED[-1]}", "cell=rnn", "activation=tanh", "inputs=tokens", "optimizer=adam"]
     words = [word for text in only for word in ("--only", text)]

@@ -28,7 +28,7 @@ distributed = pytest.importorskip("distributed", reason="distributed is not inst
 from farreach.benchmarks.cluster import connect, timings, worker  # noqa: E402
 from farreach.benchmarks.cluster import sweep as clustered  # noqa: E402
 from farreach.benchmarks.cluster.pool import Pool  # noqa: E402
-from farreach.benchmarks.cluster.workers import Work, Workers, slots  # noqa: E402
+from farreach.benchmarks.cluster.workers import Work, Workers, count_slots  # noqa: E402
 from farreach.benchmarks.matrix import registry, suite  # noqa: E402
 from farreach.benchmarks.matrix.case import Case  # noqa: E402
 from farreach.benchmarks.running import sweep, training  # noqa: E402
@@ -230,7 +230,7 @@ def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
     victim, sleeper, _ = workers({}, {}, {})
-    pool.workers.watch.look()
+    pool.workers.watch.ask_scheduler()
     (tmp_path / "short.toml").write_text(SHORT)
     cases = suite.load(str(tmp_path / "short.toml")).cases()
     store = Store(tmp_path / "out")
@@ -245,7 +245,7 @@ def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     heard, ended = run_here(cases, store, pool, strike)
     assert sorted(heard) == sorted(case.label() for case in cases)
     assert (ended.finished, ended.failed) == (12, [])
-    assert any("silent for 2 s: its cases go to other workers" in line for line in pool.notices)  # type: ignore[attr-defined]
+    assert any("unresponsive for 2 s: its cases go to other workers" in line for line in pool.notices)  # type: ignore[attr-defined]
     (logged,) = store.runs()
     assert (logged["finished"], logged["failed"], logged["jobs"]) == (12, [], 3)
     rows = store.rows().set_index("key")
@@ -267,7 +267,7 @@ def test_a_case_that_comes_from_two_workers_is_kept_once(
     gate = tmp_path / "gate"
     work = {name: Work(errands.hold, str(gate), (a_case(),)) for name in ("one", "other")}
     ended: list[tuple[str, dict[str, Any]]] = []
-    thread = threading.Thread(target=lambda: ended.extend(pool.each(work, lambda _key, _share: None)))
+    thread = threading.Thread(target=lambda: ended.extend(pool.run_work(work, lambda _key, _share: None)))
     thread.start()
     wait_until(lambda: [attempt.begun for attempt in pool.attempts.values()] == [True, True])
     first.send_signal(signal.SIGSTOP)
@@ -312,7 +312,7 @@ def test_a_run_that_ends_early_leaves_nothing_at_work_and_the_same_command_carri
         assert Store(tmp_path / "out").runs()[-1]["finished"] == 2
     wait_until(lambda: not psutil.Process(one.pid).children(), 20)  # the case that nobody waits for was ended
     (tmp_path / "cases.toml").write_text(LONG.replace("100_000", "100"))
-    pool.workers.watch.look()
+    pool.workers.watch.ask_scheduler()
     _, ended = run_here(suite.load(str(tmp_path / "cases.toml")).cases(), Store(tmp_path / "out"), pool)
     assert (ended.done_before, ended.finished, ended.failed) == (2, 1, [])
 
@@ -328,12 +328,12 @@ def test_a_worker_with_other_versions_is_not_used_and_named(
     ]:
         if registry.version(framework):
             case = a_case(framework=framework, path=registry.paths(framework, "cpu", "rnn")[0])
-            pool.workers.watch.look()
+            pool.workers.watch.ask_scheduler()
             with pytest.raises(registry.UsageError, match="no worker at tcp://.* can run this; tcp://.*: " + said):
-                pool.workers.check([Work(worker.run_case, worker.request(case), (case,))])
+                pool.workers.require_workers([Work(worker.run_case, worker.make_request(case), (case,))])
     pool.workers.refused.clear()  # it comes when nobody asks any more
     workers({"arguments": ("--nthreads", "2")})
-    pool.workers.watch.look()
+    pool.workers.watch.ask_scheduler()
     _, ended = run_here([a_case(seed=seed) for seed in range(6)], Store(tmp_path / "out"), pool)
     assert [failure.reason for failure in ended.failed] == []
     assert ended.finished == 6
@@ -351,14 +351,14 @@ def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one
     (tmp_path / "short.toml").write_text(SHORT)
     asked = ("run", str(tmp_path / "short.toml"), "--dask", cluster.address, "--out", str(tmp_path / "out"))
     said = read_refusal(*asked)
-    assert "it cannot import Farreach (No module named 'benchmarks'); start it in a" in said
+    assert "it cannot import Farreach (No module named 'farreach'); start it in a" in said
     if registry.version("pytorch"):
         gpu = tmp_path / "gpu.toml"
         gpu.write_text(SHORT.replace("reference", "pytorch"))
         said = read_refusal("run", str(gpu), "--device", "cuda", *asked[2:])
         assert "cases on cuda go to workers that declare a GPU (--resources GPU=1); none at tcp://" in said
     workers({})  # a run that has begun goes on beside it
-    pool.workers.watch.look()
+    pool.workers.watch.ask_scheduler()
     _, ended = run_here([a_case(seed=seed) for seed in range(6)], Store(tmp_path / "out"), pool)
     assert (ended.finished, ended.failed) == (6, [])
 
@@ -369,11 +369,11 @@ def test_work_for_a_gpu_goes_to_the_worker_that_declares_one(
     gate = tmp_path / "gate"
     gate.touch()
     workers({"arguments": ("--resources", "GPU=1")}, {})
-    pool.workers.watch.look()
+    pool.workers.watch.ask_scheduler()
     named = {address: facts["resources"] for address, facts in pool.workers.watch.view.workers.items()}
     case = a_case(framework="pytorch", path="eager", dtype="float32", device="cuda")
     work = {str(at): Work(errands.hold, str(gate), (case,)) for at in range(4)}
-    where = {answer["worker"] for _, answer in pool.each(work, lambda _key, _share: None)}
+    where = {answer["worker"] for _, answer in pool.run_work(work, lambda _key, _share: None)}
     assert where == {address for address, resources in named.items() if resources}
 
 
@@ -381,11 +381,11 @@ def test_groups_of_contenders_are_timed_on_one_worker_of_a_machine(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
     workers({"preload": PEAK, "arguments": ("--nthreads", "2")}, {"preload": PEAK})
-    pool.workers.watch.look()
+    pool.workers.watch.ask_scheduler()
     found = groups([a_case(cell=cell) for cell in ("rnn", "gru")])
     jobs = command.timing_jobs(found, pairs.Plan(block_seconds=0.01, rounds=30), tmp_path)
     said = io.StringIO()
-    measure = functools.partial(timings.measured, pool)
+    measure = functools.partial(timings.run_jobs, pool)
     assert command.work(jobs, tmp_path, "a test", Console(file=said), measure=measure) == []
     assert len(re.findall(r"^\[\d/2\]", said.getvalue(), re.MULTILINE)) == 2
     written = [json.loads(job.path.read_text()) for job in jobs]
@@ -407,7 +407,7 @@ def test_a_timing_has_the_threads_of_a_worker_to_itself_and_nobody_is_passed_ove
     at_work: list[str] = []
 
     def use(name: str, count: int) -> None:
-        with places.taking(count, 2):
+        with places.take_slots(count, 2):
             at_work.append(name)
             order.append("+".join(sorted(at_work)))
             time.sleep(0.3)
@@ -422,7 +422,7 @@ def test_a_timing_has_the_threads_of_a_worker_to_itself_and_nobody_is_passed_ove
         thread.join()
     assert order[:2] == ["case", "timing"]
     assert order[3] == "last+later"
-    with pytest.raises(worker.UnwantedError), places.taking(2, 2), places.taking(1, 2, wanted=lambda: False):
+    with pytest.raises(worker.UnwantedError), places.take_slots(2, 2), places.take_slots(1, 2, wanted=lambda: False):
         pass
     assert (places.taken, len(places.waiting)) == (0, 0)
 
@@ -430,9 +430,9 @@ def test_a_timing_has_the_threads_of_a_worker_to_itself_and_nobody_is_passed_ove
 def test_as_many_cases_run_at_a_time_as_the_threads_and_the_gpus_of_a_worker_allow() -> None:
     facts = {"nthreads": 8, "resources": {"GPU": 2}}
     cuda = {"framework": "pytorch", "path": "eager", "dtype": "float32", "device": "cuda"}
-    assert [slots(facts, a_case(threads=threads)) for threads in (1, 3, 16)] == [8, 2, 1]
-    assert slots(facts, a_case(**cuda)) == 2
-    assert slots(facts | {"resources": {}}, a_case(**cuda)) == 0
+    assert [count_slots(facts, a_case(threads=threads)) for threads in (1, 3, 16)] == [8, 2, 1]
+    assert count_slots(facts, a_case(**cuda)) == 2
+    assert count_slots(facts | {"resources": {}}, a_case(**cuda)) == 0
 
 
 def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path) -> None:
@@ -441,11 +441,11 @@ def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path
         client = distributed.Client(alone.address, timeout=2, set_as_default=False)
         with Pool(client, Workers(client, alone.address, 1), lambda _: None) as pool:
             work = {"one": Work(errands.hold, "", (a_case(),))}
-            ended = dict(pool.each(work, lambda _key, _share: None))
+            ended = dict(pool.run_work(work, lambda _key, _share: None))
             assert ended["one"]["failed"] == f"the cluster at {alone.address} has no workers"
             alone.processes[0].kill()
             pool.workers.patience = 3
-            ended = dict(pool.each(work, lambda _key, _share: None))
+            ended = dict(pool.run_work(work, lambda _key, _share: None))
             assert ended["one"]["failed"] == f"the scheduler at {alone.address} does not answer any more"
     finally:
         alone.stop()
@@ -459,7 +459,7 @@ def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(
         registry.UsageError, match=re.escape(f"takes the address of a scheduler, tcp://HOST:PORT, not {address!r}")
     ):
-        connect.check(address)
+        connect.check_address(address)
 
 
 @pytest.mark.parametrize(
@@ -568,9 +568,9 @@ def test_the_commands_of_the_documents_run_a_suite(document: str, heading: str, 
 
 def test_a_key_does_not_depend_on_where_it_is_made() -> None:
     case = a_case(seed=3)
-    asked = worker.request(case)
-    assert worker.refusal(**asked) == ""
+    asked = worker.make_request(case)
+    assert worker.find_refusal(**asked) == ""
     assert Case.from_json(asked["case"]).key() == case.key()
     newer = dataclasses.replace(case, seed=4)
-    assert "another version of Farreach" in worker.refusal(newer.to_json(), asked["identity"])
-    assert "another version of Farreach" in worker.refusal(newer.to_json() | {"colour": 1}, asked["identity"])
+    assert "another version of Farreach" in worker.find_refusal(newer.to_json(), asked["identity"])
+    assert "another version of Farreach" in worker.find_refusal(newer.to_json() | {"colour": 1}, asked["identity"])

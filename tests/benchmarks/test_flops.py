@@ -56,7 +56,7 @@ def products(jaxpr: Any) -> int:
 def test_the_formula_is_what_pytorch_counts_in_a_training_step(model: Model) -> None:
     pytest.importorskip("torch")
     counting = importlib.import_module("torch.utils.flop_counter")
-    batches = certification.draw(model, 1)
+    batches = certification.draw_batches(model, 1)
     # In float64 no fused kernel hides its products from the counter.
     framework: Framework = importlib.import_module("farreach.frameworks.pytorch").Framework(
         model,
@@ -77,7 +77,7 @@ def test_jax_asks_for_the_formula_and_the_slope_along_the_state_before_the_first
     jax = pytest.importorskip("jax")
     pytest.importorskip("optax")
     ours = importlib.import_module("farreach.frameworks.jax")
-    (batch,) = certification.draw(model, 1)
+    (batch,) = certification.draw_batches(model, 1)
     inputs, targets, mask = (np.swapaxes(part, 0, 1) for part in (batch.inputs, batch.targets, batch.mask))
     network, initial = ours.Network(model), {name: np.float32(w) for name, w in weights.draw(model, 0).items()}
 

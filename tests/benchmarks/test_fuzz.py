@@ -515,6 +515,9 @@ COMMANDS = [
     "certify",
     "semantics",
     "calibrate",
+    "live-check",
+    "cluster-cost",
+    "own-cost",
     "x",
 ]
 
@@ -536,6 +539,9 @@ def test_any_command_line_is_refused_with_one_line_or_done(
     monkeypatch.setattr(sweep.Sweep, "run", begin)
     monkeypatch.setattr("farreach.benchmarks.running.worker_client.Live.start", begin)
     monkeypatch.setattr("farreach.benchmarks.speed.command.measure_machine", begin)
+    monkeypatch.setattr("farreach.benchmarks.studies.live_check.measure_pairs", begin)
+    monkeypatch.setattr("farreach.benchmarks.studies.cluster_cost.measure_workers", begin)
+    monkeypatch.setattr("farreach.benchmarks.studies.own_cost.measure_costs", begin)
     monkeypatch.setattr("farreach.results.publishing.documents.write_documents", begin)
     monkeypatch.setattr("farreach.results.publishing.documents.list_stale", begin)
     try:

@@ -51,7 +51,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def again(recorded: Path, changed: Path) -> list[Reproduction]:
     """Hold the recorded set against a changed copy of it, as if that had been run again."""
-    return rerun.compared(rerun.recorded(str(recorded), []), Store(changed), [])
+    return rerun.compare_rows(rerun.find_rows(str(recorded), []), Store(changed), [])
 
 
 def edited(path: Path, frame: pd.DataFrame) -> None:
@@ -111,35 +111,35 @@ def test_weights_evaluations_and_lengths_count_too(recorded: Path, tmp_path: Pat
 
 
 def test_a_case_that_does_not_run_has_failed_and_the_others_count(recorded: Path, tmp_path: Path) -> None:
-    found = rerun.recorded(str(recorded), ["cell=rnn"])
+    found = rerun.find_rows(str(recorded), ["cell=rnn"])
     (case,) = found.rows
     empty = Store(tmp_path / "empty")
     empty.create()
-    (one,) = rerun.compared(found, empty, [sweep.Failure(case, "out of memory")])
+    (one,) = rerun.compare_rows(found, empty, [sweep.Failure(case, "out of memory")])
     assert (one.verdict, one.found) == (FAILED, "out of memory")
     assert reproduction.sentences([one])[0].startswith("0 of 1 cases")
 
 
 def test_a_row_gives_its_case_back(recorded: Path) -> None:
-    found = rerun.recorded(str(recorded), [])
+    found = rerun.find_rows(str(recorded), [])
     assert {case.key() for case in found.rows} == Store(recorded).finished()
 
 
 def test_a_key_is_enough_where_the_set_lies_in_its_place(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = min(Store(recorded).finished())
-    assert len(rerun.recorded(str(recorded / key), []).rows) == 1
+    assert len(rerun.find_rows(str(recorded / key), []).rows) == 1
     monkeypatch.setattr(registry, "ROOT", recorded.parent.parent)
     monkeypatch.setattr(rerun, "SETS", (recorded.parent.name,))
-    (row,) = rerun.recorded(key, []).rows.values()
+    (row,) = rerun.find_rows(key, []).rows.values()
     assert row["key"] == key
 
 
 def test_every_published_row_of_a_suite_is_a_case_here() -> None:
     for folder in sorted((registry.ROOT / "results" / "published").glob("*/rows")):
-        assert rerun.recorded(str(folder.parent), []).rows
+        assert rerun.find_rows(str(folder.parent), []).rows
 
 
 @pytest.mark.parametrize("target", ["nowhere", "0123456789abcdef", "..", "/", "a b", ""])
 def test_what_is_no_set_and_no_key_is_one_line(target: str) -> None:
     with pytest.raises(registry.UsageError, match="is neither a result set nor the key"):
-        rerun.recorded(target, [])
+        rerun.find_rows(target, [])

@@ -37,7 +37,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("framework", [name for name in registry.compared() if registry.version(name)])
 def test_the_frameworks_own_clips_do_what_was_measured(framework: str) -> None:
-    rows = {row["function"]: row for row in clip_semantics.probe(framework)}
+    rows = {row["function"]: row for row in clip_semantics.probe_clips(framework)}
     known = {name: facts for name, facts in EXPECTED.items() if name in rows}
     assert known
     for name, facts in known.items():
@@ -53,11 +53,11 @@ def test_scope_and_epsilon_are_read_off_the_numbers() -> None:
     def each(gradients: list[Any], threshold: float) -> list[Any]:
         return [exact([gradient], threshold)[0] for gradient in gradients]
 
-    assert clip_semantics.scope(exact) == "global"
-    assert clip_semantics.scope(each) == "per variable"
-    assert clip_semantics.scope(lambda gradients, c: [g.clip(-c, c) for g in gradients]) == "per element"
-    assert clip_semantics.scope(lambda gradients, _: [g[::-1] for g in gradients]) == "other"
-    assert abs(float(clip_semantics.excess(exact))) < 1e-6
-    assert float(clip_semantics.excess(lambda gradients, _: [gradients[0] / 4])) == pytest.approx(-0.5)
-    assert clip_semantics.unchanged(lambda gradients, _: gradients, [0.6, 0.8]) == "left alone"
-    assert clip_semantics.unchanged(lambda gradients, _: [gradients[0] / 2], [0.6, 0.8]) == "changed by 5.0e-01"
+    assert clip_semantics.find_scope(exact) == "global"
+    assert clip_semantics.find_scope(each) == "per variable"
+    assert clip_semantics.find_scope(lambda gradients, c: [g.clip(-c, c) for g in gradients]) == "per element"
+    assert clip_semantics.find_scope(lambda gradients, _: [g[::-1] for g in gradients]) == "other"
+    assert abs(float(clip_semantics.measure_excess(exact))) < 1e-6
+    assert float(clip_semantics.measure_excess(lambda gradients, _: [gradients[0] / 4])) == pytest.approx(-0.5)
+    assert clip_semantics.describe_change(lambda gradients, _: gradients, [0.6, 0.8]) == "left alone"
+    assert clip_semantics.describe_change(lambda gradients, _: [gradients[0] / 2], [0.6, 0.8]) == "changed by 5.0e-01"

@@ -165,7 +165,6 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Missing command"),
         (["fly"], "No such command 'fly'"),
         (["list", "dishes"], "unknown list 'dishes'; allowed: tasks, frameworks, suites"),
         (["run"], "Missing argument"),

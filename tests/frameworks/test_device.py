@@ -271,8 +271,8 @@ def test_the_page_names_the_gpu_its_libraries_and_its_settings() -> None:
 
 def test_checks_and_launches_are_made_for_a_device() -> None:
     for name in registry.compared():
-        found = certification.checks(name, "cuda")
-        assert len(found) == len(certification.checks(name)) == 156
+        found = certification.list_checks(name, "cuda")
+        assert len(found) == len(certification.list_checks(name)) == 156
         assert {one.device for one in found} == {"cuda"}
         assert all(one.path == registry.paths(name, "cuda", one.cell)[0] for one in found)
         assert certification.Check(**dataclasses.asdict(found[0])) == found[0]

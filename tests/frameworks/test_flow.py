@@ -49,7 +49,7 @@ def probe(name: str, framework: Framework, batch: Batch) -> Flow:
 
 
 def batch_of(model: Model) -> Batch:
-    return certification.draw(model, 1)[0]
+    return certification.draw_batches(model, 1)[0]
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
@@ -73,7 +73,7 @@ def test_every_framework_measures_what_the_judge_derives(
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_probe_leaves_training_as_it_was(name: str, cell: Cell) -> None:
     model = model_of(cell, "tanh")
-    batches = certification.draw(model, 6)
+    batches = certification.draw_batches(model, 6)
     plain, probed = (build(name, model, weights.draw(model, 0), "float32") for _ in range(2))
     plain.train(batches[:3])
     probed.train(batches[:3])

@@ -53,7 +53,8 @@ def test_a_room_imports_only_what_flows_into_it(room: str) -> None:
     assert files(room)
     for path in files(room):
         ours = {name for name in imported(path) if name.split(".")[0] in ROOMS}
-        wrong = {name for name in ours if not within(name, ALLOWED[room])}
+        package = {"farreach"} if room == "benchmarks" else set()  # the package itself: where it lies, its version
+        wrong = {name for name in ours - package if not within(name, ALLOWED[room])}
         assert not wrong, f"{path} imports {wrong}"
 
 

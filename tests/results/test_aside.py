@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import reports
 from farreach.results.figures import style
 from farreach.results.report import result_set
 from farreach.results.storage import aside, row_index
@@ -110,7 +110,7 @@ def test_rows_with_columns_of_their_own_and_metrics_of_every_kind_fit_one_table(
 
 def written(folder: Path) -> dict[str, bytes]:
     """Return what the report and the page of a set consist of, by name."""
-    common.told(folder)
+    reports.write_report(folder)
     made = [path for part in ("tables", "figures", "report") for path in (folder / part).iterdir()]
     return {path.name: path.read_bytes() for path in [*made, folder / "report.md", folder / "report.html"]}
 
@@ -126,6 +126,6 @@ def test_a_report_whose_figures_another_process_draws_is_the_same_report(
     monkeypatch.setattr(result_set, "LARGE", 1)
     assert written(tmp_path) == here
     (tmp_path / "curves" / "kgru1.parquet").write_bytes(b"PAR1 no longer PAR1")
-    common.told(tmp_path)
+    reports.write_report(tmp_path)
     assert "kgru1.parquet is damaged" in (tmp_path / "report.md").read_text().replace("\\_", "_")
     assert (tmp_path / "damaged" / "kgru1" / "reason.txt").exists()

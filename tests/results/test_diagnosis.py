@@ -98,14 +98,16 @@ def test_rows_of_a_store_are_diagnosed_in_their_order() -> None:
 
 
 def test_at_least_two_hundred_cases_are_planted_with_every_label() -> None:
-    planted = list(planted_cases.planted("reference"))
+    planted = list(planted_cases.plant_cases("reference"))
     assert len(planted) >= 200
     assert len({case for _, case in planted}) == len(planted)
     assert {label for label, _ in planted} == set(LABELS)
 
 
 def test_another_set_of_seeds_plants_other_cases() -> None:
-    first, other = ({case for _, case in planted_cases.planted("reference", seed)} for seed in (0, planted_cases.SEEDS))
+    first, other = (
+        {case for _, case in planted_cases.plant_cases("reference", seed)} for seed in (0, planted_cases.SEEDS)
+    )
     assert not first & other
 
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 from farreach.benchmarks import __main__ as cli
-from farreach.benchmarks.commands import common
+from farreach.benchmarks.commands import output
 from farreach.benchmarks.matrix import registry
 from farreach.results.report.console import Screen
 
@@ -31,14 +31,14 @@ def call_command(*words: str) -> tuple[int, str, str]:
     out, errors = io.StringIO(), io.StringIO()
     status: object = 0
     before, sys.argv = sys.argv, ["benchmarks", *words]
-    screen, common.console = common.console, Screen(file=out, width=200)
+    screen, output.console = output.console, Screen(file=out, width=200)
     try:
         with redirect_stdout(out), redirect_stderr(errors):
             cli.main()
     except SystemExit as done:
         status = done.code
     finally:
-        sys.argv, common.console = before, screen
+        sys.argv, output.console = before, screen
     return int(str(status or 0)), out.getvalue(), errors.getvalue()
 
 

@@ -1,0 +1,68 @@
+"""What a command refuses before anything is run for it, each fault in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from farreach.benchmarks.matrix import registry
+
+if TYPE_CHECKING:
+    from farreach.results.storage.result_set import Store
+
+
+def is_user_error(error: Exception) -> bool:
+    """Say whether an error is the user's to mend: a bad option or value, a folder that cannot be read or written."""
+    from farreach.results.storage.files import StoreError
+
+    return isinstance(error, typer.TyperException | registry.UsageError | StoreError)
+
+
+def refuse_options(context: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """Refuse those of the named arguments that were given and would have no effect; `why` follows their names."""
+    given = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if given:
+        words = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+        written = [words[name] if words[name].startswith("-") else words[name].upper() for name in given]
+        verb = "has no effect" if len(given) == 1 else "have no effect"
+        message = f"{' and '.join(written)} {verb} {why}"
+        raise registry.UsageError(message)
+
+
+def check_dask(context: typer.Context, dask: str | None) -> None:
+    """Refuse an empty address, as that of a variable that is not set, and --patience without an address."""
+    if dask is None and getattr(context.get_parameter_source("patience"), "name", "") == "COMMANDLINE":
+        message = "--patience requires --dask"
+        raise registry.UsageError(message)
+    if dask is not None and not dask.strip():
+        message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {dask!r}"
+        raise registry.UsageError(message)
+
+
+def check_result_set(folder: Path) -> None:
+    """Refuse a folder that holds no results."""
+    if not any((folder / part).is_dir() for part in ("rows", "timings", "check")):
+        message = f"no results in {folder}"
+        raise registry.UsageError(message)
+
+
+def check_page(path: Path | None) -> None:
+    """Refuse a page that could not be written; make its folder."""
+    from farreach.results.storage import files
+
+    if path is not None:
+        files.writable(path.parent)
+        if path.is_dir():
+            message = f"cannot write {path}: it is a folder"
+            raise registry.UsageError(message)
+
+
+def open_store(folder: Path) -> Store:
+    """Return the store of a folder, which is made where it is not there."""
+    from farreach.results.storage.result_set import Store
+
+    store = Store(folder)
+    store.create()
+    return store

@@ -1,0 +1,93 @@
+"""What the commands that train have in common: the facts of a run, its progress, its interruption, a cluster."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from farreach.benchmarks.commands import output
+from farreach.benchmarks.matrix import registry
+from farreach.results.storage.sanitising import line
+
+if TYPE_CHECKING:
+    from farreach.benchmarks.cluster.pool import Pool
+    from farreach.benchmarks.running import sweep
+    from farreach.results.storage.result_set import Store
+
+RESUME = "what was finished is kept, the same command carries on"
+
+
+def collect_facts(suite: str, jobs: int | None, threads: int = 1) -> dict[str, Any]:
+    """Return what every record says of this run."""
+    return {
+        "suite": suite,
+        "command": format_command(),
+        "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
+    }
+
+
+def format_command() -> str:
+    """Return the command that was given, as people type it.
+
+    Of an absolute path the last part stays: rows are published, and where a machine keeps its files says nothing.
+    """
+    return shlex.join(["python", "-m", "benchmarks", *map(_shorten_path, sys.argv[1:])])
+
+
+def _shorten_path(word: str) -> str:
+    option, equals, path = word.partition("=") if word.startswith("-") else ("", "", word)
+    return f"{option}{equals}{Path(path).name}" if Path(path).is_absolute() else word
+
+
+@contextmanager
+def end_on_interruption() -> Iterator[None]:
+    """Let Ctrl-C end the command with one line and status 130, and a disk that takes no more with status 1."""
+    from farreach.results.storage.files import StoreError
+
+    try:
+        yield
+    except StoreError as error:
+        sys.stderr.write(f"error: {line(error)}; {RESUME}\n")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted: {RESUME}\n")
+        raise typer.Exit(130) from None
+
+
+def print_plan(plan: sweep.Plan, facts: dict[str, Any]) -> None:
+    """Print how much there is to do."""
+    done, missing = len(plan.done), len(plan.missing)
+    output.print_line(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
+
+
+def run_cases(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1) -> sweep.Report:
+    """Print how much there is to do and run what is missing, with a progress bar."""
+    from farreach.benchmarks.running.progress import Progress
+    from farreach.benchmarks.running.sweep import Sweep
+
+    print_plan(plan, facts)
+    with end_on_interruption(), Progress(list(plan.missing.values()), output.console) as bar:
+        return Sweep(plan, store, listener=bar, facts=facts, workers=workers).run()
+
+
+@contextmanager
+def connect_cluster(address: str, patience: float, folder: Path) -> Iterator[Pool]:
+    """Yield the workers of a Dask cluster, which are let go when the block is left."""
+    if registry.installed("distributed") is None:
+        message = "--dask needs the package distributed, which is not installed"
+        raise registry.UsageError(message)
+    from farreach.benchmarks.cluster import connect
+
+    log = folder / "logs" / "dask.log"
+    with (
+        end_on_interruption(),
+        connect.connect(address, patience=patience, notice=output.print_line, log=log) as pool,
+    ):
+        yield pool
