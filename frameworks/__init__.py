@@ -1,1 +1,1 @@
-"""Who learns it: one file per framework, the same names in the same order, read side by side."""
+"""Who learns it: one folder per framework, in each the same files with the same names, read side by side."""

@@ -1,4 +1,8 @@
-"""The contract of every framework: a model, a training recipe, a clip, and the trace of a chunk."""
+"""The contract of every framework: a model, a training recipe, a clip, the trace of a chunk, and who trains it.
+
+A framework is a folder beside this file. Its ``__init__.py`` alone is needed; `Framework` says what stands there.
+The other parts, of which `farreach.frameworks.parts` tells, are welcome.
+"""
 
 from __future__ import annotations
 
@@ -39,21 +43,27 @@ class UnsupportedError(RuntimeError):
     """Something that this framework or this machine cannot do; the message is one line."""
 
 
-def surroundings(wanted: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the environment that a framework wants, as they are to be set where `here` is set."""
-    found = {}
+def merge_environment(wanted: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the environment that a framework wants, as they are to be set where `here` is set.
+
+    Args:
+        wanted: the framework's ``ENVIRONMENT`` on a device.
+        here: the environment now; of a variable that ends in `FLAGS` its settings stay, before the framework's.
+
+    """
+    merged = {}
     for name, value in wanted.items():
-        there = here.get(name, "").split() if name.endswith(FLAGS) else []
-        found[name] = " ".join([*there, *([] if value in there else [value])])
-    return found
+        flags = here.get(name, "").split() if name.endswith(FLAGS) else []
+        merged[name] = " ".join([*flags, *([] if value in flags else [value])])
+    return merged
 
 
-def settings(environment: Mapping[str, str], here: Mapping[str, str]) -> str:
+def describe_environment(environment: Mapping[str, str], here: Mapping[str, str]) -> str:
     """Return those variables as they are really set, for a record."""
     return ", ".join(f"{name}={here[name]}" for name in environment if name in here)
 
 
-def time_major(chunk: Array) -> Array:
+def make_time_major(chunk: Array) -> Array:
     """Return a chunk [steps, batch, time, ...] as [steps, time, batch, ...], laid out anew in memory."""
     # What a time step holds moves as one element: by its parts NumPy takes ten times as long.
     parts = chunk.reshape(*chunk.shape[:3], -1)
@@ -119,7 +129,7 @@ class Clip:
 class Regulariser:
     """A penalty added to the loss that is differentiated, not to the recorded one; its gradient is clipped too.
 
-    ``l1``: strength * sum |w|, with slope 0 at w = 0. ``l2``: strength * sum w². The sum runs over recurrent,
+    ``l1``: strength * sum |w|, with gradient 0 at w = 0. ``l2``: strength * sum w². The sum runs over recurrent,
     input and output kernels; biases and embeddings are free.
 
     ``omega``: strength * the penalty of Pascanu, Mikolov and Bengio (ICML 2013, equations 9 and 10), of an `rnn`
@@ -127,8 +137,8 @@ class Regulariser:
 
         Omega = mean over the batch of sum over k of (|(d_{k+1} U^T) * f'(a_k)| / |d_{k+1}| - 1)²
 
-    It is 0 where the gradient keeps its norm from step to step. As in the paper its slope is the immediate one
-    along the recurrent kernel U alone: d_k and f'(a_k) are held. Steps without a gradient do not count.
+    It is 0 where the gradient keeps its norm from step to step. As in the paper its gradient is the immediate one with
+    respect to the recurrent kernel U alone: d_k and f'(a_k) are held. Steps without a gradient do not count.
     """
 
     kind: Literal["l1", "l2", "omega"]
@@ -201,7 +211,7 @@ class State:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Flow:
-    """The gradient through time: norms over batch and units of the total slope along the states, float64.
+    """The gradient through time: norms over batch and units of the loss's total gradient at every state, float64.
 
     Attributes:
         h: norm of dL/dh_t, [layers, time].
@@ -214,22 +224,41 @@ class Flow:
 
 
 class Learner(Protocol):
-    """One model in training: what `Framework` and the classes of ``frameworks/native/`` have in common."""
+    """One model in training: in mode matched (`Framework`) or in mode native (`parts.NativeLearner`)."""
+
+    model: Model
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
-        """Compile for these shapes without touching the state; return the seconds it took."""
+        """Compile for these shapes without touching the state.
+
+        Args:
+            batches: a chunk as `train` will get it: as many batches, of the same shapes.
+            inputs: as `predict` will get them, [batch, time, ...].
+
+        Returns:
+            The seconds that it took.
+
+        """
         ...
 
     def train(self, batches: Sequence[Batch]) -> Trace:
-        """Do one update per batch, wait for the device once, at the end, and report."""
+        """Do one update per batch and report; the device is waited for once, at the end.
+
+        Args:
+            batches: at least one, all of one shape.
+
+        Returns:
+            The figures of every step. One whose gradient norm is not finite turns every weight NaN.
+
+        """
         ...
 
     def predict(self, inputs: Array) -> Array:
-        """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
+        """Return the scores of inputs [batch, time, ...]: [batch, S, outputs], in the precision of the case."""
         ...
 
     def weights(self) -> Weights:
-        """Return the current weights: in the shared layout for a `Framework`, else under names of its own."""
+        """Return a copy of the weights: in the shared layout for a `Framework`, else under names of its own."""
         ...
 
     @property
@@ -239,12 +268,13 @@ class Learner(Protocol):
 
 
 class Framework(Learner, Protocol):
-    """One model in training. Every module in this folder has one class with this name.
+    """One model in training, in mode matched. The ``__init__.py`` of every framework has one class with this name.
 
     Beside it the module declares, as literals that can be read without importing it:
     ``NEEDS``, the distributions that must be installed, of which the first is the framework itself;
-    ``PATHS``, which maps device and cell to the paths on offer, the default first; and, where a device needs any,
-    ``ENVIRONMENT``, which maps it to variables that are set before the process starts. ``configure(device, threads)``
+    ``PATHS``, which maps device and cell to the paths on offer, the default first; where a device needs any,
+    ``ENVIRONMENT``, which maps it to variables that are set before the process starts; and, where a change in its
+    files has moved the numbers of a cell, ``MOVED``, which maps the cell to how often. ``configure(device, threads)``
     sets up the process once and raises `UnsupportedError` where the device is not there.
     """
 
@@ -259,7 +289,21 @@ class Framework(Learner, Protocol):
         threads: int,
         path: str,
     ) -> None:
-        """Load the weights; raise `UnsupportedError` where the combination cannot run here."""
+        """Load the weights.
+
+        Args:
+            model: the network.
+            training: the optimizer, its rate, the clip and the penalty.
+            weights: the first ones, in the shared layout, float64.
+            device: where it trains.
+            dtype: the precision of weights, inputs and every product.
+            threads: of the process, on the CPU.
+            path: one of ``PATHS`` for this device and cell.
+
+        Raises:
+            UnsupportedError: where the combination cannot run here.
+
+        """
         ...
 
     def state(self) -> State:

@@ -1,9 +1,9 @@
 """The gradient through time: dL/dh_t of every layer, from layers that keep it to themselves.
 
-A native layer hands out the slope of the loss along its inputs, its weights and, from above, its states;
-what comes back to a state from later steps stays inside. A wider input brings it out: `widened` appends
+A native layer hands out the gradient of the loss with respect to its inputs, its weights and, from above, its states;
+what comes back to a state from later steps stays inside. A wider input brings it out: `widen_weights` appends
 columns whose inputs are zero, so that nothing changes, and whose kernel is the one that the last state goes
-through. The slope along those zeros at step t + 1 is then what comes back to h_t through that step.
+through. The gradient with respect to those zeros at step t + 1 is then what comes back to h_t through that step.
 
 For h' = f(x W + h U + b) that is all: dL/dh_t = above_t + back_{t+1}. The gru (`n = tanh(x W_n + r * (h U_n))`,
 `h' = (1 - z) n + z h`) needs its reset gate between the candidate and U_n, and the direct way through z:
@@ -27,30 +27,30 @@ from farreach.frameworks.weights import GATES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Passed:
+class WideRun:
     """What one widened layer hands out for one batch, time-major.
 
     Attributes:
         inputs: [time, batch, width], without the zero columns.
         states: h_t, [time, batch, H].
-        above: slope of the loss along h_t that does not come from later steps, [time, batch, H].
-        back: slope along the zero columns, [time, batch, `columns`].
+        d_above: gradient of the loss with respect to h_t that does not come from later steps, [time, batch, H].
+        d_columns: gradient with respect to the zero columns, [time, batch, `count_columns`].
 
     """
 
     inputs: Array
     states: Array
-    above: Array
-    back: Array
+    d_above: Array
+    d_columns: Array
 
 
-def columns(model: Model) -> int:
+def count_columns(model: Model) -> int:
     """Return the number of zero columns: H, for the gru 2 H."""
     return model.hidden * (2 if model.cell == "gru" else 1)
 
 
-def widened(model: Model, weights: Weights) -> Weights:
-    """Return the weights with input kernels [width + `columns`, G·H]: the recurrent kernel below the input's."""
+def widen_weights(model: Model, weights: Weights) -> Weights:
+    """Return the weights with input kernels [width + `count_columns`, G·H]: the recurrent kernel below the input's."""
     wide = dict(weights)
     for layer in range(model.layers):
         kernel, recurrent = weights[f"layer{layer}.input"], weights[f"layer{layer}.recurrent"]
@@ -64,48 +64,48 @@ def widened(model: Model, weights: Weights) -> Weights:
     return wide
 
 
-def measured(model: Model, weights: Weights, passed: Sequence[Passed]) -> Flow:
+def compute_flow(model: Model, weights: Weights, runs: Sequence[WideRun]) -> Flow:
     """Return the gradient through time from what the widened layers handed out and the weights, not widened."""
-    found = [_slopes(model, weights, layer, part) for layer, part in enumerate(passed)]
-    h = norms([d_h for d_h, _ in found])
-    c = [d_c for _, d_c in found if d_c is not None]
-    return Flow(h, norms(c) if c else None)
+    gradients = [_find_state_gradients(model, weights, layer, run) for layer, run in enumerate(runs)]
+    h = compute_norms([d_h for d_h, _ in gradients])
+    c = [d_c for _, d_c in gradients if d_c is not None]
+    return Flow(h, compute_norms(c) if c else None)
 
 
-def norms(slopes: Sequence[Array]) -> Array:
-    """Return the norms over batch and units, [layers, time], of each layer's slopes [time, batch, H].
+def compute_norms(gradients: Sequence[Array]) -> Array:
+    """Return the norms over batch and units, [layers, time], of each layer's gradients [time, batch, H].
 
     They are taken in float64, since the square of what float32 holds may vanish in float32.
     """
-    wide = [part.astype(np.float64) for part in slopes]
+    wide = [part.astype(np.float64) for part in gradients]
     return np.stack([np.sqrt(np.einsum("tbh,tbh->t", part, part)) for part in wide])
 
 
-def _slopes(model: Model, weights: Weights, layer: int, passed: Passed) -> tuple[Array, Array | None]:
+def _find_state_gradients(model: Model, weights: Weights, layer: int, run: WideRun) -> tuple[Array, Array | None]:
     """Return dL/dh_t and, for the lstm, dL/dc_t, each [time, batch, H]."""
-    d_h = passed.above.copy()
+    d_h = run.d_above.copy()
     if model.cell == "rnn":
-        d_h[:-1] += passed.back[1:]
+        d_h[:-1] += run.d_columns[1:]
         return d_h, None
-    before = np.concatenate([np.zeros_like(passed.states[:1]), passed.states[:-1]])
+    before = np.concatenate([np.zeros_like(run.states[:1]), run.states[:-1]])
     kernel, recurrent, bias = (
         weights[f"layer{layer}.{part}"].astype(d_h.dtype) for part in ("input", "recurrent", "bias")
     )
     if model.cell == "lstm":
-        d_h[:-1] += passed.back[1:]
-        return d_h, _cell_slopes(passed.inputs @ kernel + before @ recurrent + bias, d_h)
+        d_h[:-1] += run.d_columns[1:]
+        return d_h, _find_cell_gradients(run.inputs @ kernel + before @ recurrent + bias, d_h)
     gates, candidate = np.split(recurrent, [2 * model.hidden], axis=1)
     kernel, bias = kernel[:, : gates.shape[1]], bias[:, : gates.shape[1]]  # r and z; n itself is not asked for
-    total = passed.inputs @ kernel + bias[0] + before @ gates + bias[1]
+    total = run.inputs @ kernel + bias[0] + before @ gates + bias[1]
     r, z = np.split(_sigmoid(total), 2, axis=-1)
-    through_gates, through_candidate = np.split(passed.back, 2, axis=-1)
+    through_gates, through_candidate = np.split(run.d_columns, 2, axis=-1)
     back = through_gates + (through_candidate * r) @ candidate.T
     for t in reversed(range(len(d_h) - 1)):
         d_h[t] += back[t + 1] + z[t + 1] * d_h[t + 1]
     return d_h, None
 
 
-def _cell_slopes(total: Array, d_h: Array) -> Array:
+def _find_cell_gradients(total: Array, d_h: Array) -> Array:
     """Return dL/dc_t from the gates' pre-activations [time, batch, 4 H] and dL/dh_t [time, batch, H]."""
     i, f, g, o = np.split(total, GATES["lstm"], axis=-1)
     i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)

@@ -96,6 +96,17 @@ def require(framework: str, mode: str = MATCHED) -> None:
         raise UsageError(message)
 
 
+def has_part(framework: str, part: str) -> bool:
+    """Return whether a framework's folder has a file that is welcome and not needed, by its name without ``.py``.
+
+    Args:
+        framework: a name of `frameworks`.
+        part: one that `farreach.frameworks.parts` describes, such as ``gradient_flow``.
+
+    """
+    return (ROOT / "frameworks" / framework / f"{part}.py").exists()
+
+
 def offers(framework: str, mode: str) -> bool:
     """Return whether a framework has a mode."""
     return _file(framework, mode).exists()

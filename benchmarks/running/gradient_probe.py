@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import importlib.util
 from typing import Any
 
 import numpy as np
 
+from farreach.benchmarks.matrix import registry
 from farreach.frameworks.base import Learner, Model, Weights
+from farreach.frameworks.parts import MeasureFlow
 from farreach.results.record import FLOW, SPECTRA
 from farreach.tasks.base import Batch, Task
 
@@ -25,8 +26,8 @@ GATES = {"rnn": ("h",), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
 class Observer:
     """Who looks at a case while it is trained.
 
-    No framework, or one without a file in ``frameworks/flows/``, is not looked at: in mode native, say, whose
-    weights are not in the shared layout.
+    No framework, or one without a file ``gradient_flow.py``, is not looked at: in mode native, say, whose weights are
+    not in the shared layout.
 
     Attributes:
         flow: columns `farreach.results.record.FLOW`, one row a training step probed, layer and time step.
@@ -35,24 +36,25 @@ class Observer:
     """
 
     def __init__(self, framework: str | None, task: Task, model: Model) -> None:
-        found = framework and importlib.util.find_spec(f"farreach.frameworks.{framework}.gradient_flow")
-        self.probe = importlib.import_module(found.name).probe if found else None
+        self.measure_flow: MeasureFlow | None = None
+        if framework and registry.has_part(framework, "gradient_flow"):
+            self.measure_flow = importlib.import_module(f"farreach.frameworks.{framework}.gradient_flow").measure_flow
         self.model, self.batch = model, probe_batch(task)
         self.flow: dict[str, list[Any]] = {name: [] for name in FLOW}
         self.spectra: dict[str, list[Any]] = {name: [] for name in SPECTRA}
 
     def prepare(self, framework: Learner) -> None:
         """Compile the probe: one that is thrown away."""
-        if self.probe is not None:
-            self.probe(framework, self.batch)
+        if self.measure_flow is not None:
+            self.measure_flow(framework, self.batch)
 
     def look(self, framework: Learner, done: int) -> None:
         """Measure the flow and the spectra after `done` updates."""
-        if self.probe is None:
+        if self.measure_flow is None:
             return
-        seen = self.probe(framework, self.batch)
-        for layer, h in enumerate(seen.h):
-            c = [None] * len(h) if seen.c is None else seen.c[layer].tolist()
+        flow = self.measure_flow(framework, self.batch)
+        for layer, h in enumerate(flow.h):
+            c = [None] * len(h) if flow.c is None else flow.c[layer].tolist()
             whole = ([done] * len(h), [layer] * len(h), range(len(h)), h.tolist(), c)
             for name, values in zip(FLOW, whole, strict=True):
                 self.flow[name].extend(values)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from farreach.benchmarks.matrix.registry import HOME, environment
-from farreach.frameworks.base import surroundings
+from farreach.frameworks.base import merge_environment
 from farreach.results.storage.files import StoreError, appended
 
 NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -74,7 +74,7 @@ class Live:
     def environment(self) -> dict[str, str]:
         """Return the variables that the process starts with: its threads', and those that its framework wants."""
         framework, device, threads = self.arguments
-        wanted = surroundings(environment(framework, device), os.environ)
+        wanted = merge_environment(environment(framework, device), os.environ)
         return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | wanted
 
     def ask(self, request: dict[str, Any], progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:

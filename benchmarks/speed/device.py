@@ -27,7 +27,7 @@ BUDGET = 0.25
 
 
 def gpu(framework: str, device: str) -> ModuleType | None:
-    """Return the file of ``frameworks/devices/`` that asks the GPU through a framework; None on the CPU."""
+    """Return the file ``device.py`` of a framework, which asks the GPU through it; None on the CPU."""
     return None if device == "cpu" else importlib.import_module(f"farreach.frameworks.{framework}.device")
 
 
@@ -48,7 +48,7 @@ def measure(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict
         {"kind": kind, "m": m, "k": k, "n": n, "gflops": 2e-9 * m * k * n * rate}
         for kind, (dtype, tf32) in KINDS.items()
         for m, k, n in sizes
-        for rate in (_rate(asked.product((m, k, n), dtype, tf32=tf32), budget),)
+        for rate in (_rate(asked.prepare_product((m, k, n), dtype, tf32=tf32), budget),)
     ]
     best = {
         kind: max((one for one in products if one["kind"] == kind), key=lambda one: float(one["gflops"]))
@@ -58,7 +58,7 @@ def measure(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict
         "gflops": {kind: one["gflops"] for kind, one in best.items()},
         "at": {kind: [one["m"], one["k"], one["n"]] for kind, one in best.items()},
         "products": products,
-        "copy_gb_per_s": 2e-9 * copied * _rate(asked.copy(copied), budget),
+        "copy_gb_per_s": 2e-9 * copied * _rate(asked.prepare_copy(copied), budget),
         "copied_bytes": copied,
     }
 

@@ -119,7 +119,7 @@ def resident() -> int:
 def memory(run: Callable[[], None], gpu: Any = None) -> dict[str, int | str]:
     """Return the peak of this process's memory over a call, beside it that of a GPU's, and how each was measured."""
     with PeakMemory() as peak:
-        there = None if gpu is None else gpu.peak(run)
+        there = None if gpu is None else gpu.measure_peak(run)
         if there is None:
             run()
     found: dict[str, int | str] = {"peak_bytes": peak.bytes, "peak_kind": peak.kind}

@@ -20,7 +20,7 @@ Clip = Callable[[list[Array], float], list[Array]]
 def probe_clips(framework: str) -> list[dict[str, Any]]:
     """Return a row for each clip function of a framework: what it did with each probe."""
     own = importlib.import_module(f"farreach.frameworks.{framework}.own_clips")
-    trap = own.no_gradient()
+    trap = own.clip_missing_gradient()
     return [
         {
             "framework": framework,

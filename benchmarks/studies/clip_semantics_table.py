@@ -15,8 +15,7 @@ def make_table(logs: Path) -> str:
     """Return the table as Markdown; raise `UsageError` where a framework cannot be asked, or none is installed."""
     rows = []
     for framework in registry.compared():
-        has_probe = (registry.ROOT / "frameworks" / framework / "own_clips.py").exists()
-        if has_probe and registry.version(framework):
+        if registry.has_part(framework, "own_clips") and registry.version(framework):
             worker = Live(framework, "cpu", 1, logs / f"{framework}.log")
             try:
                 rows += worker.ask({"do": "semantics", "framework": framework})["result"]

@@ -1,4 +1,4 @@
-"""The GPU in JAX; read it beside `tensorflow.py`."""
+"""The GPU in JAX: what it is, its memory and its fastest products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Queue = Callable[[int], None]
 plus_one = jax.jit(lambda x: x + 1)
 
 
-def gpu_facts(settings: str) -> dict[str, str]:
+def read_facts(settings: str) -> dict[str, str]:
     """Return name, software, precision and settings, as JAX tells them; `settings` are the environment's."""
     settled: Any = jax.config
     tf32 = settled.jax_default_matmul_precision != "highest"
@@ -48,14 +48,14 @@ class Stopwatch:
         synchronise()
 
 
-def peak(run: Callable[[], None]) -> tuple[int, str]:
+def measure_peak(run: Callable[[], None]) -> tuple[int, str]:
     """Return the peak of allocated bytes since the process began, which JAX cannot set back."""
     run()
     synchronise()
     return int(jax.devices()[0].memory_stats()["peak_bytes_in_use"]), "lifetime"
 
 
-def product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
+def prepare_product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
     """Return a function that multiplies [m, k] by [k, n] so many times."""
     m, k, n = size
     random = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
     return run
 
 
-def copy(size: int) -> Queue:
+def prepare_copy(size: int) -> Queue:
     """Return a function that reads an array of so many bytes and writes another, so many times."""
     source = jax.numpy.zeros(size // 4, "float32")
 

@@ -10,48 +10,48 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from farreach.frameworks import gradient_flow
 from farreach.frameworks.base import Flow, Model
-from farreach.frameworks.jax import Framework, Network, loss_of, to_native
+from farreach.frameworks.gradient_flow import WideRun, compute_flow, count_columns, widen_weights
+from farreach.frameworks.jax import Framework
+from farreach.frameworks.jax.loss import compute_loss
+from farreach.frameworks.jax.recurrent import Network, to_native
 from farreach.tasks.base import Batch
 
 
-def probe(framework: Framework, batch: Batch) -> Flow:
+def measure_flow(framework: Framework, batch: Batch) -> Flow:
     """Measure the gradient through time of one batch, on the current weights."""
     model, shared = framework.model, framework.weights()
-    wide = {
-        name: framework.tensor(value) for name, value in to_native(model, gradient_flow.widened(model, shared)).items()
-    }
-    slopes = passed_through(model)(wide, [part[0] for part in framework.stacked([batch])])
-    passed = [gradient_flow.Passed(*(np.asarray(part) for part in layer)) for layer in slopes]
-    return gradient_flow.measured(model, shared, passed)
+    wide = to_native(model, widen_weights(model, shared))
+    stacks = [part[0] for part in framework.stack_batches([batch])]
+    runs = _compile_probe(model)({name: framework.make_tensor(value) for name, value in wide.items()}, stacks)
+    return compute_flow(model, shared, [WideRun(*(np.asarray(part) for part in run)) for run in runs])
 
 
 @functools.cache
-def passed_through(model: Model) -> Callable[..., Any]:
-    """Return the compiled run of the widened layers, which gives for each what `flow.Passed` holds."""
+def _compile_probe(model: Model) -> Callable[..., Any]:
+    """Return the compiled run of the widened layers, which gives for each what `WideRun` holds."""
     network, layers = Network(model), range(model.layers)
 
-    def run(moved: Any, wide: Any, batch: Any) -> Any:
-        """Return the loss, where a layer's zeros and an addition to its states are `moved`, and what was passed."""
+    def run(shifts: Any, wide: Any, batch: Any) -> Any:
+        """Return the loss, where each layer has its zero columns and an addition to its states, and what they are."""
         inputs, targets, mask = batch
         below = jnp.take(wide["embedding"], inputs, axis=0) if model.tokens else inputs
-        passed = []
-        for layer, (zeros, addition) in zip(layers, moved, strict=True):
+        runs = []
+        for layer, (zeros, addition) in zip(layers, shifts, strict=True):
             parts = (wide[f"layer{layer}.{part}"] for part in ("input", "recurrent", "bias"))
-            states = network.scan(jnp.concatenate([below, zeros], axis=-1), *parts, every_step=True) + addition
-            passed.append((below, states))
+            states = network.scan_layer(jnp.concatenate([below, zeros], axis=-1), *parts, every_step=True) + addition
+            runs.append((below, states))
             below = states
         scores = below[-model.scored :] @ wide["output.kernel"] + wide["output.bias"]
-        return loss_of(model, scores, targets, mask), passed
+        return compute_loss(model, scores, targets, mask), runs
 
     @jax.jit
-    def slopes(wide: Any, batch: Any) -> Any:
+    def differentiate(wide: Any, batch: Any) -> Any:
         inputs, *_ = batch
         dtype = wide["output.kernel"].dtype
-        widths = (gradient_flow.columns(model), model.hidden)
-        moved = [tuple(jnp.zeros((*inputs.shape[:2], width), dtype) for width in widths) for _ in layers]
-        found, passed = jax.grad(run, has_aux=True)(moved, wide, batch)
-        return [(x, h, above, back) for (x, h), (back, above) in zip(passed, found, strict=True)]
+        widths = (count_columns(model), model.hidden)
+        shifts = [tuple(jnp.zeros((*inputs.shape[:2], width), dtype) for width in widths) for _ in layers]
+        gradients, runs = jax.grad(run, has_aux=True)(shifts, wide, batch)
+        return [(x, h, above, columns) for (x, h), (columns, above) in zip(runs, gradients, strict=True)]
 
-    return slopes
+    return differentiate

@@ -1,6 +1,6 @@
 """JAX as the documentation of flax and optax has it: `flax.nnx` layers, `optax.chain` of a clip and an optimizer.
 
-Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs.
+Read it beside ``pytorch/native.py``: the same names in the same order, so that a diff shows what differs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from jax import numpy as jnp
 
 from farreach.frameworks import base
 from farreach.frameworks.base import Array, Clip, Model, Training, Weights
-from farreach.frameworks.jax import ACTIVATIONS as FUNCTIONS
-from farreach.frameworks.jax import configure, loss_of
+from farreach.frameworks.jax import configure
+from farreach.frameworks.jax.clip import compute_norm
+from farreach.frameworks.jax.loss import compute_loss
+from farreach.frameworks.jax.recurrent import ACTIVATIONS as FUNCTIONS
 from farreach.tasks.base import Batch
 
 NEEDS = ("jax", "optax", "flax")
@@ -57,7 +59,7 @@ class Network(nnx.Module):  # type: ignore[misc]
 
 
 @functools.cache
-def transformation_of(training: Training) -> optax.GradientTransformation:
+def make_transformation(training: Training) -> optax.GradientTransformation:
     """Return the clip and the optimizer in one, the same object for the same recipe, so that it compiles once."""
     rate = training.learning_rate
     optimizer = {
@@ -66,54 +68,49 @@ def transformation_of(training: Training) -> optax.GradientTransformation:
         "rmsprop": lambda: optax.rmsprop(rate),
         "adam": lambda: optax.adam(rate),
     }[training.optimizer]()
-    return optax.chain(clip(training.clip), optimizer)
+    return optax.chain(clip_gradients(training.clip), optimizer)
 
 
-def optimizer_of(training: Training, network: Network) -> Any:
+def make_optimizer(training: Training, network: Network) -> Any:
     """Return the framework's own optimizer with its defaults; a momentum has none, and gets 0.9."""
-    return nnx.Optimizer(network, transformation_of(training), wrt=nnx.Param)
+    return nnx.Optimizer(network, make_transformation(training), wrt=nnx.Param)
 
 
-def clip(limit: Clip | None) -> optax.GradientTransformation:
+def clip_gradients(limit: Clip | None) -> optax.GradientTransformation:
     """Return the framework's own clip, which stands before the optimizer in the chain."""
     if limit is None:
         return optax.identity()
     return optax.clip_by_global_norm(limit.threshold) if limit.kind == "norm" else optax.clip(limit.threshold)
 
 
-def norm_of(gradients: Any) -> jax.Array:
-    """Return the global norm: the root of the plain sum of squares."""
-    return jnp.sqrt(sum(jnp.square(gradient).sum() for gradient in jax.tree.leaves(gradients)))
-
-
-def changed(limit: Clip | None, before: Any, after: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+def measure_clip(limit: Clip | None, before: Any, after: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the norm before the clip, the norm after it and the share of elements that it changed.
 
     A norm clip changes all elements or none; what moves the norm by mere rounding has changed none.
     """
-    first, last = norm_of(before), norm_of(after)
+    first, last = compute_norm(before), compute_norm(after)
     if limit is not None and limit.kind == "value":
         pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
-        differ = [(one != other).ravel() for one, other in pairs]
+        differ = [(old != new).ravel() for old, new in pairs]
         return first, last, jnp.concatenate(differ).mean(dtype=first.dtype)
     rounding = 16 * np.finfo(first.dtype).eps
     return first, last, (last < first * (1 - rounding)).astype(first.dtype)
 
 
 @functools.partial(nnx.jit, static_argnames=("model", "limit"))
-def step(
+def train_step(
     network: Network, optimizer: Any, batch: tuple[jax.Array, ...], *, model: Model, limit: Clip | None
 ) -> jax.Array:
     """Do one update in place and return loss, norm before, norm after and the share clipped."""
     inputs, targets, mask = batch
-    loss, gradients = nnx.value_and_grad(lambda network: loss_of(model, network(inputs), targets, mask))(network)
+    loss, gradients = nnx.value_and_grad(lambda network: compute_loss(model, network(inputs), targets, mask))(network)
     # The chain clips within; the same clip is run once more to see what it does.
-    clipped, _ = clip(limit).update(gradients, optax.EmptyState())
+    clipped, _ = clip_gradients(limit).update(gradients, optax.EmptyState())
     optimizer.update(network, gradients)
-    return jnp.stack([loss, *changed(limit, gradients, clipped)])
+    return jnp.stack([loss, *measure_clip(limit, gradients, clipped)])
 
 
-scores = nnx.jit(lambda network, inputs: network(inputs))
+predict_scores = nnx.jit(lambda network, inputs: network(inputs))
 
 
 class Native:
@@ -134,7 +131,7 @@ class Native:
         self.model, self.training, self.path = model, training, path
         self.dtype = dtype
         self.network = Network(model, dtype, nnx.Rngs(seed))
-        self.optimizer = optimizer_of(training, self.network)
+        self.optimizer = make_optimizer(training, self.network)
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Compile by one step of a copy, thrown away, and one prediction."""
@@ -154,7 +151,7 @@ class Native:
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
-        return np.array(scores(self.network, self._tensor(inputs)))
+        return np.array(predict_scores(self.network, self._make_tensor(inputs)))
 
     def weights(self) -> Weights:
         """Return the current weights under the framework's own names."""
@@ -167,8 +164,8 @@ class Native:
         return f"nnx.{LAYERS[self.model.cell].__name__}, lax.scan, flax {flax.__version__}, optax {optax.__version__}"
 
     def _step(self, network: Network, optimizer: Any, batch: Batch) -> jax.Array:
-        parts = tuple(self._tensor(part) for part in (batch.inputs, batch.targets, batch.mask))
-        return step(network, optimizer, parts, model=self.model, limit=self.training.clip)  # type: ignore[no-any-return]
+        parts = tuple(self._make_tensor(part) for part in (batch.inputs, batch.targets, batch.mask))
+        return train_step(network, optimizer, parts, model=self.model, limit=self.training.clip)  # type: ignore[no-any-return]
 
-    def _tensor(self, array: Array) -> jax.Array:
+    def _make_tensor(self, array: Array) -> jax.Array:
         return jnp.array(array, self.dtype if np.issubdtype(array.dtype, np.floating) else np.int32)

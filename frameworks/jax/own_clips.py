@@ -11,7 +11,9 @@ import optax
 from farreach.frameworks.base import Array
 
 
-def _by(transformation: Callable[[float], optax.GradientTransformation]) -> Callable[[list[Array], float], list[Array]]:
+def _clip_by(
+    transformation: Callable[[float], optax.GradientTransformation],
+) -> Callable[[list[Array], float], list[Array]]:
     def clip(gradients: list[Array], threshold: float) -> list[Array]:
         chosen = transformation(threshold)
         tree = [jnp.asarray(gradient) for gradient in gradients]
@@ -22,12 +24,12 @@ def _by(transformation: Callable[[float], optax.GradientTransformation]) -> Call
 
 
 CLIPS: dict[str, Callable[[list[Array], float], list[Array]]] = {
-    "optax.clip_by_global_norm": _by(optax.clip_by_global_norm),
-    "optax.clip_by_block_rms": _by(optax.clip_by_block_rms),
-    "optax.clip": _by(optax.clip),
+    "optax.clip_by_global_norm": _clip_by(optax.clip_by_global_norm),
+    "optax.clip_by_block_rms": _clip_by(optax.clip_by_block_rms),
+    "optax.clip": _clip_by(optax.clip),
 }
 
 
-def no_gradient() -> str:
+def clip_missing_gradient() -> str:
     """Say why there is nothing to show: the gradient is an argument."""
     return "cannot happen: the gradient is an argument"

@@ -1,4 +1,4 @@
-"""The GPU in PyTorch; read it beside `tensorflow.py`."""
+"""The GPU in PyTorch: what it is, its clock, its memory and its fastest products."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 Queue = Callable[[int], None]
 
 
-def gpu_facts(settings: str) -> dict[str, str]:
+def read_facts(settings: str) -> dict[str, str]:
     """Return name, software, precision and settings, each read back from PyTorch; `settings` are the environment's."""
     tf32 = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-    repeats = torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic
+    is_deterministic = torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.deterministic
     cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {
         "device_name": torch.cuda.get_device_name(),
         "precision": f"float32, TF32 {'on' if tf32 else 'off'}",
         "device_software": f"CUDA {torch.version.cuda}, cuDNN {cudnn}",
-        "device_settings": f"deterministic algorithms {'on' if repeats else 'off'}, {settings}",
+        "device_settings": f"deterministic algorithms {'on' if is_deterministic else 'off'}, {settings}",
     }
 
 
@@ -51,7 +51,7 @@ class Stopwatch:
         self.seconds = self.begin.elapsed_time(self.end) / 1e3  # it tells milliseconds
 
 
-def peak(run: Callable[[], None]) -> tuple[int, str]:
+def measure_peak(run: Callable[[], None]) -> tuple[int, str]:
     """Return the peak of allocated bytes over a call; what a CUDA graph keeps for itself is in it."""
     gc.collect()
     torch.cuda.synchronize()
@@ -61,11 +61,11 @@ def peak(run: Callable[[], None]) -> tuple[int, str]:
     # A replay allocates nothing: it works in a pool of its own, most of which counts as free.
     segments = torch.cuda.memory_snapshot()  # type: ignore[no-untyped-call]
     pools = [segment for segment in segments if tuple(segment["segment_pool_id"]) != (0, 0)]
-    kept = sum(segment["total_size"] - segment["allocated_size"] for segment in pools)
-    return torch.cuda.max_memory_allocated() + kept, "region"
+    reserved = sum(segment["total_size"] - segment["allocated_size"] for segment in pools)
+    return torch.cuda.max_memory_allocated() + reserved, "region"
 
 
-def product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
+def prepare_product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
     """Return a function that multiplies [m, k] by [k, n] so many times."""
     m, k, n = size
     kind = getattr(torch, dtype)
@@ -84,7 +84,7 @@ def product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
     return run
 
 
-def copy(size: int) -> Queue:
+def prepare_copy(size: int) -> Queue:
     """Return a function that reads an array of so many bytes and writes another, so many times."""
     source, target = (torch.zeros(size // 4, dtype=torch.float32, device="cuda") for _ in range(2))
 

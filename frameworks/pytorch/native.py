@@ -1,6 +1,6 @@
 """PyTorch as its documentation has it: `torch.nn` layers, `torch.optim`, `clip_grad_norm_`, with every default.
 
-Read it beside `tensorflow.py`: the same names in the same order, so that a diff shows what differs.
+Read it beside ``tensorflow/native.py``: the same names in the same order, so that a diff shows what differs.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import torch
 
 from farreach.frameworks import base
 from farreach.frameworks.base import Array, Clip, Model, Training, Weights
-from farreach.frameworks.pytorch import configure, loss_of, type_of
-from farreach.frameworks.pytorch.paths import kernel, kernels
+from farreach.frameworks.pytorch import DTYPES, configure
+from farreach.frameworks.pytorch.clip import compute_norm
+from farreach.frameworks.pytorch.loss import compute_loss
+from farreach.frameworks.pytorch.paths import name_kernel, use_kernels
 from farreach.tasks.base import Batch
 
 NEEDS = ("torch",)
@@ -33,7 +35,7 @@ class Network(torch.nn.Module):
     def __init__(self, model: Model, dtype: base.Precision) -> None:
         super().__init__()
         self.scored = model.scored
-        kind = type_of[dtype]
+        kind = DTYPES[dtype]
         self.embedding = torch.nn.Embedding(model.features, model.hidden, dtype=kind) if model.tokens else None
         width = model.hidden if model.tokens else model.features
         activation = {"nonlinearity": model.activation} if model.cell == "rnn" else {}
@@ -50,7 +52,7 @@ class Network(torch.nn.Module):
         return self.output(states[:, -self.scored :])  # type: ignore[no-any-return]
 
 
-def optimizer_of(training: Training, network: Network) -> torch.optim.Optimizer:
+def make_optimizer(training: Training, network: Network) -> torch.optim.Optimizer:
     """Return the framework's own optimizer with its defaults; a momentum has none, and gets 0.9."""
     rate = training.learning_rate
     if training.optimizer == "sgd":
@@ -62,7 +64,7 @@ def optimizer_of(training: Training, network: Network) -> torch.optim.Optimizer:
     return torch.optim.Adam(network.parameters(), lr=rate)
 
 
-def clip(limit: Clip | None, network: Network) -> None:
+def clip_gradients(limit: Clip | None, network: Network) -> None:
     """Clip the gradients in place by the framework's own function."""
     if limit is None:
         return
@@ -72,21 +74,16 @@ def clip(limit: Clip | None, network: Network) -> None:
         torch.nn.utils.clip_grad_value_(network.parameters(), limit.threshold)
 
 
-def norm_of(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the global norm: the root of the plain sum of squares."""
-    return torch.cat([gradient.flatten() for gradient in gradients]).square().sum().sqrt()
-
-
-def changed(
+def measure_clip(
     limit: Clip | None, before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the norm before the clip, the norm after it and the share of elements that it changed.
 
     A norm clip changes all elements or none; what moves the norm by mere rounding has changed none.
     """
-    first, last = norm_of(before), norm_of(after)
+    first, last = compute_norm(before), compute_norm(after)
     if limit is not None and limit.kind == "value":
-        differ = torch.cat([(one != other).flatten() for one, other in zip(before, after, strict=True)])
+        differ = torch.cat([(old != new).flatten() for old, new in zip(before, after, strict=True)])
         return first, last, differ.to(first.dtype).mean()
     rounding = 16 * torch.finfo(first.dtype).eps
     return first, last, (last < first * (1 - rounding)).to(first.dtype)
@@ -108,15 +105,15 @@ class Native:
     ) -> None:
         configure(device, threads)
         self.model, self.training, self.path = model, training, path
-        self.device, self.dtype = torch.device(device), type_of[dtype]
+        self.device, self.dtype = torch.device(device), DTYPES[dtype]
         torch.manual_seed(seed)
         self.network = Network(model, dtype).to(self.device)
-        self.optimizer = optimizer_of(training, self.network)
+        self.optimizer = make_optimizer(training, self.network)
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
         start = time.perf_counter()
-        with kernels(self.path):
+        with use_kernels(self.path):
             self._loss(batches[0]).backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad()
         self.predict(inputs)
@@ -126,14 +123,14 @@ class Native:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
         start = time.perf_counter()
         limit, rows = self.training.clip, []
-        with kernels(self.path):
+        with use_kernels(self.path):
             for batch in batches:
                 self.optimizer.zero_grad()
                 loss = self._loss(batch)
                 loss.backward()  # type: ignore[no-untyped-call]
                 before = [gradient.clone() for gradient in self._gradients()]
-                clip(limit, self.network)
-                rows.append(torch.stack([loss.detach(), *changed(limit, before, self._gradients())]))
+                clip_gradients(limit, self.network)
+                rows.append(torch.stack([loss.detach(), *measure_clip(limit, before, self._gradients())]))
                 self.optimizer.step()
         figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
         losses, norms, limited, clipped = figures.T
@@ -141,8 +138,8 @@ class Native:
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
-        with kernels(self.path), torch.inference_mode():
-            return np.asarray(self.network(self._tensor(inputs)).cpu().numpy())
+        with use_kernels(self.path), torch.inference_mode():
+            return np.asarray(self.network(self._make_tensor(inputs)).cpu().numpy())
 
     def weights(self) -> Weights:
         """Return the current weights under the framework's own names."""
@@ -151,15 +148,15 @@ class Native:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return kernel(self.path, self.model.cell, next(self.network.recurrent.parameters()))
+        return name_kernel(self.path, self.model.cell, next(self.network.recurrent.parameters()))
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        inputs, targets, mask = (self._tensor(part) for part in (batch.inputs, batch.targets, batch.mask))
-        return loss_of(self.model, self.network(inputs), targets, mask)
+        inputs, targets, mask = (self._make_tensor(part) for part in (batch.inputs, batch.targets, batch.mask))
+        return compute_loss(self.model, self.network(inputs), targets, mask)
 
     def _gradients(self) -> list[torch.Tensor]:
         return [weight.grad for weight in self.network.parameters() if weight.grad is not None]
 
-    def _tensor(self, array: Array) -> torch.Tensor:
+    def _make_tensor(self, array: Array) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else torch.int64)

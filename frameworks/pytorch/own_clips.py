@@ -21,14 +21,14 @@ def _read(parameters: list[torch.nn.Parameter]) -> list[Array]:
     return [parameter.grad.numpy() for parameter in parameters if parameter.grad is not None]
 
 
-def clip_grad_norm(gradients: list[Array], threshold: float) -> list[Array]:
+def _clip_grad_norm(gradients: list[Array], threshold: float) -> list[Array]:
     """``torch.nn.utils.clip_grad_norm_(parameters, max_norm)``."""
     parameters = _parameters(gradients)
     torch.nn.utils.clip_grad_norm_(parameters, threshold)
     return _read(parameters)
 
 
-def clip_grad_value(gradients: list[Array], threshold: float) -> list[Array]:
+def _clip_grad_value(gradients: list[Array], threshold: float) -> list[Array]:
     """``torch.nn.utils.clip_grad_value_(parameters, clip_value)``."""
     parameters = _parameters(gradients)
     torch.nn.utils.clip_grad_value_(parameters, threshold)
@@ -36,12 +36,12 @@ def clip_grad_value(gradients: list[Array], threshold: float) -> list[Array]:
 
 
 CLIPS: dict[str, Callable[[list[Array], float], list[Array]]] = {
-    "torch.nn.utils.clip_grad_norm_": clip_grad_norm,
-    "torch.nn.utils.clip_grad_value_": clip_grad_value,
+    "torch.nn.utils.clip_grad_norm_": _clip_grad_norm,
+    "torch.nn.utils.clip_grad_value_": _clip_grad_value,
 }
 
 
-def no_gradient() -> str:
+def clip_missing_gradient() -> str:
     """Clip a parameter whose gradient was never computed."""
     parameter = torch.nn.Parameter(torch.ones(3))
     norm = torch.nn.utils.clip_grad_norm_([parameter], 1.0)

@@ -35,10 +35,15 @@ Step = Callable[..., torch.Tensor]
 
 
 @contextmanager
-def kernels(path: str) -> Iterator[None]:
+def use_kernels(path: str) -> Iterator[None]:
     """Have the recurrent layers run by cuDNN or not, and subnormals flushed or not, as the path says; then as before.
 
-    Raises `UnsupportedError` where the processor cannot flush them.
+    Args:
+        path: one of `PATHS`.
+
+    Raises:
+        UnsupportedError: where the processor cannot flush them.
+
     """
     if path in FLUSHED and not torch.set_flush_denormal(True):
         message = f"path {path} needs a processor that can flush subnormal numbers"
@@ -53,19 +58,23 @@ def kernels(path: str) -> Iterator[None]:
             torch.set_flush_denormal(False)
 
 
-def kernel(path: str, cell: str, weight: torch.Tensor) -> str:
+def name_kernel(path: str, cell: str, weight: torch.Tensor) -> str:
     """Return whose recurrent kernel runs on a path: cuDNN's or oneDNN's where PyTorch has them take such a weight."""
-    with kernels(path):
+    with use_kernels(path):
         if torch.backends.cudnn.is_acceptable(weight):  # type: ignore[no-untyped-call]
             return "cuDNN"
-    there = torch.backends.mkldnn.is_available() and weight.device.type == "cpu"  # type: ignore[no-untyped-call]
-    return "oneDNN" if there and (cell, weight.dtype) == ("lstm", torch.float32) else "ATen"
+    has_onednn = torch.backends.mkldnn.is_available() and weight.device.type == "cpu"  # type: ignore[no-untyped-call]
+    return "oneDNN" if has_onednn and (cell, weight.dtype) == ("lstm", torch.float32) else "ATen"
 
 
-def compiled(function: Step, device: str) -> Step:
+def compile_step(function: Step, device: str) -> Step:
     """Return the function as `torch.compile` makes it; a recurrent layer in it stays the native one.
 
     What was compiled for other models is forgotten: beyond a number of them PyTorch would silently stop compiling.
+
+    Raises:
+        UnsupportedError: where the compiler is not installed that `torch.compile` itself needs.
+
     """
     named, *usual = COMPILERS[device]
     if not any(shutil.which(name) for name in (os.environ.get(named, usual[0]), *usual)):
@@ -73,11 +82,11 @@ def compiled(function: Step, device: str) -> Step:
         message = f"path compiled needs a {language} compiler, and PyTorch finds none on this machine"
         raise base.UnsupportedError(message)
     torch.compiler.reset()
-    made: Step = torch.compile(function, dynamic=False)
-    return made
+    compiled: Step = torch.compile(function, dynamic=False)
+    return compiled
 
 
-class Captured:
+class StepGraph:
     """A training step recorded once as a CUDA graph and then replayed: one launch a step in place of hundreds.
 
     A graph reads and writes the memory that it was recorded with. So the step must update its `state` in place, every
@@ -100,7 +109,7 @@ class Captured:
     def record(self, *batch: torch.Tensor) -> None:
         """Record the step for batches of these shapes; the state stays as it is."""
         self.batch = [part.clone() for part in batch]
-        kept = [one.detach().clone() for one in self.state]
+        values = [tensor.detach().clone() for tensor in self.state]
         # One stream for warm-up and recording: what a library allocates for a stream it must not while recording.
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
@@ -109,8 +118,8 @@ class Captured:
                 self.step(*self.batch)
         torch.cuda.current_stream().wait_stream(stream)
         with torch.no_grad():
-            for one, value in zip(self.state, kept, strict=True):
-                one.copy_(value)
+            for tensor, value in zip(self.state, values, strict=True):
+                tensor.copy_(value)
         gc.collect()  # a graph of a case before this one goes now, and not while this one is recorded
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph, stream=stream):

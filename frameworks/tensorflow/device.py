@@ -1,4 +1,4 @@
-"""The GPU in TensorFlow; read it beside `pytorch.py`."""
+"""The GPU in TensorFlow: what it is, its memory and its fastest products."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Queue = Callable[[int], None]
 GPU = "GPU:0"
 
 
-def gpu_facts(settings: str) -> dict[str, str]:
+def read_facts(settings: str) -> dict[str, str]:
     """Return name, software, precision and settings, as TensorFlow tells them; `settings` are the environment's."""
     details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
@@ -45,7 +45,7 @@ class Stopwatch:
         synchronise()
 
 
-def peak(run: Callable[[], None]) -> tuple[int, str]:
+def measure_peak(run: Callable[[], None]) -> tuple[int, str]:
     """Return the peak of allocated bytes over a call."""
     synchronise()
     tf.config.experimental.reset_memory_stats(GPU)
@@ -54,7 +54,7 @@ def peak(run: Callable[[], None]) -> tuple[int, str]:
     return int(tf.config.experimental.get_memory_info(GPU)["peak"]), "region"
 
 
-def product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
+def prepare_product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
     """Return a function that multiplies [m, k] by [k, n] so many times."""
     m, k, n = size
     with tf.device(GPU):
@@ -73,7 +73,7 @@ def product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:
     return run
 
 
-def copy(size: int) -> Queue:
+def prepare_copy(size: int) -> Queue:
     """Return a function that reads an array of so many bytes and writes another, so many times."""
     with tf.device(GPU):
         source, one = tf.zeros(size // 4, tf.float32), tf.constant(1, tf.float32)

@@ -1,6 +1,6 @@
 """TensorFlow as its documentation has it: Keras layers and optimizers, `tf.GradientTape`, `tf.clip_by_global_norm`.
 
-Read it beside `pytorch.py`: the same names in the same order, so that a diff shows what differs.
+Read it beside ``pytorch/native.py``: the same names in the same order, so that a diff shows what differs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ import tensorflow as tf
 
 from farreach.frameworks import base
 from farreach.frameworks.base import Array, Clip, Model, Training, Weights
-from farreach.frameworks.tensorflow import configure, loss_of
-from farreach.frameworks.tensorflow.loops import Tensors
+from farreach.frameworks.tensorflow import configure
+from farreach.frameworks.tensorflow.clip import compute_norm
+from farreach.frameworks.tensorflow.loss import compute_loss
+from farreach.frameworks.tensorflow.paths import name_kernel
+from farreach.frameworks.tensorflow.recurrent import Tensors
 from farreach.tasks.base import Batch
 
 NEEDS = ("tensorflow",)
@@ -52,7 +55,7 @@ class Network(keras.Model):  # type: ignore[misc]
         return self.dense(inputs[:, -self.scored :])
 
 
-def optimizer_of(training: Training, network: Network) -> Any:
+def make_optimizer(training: Training, network: Network) -> Any:
     """Return the framework's own optimizer with its defaults; a momentum has none, and gets 0.9."""
     rate = training.learning_rate
     optimizer = {
@@ -65,7 +68,7 @@ def optimizer_of(training: Training, network: Network) -> Any:
     return optimizer
 
 
-def clip(limit: Clip | None, gradients: Tensors) -> Tensors:
+def clip_gradients(limit: Clip | None, gradients: Tensors) -> Tensors:
     """Return the gradients, clipped by the framework's own function; an embedding's slices stay slices."""
     if limit is None:
         return gradients
@@ -75,21 +78,16 @@ def clip(limit: Clip | None, gradients: Tensors) -> Tensors:
     return [tf.clip_by_value(gradient, -limit.threshold, limit.threshold) for gradient in gradients]
 
 
-def norm_of(gradients: Tensors) -> Any:
-    """Return the global norm: the root of the plain sum of squares."""
-    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients]))
-
-
-def changed(limit: Clip | None, before: Tensors, after: Tensors) -> tuple[Any, Any, Any]:
+def measure_clip(limit: Clip | None, before: Tensors, after: Tensors) -> tuple[Any, Any, Any]:
     """Return the norm before the clip, the norm after it and the share of elements that it changed.
 
     A norm clip changes all elements or none; what moves the norm by mere rounding has changed none.
     An embedding's slices are summed first: the gradient is the dense one.
     """
     before, after = ([tf.convert_to_tensor(gradient) for gradient in part] for part in (before, after))
-    first, last = norm_of(before), norm_of(after)
+    first, last = compute_norm(before), compute_norm(after)
     if limit is not None and limit.kind == "value":
-        differ = [tf.reshape(one != other, [-1]) for one, other in zip(before, after, strict=True)]
+        differ = [tf.reshape(old != new, [-1]) for old, new in zip(before, after, strict=True)]
         return first, last, tf.reduce_mean(tf.cast(tf.concat(differ, 0), first.dtype))
     rounding = 16 * np.finfo(first.dtype.as_numpy_dtype).eps
     return first, last, tf.cast(last < first * (1 - rounding), first.dtype)
@@ -116,7 +114,7 @@ class Native:
         with tf.device(self.device):
             self.network = Network(model, dtype, path)
             self.network(tf.zeros((1, 1), tf.int32) if model.tokens else tf.zeros((1, 1, model.features), dtype))
-            self.optimizer = optimizer_of(training, self.network)
+            self.optimizer = make_optimizer(training, self.network)
         self.step = tf.function(self._step, jit_compile=path == "xla", reduce_retracing=False)
         self.scores = tf.function(self.network, reduce_retracing=False)
 
@@ -124,9 +122,9 @@ class Native:
         """Compile by one step and one prediction, thrown away: every variable is put back."""
         start = time.perf_counter()
         variables = [*self.network.variables, *self.optimizer.variables]
-        kept = [variable.numpy() for variable in variables]
+        values = [variable.numpy() for variable in variables]
         self.train(batches[:1])
-        for variable, value in zip(variables, kept, strict=True):
+        for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         self.predict(inputs)
         return time.perf_counter() - start
@@ -137,7 +135,7 @@ class Native:
         parts = ((batch.inputs, batch.targets, batch.mask) for batch in batches)
         with tf.device(self.device):
             figures = (
-                tf.stack([self.step(*map(self._tensor, batch)) for batch in parts]).numpy().astype(np.float64)
+                tf.stack([self.step(*map(self._make_tensor, batch)) for batch in parts]).numpy().astype(np.float64)
             )  # the chunk's only sync point
         loss, before, after, clipped = figures.T
         return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
@@ -145,7 +143,7 @@ class Native:
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
         with tf.device(self.device):
-            return np.asarray(self.scores(self._tensor(inputs)).numpy())
+            return np.asarray(self.scores(self._make_tensor(inputs)).numpy())
 
     def weights(self) -> Weights:
         """Return the current weights, numbered in the framework's own order."""
@@ -154,17 +152,16 @@ class Native:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        loop = {"cudnn": "cuDNN", "xla": "Keras loop, XLA", "graph": "Keras loop"}[self.path]
-        return f"{loop}, Keras {keras.__version__}"
+        return f"{name_kernel(self.path)}, Keras {keras.__version__}"
 
     def _step(self, inputs: Any, targets: Any, mask: Any) -> Any:
         limit, weights = self.training.clip, self.network.trainable_variables
         with tf.GradientTape() as tape:
-            loss = loss_of(self.model, self.network(inputs, training=True), targets, mask)
+            loss = compute_loss(self.model, self.network(inputs, training=True), targets, mask)
         gradients = tape.gradient(loss, weights)
-        clipped = clip(limit, gradients)
+        clipped = clip_gradients(limit, gradients)
         self.optimizer.apply_gradients(zip(clipped, weights, strict=True))
-        return tf.stack([loss, *changed(limit, gradients, clipped)])
+        return tf.stack([loss, *measure_clip(limit, gradients, clipped)])
 
-    def _tensor(self, array: Array) -> Any:
+    def _make_tensor(self, array: Array) -> Any:
         return tf.constant(array, self.dtype if np.issubdtype(array.dtype, np.floating) else tf.int32)

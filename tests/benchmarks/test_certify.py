@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import shutil
 import sys
-import types
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from farreach import frameworks
 from farreach.benchmarks import __main__ as command_line
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.studies import certification
@@ -24,7 +25,7 @@ from tests.support.paths import quickest
 INSTALLED = [name for name in registry.compared() if registry.version(name)]
 STEPS = 5
 
-CLIPPED = "gradients, before, after, clipped = clip(kind, gradients, threshold)"
+CLIPPED = "gradients, before, after, clipped = clip_gradients(kind, gradients, threshold)"
 SPARSE = {
     "gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]": (
         "gradients = list(tape.gradient(loss, weights)); sparse = gradients[0]; gradients[0] = sparse.values"
@@ -33,35 +34,50 @@ SPARSE = {
     + "; gradients[0] = tf.convert_to_tensor(tf.IndexedSlices(gradients[0], sparse.indices, sparse.dense_shape))",
 }
 
-FAULTS = {
-    "an embedding's gradient left sparse": ("tensorflow", {"inputs": "tokens"}, SPARSE),
+FAULTS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
+    "an embedding's gradient left sparse": ("tensorflow", "paths", {"inputs": "tokens"}, SPARSE),
     "an epsilon inside the root": (
         "tensorflow",
+        "optimizers",
         {"optimizer": "rmsprop"},
         {"(tf.sqrt(s) + epsilon)": "tf.sqrt(s + epsilon)"},
     ),
-    "a swapped gate": ("tensorflow", {"cell": "gru"}, {"[second, first, third]": "[first, second, third]"}),
+    "a swapped gate": (
+        "tensorflow",
+        "recurrent",
+        {"cell": "gru"},
+        {"[second, first, third]": "[first, second, third]"},
+    ),
     "a clip per variable": (
         "tensorflow",
+        "clip",
         {"clip": "norm"},
-        {"[gradient * scale for": "[gradient * tf.minimum(tf.ones_like(before), threshold / norm_of([gradient])) for"},
+        {
+            "[gradient * scale for": (
+                "[gradient * tf.minimum(tf.ones_like(before), threshold / compute_norm([gradient])) for"
+            )
+        },
     ),
     "a bias trained twice": (
         "pytorch",
+        "recurrent",
         {"cell": "lstm"},
         {"requires_grad_(requires_grad=False)": "requires_grad_(requires_grad=True)"},
     ),
     "float32 constants": (
         "tensorflow",
+        "optimizers",
         {"optimizer": "momentum"},
-        {"base.MOMENTUM * v + g": "float(np.float32(base.MOMENTUM)) * v + g"},
+        {"base.MOMENTUM * v + g": "tf.cast(tf.constant(base.MOMENTUM, tf.float32), v.dtype) * v + g"},
     ),
     "an epsilon in the clip": (
         "pytorch",
+        "clip",
         {"clip": "norm"},
         {"(threshold / before)": "(threshold / (before + 1e-6))"},
     ),
 }
+"""For each fault its framework, the file that it is planted in, the check that must see it, and what is replaced."""
 
 
 def plain(framework: str, **changes: str) -> Check:
@@ -80,22 +96,38 @@ def plain(framework: str, **changes: str) -> Check:
     )
 
 
+def plant_fault(
+    framework: str, part: str, mutations: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Import a framework anew from a copy of its folder in which one file has a fault."""
+    name = f"farreach.frameworks.{framework}"
+    configure = importlib.import_module(name).configure  # once a process
+    shutil.copytree(registry.ROOT / "frameworks" / framework, folder / framework)
+    path = folder / framework / f"{part}.py"
+    source = path.read_text()
+    for right, wrong in mutations.items():
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
+    path.write_text(source)
+    for loaded in [loaded for loaded in sys.modules if loaded == name or loaded.startswith(f"{name}.")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setattr(frameworks, "__path__", [str(folder), *frameworks.__path__])
+    monkeypatch.setattr(frameworks, framework, getattr(frameworks, framework))
+    module = importlib.import_module(name)
+    assert Path(module.__file__ or "").is_relative_to(folder)
+    monkeypatch.setattr(module, "configure", configure)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_caught_and_nothing_but_the_fault(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    framework, changes, mutations = FAULTS[fault]
+def test_a_planted_fault_is_caught_and_nothing_but_the_fault(
+    fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    framework, part, changes, mutations = FAULTS[fault]
     if framework not in INSTALLED:
         pytest.skip(f"{framework} is not installed")
     check = plain(framework, **changes)
     assert certification.is_within_tolerance(certification.measure_differences(check, STEPS))
-    source = (registry.ROOT / "frameworks" / framework / "__init__.py").read_text()
-    for right, wrong in mutations.items():
-        assert source.count(right) == 1, right
-        source = source.replace(right, wrong)
-    configure = importlib.import_module(f"farreach.frameworks.{framework}").configure  # once a process
-    module = types.ModuleType(f"farreach.frameworks.{framework}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(compile(source, f"{framework}.py", "exec"), module.__dict__)  # noqa: S102 - our own source with a fault
-    module.configure = configure
+    plant_fault(framework, part, mutations, tmp_path, monkeypatch)
     result = certification.measure_differences(check, STEPS)
     assert not certification.is_within_tolerance(result), result
 

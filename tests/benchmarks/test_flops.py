@@ -73,16 +73,17 @@ def test_the_formula_is_what_pytorch_counts_in_a_training_step(model: Model) -> 
 
 
 @pytest.mark.parametrize("model", MODELS, ids=name_of)
-def test_jax_asks_for_the_formula_and_the_slope_along_the_state_before_the_first(model: Model) -> None:
+def test_jax_asks_for_the_formula_and_the_gradient_with_respect_to_the_state_before_the_first(model: Model) -> None:
     jax = pytest.importorskip("jax")
     pytest.importorskip("optax")
-    ours = importlib.import_module("farreach.frameworks.jax")
+    network_type = importlib.import_module("farreach.frameworks.jax.recurrent").Network
+    compute_loss = importlib.import_module("farreach.frameworks.jax.loss").compute_loss
     (batch,) = certification.draw_batches(model, 1)
     inputs, targets, mask = (np.swapaxes(part, 0, 1) for part in (batch.inputs, batch.targets, batch.mask))
-    network, initial = ours.Network(model), {name: np.float32(w) for name, w in weights.draw(model, 0).items()}
+    network, initial = network_type(model), {name: np.float32(w) for name, w in weights.draw(model, 0).items()}
 
     def loss(at: Any) -> Any:
-        return ours.loss_of(model, network(at, inputs), targets, mask)
+        return compute_loss(model, network(at, inputs), targets, mask)
 
     counted = products(jax.make_jaxpr(jax.grad(loss))(initial).jaxpr)
     wanted_by_nobody = model.layers * 2 * certification.ROWS * model.hidden * GATES[model.cell] * model.hidden

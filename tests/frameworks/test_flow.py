@@ -1,4 +1,4 @@
-"""The gradient through time: every framework measures what the judge derives, and what the textbook's equation says."""
+"""The gradient through time: all measure what the reference derives, and what the textbook's equation says."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.studies import certification
-from farreach.frameworks import gradient_flow, reference, weights
+from farreach.frameworks import gradient_flow, weights
 from farreach.frameworks.base import Activation, Array, Cell, Flow, Framework, Model, Training, Weights
+from farreach.frameworks.reference import loss, recurrent
 from farreach.tasks.base import Batch
 
 FRAMEWORKS = [name for name in registry.compared() if registry.version(name)]
@@ -43,8 +44,8 @@ def perturbed(model: Model) -> Weights:
     return {name: value + 0.1 * random.standard_normal(value.shape) for name, value in weights.draw(model, 0).items()}
 
 
-def probe(name: str, framework: Framework, batch: Batch) -> Flow:
-    found: Flow = importlib.import_module(f"farreach.frameworks.{name}.gradient_flow").probe(framework, batch)
+def measure(name: str, framework: Framework, batch: Batch) -> Flow:
+    found: Flow = importlib.import_module(f"farreach.frameworks.{name}.gradient_flow").measure_flow(framework, batch)
     return found
 
 
@@ -55,18 +56,18 @@ def batch_of(model: Model) -> Batch:
 @pytest.mark.parametrize("name", FRAMEWORKS)
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 @pytest.mark.parametrize(("layers", "tokens"), [(1, False), (2, False), (1, True), (2, True)])
-def test_every_framework_measures_what_the_judge_derives(
+def test_every_framework_measures_what_the_reference_derives(
     name: str, cell: Cell, activation: Activation, layers: int, *, tokens: bool
 ) -> None:
     model = model_of(cell, activation, layers=layers, tokens=tokens)
     at, batch = perturbed(model), batch_of(model)
-    found, judged = (probe(one, build(one, model, at), batch) for one in (name, "reference"))
-    np.testing.assert_allclose(found.h, judged.h, rtol=1e-8)
+    found, expected = (measure(one, build(one, model, at), batch) for one in (name, "reference"))
+    np.testing.assert_allclose(found.h, expected.h, rtol=1e-8)
     assert found.h.shape == (layers, batch.inputs.shape[1])
     assert found.h.dtype == np.float64
-    assert (found.c is None) == (judged.c is None) == (cell != "lstm")
-    if found.c is not None and judged.c is not None:
-        np.testing.assert_allclose(found.c, judged.c, rtol=1e-8)
+    assert (found.c is None) == (expected.c is None) == (cell != "lstm")
+    if found.c is not None and expected.c is not None:
+        np.testing.assert_allclose(found.c, expected.c, rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
@@ -77,22 +78,22 @@ def test_a_probe_leaves_training_as_it_was(name: str, cell: Cell) -> None:
     plain, probed = (build(name, model, weights.draw(model, 0), "float32") for _ in range(2))
     plain.train(batches[:3])
     probed.train(batches[:3])
-    probe(name, probed, batches[0])
+    measure(name, probed, batches[0])
     assert plain.train(batches[3:]).loss.tolist() == probed.train(batches[3:]).loss.tolist()
     assert weights.digest(plain.weights()) == weights.digest(probed.weights())
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_the_judges_slopes_are_finite_differences_of_the_cell_state_too(cell: Cell) -> None:
+def test_the_references_gradients_are_finite_differences_of_the_cell_state_too(cell: Cell) -> None:
     """Move one unit of the state after step t, h or c, and see the loss follow; see also test_reference."""
     model = model_of(cell, "tanh")
     at, batch = perturbed(model), batch_of(model)
-    _, _, flows = reference.gradients_of(model, at, batch)
-    step = type(reference.Network(model).step)
-    for part, slopes in enumerate(flows[0]):
+    _, _, flows = recurrent.compute_gradients(model, at, batch)
+    step = type(recurrent.Network(model).step)
+    for part, gradients in enumerate(flows[0]):
         for t in (0, 4, 9):
             found = [_moved_loss(step, model, at, batch, (part, t, by)) for by in (1e-5, -1e-5)]
-            assert (found[0] - found[1]) / 2e-5 == pytest.approx(slopes[t][1, 2], rel=1e-6, abs=1e-12)
+            assert (found[0] - found[1]) / 2e-5 == pytest.approx(gradients[t][1, 2], rel=1e-6, abs=1e-12)
 
 
 def _moved_loss(step: type, model: Model, at: Weights, batch: Batch, move: tuple[int, int, float]) -> float:
@@ -100,8 +101,8 @@ def _moved_loss(step: type, model: Model, at: Weights, batch: Batch, move: tuple
     calls = iter(range(10**6))
     forward = step.forward
 
-    def moved(self: reference.Step, below: Array, before: Array, carry: reference.Carry) -> object:
-        """Add to unit 2 of row 1: to c before h is made of it, which for c is what its total slope means."""
+    def moved(self: recurrent.Step, below: Array, before: Array, carry: recurrent.Carry) -> object:
+        """Add to unit 2 of row 1: to c before h is made of it, which for c is what its total gradient means."""
         following, known = forward(self, below, before, carry)
         if next(calls) == at_step:
             following = tuple(value.copy() for value in following)
@@ -113,21 +114,21 @@ def _moved_loss(step: type, model: Model, at: Weights, batch: Batch, move: tuple
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(step, "forward", moved)
-        return reference.gradients_of(model, at, batch)[0]
+        return recurrent.compute_gradients(model, at, batch)[0]
 
 
 def jacobians(model: Model, at: Weights, batch: Batch, activation: Activation) -> Array:
     """The textbook's equation: dL/dh_t = dL/dh_T times the product of the Jacobians dh_k/dh_{k-1}, k = T .. t+1."""
-    scores, passed = reference.Network(model)(at, batch.inputs.swapaxes(0, 1))
-    _, d_scores = reference.loss_of(model, scores, batch.targets.swapaxes(0, 1), batch.mask.swapaxes(0, 1))
-    states, recurrent = passed[0].states, at["layer0.recurrent"]
-    slope = {"tanh": 1 - states**2, "relu": states > 0, "sigmoid": states * (1 - states)}[activation]
+    scores, runs = recurrent.Network(model)(at, batch.inputs.swapaxes(0, 1))
+    _, d_scores = loss.compute_loss(model, scores, batch.targets.swapaxes(0, 1), batch.mask.swapaxes(0, 1))
+    states, kernel = runs[0].states, at["layer0.recurrent"]
+    derivative = {"tanh": 1 - states**2, "relu": states > 0, "sigmoid": states * (1 - states)}[activation]
     found = np.empty_like(states)
     for row in range(states.shape[1]):
         product = np.eye(model.hidden)
         for t in reversed(range(len(states))):
             found[t, row] = (d_scores[-1, row] @ at["output.kernel"].T) @ product
-            product = product @ (recurrent * slope[t, row]).T  # dh_t / dh_{t-1} = diag(f'(a_t)) U^T
+            product = product @ (kernel * derivative[t, row]).T  # dh_t / dh_{t-1} = diag(f'(a_t)) U^T
     return np.sqrt(np.square(found).sum(axis=(1, 2)))
 
 
@@ -137,7 +138,7 @@ def test_it_is_the_product_of_jacobians(name: str, activation: Activation) -> No
     model = model_of("rnn", activation)
     at, batch = perturbed(model), batch_of(model)
     np.testing.assert_allclose(
-        probe(name, build(name, model, at), batch).h[0], jacobians(model, at, batch, activation), rtol=1e-9
+        measure(name, build(name, model, at), batch).h[0], jacobians(model, at, batch, activation), rtol=1e-9
     )
 
 
@@ -148,22 +149,22 @@ def test_in_a_linear_rnn_it_is_a_power_of_the_recurrent_matrix(name: str) -> Non
     at = {key: np.abs(value) for key, value in perturbed(model).items()}
     batch = batch_of(model)
     batch = dataclasses.replace(batch, inputs=np.abs(batch.inputs))
-    scores, passed = reference.Network(model)(at, batch.inputs.swapaxes(0, 1))
-    assert (passed[0].states > 0).all()
-    _, last = reference.loss_of(model, scores, batch.targets.swapaxes(0, 1), batch.mask.swapaxes(0, 1))
+    scores, runs = recurrent.Network(model)(at, batch.inputs.swapaxes(0, 1))
+    assert (runs[0].states > 0).all()
+    _, last = loss.compute_loss(model, scores, batch.targets.swapaxes(0, 1), batch.mask.swapaxes(0, 1))
     powers = [np.linalg.matrix_power(at["layer0.recurrent"].T, 9 - t) for t in range(10)]
     expected = [np.linalg.norm(last[-1] @ at["output.kernel"].T @ power) for power in powers]
-    np.testing.assert_allclose(probe(name, build(name, model, at), batch).h[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(measure(name, build(name, model, at), batch).h[0], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", [*FRAMEWORKS, "reference"])
 @pytest.mark.parametrize("scale", [0.5, 2.0, 8.0])
 def test_the_sigmoid_rnn_keeps_the_bound_of_a_quarter_a_step(name: str, scale: float) -> None:
-    """The slope of a sigmoid is at most 1/4, so a step shrinks the gradient to sigma_max / 4 of it or less."""
+    """The derivative of a sigmoid is at most 1/4, so a step shrinks the gradient to sigma_max / 4 of it or less."""
     model = model_of("rnn", "sigmoid")
     at = perturbed(model)
     at["layer0.recurrent"] = scale * at["layer0.recurrent"]
-    norms = probe(name, build(name, model, at), batch_of(model)).h[0]
+    norms = measure(name, build(name, model, at), batch_of(model)).h[0]
     bound = np.linalg.norm(at["layer0.recurrent"], 2) / 4
     assert (norms[:-1] <= norms[1:] * bound * (1 + 1e-12)).all()
     assert (norms[:-1] > norms[1:] * bound * 1e-3).all()  # and the bound is not idle
@@ -173,16 +174,18 @@ def test_the_sigmoid_rnn_keeps_the_bound_of_a_quarter_a_step(name: str, scale: f
 def test_wider_weights_with_zeros_for_inputs_compute_the_same(cell: Cell) -> None:
     model = model_of(cell, "tanh")
     at = perturbed(model)
-    wider = dataclasses.replace(model, features=model.features + gradient_flow.columns(model))
+    wider = dataclasses.replace(model, features=model.features + gradient_flow.count_columns(model))
     inputs = batch_of(model).inputs.swapaxes(0, 1)
-    zeros = np.zeros((*inputs.shape[:2], gradient_flow.columns(model)))
-    scores, _ = reference.Network(wider)(gradient_flow.widened(model, at), np.concatenate([inputs, zeros], axis=-1))
-    np.testing.assert_array_equal(scores, reference.Network(model)(at, inputs)[0])
+    zeros = np.zeros((*inputs.shape[:2], gradient_flow.count_columns(model)))
+    scores, _ = recurrent.Network(wider)(
+        gradient_flow.widen_weights(model, at), np.concatenate([inputs, zeros], axis=-1)
+    )
+    np.testing.assert_array_equal(scores, recurrent.Network(model)(at, inputs)[0])
 
 
 def test_norms_that_float32_cannot_square_are_measured() -> None:
     """1e-30 is a float32, its square is not: the norm is taken in float64."""
-    passed = gradient_flow.Passed(*(np.full((3, 1, 2), 1e-30, np.float32) for _ in range(4)))
+    passed = gradient_flow.WideRun(*(np.full((3, 1, 2), 1e-30, np.float32) for _ in range(4)))
     model = dataclasses.replace(model_of("rnn", "tanh"), hidden=2)
-    found = gradient_flow.measured(model, weights.draw(model, 0), [passed])
+    found = gradient_flow.compute_flow(model, weights.draw(model, 0), [passed])
     assert found.h[0] == pytest.approx([2 * 2**0.5 * 1e-30, 2 * 2**0.5 * 1e-30, 2**0.5 * 1e-30], rel=1e-6)

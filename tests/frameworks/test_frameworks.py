@@ -1,8 +1,7 @@
-"""The contract of every framework: one suite, run against each file in ``frameworks/`` that is installed."""
+"""The contract of every framework: one suite, run against each folder in ``frameworks/`` that is installed."""
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 import itertools
@@ -16,17 +15,22 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import training as worker
 from farreach.frameworks import reference, weights
-from farreach.frameworks.base import Clip, Framework, Model, Regulariser, State, Trace, Training, Weights
+from farreach.frameworks.base import Clip, Model, Regulariser, State, Trace, Training
+from farreach.frameworks.reference import optimizers
 from farreach.tasks.base import Batch
-from tests.support.outlines import describe_signature
-from tests.support.paths import quickest
+from tests.support.models import (
+    CELLS,
+    OPTIMIZERS,
+    ROWS,
+    build_framework,
+    make_batches,
+    make_model,
+    measure_distance,
+)
 
 NAMES = [name for name in registry.frameworks() if registry.version(name)]
-JUDGED = [name for name in NAMES if name != "reference"]
-CELLS = ("rnn", "lstm", "gru")
+COMPARED = [name for name in NAMES if name != "reference"]
 LEARNERS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("lstm", "tanh"), ("gru", "tanh")]
-OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
-ROWS, TIME = 8, 12
 
 
 @pytest.fixture(params=NAMES)
@@ -34,54 +38,13 @@ def module(request: pytest.FixtureRequest) -> ModuleType:
     return importlib.import_module(f"farreach.frameworks.{request.param}")
 
 
-def a_model(cell: str = "lstm", *, tokens: bool = False, layers: int = 1, activation: str = "tanh") -> Model:
-    """A model of 6 hidden units: regression of a pair of numbers, or 5 classes at the last 4 steps of tokens."""
-    kind = {"features": 7, "outputs": 5, "scored": 4} if tokens else {"features": 3, "outputs": 2, "scored": 1}
-    loss = "cross_entropy" if tokens else "mse"
-    return Model(cell=cell, hidden=6, loss=loss, tokens=tokens, layers=layers, activation=activation, **kind)
-
-
-def some_batches(model: Model, count: int = 10, seed: int = 0, *, rows: int = ROWS, time: int = TIME) -> list[Batch]:
-    random = np.random.default_rng(seed)
-
-    def one() -> Batch:
-        mask = (random.random((rows, model.scored)) < 0.8).astype(np.float32)
-        mask[:, 0] = 1
-        if model.tokens:
-            tokens = random.integers(0, model.features, (rows, time), dtype=np.int32)
-            return Batch(tokens, random.integers(0, model.outputs, (rows, model.scored), dtype=np.int32), mask)
-        inputs = random.standard_normal((rows, time, model.features), dtype=np.float32)
-        return Batch(inputs, random.standard_normal((rows, model.scored, model.outputs), dtype=np.float32), mask)
-
-    return [one() for _ in range(count)]
-
-
-def build(
-    module: ModuleType,
-    model: Model,
-    training: Training,
-    *,
-    initial: Weights | None = None,
-    dtype: str = "float64",
-    path: str | None = None,
-) -> Framework:
-    path = path or quickest(module.__name__.rpartition(".")[2], model.cell)
-    initial = weights.draw(model, 0) if initial is None else initial
-    return module.Framework(model, training, initial, device="cpu", dtype=dtype, threads=1, path=path)
-
-
-def distance(one: Weights, other: Weights) -> float:
-    """The L2 norm of the difference over all weights."""
-    return float(np.sqrt(sum(np.square(one[name] - other[name]).sum() for name in one)))
-
-
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("tokens", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_weights_come_back_as_they_went_in(module: ModuleType, cell: str, tokens: bool, layers: int) -> None:
-    model = a_model(cell, tokens=tokens, layers=layers)
+    model = make_model(cell, tokens=tokens, layers=layers)
     initial = weights.draw(model, 3)
-    returned = build(module, model, Training(), initial=initial).weights()
+    returned = build_framework(module, model, Training(), initial=initial).weights()
     assert returned.keys() == initial.keys()
     for name, value in initial.items():
         np.testing.assert_array_equal(returned[name], value, err_msg=name)
@@ -89,40 +52,40 @@ def test_weights_come_back_as_they_went_in(module: ModuleType, cell: str, tokens
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_predictions_have_one_row_an_example_and_the_scored_steps_alone(module: ModuleType, cell: str) -> None:
-    for model in (a_model(cell), a_model(cell, tokens=True)):
-        scores = build(module, model, Training()).predict(some_batches(model, 1)[0].inputs)
+    for model in (make_model(cell), make_model(cell, tokens=True)):
+        scores = build_framework(module, model, Training()).predict(make_batches(model, 1)[0].inputs)
         assert scores.shape == (ROWS, model.scored, model.outputs)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("clip", [None, Clip("norm", 0.05), Clip("norm", 1e6), Clip("value", 0.01)])
 def test_the_norm_after_the_clip_is_that_of_the_update(module: ModuleType, cell: str, clip: Clip | None) -> None:
-    model = a_model(cell, tokens=True, layers=2)
-    framework = build(module, model, Training("sgd", 1.0, clip))
+    model = make_model(cell, tokens=True, layers=2)
+    framework = build_framework(module, model, Training("sgd", 1.0, clip))
     before = framework.weights()
-    trace = framework.train(some_batches(model, 1))
+    trace = framework.train(make_batches(model, 1))
     # Under SGD at rate 1 the change of the weights is the clipped gradient itself.
-    assert distance(before, framework.weights()) == pytest.approx(trace.norm_after[0], rel=1e-9)
+    assert measure_distance(before, framework.weights()) == pytest.approx(trace.norm_after[0], rel=1e-9)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("threshold", [0.001, 0.1, 10.0])
 def test_a_norm_clip_never_exceeds_its_threshold(module: ModuleType, cell: str, threshold: float) -> None:
-    model = a_model(cell)
-    framework = build(module, model, Training("sgd", 1.0, Clip("norm", threshold)))
-    for batch in some_batches(model, 5):
+    model = make_model(cell)
+    framework = build_framework(module, model, Training("sgd", 1.0, Clip("norm", threshold)))
+    for batch in make_batches(model, 5):
         before = framework.weights()
         trace = framework.train([batch])
-        assert distance(before, framework.weights()) <= threshold * (1 + 1e-9)
+        assert measure_distance(before, framework.weights()) <= threshold * (1 + 1e-9)
         assert trace.clipped[0] == (trace.norm_before[0] > threshold)
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_value_clip_cuts_every_element_and_counts_those_it_cut(module: ModuleType, cell: str) -> None:
-    model, threshold = a_model(cell), 0.01
-    batch = some_batches(model, 1)
-    free = build(module, model, Training("sgd", 1.0))
-    cut = build(module, model, Training("sgd", 1.0, Clip("value", threshold)))
+    model, threshold = make_model(cell), 0.01
+    batch = make_batches(model, 1)
+    free = build_framework(module, model, Training("sgd", 1.0))
+    cut = build_framework(module, model, Training("sgd", 1.0, Clip("value", threshold)))
     start = free.weights()
     free.train(batch)
     trace = cut.train(batch)
@@ -135,20 +98,20 @@ def test_a_value_clip_cuts_every_element_and_counts_those_it_cut(module: ModuleT
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("tokens", [False, True])
-def test_the_gradient_is_the_slope_of_the_loss(module: ModuleType, cell: str, tokens: bool) -> None:
+def test_the_gradient_is_the_derivative_of_the_loss(module: ModuleType, cell: str, tokens: bool) -> None:
     """Along its own gradient g a loss falls at the rate |g|², embedding rows of repeated tokens included."""
-    model, rate = a_model(cell, tokens=tokens), 1e-5
-    batch = some_batches(model, 1)[0]
-    framework = build(module, model, Training("sgd", rate))
+    model, rate = make_model(cell, tokens=tokens), 1e-5
+    batch = make_batches(model, 1)[0]
+    framework = build_framework(module, model, Training("sgd", rate))
     trace = framework.train([batch, batch])
-    slope = (trace.loss[0] - trace.loss[1]) / rate
-    assert slope == pytest.approx(trace.norm_before[0] ** 2, rel=1e-3)
+    derivative = (trace.loss[0] - trace.loss[1]) / rate
+    assert derivative == pytest.approx(trace.norm_before[0] ** 2, rel=1e-3)
 
 
 def test_a_clip_above_every_norm_changes_nothing(module: ModuleType) -> None:
-    model = a_model()
-    batches = some_batches(model)
-    free, clipped = (build(module, model, Training(clip=clip)) for clip in (None, Clip("norm", 1e9)))
+    model = make_model()
+    batches = make_batches(model)
+    free, clipped = (build_framework(module, model, Training(clip=clip)) for clip in (None, Clip("norm", 1e9)))
     np.testing.assert_array_equal(free.train(batches).loss, clipped.train(batches).loss)
     assert weights.digest(free.weights()) == weights.digest(clipped.weights())
 
@@ -163,10 +126,10 @@ def test_a_norm_that_is_not_finite_turns_every_weight_nan(
     """Also where the gradients are finite and only their squares overflow: 1e30 in float32, 1e200 in float64."""
     if module is reference and scale == 1e30:
         pytest.skip("the reference computes in float64, where 1e60 is finite")
-    model = a_model()
-    batch = some_batches(model, 1)[0]
+    model = make_model()
+    batch = make_batches(model, 1)[0]
     batch = Batch(batch.inputs, batch.targets * np.float64(scale), batch.mask)
-    framework = build(module, model, Training("sgd", 0.1, clip), dtype=dtype)
+    framework = build_framework(module, model, Training("sgd", 0.1, clip), dtype=dtype)
     trace = framework.train([batch])
     assert not np.isfinite(trace.norm_before[0])
     for name, value in framework.weights().items():
@@ -175,21 +138,21 @@ def test_a_norm_that_is_not_finite_turns_every_weight_nan(
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_chunks_do_not_matter_and_preparing_changes_nothing(module: ModuleType, optimizer: str) -> None:
-    model = a_model("gru", tokens=True)
-    batches = some_batches(model)
-    whole, parts = (build(module, model, Training(optimizer, 0.01)) for _ in range(2))
+    model = make_model("gru", tokens=True)
+    batches = make_batches(model)
+    whole, parts = (build_framework(module, model, Training(optimizer, 0.01)) for _ in range(2))
     parts.prepare(batches, batches[0].inputs)
     one = whole.train(batches)
     two = [parts.train(batches[:5]), parts.train(batches[5:])]
     np.testing.assert_allclose(np.concatenate([trace.loss for trace in two]), one.loss, rtol=1e-12)
-    assert distance(whole.weights(), parts.weights()) < 1e-12
+    assert measure_distance(whole.weights(), parts.weights()) < 1e-12
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_repeated_run_is_the_same_bit_for_bit(module: ModuleType, cell: str) -> None:
-    for model, path in itertools.product((a_model(cell), a_model(cell, tokens=True)), module.PATHS["cpu"][cell]):
-        first, second = (build(module, model, Training(), dtype="float32", path=path) for _ in range(2))
-        traces = [framework.train(some_batches(model)) for framework in (first, second)]
+    for model, path in itertools.product((make_model(cell), make_model(cell, tokens=True)), module.PATHS["cpu"][cell]):
+        first, second = (build_framework(module, model, Training(), dtype="float32", path=path) for _ in range(2))
+        traces = [framework.train(make_batches(model)) for framework in (first, second)]
         np.testing.assert_array_equal(traces[0].loss, traces[1].loss)
         np.testing.assert_array_equal(traces[0].norm_before, traces[1].norm_before)
         assert weights.digest(first.weights()) == weights.digest(second.weights())
@@ -197,60 +160,64 @@ def test_a_repeated_run_is_the_same_bit_for_bit(module: ModuleType, cell: str) -
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_permuted_hidden_units_compute_the_same(module: ModuleType, cell: str) -> None:
-    model = a_model(cell, tokens=True, layers=2)
+    model = make_model(cell, tokens=True, layers=2)
     initial = weights.draw(model, 0)
-    copy = weights.permute_hidden(model, initial, 1)
-    assert distance(initial, copy) > 0.1
-    drawn, permuted = (build(module, model, Training("sgd", 0.1), initial=start) for start in (initial, copy))
-    batches = some_batches(model)
-    np.testing.assert_allclose(permuted.train(batches).loss, drawn.train(batches).loss, rtol=1e-12)
+    permuted = weights.permute_hidden(model, initial, 1)
+    assert measure_distance(initial, permuted) > 0.1
+    drawn, replicate = (
+        build_framework(module, model, Training("sgd", 0.1), initial=start) for start in (initial, permuted)
+    )
+    batches = make_batches(model)
+    np.testing.assert_allclose(replicate.train(batches).loss, drawn.train(batches).loss, rtol=1e-12)
 
 
 def test_the_relu_and_the_sigmoid_rnn_are_cells_of_their_own(module: ModuleType) -> None:
-    inputs = some_batches(a_model("rnn"), 1)[0].inputs
+    inputs = make_batches(make_model("rnn"), 1)[0].inputs
     activations = ("tanh", "relu", "sigmoid")
-    scores = [build(module, a_model("rnn", activation=name), Training()).predict(inputs) for name in activations]
+    scores = [
+        build_framework(module, make_model("rnn", activation=name), Training()).predict(inputs) for name in activations
+    ]
     for one, other in itertools.combinations(scores, 2):
         assert np.abs(one - other).max() > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["l1", "l2"])
 def test_a_penalty_shrinks_kernels_alone_and_leaves_the_recorded_loss(module: ModuleType, kind: str) -> None:
-    model, strength = a_model("gru", tokens=True), 0.1
-    batch = some_batches(model, 1)
-    free = build(module, model, Training("sgd", 1.0))
-    pulled = build(module, model, Training("sgd", 1.0, regulariser=Regulariser(kind, strength)))
+    model, strength = make_model("gru", tokens=True), 0.1
+    batch = make_batches(model, 1)
+    free = build_framework(module, model, Training("sgd", 1.0))
+    pulled = build_framework(module, model, Training("sgd", 1.0, regulariser=Regulariser(kind, strength)))
     start = free.weights()
     losses = [framework.train(batch).loss for framework in (free, pulled)]
     np.testing.assert_allclose(*losses, rtol=1e-14)
     for name, value in start.items():
         kernel = name in {"layer0.input", "layer0.recurrent", "output.kernel"}
-        slope = np.sign(value) if kind == "l1" else 2 * value
+        added = np.sign(value) if kind == "l1" else 2 * value
         pull = free.weights()[name] - pulled.weights()[name]
-        np.testing.assert_allclose(pull, strength * slope if kernel else 0 * value, atol=1e-14, err_msg=name)
+        np.testing.assert_allclose(pull, strength * added if kernel else 0 * value, atol=1e-14, err_msg=name)
 
 
 def test_a_penalised_gradient_is_what_is_measured_and_clipped(module: ModuleType) -> None:
-    model, limit = a_model("gru", tokens=True), Clip("norm", 0.05)
-    framework = build(module, model, Training("sgd", 1.0, limit, Regulariser("l2", 10.0)))
+    model, limit = make_model("gru", tokens=True), Clip("norm", 0.05)
+    framework = build_framework(module, model, Training("sgd", 1.0, limit, Regulariser("l2", 10.0)))
     before = framework.weights()
-    trace = framework.train(some_batches(model, 1))
+    trace = framework.train(make_batches(model, 1))
     kernels = ("layer0.input", "layer0.recurrent", "output.kernel")
     assert trace.norm_before[0] == pytest.approx(20 * np.linalg.norm([np.linalg.norm(before[k]) for k in kernels]), 0.1)
-    assert distance(before, framework.weights()) == pytest.approx(limit.threshold, rel=1e-9)
+    assert measure_distance(before, framework.weights()) == pytest.approx(limit.threshold, rel=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_restored_state_goes_on_bit_for_bit(module: ModuleType, optimizer: str, dtype: str) -> None:
-    model = a_model("gru", tokens=True)
-    first, then = some_batches(model, 5), some_batches(model, 5, seed=1)
-    one, other = (build(module, model, Training(optimizer, 0.01), dtype=dtype) for _ in range(2))
+    model = make_model("gru", tokens=True)
+    first, then = make_batches(model, 5), make_batches(model, 5, seed=1)
+    one, other = (build_framework(module, model, Training(optimizer, 0.01), dtype=dtype) for _ in range(2))
     one.train(first)
     state = one.state()
     traces = [one.train(then)]
     assert state.steps == 5
-    assert len(state.slots) == reference.SLOTS[optimizer]
+    assert len(state.slots) == optimizers.SLOTS[optimizer]
     for slot in state.slots:
         assert {name: value.shape for name, value in slot.items()} == {n: v.shape for n, v in state.weights.items()}
     for framework in (one, other):  # back to where it was, and in a framework that never went there
@@ -264,55 +231,55 @@ def test_a_restored_state_goes_on_bit_for_bit(module: ModuleType, optimizer: str
     assert one.state().steps == other.state().steps == 10
 
 
-Judged = tuple[tuple[str, str], int, bool, str, Clip | None, Regulariser | None]
+Combination = tuple[tuple[str, str], int, bool, str, Clip | None, Regulariser | None]
 CLIPS = (None, Clip("norm", 0.1), Clip("value", 0.01))
 PENALTIES = (Regulariser("l1", 0.01), Regulariser("l2", 0.01))
 
 
-def judged() -> list[Any]:
+def list_combinations() -> list[Any]:
     """Every combination for PyTorch; of those for frameworks that compile each one, a part with every value.
 
     Each optimizer with each clip and cell is compared in `test_one_update_of_any_kind_is_the_same`, too.
     """
-    plain: list[Judged] = [*itertools.product(LEARNERS, (1, 2), (False, True), OPTIMIZERS, CLIPS, (None,))]
-    penalised: list[Judged] = [*itertools.product(LEARNERS, (2,), (True,), ("sgd",), CLIPS[1:], PENALTIES)]
-    chosen = {name: plain + penalised if name == "pytorch" else plain[::23] + penalised[::7] for name in JUDGED}
-    return [pytest.param(name, one, id=f"{name}-{_named(one)}") for name in JUDGED for one in chosen[name]]
+    plain: list[Combination] = [*itertools.product(LEARNERS, (1, 2), (False, True), OPTIMIZERS, CLIPS, (None,))]
+    penalised: list[Combination] = [*itertools.product(LEARNERS, (2,), (True,), ("sgd",), CLIPS[1:], PENALTIES)]
+    chosen = {name: plain + penalised if name == "pytorch" else plain[::23] + penalised[::7] for name in COMPARED}
+    return [pytest.param(name, one, id=f"{name}-{_named(one)}") for name in COMPARED for one in chosen[name]]
 
 
-def _named(one: Judged) -> str:
+def _named(one: Combination) -> str:
     (cell, activation), layers, tokens, optimizer, *rest = one
     kinds = [part.kind for part in rest if part]
     return "-".join([cell, activation, str(layers), *(["tokens"] if tokens else []), optimizer, *kinds])
 
 
 @functools.cache
-def judgement(model: Model, training: Training) -> list[tuple[State, Batch, Trace, State]]:
+def run_reference(model: Model, training: Training) -> list[tuple[State, Batch, Trace, State]]:
     """The reference over 20 steps: the state before each, its batch, its trace, the state after it."""
-    framework = build(reference, model, training)
+    framework = build_framework(reference, model, training)
     steps = []
-    for batch in some_batches(model, 20, rows=4, time=5):
+    for batch in make_batches(model, 20, rows=4, time=5):
         before = framework.state()
         steps.append((before, batch, framework.train([batch]), framework.state()))
     return steps
 
 
-@pytest.mark.parametrize(("name", "combination"), judged())
-def test_from_the_references_state_every_step_is_the_references(name: str, combination: Judged) -> None:
+@pytest.mark.parametrize(("name", "combination"), list_combinations())
+def test_from_the_references_state_every_step_is_the_references(name: str, combination: Combination) -> None:
     """Loss, both norms and updated weights within 1e-10 relative, at each of 20 steps."""
     (cell, activation), layers, tokens, optimizer, clip, penalty = combination
-    model = a_model(cell, activation=activation, layers=layers, tokens=tokens)
+    model = make_model(cell, activation=activation, layers=layers, tokens=tokens)
     training = Training(optimizer, 0.01, clip, penalty)
-    framework = build(importlib.import_module(f"farreach.frameworks.{name}"), model, training)
+    framework = build_framework(importlib.import_module(f"farreach.frameworks.{name}"), model, training)
     clipped = []
-    for before, batch, expected, after in judgement(model, training):
+    for before, batch, expected, after in run_reference(model, training):
         framework.restore(before)
         trace = framework.train([batch])
         np.testing.assert_allclose(_figures(trace), _figures(expected), rtol=1e-10)
         reached = framework.state()
         assert reached.steps == after.steps
         for one, other in zip((reached.weights, *reached.slots), (after.weights, *after.slots), strict=True):
-            assert distance(one, other) <= 1e-10 * distance(other, dict.fromkeys(other, 0.0))
+            assert measure_distance(one, other) <= 1e-10 * measure_distance(other, dict.fromkeys(other, 0.0))
         clipped.append(trace.clipped[0])
     assert (max(clipped) > 0) == (clip is not None)  # where nothing is clipped, nothing about clips is shown
 
@@ -323,7 +290,10 @@ def _figures(trace: Trace) -> list[float]:
 
 def test_the_sigmoid_rnn_of_pytorch_says_that_its_loop_is_hand_written() -> None:
     pytorch = pytest.importorskip("farreach.frameworks.pytorch")
-    said = [build(pytorch, a_model("rnn", activation=name), Training()).kernel for name in ("tanh", "relu", "sigmoid")]
+    said = [
+        build_framework(pytorch, make_model("rnn", activation=name), Training()).kernel
+        for name in ("tanh", "relu", "sigmoid")
+    ]
     assert said == ["ATen", "ATen", "hand-written loop"]
 
 
@@ -332,7 +302,7 @@ def test_pytorch_alone_keeps_subnormal_numbers_and_not_on_the_path_flushed() -> 
     paths = importlib.import_module("farreach.frameworks.pytorch.paths")
     least = torch.full((64,), 1e-39)
     for path, kept in (("eager", True), ("flushed", False), ("compiled", True), ("eager", True)):
-        with paths.kernels(path):
+        with paths.use_kernels(path):
             assert bool((least * 0.5 > 0).all()) is kept, path
     assert bool((least * 0.5 > 0).all())  # and the next case finds them as they were
 
@@ -354,9 +324,12 @@ def test_the_other_frameworks_take_subnormal_numbers_for_zero(framework: str) ->
 
 def test_every_path_on_offer_computes_the_same(module: ModuleType) -> None:
     for cell in CELLS:
-        model = a_model(cell, tokens=True)
-        batches = some_batches(model)
-        losses = [build(module, model, Training(), path=path).train(batches).loss for path in module.PATHS["cpu"][cell]]
+        model = make_model(cell, tokens=True)
+        batches = make_batches(model)
+        losses = [
+            build_framework(module, model, Training(), path=path).train(batches).loss
+            for path in module.PATHS["cpu"][cell]
+        ]
         for loss in losses[1:]:
             np.testing.assert_allclose(loss, losses[0], rtol=1e-11)
 
@@ -432,26 +405,26 @@ def test_frameworks_agree_in_float64_under_sgd_with_a_norm_clip(cell: str) -> No
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("clip", [None, Clip("norm", 0.05), Clip("value", 0.01)])
 def test_one_update_of_any_kind_is_the_same_in_every_framework(cell: str, optimizer: str, clip: Clip | None) -> None:
-    model = a_model(cell, tokens=True, layers=2)
-    batches = some_batches(model, 3)
+    model = make_model(cell, tokens=True, layers=2)
+    batches = make_batches(model, 3)
     modules = [importlib.import_module(f"farreach.frameworks.{name}") for name in NAMES]
-    trained = [build(module, model, Training(optimizer, 0.01, clip)) for module in modules]
+    trained = [build_framework(module, model, Training(optimizer, 0.01, clip)) for module in modules]
     traces = [framework.train(batches) for framework in trained]
     for framework, trace in zip(trained[1:], traces[1:], strict=True):
         for part in ("loss", "norm_before", "norm_after", "clipped"):
             np.testing.assert_allclose(getattr(trace, part), getattr(traces[0], part), rtol=1e-9, err_msg=part)
-        assert distance(framework.weights(), trained[0].weights()) < 1e-8
+        assert measure_distance(framework.weights(), trained[0].weights()) < 1e-8
 
 
 @pytest.mark.skipif("tensorflow" not in NAMES, reason="TensorFlow is not installed")
 def test_cases_that_differ_in_threshold_rate_or_seed_share_one_compilation() -> None:
     tensorflow = importlib.import_module("farreach.frameworks.tensorflow")
-    model = a_model()
-    batches = some_batches(model)
-    first = build(tensorflow, model, Training())
+    model = make_model()
+    batches = make_batches(model)
+    first = build_framework(tensorflow, model, Training())
     compiled = first.prepare(batches, batches[0].inputs)
     for seed, training in enumerate([Training(clip=Clip("norm", 0.1)), Training(learning_rate=1e-4), Training()]):
-        other = build(tensorflow, model, training, initial=weights.draw(model, seed))
+        other = build_framework(tensorflow, model, training, initial=weights.draw(model, seed))
         assert other.chunk is first.chunk
         other.prepare(batches, batches[0].inputs)
         assert other.chunk.experimental_get_tracing_count() == 1
@@ -462,37 +435,13 @@ def test_cases_that_differ_in_threshold_rate_or_seed_share_one_compilation() -> 
 def test_cases_that_differ_in_strength_share_one_compilation() -> None:
     tensorflow = importlib.import_module("farreach.frameworks.tensorflow")
     trainings = [Training(regulariser=Regulariser(kind, at)) for kind, at in (("l2", 1e-4), ("l2", 1e-2), ("l1", 1e-4))]
-    first, same, other = (build(tensorflow, a_model(), training).chunk for training in trainings)
+    first, same, other = (build_framework(tensorflow, make_model(), training).chunk for training in trainings)
     assert same is first
     assert other is not first
 
 
-def test_frameworks_are_mirror_images() -> None:
-    """The same functions and methods, with the same arguments, in the same order."""
-
-    def outline(name: str) -> list[str]:
-        tree = ast.parse((registry.ROOT / "frameworks" / name / "__init__.py").read_text())
-        contract = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Framework")
-        public = [node for node in (*tree.body, *contract.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        return [
-            describe_signature(node)
-            for node in public
-            if not node.name.startswith("_") and node.name not in own.get(name, ())
-        ]
-
-    # What one side alone needs: PyTorch keeps a module's state and lacks a cell, the others compile a program.
-    own = {
-        "pytorch": {"LoopedRNN"},
-        "tensorflow": {"norm_of", "program", "names_of"},
-        "jax": {"norm_of", "program"},
-    }
-    outlines = {name: outline(name) for name in registry.compared()}
-    for name, theirs in outlines.items():
-        assert theirs == outlines["pytorch"], name
-
-
 def test_drawn_weights_are_orthogonal_glorot_and_forget_nothing_at_first() -> None:
-    model = a_model("lstm")
+    model = make_model("lstm")
     drawn = weights.draw(model, 0)
     for block in np.split(drawn["layer0.recurrent"], 4, axis=1):
         np.testing.assert_allclose(block @ block.T, np.eye(6), atol=1e-12)
@@ -510,4 +459,4 @@ def test_a_clip_or_rate_that_is_no_positive_number_is_refused() -> None:
         with pytest.raises(ValueError, match="strength must be a positive finite number"):
             Regulariser("l2", bad)
     with pytest.raises(ValueError, match="activation relu is for cell rnn"):
-        a_model("lstm", activation="relu")
+        make_model("lstm", activation="relu")

@@ -169,14 +169,14 @@ def test_a_replayed_cuda_graph_computes_what_its_steps_do_one_by_one(
 def test_a_cuda_graph_is_recorded_again_for_another_shape_and_goes_on_from_a_restored_state() -> None:
     found = program(
         "pytorch",
-        "from tests import test_frameworks as here\n"
+        "from tests.support import models as here\n"
         "from farreach.frameworks import base, weights\n"
-        "model = here.a_model('lstm', tokens=True, layers=2)\n"
+        "model = here.make_model('lstm', tokens=True, layers=2)\n"
         "drawn = weights.draw(model, 0)\n"
         "def made(path):\n"
         "    recipe = base.Training('adam', 0.01, base.Clip('norm', 0.1))\n"
         "    return ours.Framework(model, recipe, drawn, device='cuda', dtype='float64', threads=1, path=path)\n"
-        "chunks = [here.some_batches(model, 3, seed, rows=rows) for seed, rows in ((0, 8), (1, 4), (2, 8))]\n"
+        "chunks = [here.make_batches(model, 3, seed, rows=rows) for seed, rows in ((0, 8), (1, 4), (2, 8))]\n"
         "losses = {}\n"
         "for path in ('cudnn', 'cudagraph'):\n"
         "    one = made(path)\n"
@@ -208,10 +208,10 @@ def test_cudnn_runs_in_pytorch_where_the_record_says_so_and_nowhere_else() -> No
     found = program(
         "pytorch",
         "import torch\n"
-        "from tests import test_frameworks as here\n"
+        "from tests.support import models as here\n"
         "from farreach.frameworks import base, weights\n"
-        "model = here.a_model('lstm')\n"
-        "batches = here.some_batches(model, 2)\n"
+        "model = here.make_model('lstm')\n"
+        "batches = here.make_batches(model, 2)\n"
         "kinds = {'device': 'cuda', 'dtype': 'float32', 'threads': 1}\n"
         "made = {path: ours.Framework(model, base.Training(), weights.draw(model, 0), path=path, **kinds)\n"
         "        for path in ('cudnn', 'eager', 'cudagraph')}\n"
@@ -235,14 +235,14 @@ def test_jaxs_cudnn_lstm_is_in_the_compiled_program() -> None:
     found = program(
         "jax",
         "import jax\n"
-        "from tests import test_frameworks as here\n"
+        "from tests.support import models as here\n"
         "from farreach.frameworks import base, weights\n"
-        "model = here.a_model('lstm')\n"
+        "model = here.make_model('lstm')\n"
         "text = {}\n"
         "for path in ('scan', 'cudnn'):\n"
         "    one = ours.Framework(model, base.Training(), weights.draw(model, 0), device='cuda', dtype='float32',\n"
         "                         threads=1, path=path)\n"
-        "    given = (one.carried, one.stacked(here.some_batches(model, 2)), one.limits, jax.numpy.int32(2))\n"
+        "    given = (one.carried, one.stack_batches(here.make_batches(model, 2)), one.limits, jax.numpy.int32(2))\n"
         "    text[path] = one.chunk.lower(*given).as_text()\n"
         "print(json.dumps({path: 'dnn_rnn' in lowered for path, lowered in text.items()}))\n",
     )

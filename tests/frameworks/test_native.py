@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import importlib
 import subprocess
@@ -20,8 +19,7 @@ from farreach.benchmarks.running import environment, sweep
 from farreach.benchmarks.running import training as worker
 from farreach.frameworks import weights
 from farreach.frameworks.base import Clip, Learner, Model, Training, Weights
-from tests.frameworks.test_frameworks import CELLS, OPTIMIZERS, ROWS, a_model, distance, some_batches
-from tests.support.outlines import describe_signature
+from tests.support.models import CELLS, OPTIMIZERS, ROWS, make_batches, make_model, measure_distance
 from tests.support.paths import quickest
 
 FOLDER = registry.ROOT / "frameworks"
@@ -35,11 +33,16 @@ def module(request: pytest.FixtureRequest) -> ModuleType:
     return importlib.import_module(f"farreach.frameworks.{request.param}.native")
 
 
+def get_name(module: ModuleType) -> str:
+    """Return the name of the framework whose ``native.py`` a module is."""
+    return module.__name__.split(".")[-2]
+
+
 def build(
     module: ModuleType, model: Model, training: Training, *, seed: int = 0, dtype: str = "float64", quick: bool = True
 ) -> Learner:
     """A learner on the path that compiles fastest, or on its default."""
-    name = module.__name__.rpartition(".")[2]
+    name = get_name(module)
     path = quickest(name, model.cell) if quick else registry.paths(name, "cpu", model.cell)[0]
     return module.Native(model, training, seed, device="cpu", dtype=dtype, threads=1, path=path)
 
@@ -52,8 +55,8 @@ def wide(cell: str, **more: Any) -> Model:
 
 def update(module: ModuleType, training: Training, steps: int = 1) -> tuple[Weights, Weights, Weights]:
     """Return the weights before some steps on one batch, after them, and after one step of SGD at rate 1."""
-    model = a_model("gru")
-    batch = some_batches(model, 1)
+    model = make_model("gru")
+    batch = make_batches(model, 1)
     learner, plain = build(module, model, training), build(module, model, Training("sgd", 1.0))
     start = learner.weights()
     learner.train(batch * steps)
@@ -71,14 +74,14 @@ def test_every_native_file_belongs_to_a_framework_that_is_compared() -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_repeated_run_is_the_same_bit_for_bit_and_another_seed_is_another(module: ModuleType, cell: str) -> None:
-    model = a_model(cell, tokens=True)
+    model = make_model(cell, tokens=True)
     clip = Clip("norm", 0.1)
     learners = [
         build(module, model, Training(clip=clip), seed=seed, dtype="float32", quick=False) for seed in (0, 0, 1)
     ]
     first, again, other = learners
-    again.prepare(some_batches(model), some_batches(model)[0].inputs)  # which changes nothing
-    traces = [learner.train(some_batches(model)) for learner in learners]
+    again.prepare(make_batches(model), make_batches(model)[0].inputs)  # which changes nothing
+    traces = [learner.train(make_batches(model)) for learner in learners]
     for part in ("loss", "norm_before", "norm_after", "clipped"):
         np.testing.assert_array_equal(getattr(traces[0], part), getattr(traces[1], part), err_msg=part)
     assert weights.digest(first.weights()) == weights.digest(again.weights()) != weights.digest(other.weights())
@@ -86,16 +89,16 @@ def test_a_repeated_run_is_the_same_bit_for_bit_and_another_seed_is_another(modu
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_lowers_the_loss_and_predictions_have_the_scored_steps(module: ModuleType, cell: str) -> None:
-    for model in (a_model(cell), a_model(cell, tokens=True, layers=2)):
+    for model in (make_model(cell), make_model(cell, tokens=True, layers=2)):
         learner = build(module, model, Training("adam", 0.01))
-        trace = learner.train(some_batches(model, 1) * 60)
+        trace = learner.train(make_batches(model, 1) * 60)
         assert trace.loss[-1] < 0.9 * trace.loss[0]
-        assert learner.predict(some_batches(model, 1)[0].inputs).shape == (ROWS, model.scored, model.outputs)
+        assert learner.predict(make_batches(model, 1)[0].inputs).shape == (ROWS, model.scored, model.outputs)
 
 
 def test_chunks_do_not_matter(module: ModuleType) -> None:
-    model = a_model("lstm")
-    batches = some_batches(model)
+    model = make_model("lstm")
+    batches = make_batches(model)
     whole, parts = (build(module, model, Training("momentum", 0.01)) for _ in range(2))
     one = whole.train(batches)
     two = [parts.train(batches[:5]), parts.train(batches[5:])]
@@ -104,20 +107,20 @@ def test_chunks_do_not_matter(module: ModuleType) -> None:
 
 @pytest.mark.parametrize("threshold", [0.001, 0.1, 100.0])
 def test_a_norm_clip_keeps_its_threshold_and_says_when_it_clipped(module: ModuleType, threshold: float) -> None:
-    model = a_model("lstm")
+    model = make_model("lstm")
     learner = build(module, model, Training("sgd", 1.0, Clip("norm", threshold)))
-    for batch in some_batches(model, 3):
+    for batch in make_batches(model, 3):
         before = learner.weights()
         trace = learner.train([batch])
-        assert distance(before, learner.weights()) == pytest.approx(trace.norm_after[0], rel=1e-6)
+        assert measure_distance(before, learner.weights()) == pytest.approx(trace.norm_after[0], rel=1e-6)
         assert trace.norm_after[0] <= threshold * (1 + 1e-9)
         assert trace.norm_after[0] == pytest.approx(min(threshold, trace.norm_before[0]), rel=2e-3)
         assert trace.clipped[0] == (trace.norm_before[0] > threshold)
 
 
 def test_a_value_clip_cuts_every_element_and_counts_those_it_cut(module: ModuleType) -> None:
-    model, threshold = a_model("gru"), 0.01
-    batch = some_batches(model, 1)
+    model, threshold = make_model("gru"), 0.01
+    batch = make_batches(model, 1)
     free = build(module, model, Training("sgd", 1.0))
     cut = build(module, model, Training("sgd", 1.0, Clip("value", threshold)))
     start = free.weights()
@@ -169,7 +172,7 @@ def test_pytorch_draws_every_recurrent_weight_and_bias_uniformly_and_trains_both
             assert value.std() == pytest.approx(bound / np.sqrt(3), rel=0.25), name
     assert start["embedding.weight"].std() == pytest.approx(1, rel=0.1)
     learner = build(module, wide(cell), Training(), dtype="float32")
-    learner.train(some_batches(wide(cell), 1))
+    learner.train(make_batches(wide(cell), 1))
     for name in ("recurrent.bias_ih_l0", "recurrent.bias_hh_l0"):
         assert (learner.weights()[name] != start[name]).all(), name
 
@@ -222,17 +225,17 @@ def test_the_first_update_is_that_of_the_frameworks_own_defaults(
         large = np.abs(gradient) > 5e-2  # beside which every epsilon is nothing
         compared += large.sum()
         expected = gradient if optimizer in {"sgd", "momentum"} else np.sign(gradient)
-        expected = rate * first[module.__name__.rpartition(".")[2]] * expected
+        expected = rate * first[get_name(module)] * expected
         np.testing.assert_allclose((value - after[name])[large], expected[large], rtol=2e-3, err_msg=name)
     assert compared > 10
 
 
 def test_adams_epsilon_is_the_frameworks_own(module: ModuleType) -> None:
     """For a small g the first step is rate * |g| / (|g| + epsilon): 1e-8, or Keras' 1e-7 / sqrt(.001)."""
-    epsilon = {"pytorch": 1e-8, "tensorflow": 1e-7 / np.sqrt(1e-3), "jax": 1e-8}[module.__name__.rpartition(".")[2]]
+    epsilon = {"pytorch": 1e-8, "tensorflow": 1e-7 / np.sqrt(1e-3), "jax": 1e-8}[get_name(module)]
     rate, scale = 1e-3, 1e-6
-    model = a_model("gru")
-    batch = some_batches(model, 1)[0]
+    model = make_model("gru")
+    batch = make_batches(model, 1)[0]
     plain = build(module, model, Training("sgd", 1.0))
     start = plain.weights()
     plain.train([batch])
@@ -247,7 +250,7 @@ def test_adams_epsilon_is_the_frameworks_own(module: ModuleType) -> None:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_native_and_matched_start_from_other_weights(module: ModuleType, optimizer: str) -> None:
-    name = module.__name__.rpartition(".")[2]
+    name = get_name(module)
     fields: dict[str, Any] = {"task": "adding", "parameters": (("T", 10),), "framework": name, "cell": "lstm"}
     fields |= {"optimizer": optimizer, "steps": 100, "path": quickest(name, "lstm")}
     batch = next(Case(**fields).load().batches(0, 4))
@@ -258,11 +261,11 @@ def test_native_and_matched_start_from_other_weights(module: ModuleType, optimiz
 @pytest.mark.skipif("jax" not in NAMES, reason="JAX is not installed")
 def test_jax_compiles_once_for_all_seeds_of_a_recipe() -> None:
     module = importlib.import_module("farreach.frameworks.jax.native")
-    model = a_model("rnn")
-    before = module.step.jitted_fn._cache_size()  # noqa: SLF001 - no public count
+    model = make_model("rnn")
+    before = module.train_step.jitted_fn._cache_size()  # noqa: SLF001 - no public count
     for seed in range(3):
-        build(module, model, Training("sgd", 0.123), seed=seed).train(some_batches(model, 2))
-    assert module.step.jitted_fn._cache_size() == before + 1  # noqa: SLF001
+        build(module, model, Training("sgd", 0.123), seed=seed).train(make_batches(model, 2))
+    assert module.train_step.jitted_fn._cache_size() == before + 1  # noqa: SLF001
 
 
 # What cannot be is refused
@@ -364,19 +367,3 @@ def test_a_native_record_stands_under_no_certificate() -> None:
         held[mode] = sweep.to_record(case.key(), case, outcome, facts).certificate
     assert held["matched"] is not None
     assert held["native"] is None
-
-
-def test_native_files_are_mirror_images() -> None:
-    def outline(name: str) -> list[str]:
-        tree = ast.parse((FOLDER / name / "native.py").read_text())
-        contract = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Native")
-        public = [node for node in (*tree.body, *contract.body) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        named = [describe_signature(node).partition("(")[0] for node in public]
-        return [one for one in named if not one.startswith("_") and one not in own.get(name, ())]
-
-    # What JAX alone needs: one transformation a recipe and one step a model, which compile once.
-    own = {"jax": {"transformation_of", "step"}}
-    outlines = {name: outline(name) for name in NATIVE}
-    assert len(outlines["pytorch"]) > 10
-    for name, theirs in outlines.items():
-        assert theirs == outlines["pytorch"], name

@@ -1,4 +1,4 @@
-"""The judge itself: its gradients against finite differences, its updates against arithmetic done another way."""
+"""The reference implementation: gradients against finite differences, updates against arithmetic done another way."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from farreach.frameworks import cells, reference, weights
+from farreach.frameworks import reference, weights
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, UnsupportedError, Weights
+from farreach.frameworks.reference import clip, loss, optimizers, penalties, recurrent
 from farreach.tasks.base import Batch
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("lstm", "tanh"), ("gru", "tanh")]
@@ -19,7 +20,7 @@ ROWS, TIME = 3, 4
 every_cell = pytest.mark.parametrize(("cell", "activation"), CELLS)
 
 
-def a_model(cell: str = "lstm", activation: str = "tanh", *, layers: int = 1, tokens: bool = False) -> Model:
+def make_model(cell: str = "lstm", activation: str = "tanh", *, layers: int = 1, tokens: bool = False) -> Model:
     kind = {"features": 4, "outputs": 3, "scored": 2} if tokens else {"features": 2, "outputs": 2, "scored": 1}
     loss = "cross_entropy" if tokens else "mse"
     return Model(cell=cell, activation=activation, hidden=3, layers=layers, tokens=tokens, loss=loss, **kind)
@@ -44,7 +45,7 @@ def some_weights(model: Model) -> Weights:
     return {name: value + 0.3 * random.standard_normal(value.shape) for name, value in weights.draw(model, 0).items()}
 
 
-def slopes(function: Callable[[], float], at: Array, step: float = 2e-4) -> Array:
+def differentiate(function: Callable[[], float], at: Array, step: float = 2e-4) -> Array:
     """Central differences of fourth order along every element of an array that `function` reads."""
     found = np.zeros_like(at)
     for place in np.ndindex(at.shape):
@@ -74,47 +75,50 @@ def flat(values: Weights) -> Array:
 
 @every_cell
 @pytest.mark.parametrize(("layers", "tokens"), [(1, False), (2, True)])
-def test_gradients_are_the_slopes_of_the_loss(cell: str, activation: str, layers: int, tokens: bool) -> None:
-    model = a_model(cell, activation, layers=layers, tokens=tokens)
+def test_gradients_are_the_derivatives_of_the_loss(cell: str, activation: str, layers: int, tokens: bool) -> None:
+    model = make_model(cell, activation, layers=layers, tokens=tokens)
     at, batch = some_weights(model), a_batch(model)
-    _, gradients, _ = reference.gradients_of(model, at, batch)
-    expected = {name: slopes(lambda: reference.gradients_of(model, at, batch)[0], value) for name, value in at.items()}
+    _, gradients, _ = recurrent.compute_gradients(model, at, batch)
+    expected = {
+        name: differentiate(lambda: recurrent.compute_gradients(model, at, batch)[0], value)
+        for name, value in at.items()
+    }
     assert gradients.keys() == at.keys()
     assert furthest(gradients, expected) < 1e-8
 
 
 @pytest.mark.parametrize("kind", ["l1", "l2"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_a_penalised_gradient_is_the_slope_of_the_loss_and_the_penalty_on_kernels(kind: str, cell: str) -> None:
-    model, strength = a_model(cell, tokens=True), 0.1
+def test_a_penalised_gradient_is_that_of_the_loss_and_the_penalty_on_kernels(kind: str, cell: str) -> None:
+    model, strength = make_model(cell, tokens=True), 0.1
     at, batch = some_weights(model), a_batch(model)
     kernels = {"layer0.input", "layer0.recurrent", "output.kernel"}
 
     def objective() -> float:
         sizes = [np.abs(at[name]) if kind == "l1" else at[name] ** 2 for name in kernels]
-        return reference.gradients_of(model, at, batch)[0] + strength * sum(float(size.sum()) for size in sizes)
+        return recurrent.compute_gradients(model, at, batch)[0] + strength * sum(float(size.sum()) for size in sizes)
 
-    _, gradients, _ = reference.gradients_of(model, at, batch)
-    penalised = reference.penalise(Regulariser(kind, strength), at, gradients)
-    assert furthest(penalised, {name: slopes(objective, value) for name, value in at.items()}) < 1e-8
+    _, gradients, _ = recurrent.compute_gradients(model, at, batch)
+    penalised = penalties.penalise_gradients(kind, at, gradients, names=list(at), strength=strength)
+    assert furthest(penalised, {name: differentiate(objective, value) for name, value in at.items()}) < 1e-8
     free = at.keys() - kernels
     assert {name for name in at if np.array_equal(penalised[name], gradients[name])} == free
 
 
-def test_an_l1_penalty_has_no_slope_at_zero() -> None:
-    model = a_model()
+def test_an_l1_penalty_has_no_gradient_at_zero() -> None:
+    model = make_model()
     zero = {name: np.zeros_like(value) for name, value in some_weights(model).items()}
-    assert not flat(reference.penalise(Regulariser("l1", 1.0), zero, zero)).any()
+    assert not flat(penalties.penalise_gradients("l1", zero, zero, names=list(zero), strength=1.0)).any()
 
 
 class Nudged:
     """A step whose state is moved by `by` after one of its calls: calls count through layers, then time."""
 
-    def __init__(self, step: cells.Step, call: int, by: Array) -> None:
+    def __init__(self, step: recurrent.Step, call: int, by: Array) -> None:
         self.step, self.call, self.by, self.calls = step, call, by, 0
         self.carries = step.carries
 
-    def forward(self, below: Array, before: Array, carry: reference.Carry) -> tuple[reference.Carry, reference.Carry]:
+    def forward(self, below: Array, before: Array, carry: recurrent.Carry) -> tuple[recurrent.Carry, recurrent.Carry]:
         (state, *rest), known = self.step.forward(below, before, carry)
         moved = state + self.by if self.calls == self.call else state
         self.calls += 1
@@ -123,21 +127,23 @@ class Nudged:
 
 @every_cell
 @pytest.mark.parametrize("tokens", [False, True])
-def test_state_gradients_are_the_slopes_along_the_states(cell: str, activation: str, tokens: bool) -> None:
-    model = a_model(cell, activation, layers=2, tokens=tokens)
+def test_state_gradients_are_the_derivatives_with_respect_to_the_states(
+    cell: str, activation: str, tokens: bool
+) -> None:
+    model = make_model(cell, activation, layers=2, tokens=tokens)
     at, batch = some_weights(model), a_batch(model)
-    _, _, flows = reference.gradients_of(model, at, batch)
+    _, _, flows = recurrent.compute_gradients(model, at, batch)
     assert [flow[0].shape for flow in flows] == [(TIME, ROWS, model.hidden)] * model.layers
     inputs, targets, mask = (part.swapaxes(0, 1) for part in (batch.inputs, batch.targets, batch.mask))
     for call in range(model.layers * TIME):
         by = np.zeros((ROWS, model.hidden))
 
         def moved(call: int = call, by: Array = by) -> float:
-            network = reference.Network(model)
+            network = recurrent.Network(model)
             network.step = Nudged(network.step, call, by)
-            return reference.loss_of(model, network(at, inputs)[0], targets, mask)[0]
+            return loss.compute_loss(model, network(at, inputs)[0], targets, mask)[0]
 
-        expected = slopes(moved, by)
+        expected = differentiate(moved, by)
         np.testing.assert_allclose(flows[call // TIME][0][call % TIME], expected, rtol=1e-7, atol=1e-10)
 
 
@@ -146,32 +152,34 @@ def test_the_loss_is_the_mean_over_counted_positions() -> None:
     mask = np.array([[1, 0], [1, 1]])
     classes = np.array([[1, 0], [0, 0]])
     said = [np.log(1 + np.exp(-1)), np.log(2), np.log(1 + np.exp(5))]
-    assert reference.loss_of(a_model(tokens=True), scores, classes, mask)[0] == pytest.approx(np.mean(said), rel=1e-14)
+    assert loss.compute_loss(make_model(tokens=True), scores, classes, mask)[0] == pytest.approx(
+        np.mean(said), rel=1e-14
+    )
     targets = np.array([[[1.0, 1.0], [9.0, 9.0]], [[2.0, 0.0], [-1.0, 1.0]]])
-    assert reference.loss_of(a_model(), scores, targets, mask)[0] == pytest.approx((0.5 + 2 + 4.5) / 3, rel=1e-14)
+    assert loss.compute_loss(make_model(), scores, targets, mask)[0] == pytest.approx((0.5 + 2 + 4.5) / 3, rel=1e-14)
 
 
 def test_a_masked_target_changes_nothing() -> None:
-    model = a_model(tokens=True)
+    model = make_model(tokens=True)
     at, batch = some_weights(model), a_batch(model)
     other = batch.targets.copy()
     other[0, 0] = (other[0, 0] + 1) % model.outputs
     first, second = (
-        reference.gradients_of(model, at, one) for one in (batch, dataclasses.replace(batch, targets=other))
+        recurrent.compute_gradients(model, at, one) for one in (batch, dataclasses.replace(batch, targets=other))
     )
     assert first[0] == second[0]
     np.testing.assert_array_equal(flat(first[1]), flat(second[1]))
 
 
 def test_the_norm_is_the_length_of_all_gradients_laid_end_to_end() -> None:
-    gradients = random_like(a_model("gru", tokens=True, layers=2), 1)
-    assert reference.norm_of(gradients) == pytest.approx(np.linalg.norm(flat(gradients)), rel=1e-14)
+    gradients = random_like(make_model("gru", tokens=True, layers=2), 1)
+    assert clip.compute_norm(gradients) == pytest.approx(np.linalg.norm(flat(gradients)), rel=1e-14)
 
 
 @pytest.mark.parametrize("threshold", [0.01, 1.0, 1e3])
 def test_a_norm_clip_shortens_the_gradient_to_its_threshold_and_keeps_the_direction(threshold: float) -> None:
-    gradients = random_like(a_model(), 1)
-    clipped, before, after, share = reference.clip("norm", gradients, threshold)
+    gradients = random_like(make_model(), 1)
+    clipped, before, after, share = clip.clip_gradients("norm", gradients, threshold)
     length = np.linalg.norm(flat(gradients))
     expected = flat(gradients) / length * min(length, threshold)
     np.testing.assert_allclose(flat(clipped), expected, rtol=1e-14)
@@ -182,8 +190,8 @@ def test_a_norm_clip_shortens_the_gradient_to_its_threshold_and_keeps_the_direct
 
 @pytest.mark.parametrize("threshold", [0.01, 1.0, 1e3])
 def test_a_value_clip_cuts_element_by_element(threshold: float) -> None:
-    gradients = random_like(a_model(), 1)
-    clipped, before, after, share = reference.clip("value", gradients, threshold)
+    gradients = random_like(make_model(), 1)
+    clipped, before, after, share = clip.clip_gradients("value", gradients, threshold)
     expected = [max(-threshold, min(threshold, element)) for element in flat(gradients)]
     np.testing.assert_array_equal(flat(clipped), expected)
     lengths = np.linalg.norm(flat(gradients)), np.linalg.norm(expected)
@@ -192,8 +200,8 @@ def test_a_value_clip_cuts_element_by_element(threshold: float) -> None:
 
 
 def test_a_threshold_equal_to_the_norm_clips_nothing() -> None:
-    gradients = random_like(a_model(), 1)
-    clipped, before, after, share = reference.clip("norm", gradients, reference.norm_of(gradients))
+    gradients = random_like(make_model(), 1)
+    clipped, before, after, share = clip.clip_gradients("norm", gradients, clip.compute_norm(gradients))
     np.testing.assert_array_equal(flat(clipped), flat(gradients))
     assert (before, share) == (after, 0)
 
@@ -201,18 +209,18 @@ def test_a_threshold_equal_to_the_norm_clips_nothing() -> None:
 @pytest.mark.parametrize("kind", ["norm", "value"])
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 1e200])
 def test_a_norm_that_is_not_finite_turns_every_gradient_nan(kind: str, bad: float) -> None:
-    gradients = random_like(a_model(), 1)
+    gradients = random_like(make_model(), 1)
     gradients["output.bias"][0] = bad
     with np.errstate(over="ignore", invalid="ignore"):
-        clipped, before, after, _ = reference.clip(kind, gradients, 1.0)
+        clipped, before, after, _ = clip.clip_gradients(kind, gradients, 1.0)
     assert not np.isfinite(before)
     assert np.isnan([after, *flat(clipped)]).all()
 
 
 def test_a_gradient_of_zero_stays_zero_under_any_clip() -> None:
-    zero = {name: np.zeros_like(value) for name, value in some_weights(a_model()).items()}
+    zero = {name: np.zeros_like(value) for name, value in some_weights(make_model()).items()}
     for kind in ("norm", "value"):
-        clipped, before, after, share = reference.clip(kind, zero, 0.1)
+        clipped, before, after, share = clip.clip_gradients(kind, zero, 0.1)
         assert (before, after, share) == (0, 0, 0)
         assert not flat(clipped).any()
 
@@ -237,15 +245,15 @@ CHANGES: dict[str, Callable[[list[Array]], Array]] = {
 @pytest.mark.parametrize("scale", [1.0, 1e-8])
 def test_an_optimizer_computes_its_definition_with_the_recursion_undone(optimizer: str, scale: float) -> None:
     """Also for gradients as small as epsilon, where its place shows."""
-    model = a_model()
+    model = make_model()
     now, expected = some_weights(model), flat(some_weights(model))
     slots = tuple(
-        {name: np.zeros_like(value) for name, value in now.items()} for _ in range(reference.SLOTS[optimizer])
+        {name: np.zeros_like(value) for name, value in now.items()} for _ in range(optimizers.SLOTS[optimizer])
     )
     past: list[Array] = []
     for steps in range(1, 6):
         gradients = {name: scale * value for name, value in random_like(model, steps).items()}
-        now, slots = reference.update(optimizer, now, gradients, slots, steps=steps, learning_rate=0.01)
+        now, slots = optimizers.update_weights(optimizer, now, gradients, slots, steps=steps, learning_rate=0.01)
         past.append(flat(gradients))
         expected = expected - 0.01 * CHANGES[optimizer](past)
         np.testing.assert_allclose(flat(now), expected, rtol=1e-12)
@@ -257,12 +265,12 @@ def build(model: Model, training: Training, dtype: str = "float64") -> reference
 
 
 def test_one_step_is_gradient_penalty_clip_and_update_in_that_order() -> None:
-    model = a_model(tokens=True, layers=2)
+    model = make_model(tokens=True, layers=2)
     penalty, batch, now = Regulariser("l2", 0.1), a_batch(model), some_weights(model)
     framework = build(model, Training("sgd", 0.5, Clip("norm", 0.1), penalty))
     trace = framework.train([batch])
-    loss, gradients, _ = reference.gradients_of(model, now, batch)
-    penalised = flat(reference.penalise(penalty, now, gradients))
+    loss, gradients, _ = recurrent.compute_gradients(model, now, batch)
+    penalised = flat(penalties.penalise_gradients("l2", now, gradients, names=list(now), strength=0.1))
     assert trace.loss[0] == loss
     assert trace.norm_before[0] == pytest.approx(np.linalg.norm(penalised), rel=1e-14)
     expected = flat(now) - 0.5 * 0.1 * penalised / np.linalg.norm(penalised)
@@ -270,7 +278,7 @@ def test_one_step_is_gradient_penalty_clip_and_update_in_that_order() -> None:
 
 
 def test_it_computes_in_float64_whatever_is_asked_for_and_says_so() -> None:
-    model = a_model()
+    model = make_model()
     asked = [build(model, Training(), dtype) for dtype in ("float32", "float64")]
     losses = [framework.train([a_batch(model)] * 3).loss for framework in asked]
     np.testing.assert_array_equal(*losses)
@@ -284,7 +292,7 @@ def test_a_gpu_is_refused_in_one_line() -> None:
 
 
 def test_what_it_hands_out_is_a_copy() -> None:
-    model = a_model()
+    model = make_model()
     framework = build(model, Training())
     state = framework.state()
     kept = copy.deepcopy(state)
@@ -297,42 +305,42 @@ def test_what_it_hands_out_is_a_copy() -> None:
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
-def test_omegas_slope_is_the_immediate_one_along_the_recurrent_kernel(activation: str) -> None:
-    """Finite differences of Omega along U, while the slopes and the derivatives of the states are held."""
+def test_omegas_gradient_is_the_immediate_one_with_respect_to_the_recurrent_kernel(activation: str) -> None:
+    """Finite differences of Omega along U, while d_k and f' are held."""
     random = np.random.default_rng(3)
-    states, slopes_ = (random.uniform(0.1, 0.9, (6, 4, 3)) * random.choice([-1, 1], (6, 4, 3)) for _ in range(2))
+    states, d_totals = (random.uniform(0.1, 0.9, (6, 4, 3)) * random.choice([-1, 1], (6, 4, 3)) for _ in range(2))
     recurrent = random.standard_normal((3, 3))
     states = np.abs(states) if activation != "tanh" else states
 
     def value() -> float:
-        return reference.omega(activation, states, slopes_, recurrent)[0]  # type: ignore[arg-type]
+        return penalties.differentiate_omega(activation, states, d_totals, recurrent)[0]  # type: ignore[arg-type]
 
-    _, found = reference.omega(activation, states, slopes_, recurrent)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found, slopes(value, recurrent), rtol=1e-7)
+    _, found = penalties.differentiate_omega(activation, states, d_totals, recurrent)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, differentiate(value, recurrent), rtol=1e-7)
 
 
 def test_omega_is_zero_where_the_gradient_keeps_its_norm() -> None:
-    """An orthogonal U whose units are all on their linear part passes every slope on at its length."""
+    """An orthogonal U whose units are all on their linear part passes every gradient on at its length."""
     random = np.random.default_rng(4)
     orthogonal, _ = np.linalg.qr(random.standard_normal((3, 3)))
     states, along = np.ones((5, 2, 3)), random.standard_normal((5, 2, 3))
-    value, slope = reference.omega("relu", states, along, orthogonal)
+    value, gradient = penalties.differentiate_omega("relu", states, along, orthogonal)
     assert value == pytest.approx(0, abs=1e-28)
-    assert np.abs(slope).max() < 1e-13
-    twice, _ = reference.omega("relu", states, along, 2 * orthogonal)
+    assert np.abs(gradient).max() < 1e-13
+    twice, _ = penalties.differentiate_omega("relu", states, along, 2 * orthogonal)
     assert twice == pytest.approx(4)  # four pairs of steps, each (2 - 1)²
 
 
 def test_omega_counts_no_step_without_a_gradient() -> None:
     states, along = np.ones((5, 2, 3)), np.zeros((5, 2, 3))
-    value, slope = reference.omega("relu", states, along, 2 * np.eye(3))
+    value, gradient = penalties.differentiate_omega("relu", states, along, 2 * np.eye(3))
     assert value == 0
-    assert not slope.any()
+    assert not gradient.any()
 
 
 def test_omega_holds_the_norm_of_the_gradient_on_its_way_back() -> None:
     """Trained by Omega alone, an rnn whose gradient vanishes brings it nearer to the first step."""
-    model = a_model("rnn", "tanh")
+    model = make_model("rnn", "tanh")
     at, batch = some_weights(model), a_batch(model)
     at["layer0.recurrent"] *= 0.3
     before, after = ([], [])
@@ -340,7 +348,7 @@ def test_omega_holds_the_norm_of_the_gradient_on_its_way_back() -> None:
         training = Training("sgd", 0.05, None, Regulariser("omega", strength))
         framework = reference.Framework(model, training, at, device="cpu", dtype="float64", threads=1, path="numpy")
         framework.train([batch] * 30)
-        _, _, flows = reference.gradients_of(model, framework.weights(), batch)
+        _, _, flows = recurrent.compute_gradients(model, framework.weights(), batch)
         norms = np.sqrt(np.square(flows[0][0]).sum(axis=(1, 2)))
         found.append(norms[0] / norms[-1])
     assert after[0] > 10 * before[0]

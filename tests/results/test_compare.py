@@ -309,8 +309,8 @@ BROKEN = """
 import sys
 if "farreach.benchmarks.worker" in " ".join(sys.orig_argv):
     from farreach.frameworks import reference
-    whole = reference.clip
-    reference.clip = lambda kind, gradients, threshold: whole(
+    whole = reference.clip_gradients
+    reference.clip_gradients = lambda kind, gradients, threshold: whole(
         kind, gradients, threshold * (1 + 1e-9) if kind == "norm" else threshold
     )
 """

@@ -1,0 +1,198 @@
+"""The folders of frameworks are twins: the same files, in them the same public names, with the same arguments."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from farreach.benchmarks.matrix import registry
+from tests.support.outlines import list_outline
+
+FOLDER = registry.ROOT / "frameworks"
+PATTERN = "pytorch"
+"""The folder that the others are compared with."""
+
+KEEPS_WEIGHTS = "a PyTorch layer keeps its weights, which are an argument in the others"
+OWN_STATE_GRADIENTS = "a layer of the framework keeps the gradients with respect to its states to itself"
+CALLS = "the documentation of each framework has it so: the test is of its defaults"
+BACKWARD = "NumPy differentiates nothing: the way back is written out"
+ONE_PROGRAM = "a program compiled for a chunk of steps, where PyTorch runs step by step"
+
+OWN: dict[tuple[str, str], dict[str, str]] = {
+    ("pytorch", "__init__"): {"DTYPES": "PyTorch's types have no names as strings"},
+    ("jax", "__init__"): {"MOVED": "what has moved JAX's numbers once"},
+    ("reference", "__init__"): {
+        "copy_weights": "the shared layout is NumPy's own, so that what is handed out is copied"
+    },
+    ("pytorch", "paths"): {
+        **dict.fromkeys(("WITHOUT_CUDNN", "use_kernels"), "PyTorch takes cuDNN or not by a flag of the process"),
+        "FLUSHED": "PyTorch alone keeps subnormal numbers",
+        **dict.fromkeys(("COMPILERS", "compile_step"), "torch.compile needs a compiler of C or C++"),
+        **dict.fromkeys(("WARM_UP", "Step", "StepGraph"), "PyTorch alone has its CUDA graphs recorded by us"),
+        "name_kernel": "PyTorch chooses the library by the weight, too",
+    },
+    ("tensorflow", "paths"): {"compile_program": ONE_PROGRAM, "name_kernel": "the path alone tells it"},
+    ("jax", "paths"): {
+        "compile_program": f"{ONE_PROGRAM}; JAX takes the types from its arguments",
+        "name_kernel": "the path alone tells it",
+    },
+    ("reference", "penalties"): {"PENALISED": BACKWARD, "compute_omega_gradients": BACKWARD},
+    ("pytorch", "recurrent"): {
+        "LAYERS": "native layers",
+        "Network.__init__": KEEPS_WEIGHTS,
+        "Network.forward": KEEPS_WEIGHTS,
+        "LoopedRNN": OWN_STATE_GRADIENTS,
+    },
+    ("tensorflow", "recurrent"): {
+        "LAYERS": "native layers",
+        "Tensors": "TensorFlow publishes no types",
+        "Network.__init__": "a Keras layer has its type and its kernel from its constructor",
+        "Network.__call__": KEEPS_WEIGHTS,
+        "LayerTrace": OWN_STATE_GRADIENTS,
+        "trace_gradients": OWN_STATE_GRADIENTS,
+        "list_names": "Keras' weights have no names",
+    },
+    ("jax", "recurrent"): {
+        "Tensors": "JAX's weights are a dictionary",
+        "Network.__init__": "the path chooses the layer, a scan or cuDNN's",
+        "Network.__call__": KEEPS_WEIGHTS,
+        "Network.run_shifted": OWN_STATE_GRADIENTS,
+        "Network.scan_layer": "JAX has no native layer but cuDNN's",
+        "run_cudnn_lstm": "the path cudnn",
+        "pack_weights": "the path cudnn",
+    },
+    ("reference", "recurrent"): {
+        "Network.__init__": "there is one precision and one path",
+        "Network.__call__": KEEPS_WEIGHTS,
+        **dict.fromkeys(("Carry", "Step", "Rnn", "Lstm", "Gru"), "the cells are written out"),
+        **dict.fromkeys(("LayerRun", "Network.backward", "compute_gradients", "run_batch"), BACKWARD),
+        **dict.fromkeys(("differentiate_activation", "sigmoid", "sum_outer_products"), BACKWARD),
+    },
+    ("pytorch", "native"): dict.fromkeys(("Network.__init__", "Network.forward", "clip_gradients"), CALLS),
+    ("tensorflow", "native"): dict.fromkeys(("Network.__init__", "Network.call", "clip_gradients"), CALLS),
+    ("jax", "native"): {
+        **dict.fromkeys(("Network.__init__", "Network.__call__", "clip_gradients"), CALLS),
+        "make_transformation": "one object for a recipe, so that it compiles once",
+        "train_step": "compiled once for a model",
+        "predict_scores": "compiled once for a model",
+    },
+    ("tensorflow", "device"): {"GPU": "TensorFlow names devices by strings"},
+    ("jax", "device"): {"plus_one": "compiled once"},
+}
+"""What a file of one folder has and the others do not have, or have with other arguments, and why it must be so."""
+
+ABSENT: dict[tuple[str, str], dict[str, str]] = {
+    ("reference", "__init__"): {
+        "ENVIRONMENT": "the reference runs on the CPU alone",
+        "Framework.stack_batches": "there is no device that a chunk is copied to",
+        "Framework.make_tensor": "there is no device that an array is copied to",
+    },
+    ("reference", "recurrent"): {
+        "ACTIVATIONS": "the cells are written out",
+        "to_native": "the shared layout is the reference's own",
+        "to_shared": "the shared layout is the reference's own",
+    },
+}
+"""What the other folders have and a file of this one does not have, and why."""
+
+NO_FILE = {
+    "reference": {
+        "native": "it has no defaults of its own",
+        "paths": "it has one path",
+        "device": "it runs on the CPU alone",
+        "own_clips": "it has no clips but ours",
+    }
+}
+"""Files that a folder does not have, and why."""
+
+
+def is_listed(line: str, heads: dict[str, str]) -> bool:
+    """Say whether a line of an outline is one of these names, or belongs to a class among them."""
+    name = line.removeprefix("class ").partition("(")[0]
+    return name in heads or name.partition(".")[0] in heads
+
+
+def list_differences(folder: Path) -> list[str]:
+    """Return a line for each difference between the folders of frameworks that is not listed, or listed in vain."""
+    found = []
+    parts = sorted(path.stem for path in (folder / PATTERN).glob("*.py"))
+    for framework in registry.frameworks():
+        here = {path.stem for path in (folder / framework).glob("*.py")}
+        missing = NO_FILE.get(framework, {})
+        found += [f"{framework} has no {part}.py" for part in parts if part not in here and part not in missing]
+        found += [f"{framework} alone has {part}.py" for part in here - set(parts)]
+        found += [f"{framework} has {part}.py, which is listed as missing" for part in here & set(missing)]
+        for part in parts:
+            if part in here:
+                found += _compare(folder, framework, part)
+    return found
+
+
+def _compare(folder: Path, framework: str, part: str) -> list[str]:
+    outline = list_outline(folder / framework / f"{part}.py")
+    pattern = list_outline(folder / PATTERN / f"{part}.py")
+    own, absent = OWN.get((framework, part), {}), ABSENT.get((framework, part), {})
+    left = [line for line in outline if not is_listed(line, own)]
+    right = [line for line in pattern if not is_listed(line, OWN.get((PATTERN, part), {}) | absent)]
+    at = f"{framework}/{part}.py"
+    found = [] if left == right else [f"{at} has {left}, and {PATTERN}/{part}.py has {right}"]
+    found += [
+        f"{at} has no {head}, which is listed" for head in own if not any(is_listed(x, {head: ""}) for x in outline)
+    ]
+    found += [f"{at} has {head}, listed as absent" for head in absent if any(is_listed(x, {head: ""}) for x in outline)]
+    others = [name for name in registry.frameworks() if name != framework and (folder / name / f"{part}.py").exists()]
+    elsewhere = [set(list_outline(folder / name / f"{part}.py")) for name in others]
+    same = [line for line in outline if is_listed(line, own) and all(line in lines for lines in elsewhere)]
+    return found + [f"{at} has {line} as all others have, and lists it" for line in same if elsewhere]
+
+
+def test_the_folders_differ_in_nothing_that_is_not_listed_with_its_reason() -> None:
+    assert len(registry.frameworks()) >= 4
+    assert list_differences(FOLDER) == []
+
+
+@pytest.mark.parametrize(
+    ("framework", "part", "right", "wrong"),
+    [
+        ("jax", "clip", "kind: str, gradients: Tensors, threshold", "gradients: Tensors, kind: str, threshold"),
+        ("tensorflow", "clip", "def compute_norm(", "def compute_length("),
+        ("pytorch", "clip", "threshold: float\n", "threshold: float, epsilon: float = 0\n"),
+        ("jax", "optimizers", "    *,\n    steps", "    steps"),
+        ("reference", "loss", "def compute_loss(", "def find_loss("),
+        ("tensorflow", "__init__", "    def state(self)", "    def memory(self)"),
+        ("tensorflow", "device", "def prepare_copy(size: int)", "def prepare_copy(size: int, dtype: str)"),
+        ("pytorch", "own_clips", "CLIPS:", "FUNCTIONS:"),
+        ("jax", "penalties", "def differentiate_omega(", "def _differentiate_omega("),
+        ("tensorflow", "native", "    def predict(self", "    def score(self"),
+        (
+            "jax",
+            "gradient_flow",
+            "def measure_flow(framework: Framework, batch",
+            "def measure_flow(batch: Batch, framework",
+        ),
+    ],
+)
+def test_a_planted_difference_is_told(framework: str, part: str, right: str, wrong: str, tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "frameworks")
+    path = tmp_path / "frameworks" / framework / f"{part}.py"
+    source = path.read_text()
+    assert source.count(right) == 1
+    path.write_text(source.replace(right, wrong))
+    assert any(f"/{part}.py" in line for line in list_differences(tmp_path / "frameworks"))
+
+
+def test_two_names_that_change_places_are_told(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "frameworks")
+    path = tmp_path / "frameworks" / "jax" / "clip.py"
+    head, first, second = path.read_text().replace("\ndef ", "\n\0def ").split("\0")
+    path.write_text(f"{head}{second}\n\n{first}")
+    assert list_differences(tmp_path / "frameworks")
+
+
+def test_a_file_too_few_or_too_many_is_told(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "frameworks")
+    (tmp_path / "frameworks" / "jax" / "native.py").rename(tmp_path / "frameworks" / "jax" / "own.py")
+    told = list_differences(tmp_path / "frameworks")
+    assert told == ["jax has no native.py", "jax alone has own.py"]
