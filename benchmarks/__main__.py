@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 import farreach
-from farreach.benchmarks.commands import COMMANDS, format_help, refusals
+from farreach.benchmarks.commands import COMMANDS, format_help
+from farreach.benchmarks.commands.shared import refusals
 from farreach.results.storage.sanitising import line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

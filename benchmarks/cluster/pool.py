@@ -221,7 +221,7 @@ class Pool:
             self.count += len(some)
             futures = self.client.map(
                 pickle.loads,
-                [self.waiting[key].make_call(self.name, alone=alone).packed() for key in some],
+                [self.waiting[key].make_call(self.name, alone=alone).pack_call() for key in some],
                 key=names,
                 workers=where and sorted(where),
                 resources={"GPU": 1} if device == "cuda" else None,

@@ -34,7 +34,7 @@ class Call:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return self.call
 
-    def packed(self) -> bytes:
+    def pack_call(self) -> bytes:
         """Return what `pickle.loads` makes the call of."""
         return pickle.dumps(self)
 
@@ -122,7 +122,7 @@ class Workers:
         futures = [
             self.client.submit(
                 pickle.loads,
-                call.packed(),
+                call.pack_call(),
                 key=f"farreach-ask-{name}-{at}",
                 workers=[address],
                 priority=100,

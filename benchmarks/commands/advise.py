@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from farreach.benchmarks.commands import options, output, refusals, runs
+from farreach.benchmarks.commands.shared import options, output, refusals, runs
 
 if TYPE_CHECKING:
     from farreach.benchmarks.studies.threshold_search import ThresholdSearch
@@ -56,7 +56,7 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     device: options.Device = "cpu",
     threads: options.Threads = 1,
     jobs: options.Jobs = None,
-    out: Annotated[Path | None, options.folder("results/runs/advise-TASK-CELL")] = None,
+    out: Annotated[Path | None, options.make_folder_option("results/runs/advise-TASK-CELL")] = None,
 ) -> None:
     """Recommend a clip threshold for a task, from training runs over a grid of thresholds and learning rates.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import options, output, refusals, runs
+from farreach.benchmarks.commands.shared import options, output, refusals, runs
 from farreach.benchmarks.matrix import registry
 
 
@@ -18,7 +18,7 @@ def calibrate(
         int, typer.Option(min=0, metavar="SEED", help="Run each planted case with five seeds from this one on.")
     ] = 0,
     jobs: options.Jobs = None,
-    out: Annotated[Path | None, options.folder("results/runs/calibration")] = None,
+    out: Annotated[Path | None, options.make_folder_option("results/runs/calibration")] = None,
 ) -> None:
     """Run planted cases whose diagnosis is known, and write how often the rules of the diagnosis are right.
 

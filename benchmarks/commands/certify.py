@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import options, output
+from farreach.benchmarks.commands.shared import options, output
 from farreach.benchmarks.matrix import registry
 
 
@@ -15,7 +15,7 @@ def certify(
     *,
     only: options.Only = None,
     device: options.Device = "cpu",
-    out: Annotated[Path | None, options.folder("results/published/certificates")] = None,
+    out: Annotated[Path | None, options.make_folder_option("results/published/certificates")] = None,
 ) -> None:
     """Verify each framework step by step against NumPy; exit 1 if the tolerance is exceeded.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from farreach.benchmarks.commands import options, output, refusals, runs
-from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.commands.shared import options, output, refusals, runs
 
 
 def cluster_cost(*, out: options.Page = None) -> None:
@@ -14,9 +13,7 @@ def cluster_cost(*, out: options.Page = None) -> None:
     Example:
         python -m benchmarks cluster-cost --out cluster-cost.md
     """
-    if registry.installed("distributed") is None:
-        message = "cluster-cost needs the package distributed, which is not installed"
-        raise registry.UsageError(message)
+    refusals.require_distributed("cluster-cost")
     from farreach.benchmarks.studies import cluster_cost as study
     from farreach.benchmarks.studies import measurement
 

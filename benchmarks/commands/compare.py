@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import options, output, refusals, runs
+from farreach.benchmarks.commands.shared import options, output, refusals, runs
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import LAUNCHES
 
@@ -44,7 +44,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
         float,
         typer.Option(metavar="SECONDS", help="With --live: spend at most so many seconds on the rounds of a launch."),
     ] = 20.0,
-    out: Annotated[Path | None, options.folder("results/runs/compare, with --live results/runs/compare-live")] = None,
+    out: Annotated[Path | None, options.make_folder_option("results/runs/compare, or compare-live with --live")] = None,
 ) -> None:
     """Compare two result sets row by row, or with --live the speed of two environments.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import options, output, runs
+from farreach.benchmarks.commands.shared import options, output, runs
 from farreach.benchmarks.matrix import registry
 
 
@@ -17,7 +17,7 @@ def history(
         typer.Argument(metavar="DIR...", help="Folders of result sets, or folders that hold several of them."),
     ],
     *,
-    out: Annotated[Path | None, options.folder("results/runs/history")] = None,
+    out: Annotated[Path | None, options.make_folder_option("results/runs/history")] = None,
 ) -> None:
     """Show how each row changed over many result sets, and at which commit.
 

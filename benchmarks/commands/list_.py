@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from farreach.benchmarks.commands import output
+from farreach.benchmarks.commands.shared import output
 from farreach.benchmarks.matrix import registry
 
 KINDS = ["tasks", "frameworks", "suites"]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import options, refusals, runs
+from farreach.benchmarks.commands.shared import options, refusals, runs
 
 
 def own_cost(

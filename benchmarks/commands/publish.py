@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import output
+from farreach.benchmarks.commands.shared import output
 from farreach.benchmarks.matrix import registry
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from farreach.benchmarks.commands import options, refusals, reports
+from farreach.benchmarks.commands.shared import options, refusals, reports
 
 
 def report(folder: options.ResultSet) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from farreach.benchmarks.commands import options, output, refusals, reports, runs
+from farreach.benchmarks.commands.shared import options, output, refusals, reports, runs
 from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     ] = None,
     dask: options.Dask = None,
     patience: options.Patience = 60.0,
-    out: Annotated[Path | None, options.folder("results/runs/SUITE")] = None,
+    out: Annotated[Path | None, options.make_folder_option("results/runs/SUITE")] = None,
 ) -> None:
     """Train the cases of a suite that its folder does not have yet, then write the report.
 

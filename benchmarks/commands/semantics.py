@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import output, refusals
+from farreach.benchmarks.commands.shared import output, refusals
 from farreach.benchmarks.matrix import registry
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from farreach.benchmarks.commands import options, output
+from farreach.benchmarks.commands.shared import options, output
 from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import options, output, refusals, reports, runs
+from farreach.benchmarks.commands.shared import options, output, refusals, reports, runs
 from farreach.benchmarks.matrix import registry
 
 
@@ -41,7 +41,8 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     dask: options.Dask = None,
     patience: options.Patience = 60.0,
     out: Annotated[
-        Path | None, options.folder("results/runs/SUITE, or results/runs/check for an A/A test; on cuda -cuda is added")
+        Path | None,
+        options.make_folder_option("results/runs/SUITE, or check for an A/A test; -cuda is added on cuda"),
     ] = None,
 ) -> None:
     """Time the frameworks' training steps against each other, in alternating blocks.

@@ -18,6 +18,7 @@ from farreach.results.report.answers import speed as faster
 from farreach.results.report.answers.gradients import answer_gradients
 from farreach.results.timing import interleaved, pytest_benchmark
 from tests.support import synthetic
+from tests.support.timings import make_ratios
 
 
 def of(*records: Record, milliseconds: dict[tuple[str, str], float] | None = None, **changes: Any) -> list[Answer]:
@@ -31,22 +32,6 @@ def timed(milliseconds: dict[tuple[str, str], float] | None, **changes: Any) -> 
     made = synthetic.speed_json(milliseconds, **changes)["benchmarks"]
     lines = [one["extra_info"] | {"seconds": np.array(one["stats"]["data"])} for one in made]
     return pd.DataFrame(lines, columns=pytest_benchmark.TIMINGS)
-
-
-def paired(ratios: dict[str, float], *, rounds: int = 60, spread: float = 0.01, **changes: Any) -> dict[str, Any]:
-    """Return a group of paired timings: seconds of each contender, in terms of one that takes 10 ms."""
-    step = {"task": "adding", "parameters": {"T": 50}, "cell": "lstm", "layers": 1, "hidden": 64, "batch": 32}
-    step |= {"dtype": "float32", "device": "cpu", "threads": 1}
-    drawn = synthetic.stream(*ratios).lognormal(0, spread, (len(ratios), rounds))
-    contenders = [
-        {"name": name, "framework": name.split(" ")[0], "loop": "", "seconds": 0.01 * ratio * noise}
-        for (name, ratio), noise in zip(ratios.items(), drawn, strict=True)
-    ]
-    return {
-        "step": step | changes,
-        "contenders": contenders,
-        "facts": {"command": "python -m benchmarks speed", "commit": "abc"},
-    }
 
 
 def ladder(counts: dict[float | None, int], *, seeds: int, **more: Any) -> list[Record]:
@@ -86,7 +71,7 @@ def test_nobody_is_called_faster_when_the_interval_holds_one() -> None:
 
 
 def test_paired_timings_come_before_those_of_pytest_benchmark_and_are_named_so() -> None:
-    group = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0})
+    group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0})
     one = answers(empty(), timed({("pytorch", "lstm"): 1.0, ("tensorflow", "lstm"): 9.0}), [group])[0]
     assert "timed in alternating blocks" in one.lead
     assert "jax (scan) is 2" in one.sentence
@@ -94,15 +79,15 @@ def test_paired_timings_come_before_those_of_pytest_benchmark_and_are_named_so()
 
 
 def test_a_ratio_within_what_launches_differ_by_is_not_told() -> None:
-    group = paired({"jax (scan)": 1.0, "pytorch (eager)": 1.05}, spread=0.002)
+    group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 1.05}, spread=0.002)
     assert not faster.answer(None, [group]).missing
     assert faster.answer(None, [group], launches=1.1).missing
 
 
 def test_sizes_that_agree_are_told_together_and_those_that_do_not_one_by_one() -> None:
-    same = [paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0}, parameters={"T": length}) for length in (50, 200)]
+    same = [make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0}, parameters={"T": length}) for length in (50, 200)]
     assert "(2 sizes, every 95 % interval within" in faster.answer(None, same).sentence
-    other = paired({"jax (scan)": 2.0, "pytorch (eager)": 1.0}, parameters={"T": 200})
+    other = make_ratios({"jax (scan)": 2.0, "pytorch (eager)": 1.0}, parameters={"T": 200})
     mixed = faster.answer(None, [same[0], other]).sentence
     assert "at T=50 jax (scan) is" in mixed
     assert "at T=200 pytorch (eager) is" in mixed
@@ -111,12 +96,12 @@ def test_sizes_that_agree_are_told_together_and_those_that_do_not_one_by_one() -
 def test_a_framework_that_ran_other_sizes_by_another_path_is_told_as_one() -> None:
     paths = {50: "eager", 200: "flushed", 500: "compiled"}
     groups = [
-        paired({"jax (scan)": 1.0, f"pytorch ({path})": 2.0}, parameters={"T": length})
+        make_ratios({"jax (scan)": 1.0, f"pytorch ({path})": 2.0}, parameters={"T": length})
         for length, path in paths.items()
     ]
     said = faster.answer(None, groups).sentence
     assert "times as fast as pytorch (compiled, eager or flushed) (3 sizes, every" in said
-    both = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "pytorch (flushed)": 2.1}, parameters={"T": 1000})
+    both = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "pytorch (flushed)": 2.1}, parameters={"T": 1000})
     apart = faster.answer(None, [*groups, both]).sentence
     assert " or " not in apart
     assert "as fast as pytorch (eager) (2 sizes, every" in apart
@@ -125,7 +110,7 @@ def test_a_framework_that_ran_other_sizes_by_another_path_is_told_as_one() -> No
 
 def test_many_sizes_that_do_not_agree_are_counted() -> None:
     groups = [
-        paired({"jax (scan)": 1.0, "pytorch (eager)": ratio}, hidden=32 * at)
+        make_ratios({"jax (scan)": 1.0, "pytorch (eager)": ratio}, hidden=32 * at)
         for at, ratio in enumerate((2, 2, 2, 1, 0.5), 1)
     ]
     said = faster.answer(None, groups).sentence
@@ -280,7 +265,7 @@ def test_an_interval_of_a_share_is_wilsons() -> None:
 
 
 def test_a_tie_of_three_contenders_is_settled_pair_by_pair() -> None:
-    group = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
+    group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
     table = interleaved.pairs([group])
     assert table["verdict"].tolist().count(statistics.INCONCLUSIVE) == 1
     assert "cannot tell" in faster.answer(None, [group]).sentence

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from farreach.benchmarks.commands import reports
+from farreach.benchmarks.commands.shared import reports
 from farreach.results.figures import style
 from farreach.results.report import result_set
 from farreach.results.storage import aside, row_index

@@ -18,9 +18,9 @@ from farreach.results.analysis import tables
 from farreach.results.site import page as pages
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sanitising import clean
-from tests.results.test_site import HOSTILE, hostile, shard
 from tests.support import synthetic
 from tests.support.browsing import PHONE, READY, WIDE, Opened, column, serious, until
+from tests.support.pages import HOSTILE, read_shards, write_hostile
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_a_row_opens_its_curves_diagnosis_environment_and_command(quick: Path, o
     dialog.get_by_role("button", name="Copy").click()
     until(page, "document.querySelector('#opened [data-command]').textContent === 'Copied'")
     copied = page.evaluate("navigator.clipboard.readText()")
-    assert copied == shard(quick)[key[1]]["again"]
+    assert copied == read_shards(quick)[key[1]]["again"]
     assert "--only seed=2" in copied
     page.keyboard.press("Escape")
     until(page, "!document.getElementById('opened').open")
@@ -310,7 +310,7 @@ def test_axe_finds_no_serious_fault(quick: Path, opened: Opened, size: dict[str,
 
 
 def test_hostile_names_show_as_text_and_run_nothing(opened: Opened, tmp_path: Path) -> None:
-    hostile(tmp_path)
+    write_hostile(tmp_path)
     page = opened(tmp_path)
     assert page.evaluate("window.hacked") is None
     assert set(column(page, "accuracy", "framework")) == set(map(clean, HOSTILE))

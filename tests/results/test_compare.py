@@ -31,21 +31,9 @@ from farreach.results.storage.files import StoreError, write_json
 from farreach.results.timing import side_by_side
 from tests.support import synthetic
 from tests.support.commands import run_command
+from tests.support.comparisons import make_seeds, write_sets
 
 PAIRS = 20
-
-
-def seeds(count: int, *, skill: float = 0.9, spread: float = 0.01, draw: int = 0, **changes: Any) -> list[Record]:
-    """Return seeds of two cells whose skills are drawn around a middle; `draw` tells one run's draws from another's."""
-    made = []
-    for cell in ("rnn", "lstm"):
-        noise = synthetic.stream(draw, cell, "noise").normal(0, spread, count)
-        for seed in range(count):
-            loss = (1 - skill - float(noise[seed])) / 6
-            digest = f"{draw:032x}{seed:032x}"
-            one = {"cell": cell, "seed": seed, "loss": loss, "weights_sha256": digest, "key": f"{cell}-{seed}-{draw}"}
-            made.append(synthetic.record(**(one | changes)))
-    return made
 
 
 def sides(tmp_path: Path, old: list[Record], new: list[Record]) -> comparison.Comparison:
@@ -54,15 +42,8 @@ def sides(tmp_path: Path, old: list[Record], new: list[Record]) -> comparison.Co
     return comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
 
 
-def several(folder: Path, runs: int, middle: float, draw: int) -> None:
-    """Write so many result sets whose step times spread by 2 % from run to run around a middle."""
-    for run in range(runs):
-        noise = synthetic.stream(draw, run, "launch").normal(0, 0.02)
-        synthetic.write(folder / f"run{run}", seeds(2, step_seconds=middle * float(np.exp(noise))))
-
-
 def test_the_same_rows_are_identical_and_nothing_is_flagged(tmp_path: Path) -> None:
-    found = sides(tmp_path, seeds(3), seeds(3))
+    found = sides(tmp_path, make_seeds(3), make_seeds(3))
     assert found.quality["bits"].tolist() == [IDENTICAL] * 2
     assert found.quality["quality"].tolist() == [SAME] * 2
     assert found.speed["speed"].tolist() == [INCONCLUSIVE] * 2
@@ -73,12 +54,12 @@ def test_the_same_rows_are_identical_and_nothing_is_flagged(tmp_path: Path) -> N
 
 
 def test_one_changed_seed_of_one_row_is_flagged_and_no_other(tmp_path: Path) -> None:
-    new = seeds(3)
+    new = make_seeds(3)
     broken = [one for one in new if (one.cell, one.seed) == ("lstm", 1)]
     new = [one for one in new if one not in broken] + [
         synthetic.record(**(vars(broken[0]) | {"weights_sha256": "f" * 64}))
     ]
-    found = sides(tmp_path, seeds(3), new)
+    found = sides(tmp_path, make_seeds(3), new)
     assert found.quality.set_index("cell_label")["bits"].to_dict() == {"rnn": IDENTICAL, "lstm": CHANGED}
     assert found.quality.set_index("cell_label")["quality"].to_dict() == {"rnn": SAME, "lstm": INCONCLUSIVE}
     assert len(found.flagged(CHANGED)) == 1
@@ -86,7 +67,7 @@ def test_one_changed_seed_of_one_row_is_flagged_and_no_other(tmp_path: Path) -> 
 
 
 def test_across_environments_bits_are_not_compared_and_few_seeds_tell_nothing(tmp_path: Path) -> None:
-    found = sides(tmp_path, seeds(9), seeds(9, draw=1, skill=0.1, framework_version="9.9"))
+    found = sides(tmp_path, make_seeds(9), make_seeds(9, draw=1, skill=0.1, framework_version="9.9"))
     assert found.quality["bits"].tolist() == [OTHER] * 2
     assert found.quality["quality"].tolist() == [INCONCLUSIVE] * 2
     assert "too few to tell" in " ".join(comparison_report.sentences(found))
@@ -94,20 +75,20 @@ def test_across_environments_bits_are_not_compared_and_few_seeds_tell_nothing(tm
 
 @pytest.mark.parametrize(("skill", "verdict"), [(0.6, WORSE), (1.0, BETTER), (0.9, SAME)])
 def test_ten_seeds_a_side_tell_what_was_planted(tmp_path: Path, skill: float, verdict: str) -> None:
-    found = sides(tmp_path, seeds(12), seeds(12, draw=1, skill=skill, framework_version="9.9"))
+    found = sides(tmp_path, make_seeds(12), make_seeds(12, draw=1, skill=skill, framework_version="9.9"))
     assert found.quality["quality"].tolist() == [verdict] * 2
 
 
 def test_runs_that_diverge_count_as_the_worst(tmp_path: Path) -> None:
-    torn = seeds(12, draw=1, loss=None, status="diverged", diverged_at=3, framework_version="9.9")
-    assert sides(tmp_path, seeds(12), torn).quality["quality"].tolist() == [WORSE] * 2
+    torn = make_seeds(12, draw=1, loss=None, status="diverged", diverged_at=3, framework_version="9.9")
+    assert sides(tmp_path, make_seeds(12), torn).quality["quality"].tolist() == [WORSE] * 2
 
 
 def test_twenty_pairs_of_equals_flag_nothing(tmp_path: Path) -> None:
     flagged = 0
     for pair in range(PAIRS):
-        new = seeds(12, draw=100 + pair, spread=0.2, framework_version="9.9")
-        found = sides(tmp_path / str(pair), seeds(12, draw=pair, spread=0.2), new)
+        new = make_seeds(12, draw=100 + pair, spread=0.2, framework_version="9.9")
+        found = sides(tmp_path / str(pair), make_seeds(12, draw=pair, spread=0.2), new)
         flagged += len(found.flagged(WORSE) + found.flagged(BETTER))
     assert flagged == 0
 
@@ -237,8 +218,8 @@ def test_the_gate_fails_on_the_whole_and_says_where_it_could_tell_nothing(tmp_pa
 
 
 def test_speed_takes_five_runs_a_side(tmp_path: Path) -> None:
-    several(tmp_path / "old", 4, 0.002, 0)
-    several(tmp_path / "new", 5, 0.004, 1)
+    write_sets(tmp_path / "old", 4, 0.002, 0)
+    write_sets(tmp_path / "new", 5, 0.004, 1)
     found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
     assert found.speed["speed"].tolist() == [INCONCLUSIVE] * 2
     assert found.speed["new / old"].iloc[0] == pytest.approx(2, rel=0.1)
@@ -246,8 +227,8 @@ def test_speed_takes_five_runs_a_side(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.1, WORSE), (1 / 1.1, BETTER)])
 def test_a_step_ten_percent_slower_or_faster_is_found(tmp_path: Path, factor: float, verdict: str) -> None:
-    several(tmp_path / "old", 6, 0.002, 0)
-    several(tmp_path / "new", 6, 0.002 * factor, 1)
+    write_sets(tmp_path / "old", 6, 0.002, 0)
+    write_sets(tmp_path / "new", 6, 0.002 * factor, 1)
     found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
     assert found.speed["speed"].tolist() == [verdict] * 2
     assert (found.speed["low"] < factor).all()
@@ -255,15 +236,15 @@ def test_a_step_ten_percent_slower_or_faster_is_found(tmp_path: Path, factor: fl
 
 
 def test_rows_of_one_side_alone_are_named(tmp_path: Path) -> None:
-    found = sides(tmp_path, seeds(2), [one for one in seeds(2) if one.cell == "rnn"])
+    found = sides(tmp_path, make_seeds(2), [one for one in make_seeds(2) if one.cell == "rnn"])
     assert len(found.alone) == 1
     assert "lstm" in found.alone[0]
     assert "in the old set alone" in found.alone[0]
 
 
 def test_the_gate_exits_1_and_the_page_is_written(tmp_path: Path) -> None:
-    synthetic.write(tmp_path / "old", seeds(12))
-    synthetic.write(tmp_path / "new", seeds(12, draw=1, skill=0.5, framework_version="9.9"))
+    synthetic.write(tmp_path / "old", make_seeds(12))
+    synthetic.write(tmp_path / "new", make_seeds(12, draw=1, skill=0.5, framework_version="9.9"))
     paths = [str(tmp_path / side) for side in ("old", "new")]
     done = run_command("compare", *paths, "--fail-on", "worse", "--out", str(tmp_path / "out"))
     assert done.returncode == 1, done.stderr

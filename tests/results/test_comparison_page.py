@@ -8,19 +8,19 @@ from farreach.results.analysis import comparison
 from farreach.results.analysis.comparison import WORSE
 from farreach.results.site import comparison_page
 from farreach.results.storage.sanitising import clean
-from tests.results.test_compare import seeds, several
-from tests.results.test_site import HOSTILE
 from tests.support import synthetic
 from tests.support.browsing import PHONE, Opened, column, serious, until
 from tests.support.commands import run_command
+from tests.support.comparisons import make_seeds, write_sets
+from tests.support.pages import HOSTILE
 
 COMMAND = "python -m benchmarks compare old new"
 
 
 def made(tmp_path: Path) -> comparison.Comparison:
     """Write the page of two sides of six runs each, of which the new one is 10 % slower."""
-    several(tmp_path / "old", 6, 0.002, draw=0)
-    several(tmp_path / "new", 6, 0.0022, draw=1)
+    write_sets(tmp_path / "old", 6, 0.002, draw=0)
+    write_sets(tmp_path / "new", 6, 0.0022, draw=1)
     found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
     comparison_page.write(tmp_path, found, title="old and new", command=COMMAND)
     return found
@@ -80,7 +80,7 @@ def test_hostile_names_show_as_text_in_a_comparison(opened: Opened, tmp_path: Pa
 
 def test_the_command_writes_the_page_beside_the_text(tmp_path: Path) -> None:
     for side in ("old", "new"):
-        synthetic.write(tmp_path / side, seeds(2))
+        synthetic.write(tmp_path / side, make_seeds(2))
     done = run_command("compare", str(tmp_path / "old"), str(tmp_path / "new"), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}

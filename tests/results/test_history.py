@@ -17,10 +17,10 @@ from farreach.results.record import Record
 from farreach.results.report import history as history_report
 from farreach.results.site import history_page
 from farreach.results.storage.files import StoreError
-from tests.results.test_site import HOSTILE
 from tests.support import synthetic
 from tests.support.browsing import Opened, serious, until
 from tests.support.commands import run_command
+from tests.support.pages import HOSTILE
 
 NIGHTS = 24
 

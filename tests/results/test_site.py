@@ -25,28 +25,9 @@ from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.rows import REQUIRED
 from farreach.results.storage.sanitising import clean
-from tests.results.test_answers import paired
 from tests.support import synthetic
-
-HOSTILE = [
-    "</script><script>window.hacked=1</script>",
-    "<img src=x onerror=window.hacked=1>",
-    "\"'><b>bold</b>",
-    "{{ 7 * 7 }}",
-    "\N{RIGHT-TO-LEFT OVERRIDE}txt.exe \N{HEBREW LETTER ALEF}\N{HEBREW LETTER BET}",
-]
-
-
-def put(folder: Path, records: list[Record], **more: Any) -> str:
-    """Write records and their page without a report; return the page."""
-    store = synthetic.write(folder, records, runs=more.get("runs"))
-    if "groups" in more:
-        (folder / "timings").mkdir()
-        for at, group in enumerate(more["groups"]):
-            contenders = [one | {"seconds": list(one["seconds"])} for one in group["contenders"]]
-            (folder / "timings" / f"{at}.json").write_text(json.dumps(group | {"contenders": contenders, "schema": 1}))
-    page.write(store.folder)
-    return (folder / page.PAGE).read_text(encoding="utf-8")
+from tests.support.pages import HOSTILE, read_shards, write_hostile, write_page
+from tests.support.timings import make_ratios
 
 
 def data(text: str) -> dict[str, Any]:
@@ -67,16 +48,6 @@ def table(text: str, name: str) -> pd.DataFrame:
         for key, part in source.items()
     }
     return pd.DataFrame(columns)
-
-
-def shard(folder: Path) -> dict[str, Any]:
-    """Return all cases of all shards."""
-    found: dict[str, Any] = {}
-    for path in (folder / page.FOLDER).glob("curves-*.js"):
-        call = re.fullmatch(r"farreach\.shard\((\d+),(.*)\);\n", path.read_text(), re.DOTALL)
-        assert call
-        found |= json.loads(call[2])
-    return found
 
 
 class Seen(HTMLParser):
@@ -150,7 +121,7 @@ def test_every_row_opens_its_cases_with_curves_diagnosis_environment_and_command
     whole, rows = data(text), Store(quick).rows()
     assert sorted(whole["keys"]) == sorted(rows["key"])
     assert all(places for places in whole["opens"]["lines"])
-    cases_ = shard(quick)
+    cases_ = read_shards(quick)
     assert set(cases_) == set(rows["key"])
     for at, key in enumerate(whole["keys"]):
         path = quick / page.FOLDER / f"curves-{at // whole['shard']}.js"
@@ -166,7 +137,7 @@ def test_every_row_opens_its_cases_with_curves_diagnosis_environment_and_command
 
 
 def test_a_divergence_keeps_its_place_on_the_curve(quick: Path) -> None:
-    torn = next(one for one in shard(quick).values() if one["facts"]["status"] == "diverged")
+    torn = next(one for one in read_shards(quick).values() if one["facts"]["status"] == "diverged")
     assert torn["training"]["loss"][-1] is None
     assert torn["training"]["step"] == [1, 2, 3, 4, 5, 6, 7]
 
@@ -217,7 +188,7 @@ def test_a_line_with_a_diverged_seed_is_never_best() -> None:
 
 
 def test_the_fastest_and_what_cannot_be_told_from_it_are_bold(tmp_path: Path) -> None:
-    group = paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
+    group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
     facts = {
         "kernel": "k",
         "flops": 1_000_000,
@@ -228,7 +199,7 @@ def test_the_fastest_and_what_cannot_be_told_from_it_are_bold(tmp_path: Path) ->
     }
     contenders = [one | facts | {"path": one["name"].split("(")[1][:-1]} for one in group["contenders"]]
     whole = group | {"length": 50, "failed": [], "plan": {"limit": 40}, "contenders": contenders}
-    shown = table(put(tmp_path, [], groups=[whole]), "steps")
+    shown = table(write_page(tmp_path, [], groups=[whole]), "steps")
     assert dict(zip(shown["contender"], shown["best"], strict=True)) == {
         "jax (scan)": 1,
         "pytorch (eager)": 0,
@@ -239,26 +210,8 @@ def test_the_fastest_and_what_cannot_be_told_from_it_are_bold(tmp_path: Path) ->
 # Hostile names
 
 
-def hostile(folder: Path) -> str:
-    """Write a set in which every name is hostile, and its page; return the page."""
-    records = [
-        synthetic.record(
-            framework=name,
-            suite=name,
-            processor=name,
-            command=f"python -m benchmarks run {shlex.quote(name)}",
-            parameters=json.dumps({"T": 50, "name": name}),
-            seed=at,
-            unit=name,
-        )
-        for at, name in enumerate(HOSTILE)
-    ]
-    failed = synthetic.run_line(failed=[{"case": name, "reason": name} for name in HOSTILE])
-    return put(folder, records, runs=[failed])
-
-
 def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
-    text = hostile(tmp_path)
+    text = write_hostile(tmp_path)
     seen = Seen()
     seen.feed(text)
     assert seen.tags.count("script") == 2
@@ -269,7 +222,7 @@ def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
         assert "<script>window" not in part
         assert "<img src=x" not in part
     assert set(table(text, "cases")["learner"]) == {*map(clean, HOSTILE)}
-    assert {one["facts"]["framework"] for one in shard(tmp_path).values()} == {*map(clean, HOSTILE)}
+    assert {one["facts"]["framework"] for one in read_shards(tmp_path).values()} == {*map(clean, HOSTILE)}
 
 
 def test_labels_of_pictures_are_escaped() -> None:
@@ -345,7 +298,7 @@ def test_a_set_that_carries_little_gets_a_page_that_says_what_it_has(
     tmp_path: Path, records: list[Record], expected: str
 ) -> None:
     failed = [{"case": "adding lstm", "reason": "no memory"}] if not records else []
-    text = put(tmp_path, records, runs=[synthetic.run_line(failed=failed)])
+    text = write_page(tmp_path, records, runs=[synthetic.run_line(failed=failed)])
     assert expected in text
     assert ("no memory" in text) == (not records)
     shown = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
@@ -373,7 +326,7 @@ def test_rows_without_curves_and_curves_that_are_damaged_open_what_is_there(tmp_
     (tmp_path / "curves" / f"{keys[0]}.parquet").write_bytes(b"no parquet")
     (tmp_path / "flow" / f"{keys[1]}.parquet").unlink()
     page.write(tmp_path)
-    found = shard(tmp_path)
+    found = read_shards(tmp_path)
     assert found[keys[0]]["training"] == {}
     assert found[keys[0]]["evaluations"]
     assert found[keys[1]]["flow"] == {}
@@ -399,7 +352,7 @@ def test_a_page_of_more_rows_than_it_can_hold_says_so_and_stays_small(
     text = (tmp_path / page.PAGE).read_text()
     assert "The page holds 150 of the 1,000" in text
     assert len(data(text)["keys"]) == 150
-    assert len(shard(tmp_path)) == 150
+    assert len(read_shards(tmp_path)) == 150
     assert len(pd.read_parquet(tmp_path / page.FOLDER / "cases.parquet")) == 1_000
     assert re.search(r"The page holds the first 150 of \d+ lines", text)
 
@@ -497,7 +450,7 @@ def test_a_framework_has_one_colour_in_every_picture() -> None:
     rows = synthetic.rows(*[synthetic.looked_at(synthetic.record(parameters=f'{{"T": {at}}}'))[0] for at in (50, 100)])
     drawn = charts.reach(overview.reach(rows)).figure["data"][0]
     assert drawn["line"]["color"] == palette.LOOKS["pytorch"].colour
-    pairs = overview.ratios(None, [paired({"jax (scan)": 1.0, "pytorch (eager)": 2.0})])
+    pairs = overview.ratios(None, [make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0})])
     assert charts.forest(pairs).figure["data"][0]["marker"]["color"] == palette.LOOKS["pytorch"].colour
 
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 
 from farreach.benchmarks import __main__ as cli
-from farreach.benchmarks.commands import output
+from farreach.benchmarks.commands.shared import output
 from farreach.benchmarks.matrix import registry
 from farreach.results.report.console import Screen
 

@@ -11,6 +11,7 @@ import numpy as np
 from farreach.benchmarks.matrix.case import Case
 from farreach.results.storage.files import write_json
 from farreach.results.timing import aa_check, interleaved
+from tests.support import synthetic
 
 REFERENCE = {"task": "adding", "parameters": (("T", 10),), "framework": "reference", "cell": "rnn", "path": "numpy"}
 CASE = Case(**REFERENCE, hidden=8, clip="norm", threshold=1.0, dtype="float64")  # type: ignore[arg-type]
@@ -111,3 +112,19 @@ def write_check(tmp_path: Path, *, bias: float = 0.0, planted: float = 0.02) -> 
     found = aa_check.read(tmp_path)
     assert found
     return found
+
+
+def make_ratios(ratios: dict[str, float], *, rounds: int = 60, spread: float = 0.01, **changes: Any) -> dict[str, Any]:
+    """Return a group of paired timings: seconds of each contender, in terms of one that takes 10 ms."""
+    step = {"task": "adding", "parameters": {"T": 50}, "cell": "lstm", "layers": 1, "hidden": 64, "batch": 32}
+    step |= {"dtype": "float32", "device": "cpu", "threads": 1}
+    drawn = synthetic.stream(*ratios).lognormal(0, spread, (len(ratios), rounds))
+    contenders = [
+        {"name": name, "framework": name.split(" ")[0], "loop": "", "seconds": 0.01 * ratio * noise}
+        for (name, ratio), noise in zip(ratios.items(), drawn, strict=True)
+    ]
+    return {
+        "step": step | changes,
+        "contenders": contenders,
+        "facts": {"command": "python -m benchmarks speed", "commit": "abc"},
+    }

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from farreach.benchmarks.commands import output
-from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.commands.shared import output, refusals
 from farreach.results.storage.sanitising import line
 
 if TYPE_CHECKING:
@@ -80,9 +79,7 @@ def run_cases(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers:
 @contextmanager
 def connect_cluster(address: str, patience: float, folder: Path) -> Iterator[Pool]:
     """Yield the workers of a Dask cluster, which are let go when the block is left."""
-    if registry.installed("distributed") is None:
-        message = "--dask needs the package distributed, which is not installed"
-        raise registry.UsageError(message)
+    refusals.require_distributed("--dask")
     from farreach.benchmarks.cluster import connect
 
     log = folder / "logs" / "dask.log"

@@ -50,6 +50,6 @@ Framework = Annotated[
 Page = Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found to this Markdown file as well.")]
 
 
-def folder(default: str) -> Any:
+def make_folder_option(default: str) -> Any:
     """Return the option --out of a command that writes to `default` unless it is given."""
     return typer.Option(metavar="DIR", help=f"Write the results to this folder. Default: {default}.")

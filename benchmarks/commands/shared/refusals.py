@@ -41,6 +41,13 @@ def check_dask(context: typer.Context, dask: str | None) -> None:
         raise registry.UsageError(message)
 
 
+def require_distributed(name: str) -> None:
+    """Refuse a command or an option that needs Dask where it is not installed."""
+    if registry.installed("distributed") is None:
+        message = f"{name} needs the package distributed, which is not installed"
+        raise registry.UsageError(message)
+
+
 def check_result_set(folder: Path) -> None:
     """Refuse a folder that holds no results."""
     if not any((folder / part).is_dir() for part in ("rows", "timings", "check")):

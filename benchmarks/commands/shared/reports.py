@@ -6,7 +6,7 @@ import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farreach.benchmarks.commands import output
+from farreach.benchmarks.commands.shared import output
 
 if TYPE_CHECKING:
     from farreach.results.report.answers import Answer
