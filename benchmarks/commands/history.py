@@ -33,7 +33,7 @@ def history(
     folder = out or registry.RUNS / "history"
     files.writable(folder)
     found = histories.history(histories.read(folders, versions.current()))
-    written = history_report.write(folder, found, command=runs.format_command())
+    written = history_report.write_page(folder, found, command=runs.format_command())
     written += pages.write(folder, found, command=runs.format_command())
-    output.print_list(histories.sentences(found))
+    output.print_list(history_report.write_findings(found))
     output.print_written(written)

@@ -68,13 +68,37 @@ SPEED = [*GROUP, "speed", "runs old", "runs new", "ms old", "ms new", "new / old
 
 
 @dataclasses.dataclass(frozen=True)
+class Alone:
+    """A row that one side has and the other has not: its labels, and the side, ``old`` or ``new``."""
+
+    row: tuple[str, ...]
+    side: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """Something that got a verdict.
+
+    Attributes:
+        kind: ``quality``, ``speed`` or ``bits`` of a row; ``skill`` of pairs of rows together.
+        row: the row's labels; of pairs together, what they are pairs of.
+        pairs: how many pairs; 0 for a row.
+
+    """
+
+    kind: str
+    row: tuple[str, ...]
+    pairs: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Comparison:
     """What a comparison found.
 
     Attributes:
         quality: one line a row that both sides have: `QUALITY`.
         speed: the same, `SPEED`; or `side_by_side.COLUMNS` where two environments were timed side by side.
-        alone: rows that one side has and the other has not, in words.
+        alone: rows that one side has and the other has not.
         whole: the verdict over all pairs of rows, the first line, and over those of each framework, cell, clip and
             task: `WHOLE`; empty where there is no pair.
 
@@ -82,20 +106,17 @@ class Comparison:
 
     quality: pd.DataFrame
     speed: pd.DataFrame
-    alone: list[str]
+    alone: list[Alone]
     whole: pd.DataFrame
 
-    def flagged(self, verdict: str) -> list[str]:
-        """Return the rows, in words, that got a verdict: `WORSE`, `BETTER`, `SAME`, `INCONCLUSIVE` or `CHANGED`."""
-        told = self.whole[self.whole["skill"] == verdict]
-        found = [
-            f"skill over all {pairs} pairs" if of == ALL else f"skill over the {pairs} pairs of {of}"
-            for of, pairs in zip(told["pairs of"], told["pairs"], strict=True)
-        ]
+    def list_flags(self, verdict: str) -> list[Flag]:
+        """Return what got a verdict: `WORSE`, `BETTER`, `SAME`, `INCONCLUSIVE` or `CHANGED`."""
+        lines = self.whole[self.whole["skill"] == verdict]
+        found = [Flag("skill", (str(of),), pairs) for of, pairs in zip(lines["pairs of"], lines["pairs"], strict=True)]
         for kind, table in (("quality", self.quality), ("speed", self.speed), ("bits", self.quality)):
             names = [name for name in (*GROUP, "step", "framework") if name in table]
             chosen = table.loc[table[kind] == verdict, names].astype(str)
-            found += [f"{kind} of {' '.join(row)}" for row in chosen.itertuples(index=False)]
+            found += [Flag(kind, row) for row in chosen.itertuples(index=False, name=None)]
         return found
 
     @property
@@ -132,7 +153,7 @@ def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
         lines = [*map(str, names)]
         if any(part.empty for part in sides):
             where = "new" if sides[0].empty else "old"
-            alone.append(f"{' '.join(lines)} is in the {where} set alone")
+            alone.append(Alone(tuple(lines), where))
             continue
         quality.append(dict(zip(GROUP, lines, strict=True)) | _quality(*sides))
         speed.append(dict(zip(GROUP, lines, strict=True)) | _speed(*sides))

@@ -12,7 +12,6 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,6 @@ from farreach.results.analysis import statistics
 from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact, sets
 from farreach.results.analysis.labels import GROUP, OWN, drawn, joined, labelled
 from farreach.results.analysis.staleness import Versions, find_stale
-from farreach.results.analysis.tables import rounded
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
 
@@ -45,9 +43,9 @@ class History:
     """What many sets show.
 
     Attributes:
-        points: one line a set, oldest first: name, started, commit, versions (of the frameworks), rows.
-        lines: one line a row: `LINES`. ``skills`` and ``times`` (milliseconds) have one value a set, NaN where it has
-            no such row.
+        points: one line per set, oldest first: name, started, commit, versions (of the frameworks), rows.
+        lines: one line per row: `LINES`. ``skills`` and ``times`` (milliseconds) have one value per set, NaN where it
+            has no such row; ``result moved at`` and ``times moved near`` are places in `points`.
 
     """
 
@@ -82,7 +80,7 @@ def history(rows: pd.DataFrame) -> History:
     points = pd.DataFrame([_point(part) for _, part in rows.groupby("run", sort=True)])
     count = len(points)
     lines = [
-        dict(zip(GROUP, map(str, names), strict=True)) | _line(part, points, count)
+        dict(zip(GROUP, map(str, names), strict=True)) | _line(part, count)
         for names, part in frame.groupby(GROUP, observed=True, sort=True)
     ]
     table = pd.DataFrame(lines, columns=LINES)
@@ -91,36 +89,6 @@ def history(rows: pd.DataFrame) -> History:
     table["speed"] = np.where(told, MOVED, np.where(table["p"].isna(), statistics.INCONCLUSIVE, STEADY))
     table.loc[~told, ["times moved near", "new / old"]] = [None, np.nan]
     return History(points, table)
-
-
-def sentences(found: History) -> list[str]:
-    """Say how many sets there are, what moved and where, and what cannot be told."""
-    points, lines = found.points, found.lines
-    first, last = points.iloc[0], points.iloc[-1]
-    said = [f"{len(points)} sets from {first['started']} to {last['started']}, {len(lines)} rows."]
-    moved = lines[lines["bits"] == CHANGED]
-    for place, part in moved.groupby("result moved at", sort=False):
-        rows = [
-            f"{_name(row)} (skill {rounded(row['skill before'])} to {rounded(row['skill after'])})"
-            for row in _rows(part)
-        ]
-        said.append(f"Results changed, last at {place}: {_few(rows)}.")
-    if moved.empty:
-        same = int((lines["bits"] == IDENTICAL).sum())
-        said.append(f"No result changed within one environment; {same} of {len(lines)} rows could be held bit for bit.")
-    timed = lines[lines["speed"] == MOVED]
-    for place, part in timed.groupby("times moved near", sort=False):
-        rows = [f"{_name(row)} ({row['new / old']:.2f} times the time)" for row in _rows(part)]
-        said.append(f"Step times moved near {place}: {_few(rows)}.")
-    untold = int((lines["speed"] == statistics.INCONCLUSIVE).sum())
-    if untold:
-        said.append(
-            f"Whether step times moved cannot be told of {untold} of {len(lines)} rows: that takes {FEWEST} sets of "
-            "one machine."
-        )
-    elif timed.empty:
-        said.append("No step in the times was found.")
-    return said
 
 
 def _point(rows: pd.DataFrame) -> dict[str, object]:
@@ -134,7 +102,7 @@ def _point(rows: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _line(part: pd.DataFrame, points: pd.DataFrame, count: int) -> dict[str, object]:
+def _line(part: pd.DataFrame, count: int) -> dict[str, object]:
     """Return what one row's sets show, but for what is judged over all rows."""
     by_run = {int(str(run)): rows for run, rows in part.groupby("run", sort=True)}
     middle = {run: float(rows.groupby("seed")["mean"].mean().mean()) for run, rows in by_run.items()}
@@ -149,27 +117,11 @@ def _line(part: pd.DataFrame, points: pd.DataFrame, count: int) -> dict[str, obj
     line["bits"] = next((one for one in (CHANGED, IDENTICAL) if one in verdicts), statistics.INCONCLUSIVE)
     if CHANGED in verdicts:
         last = len(verdicts) - 1 - verdicts[::-1].index(CHANGED)
-        line["result moved at"] = _place(points, runs[last + 1])
+        line["result moved at"] = runs[last + 1]
         line |= {"skill before": middle[runs[last]], "skill after": middle[runs[last + 1]]}
     newest = [run for run in runs if machines[run] == machines[runs[-1]]]
     seen = np.array([times[run] for run in newest])
     if len(seen) >= FEWEST and np.isfinite(seen).all():
         at, ratio, p = statistics.find_step(seen)
-        line |= {"times moved near": _place(points, newest[at]), "new / old": ratio, "p": p}
+        line |= {"times moved near": newest[at], "new / old": ratio, "p": p}
     return line
-
-
-def _place(points: pd.DataFrame, run: int) -> str:
-    return f"{points['commit'].iloc[run]} ({points['started'].iloc[run]})"
-
-
-def _rows(part: pd.DataFrame) -> list[dict[str, Any]]:
-    return [dict(zip(map(str, part), row, strict=True)) for row in part.itertuples(index=False, name=None)]
-
-
-def _name(row: dict[str, Any]) -> str:
-    return " ".join(str(row[name]) for name in GROUP)
-
-
-def _few(rows: list[str], most: int = 20) -> str:
-    return "; ".join(rows[:most]) + (f", and {len(rows) - most} more" if len(rows) > most else "")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.comparison import (
+    ALL,
     BETTER,
     CHANGED,
     IDENTICAL,
@@ -18,17 +19,16 @@ from farreach.results.analysis.comparison import (
     STARTS,
     WORSE,
     Comparison,
+    Flag,
 )
 from farreach.results.report.markdown import code, escape, table
+from farreach.results.report.phrases import write_count, write_list
 from farreach.results.storage.files import StoreError, write_csv, write_text
 
 PAGE = "comparison.md"
 
-SHOWN = 20
-"""Rows that a sentence names; the tables have them all."""
 
-
-def sentences(found: Comparison) -> list[str]:
+def write_findings(found: Comparison) -> list[str]:
     """Say the verdict over all pairs, how many rows got each, and which are worse, changed or better."""
     said = [_together(found.whole.iloc[0])] if len(found.whole) else []
     for kind, frame in (("quality", found.quality), ("speed", found.speed)):
@@ -36,13 +36,13 @@ def sentences(found: Comparison) -> list[str]:
             continue
         counts = frame[kind].value_counts()
         parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in (SAME, BETTER, WORSE, statistics.INCONCLUSIVE)]
-        said.append(f"{kind.capitalize()} of {len(frame)} row{'s' if len(frame) > 1 else ''}: {', '.join(parts)}.")
+        said.append(f"{kind.capitalize()} of {write_count(len(frame), 'row')}: {', '.join(parts)}.")
     bits = found.quality["bits"].value_counts()
     if len(found.quality):
         there = f"{bits.get(IDENTICAL, 0)} identical, {bits.get(CHANGED, 0)} changed"
         said.append(f"Bit for bit, where the environment is the same: {there}.")
     for verdict in (WORSE, CHANGED, BETTER):
-        said += _listed(verdict.capitalize(), found.flagged(verdict))
+        said += _list(verdict.capitalize(), [write_flag(one) for one in found.list_flags(verdict)])
     untold = len(found.speed) and (found.speed["speed"] == statistics.INCONCLUSIVE).all()
     if untold and (found.speed[["runs old", "runs new"]].min(axis=1) < RUNS).any():
         said.append(
@@ -53,13 +53,13 @@ def sentences(found: Comparison) -> list[str]:
     few = unclear & (found.quality[["seeds old", "seeds new"]].min(axis=1) < SEEDS)
     if few.any():
         said.append(f"{few.sum()} rows have fewer than {SEEDS} seeds a side, too few to tell their quality apart.")
-    return said + _listed("Not compared", found.alone)
+    return said + _list("Not compared", [f"{' '.join(one.row)} is in the {one.side} set alone" for one in found.alone])
 
 
-def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
+def write_page(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
     """Write comparison.md and a CSV of each table; return their paths. Raises `StoreError` where that cannot be."""
     tables = [("whole", found.whole), ("quality", found.quality), ("speed", found.speed)]
-    said = "".join(f"- {escape(one)}\n" for one in sentences(found))
+    said = "".join(f"- {escape(one)}\n" for one in write_findings(found))
     parts = [f"# {escape(title)}\n", f"Made by {code(command)}.\n", said]
     parts += [f"## {name.capitalize()}\n\n{table(_shown(frame))}" for name, frame in tables if len(frame)]
     try:
@@ -76,7 +76,7 @@ def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[
 
 def _together(line: pd.Series[Any]) -> str:
     """Say what all pairs say together, and what that rests on."""
-    pairs = f"{line['pairs']} pair{'s' if line['pairs'] > 1 else ''}"
+    pairs = write_count(line["pairs"], "pair")
     said = (
         f"Over all {pairs} of one case and seed: {line['skill']}; mean skill {line['skill old']:.2f} old and "
         f"{line['skill new']:.2f} new, solved {line['solved old']} and {line['solved new']}"
@@ -92,8 +92,13 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.dropna(axis="columns", how="all")
 
 
-def _listed(what: str, rows: list[str]) -> list[str]:
-    if not rows:
-        return []
-    more = f", and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
-    return [f"{what}: {'; '.join(rows[:SHOWN])}{more}."]
+def write_flag(one: Flag) -> str:
+    """Return what got a verdict, in words."""
+    of = " ".join(one.row)
+    if one.kind == "skill":
+        return f"skill over all {one.pairs} pairs" if of == ALL else f"skill over the {one.pairs} pairs of {of}"
+    return f"{one.kind} of {of}"
+
+
+def _list(what: str, rows: list[str]) -> list[str]:
+    return [f"{what}: {write_list(rows)}."] if rows else []

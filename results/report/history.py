@@ -1,4 +1,4 @@
-"""The history of many sets as text: history.md and history.csv."""
+"""The history of many sets in words: the findings, history.md and history.csv."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from farreach.results.analysis import statistics
-from farreach.results.analysis.history import History, sentences
+from farreach.results.analysis.comparison import CHANGED, IDENTICAL
+from farreach.results.analysis.history import FEWEST, MOVED, History
 from farreach.results.analysis.labels import GROUP
+from farreach.results.analysis.tables import rounded
 from farreach.results.report.markdown import code, escape, table
+from farreach.results.report.phrases import write_list
 from farreach.results.storage.files import StoreError, write_csv, write_text
 
 PAGE = "history.md"
@@ -19,7 +24,50 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 GAP = " "
 
 
-def spark(values: Sequence[float]) -> str:
+def write_findings(found: History) -> list[str]:
+    """Say how many sets there are, what moved and where, and what cannot be told."""
+    points, lines = found.points, write_places(found)
+    first, last = points.iloc[0], points.iloc[-1]
+    sentences = [f"{len(points)} sets from {first['started']} to {last['started']}, {len(lines)} rows."]
+    changed, moved = lines[lines["bits"] == CHANGED], lines[lines["speed"] == MOVED]
+    for place, part in changed.groupby("result moved at", sort=False):
+        skills = zip(part["skill before"], part["skill after"], strict=True)
+        rows = [
+            f"{name} (skill {rounded(before)} to {rounded(after)})"
+            for name, (before, after) in zip(_names(part), skills, strict=True)
+        ]
+        sentences.append(f"Results changed, last at {place}: {write_list(rows)}.")
+    if changed.empty:
+        same = int((lines["bits"] == IDENTICAL).sum())
+        compared = f"{same} of {len(lines)} rows could be compared bit for bit"
+        sentences.append(f"No result changed within one environment; {compared}.")
+    for place, part in moved.groupby("times moved near", sort=False):
+        rows = [
+            f"{name} ({ratio:.2f} times the time)" for name, ratio in zip(_names(part), part["new / old"], strict=True)
+        ]
+        sentences.append(f"Step times moved near {place}: {write_list(rows)}.")
+    unknown = int((lines["speed"] == statistics.INCONCLUSIVE).sum())
+    if unknown:
+        rows_of = f"{unknown} of {len(lines)} rows"
+        sentences.append(
+            f"Whether step times moved cannot be told of {rows_of}: that takes {FEWEST} sets of one machine."
+        )
+    elif moved.empty:
+        sentences.append("No step in the times was found.")
+    return sentences
+
+
+def write_places(found: History) -> pd.DataFrame:
+    """Return the lines with commit and start of the set at which a row moved, in place of the set's number."""
+    places = [f"{row['commit']} ({row['started']})" for row in found.points.to_dict("records")]
+    moved = {
+        name: [None if pd.isna(at) else places[int(at)] for at in found.lines[name]]
+        for name in ("result moved at", "times moved near")
+    }
+    return found.lines.assign(**{name: pd.Series(of, found.lines.index, dtype=object) for name, of in moved.items()})
+
+
+def draw_blocks(values: Sequence[float]) -> str:
     """Return values as a line of blocks between their least and their largest; a space where there is none."""
     seen = [value for value in values if math.isfinite(value)]
     if not seen:
@@ -32,21 +80,21 @@ def spark(values: Sequence[float]) -> str:
     )
 
 
-def write(folder: Path, found: History, *, command: str) -> list[Path]:
+def write_page(folder: Path, found: History, *, command: str) -> list[Path]:
     """Write history.md and history.csv and return their paths. Raises `StoreError` where that cannot be."""
-    lines = found.lines
+    lines = write_places(found)
     shown = lines[[*GROUP, "sets", "skill"]].copy()
-    shown["skill, oldest first"] = lines["skills"].map(spark)
+    shown["skill, oldest first"] = lines["skills"].map(draw_blocks)
     shown["result"] = lines["bits"].where(lines["bits"] != statistics.INCONCLUSIVE, "other environments")
     shown["result moved at"] = lines["result moved at"]
     shown["ms"] = lines["ms"]
-    shown["ms, oldest first"] = lines["times"].map(spark)
+    shown["ms, oldest first"] = lines["times"].map(draw_blocks)
     shown["step time"] = lines["speed"]
     shown[["times moved near", "new / old"]] = lines[["times moved near", "new / old"]]
     parts = [
         "# History\n",
         f"Made by {code(command)}.\n",
-        "".join(f"- {escape(one)}\n" for one in sentences(found)),
+        "".join(f"- {escape(one)}\n" for one in write_findings(found)),
         f"## The sets\n\n{table(found.points)}",
         f"## The rows\n\n{table(shown)}",
     ]
@@ -63,5 +111,5 @@ def write(folder: Path, found: History, *, command: str) -> list[Path]:
     return [folder / PAGE, folder / TABLE]
 
 
-def _text(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.6g}" for value in values)
+def _names(part: pd.DataFrame) -> list[str]:
+    return [" ".join(map(str, row)) for row in part[GROUP].itertuples(index=False, name=None)]

@@ -9,7 +9,7 @@ import pandas as pd
 from farreach.results.analysis import comparison
 from farreach.results.analysis.comparison import HEADINGS, Comparison
 from farreach.results.analysis.labels import GROUP
-from farreach.results.report.comparison import sentences
+from farreach.results.report.comparison import write_findings
 from farreach.results.site import comparison_charts, short_page, tables
 from farreach.results.site.short_page import Short
 from farreach.results.site.tables import Column, Table
@@ -36,7 +36,7 @@ def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[
     made = [one for one in (_quality(found.quality), _speed(found.speed), _whole(found.whole)) if len(one.frame)]
     drawn = [comparison_charts.ratios(found.speed), comparison_charts.differences(found.quality)]
     charts = [one for one in drawn if one is not None]
-    said = sentences(found) or ["The two sets have no row in common."]
+    said = write_findings(found) or ["The two sets have no row in common."]
     return short_page.write(folder, Short(NAME, f"Compared: {title}", [], said, WORDS, made, charts, command))
 
 

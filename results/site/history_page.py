@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from farreach.results.analysis.comparison import HEADINGS, LEVEL
-from farreach.results.analysis.history import MOVED, History, sentences
+from farreach.results.analysis.history import MOVED, History
+from farreach.results.report.history import write_findings, write_places
 from farreach.results.site import short_page, tables
 from farreach.results.site.short_page import Short
 from farreach.results.site.tables import Column, Table
@@ -27,12 +28,12 @@ def write(folder: Path, found: History, *, command: str) -> list[Path]:
     """Write the page beside history.md; return the paths, the page first. Raises `StoreError` where it cannot be."""
     points = found.points
     facts = [f"{points['started'].iloc[0]} to {points['started'].iloc[-1]}", f"{len(found.lines)} rows"]
-    said, title = sentences(found), f"History of {len(points)} sets"
+    said, title = write_findings(found), f"History of {len(points)} sets"
     return short_page.write(folder, Short(NAME, title, facts, said, WORDS, [_table(found)], [], command, points))
 
 
 def _table(found: History) -> Table:
-    frame = found.lines.rename(columns=HEADINGS)
+    frame = write_places(found).rename(columns=HEADINGS)
     frame["told"] = frame["speed"] == MOVED
     columns = (
         *tables.LABELLED,

@@ -22,7 +22,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import versus
 from farreach.benchmarks.speed.pairs import Plan
 from farreach.results.analysis import comparison
-from farreach.results.analysis.comparison import BETTER, CHANGED, IDENTICAL, OTHER, SAME, WORSE
+from farreach.results.analysis.comparison import BETTER, CHANGED, IDENTICAL, OTHER, SAME, WORSE, Flag
 from farreach.results.analysis.labels import drawn, labelled
 from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.record import Record
@@ -47,8 +47,8 @@ def test_the_same_rows_are_identical_and_nothing_is_flagged(tmp_path: Path) -> N
     assert found.quality["bits"].tolist() == [IDENTICAL] * 2
     assert found.quality["quality"].tolist() == [SAME] * 2
     assert found.speed["speed"].tolist() == [INCONCLUSIVE] * 2
-    assert not found.flagged(WORSE) + found.flagged(CHANGED) + found.flagged(BETTER)
-    said = " ".join(comparison_report.sentences(found))
+    assert not found.list_flags(WORSE) + found.list_flags(CHANGED) + found.list_flags(BETTER)
+    said = " ".join(comparison_report.write_findings(found))
     assert "2 identical, 0 changed" in said
     assert "Nothing is said about speed" in said
 
@@ -62,15 +62,15 @@ def test_one_changed_seed_of_one_row_is_flagged_and_no_other(tmp_path: Path) -> 
     found = sides(tmp_path, make_seeds(3), new)
     assert found.quality.set_index("cell_label")["bits"].to_dict() == {"rnn": IDENTICAL, "lstm": CHANGED}
     assert found.quality.set_index("cell_label")["quality"].to_dict() == {"rnn": SAME, "lstm": INCONCLUSIVE}
-    assert len(found.flagged(CHANGED)) == 1
-    assert "lstm" in found.flagged(CHANGED)[0]
+    assert len(found.list_flags(CHANGED)) == 1
+    assert (found.list_flags(CHANGED)[0].kind, found.list_flags(CHANGED)[0].row[1]) == ("bits", "lstm")
 
 
 def test_across_environments_bits_are_not_compared_and_few_seeds_tell_nothing(tmp_path: Path) -> None:
     found = sides(tmp_path, make_seeds(9), make_seeds(9, draw=1, skill=0.1, framework_version="9.9"))
     assert found.quality["bits"].tolist() == [OTHER] * 2
     assert found.quality["quality"].tolist() == [INCONCLUSIVE] * 2
-    assert "too few to tell" in " ".join(comparison_report.sentences(found))
+    assert "too few to tell" in " ".join(comparison_report.write_findings(found))
 
 
 @pytest.mark.parametrize(("skill", "verdict"), [(0.6, WORSE), (1.0, BETTER), (0.9, SAME)])
@@ -89,7 +89,7 @@ def test_twenty_pairs_of_equals_flag_nothing(tmp_path: Path) -> None:
     for pair in range(PAIRS):
         new = make_seeds(12, draw=100 + pair, spread=0.2, framework_version="9.9")
         found = sides(tmp_path / str(pair), make_seeds(12, draw=pair, spread=0.2), new)
-        flagged += len(found.flagged(WORSE) + found.flagged(BETTER))
+        flagged += len(found.list_flags(WORSE) + found.list_flags(BETTER))
     assert flagged == 0
 
 
@@ -117,11 +117,11 @@ def test_a_night_in_which_nothing_is_learned_is_worse_though_no_row_tells() -> N
     found = comparison.compared(published("nightly"), new)
     assert set(found.quality["quality"]) == {INCONCLUSIVE}
     assert found.whole.loc[found.whole["pairs of"] == comparison.ALL, "skill"].tolist() == [WORSE]
-    assert found.flagged(WORSE)[0] == f"skill over all {len(found.quality)} pairs"
-    assert re.match(r"Over all \d+ pairs of one case and seed: worse; ", comparison_report.sentences(found)[0])
+    assert found.list_flags(WORSE)[0] == Flag("skill", ("all",), len(found.quality))
+    assert re.match(r"Over all \d+ pairs of one case and seed: worse; ", comparison_report.write_findings(found)[0])
     back = comparison.compared(new, published("nightly"))
-    assert back.flagged(BETTER)[0] == f"skill over all {len(found.quality)} pairs"
-    assert not back.flagged(WORSE)
+    assert back.list_flags(BETTER)[0] == Flag("skill", ("all",), len(found.quality))
+    assert not back.list_flags(WORSE)
 
 
 def together(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, str]:
@@ -238,8 +238,8 @@ def test_a_step_ten_percent_slower_or_faster_is_found(tmp_path: Path, factor: fl
 def test_rows_of_one_side_alone_are_named(tmp_path: Path) -> None:
     found = sides(tmp_path, make_seeds(2), [one for one in make_seeds(2) if one.cell == "rnn"])
     assert len(found.alone) == 1
-    assert "lstm" in found.alone[0]
-    assert "in the old set alone" in found.alone[0]
+    assert (found.alone[0].row[1], found.alone[0].side) == ("lstm", "old")
+    assert "lstm none pytorch is in the old set alone." in comparison_report.write_findings(found)[-1]
 
 
 def test_the_gate_exits_1_and_the_page_is_written(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_a_broken_clip_is_flagged_where_it_clips_and_nowhere_else(tmp_path: Path
     flagged = found.quality.loc[found.quality["bits"] == CHANGED, ["cell_label", "clip_label"]].to_numpy().tolist()
     assert flagged == [["rnn", "norm 0.05"], ["lstm", "norm 0.05"]]
     assert (found.quality["bits"] == IDENTICAL).sum() == 4
-    assert not found.flagged(WORSE)
+    assert not found.list_flags(WORSE)
 
 
 # Side by side

@@ -28,7 +28,7 @@ def made(tmp_path: Path) -> comparison.Comparison:
 
 def test_the_page_says_what_was_found_and_shows_it(opened: Opened, tmp_path: Path) -> None:
     found = made(tmp_path)
-    assert len(found.flagged(WORSE)) == 2
+    assert len(found.list_flags(WORSE)) == 2
     page = opened(tmp_path, page=comparison_page.PAGE)
     assert "Speed of 2 rows: 0 same, 0 better, 2 worse, 0 inconclusive." in page.locator("#answers").inner_text()
     page.get_by_role("tab", name="Together").click()
