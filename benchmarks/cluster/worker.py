@@ -136,7 +136,7 @@ class Lent:
 
 
 class Workplace:
-    """The live processes of this worker: at most one a thread, each with one case at a time, held by their lane."""
+    """The live processes of this worker: at most one per thread, each with one case at a time, held by their lane."""
 
     def __init__(self) -> None:
         self.slots = Slots()

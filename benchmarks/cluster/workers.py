@@ -50,7 +50,7 @@ class Work:
     Attributes:
         function: `worker.run_case` or `worker.time_group`, and `asked`, its first argument.
         cases: those whose frameworks, versions and device it needs.
-        alone: whether it needs a machine to itself: one worker a machine is given such work.
+        alone: whether it needs a machine to itself: one worker per machine is given such work.
 
     """
 

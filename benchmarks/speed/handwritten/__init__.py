@@ -2,7 +2,7 @@
 
 Each file has a class ``Loop``: one recurrent layer, a linear output on its last state, mean squared error, the
 gradient clipped by its global norm, Adam, float32. ``prepare`` compiles and warms up by a first call of ``train``;
-``train`` takes batches as NumPy arrays [steps, batch, ...], does one update a batch and returns with the device idle.
+``train`` takes batches as NumPy arrays [steps, batch, ...], does one update per batch and returns with the device idle.
 Recurrent matrices start orthogonal; every other default is the framework's own. Where a tool keeps no norms, or no
 loss of each step, of itself, it is not made to: what it then returns is None, or the mean.
 

@@ -55,7 +55,7 @@ class Loop:
         with tf.device(self.device):
             self.network = Network(cell, features, hidden, outputs)
             self.optimizer = keras.optimizers.Adam(learning_rate, global_clipnorm=threshold)
-            # Left to itself Keras compiles no recurrent layer, and calls its graph once a step. XLA cannot compile
+            # Left to itself Keras compiles no recurrent layer, and calls its graph once per step. XLA cannot compile
             # cuDNN's layers, which are faster still.
             compiled = device == "cpu" or cell == "rnn"
             self.network.compile(self.optimizer, "mse", jit_compile=compiled, steps_per_execution=STEPS_A_GRAPH)
@@ -67,7 +67,7 @@ class Loop:
         return time.perf_counter() - start
 
     def train(self, inputs: Array, targets: Array) -> Figures:
-        """Do one update a batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
+        """Do one update per batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
         with tf.device(self.device):
             batches = tf.data.Dataset.from_tensor_slices((inputs, targets))
             history = self.network.fit(batches, verbose=0, shuffle=False)

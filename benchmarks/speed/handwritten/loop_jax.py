@@ -102,7 +102,7 @@ class Loop:
         return time.perf_counter() - start
 
     def train(self, inputs: Array, targets: Array) -> Figures:
-        """Do one update a batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
+        """Do one update per batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
         batches = jax.device_put((inputs, targets), self.device)
         self.carried, (losses, norms) = self.chunk(self.carried, batches)
         return np.asarray(losses), np.asarray(norms)  # which waits for the whole program

@@ -77,7 +77,7 @@ class Loop:
         return time.perf_counter() - start
 
     def train(self, inputs: Array, targets: Array) -> Figures:
-        """Do one update a batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
+        """Do one update per batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
         rows = []
         chunk = torch.from_numpy(inputs).to(self.device).transpose(1, 2).contiguous()
         for batch, wanted in zip(chunk, torch.from_numpy(targets).to(self.device), strict=True):

@@ -64,7 +64,7 @@ class Loop:
         return time.perf_counter() - start
 
     def train(self, inputs: Array, targets: Array) -> Figures:
-        """Do one update a batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
+        """Do one update per batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
         with tf.device(self.device):
             losses, norms = self.chunk(tf.constant(inputs), tf.constant(targets))
         return losses.numpy(), norms.numpy()

@@ -108,7 +108,7 @@ class Loop:
         return time.perf_counter() - start
 
     def train(self, inputs: Array, targets: Array) -> Figures:
-        """Do one update a batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
+        """Do one update per batch; inputs are [steps, batch, time, features], targets [steps, batch, outputs]."""
         chunk = torch.from_numpy(inputs).to(self.device).transpose(1, 2).contiguous()
         batches = TensorDataset(chunk, torch.from_numpy(targets).to(self.device))
         self.network.losses.clear()
