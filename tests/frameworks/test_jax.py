@@ -227,11 +227,12 @@ def test_a_missing_gpu_is_said_in_one_line() -> None:
 
 def test_separate_processes_end_in_the_same_bits() -> None:
     program = (
-        "from tests.frameworks import test_jax as here\n"
-        "model = here.make_model('gru', tokens=True)\n"
-        "framework = here.build(model, base.Training(), dtype='float32')\n"
-        "framework.train(here.make_batches(model, 20))\n"
-        "print(here.weights.digest(framework.weights()))\n"
+        "from farreach.frameworks import weights\n"
+        "from tests.support import models\n"
+        "model = models.make_model('gru', tokens=True)\n"
+        "framework = models.build_framework(jax, model, base.Training(), dtype='float32')\n"
+        "framework.train(models.make_batches(model, 20))\n"
+        "print(weights.digest(framework.weights()))\n"
     )
     one, two = (in_a_process(program) for _ in range(2))
     assert one == two

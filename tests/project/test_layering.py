@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_an_example_uses_the_installed_package_and_nothing_else_of_ours() -> Non
     for path in files("examples"):
         assert {name.split(".")[0] for name in imported(path)} & set(ROOMS) == {"farreach"}
         assert len(path.read_text().splitlines()) < 80
+
+
+def test_no_test_module_imports_another() -> None:
+    modules = [path for path in files("tests") if path.name.startswith("test_")]
+    assert modules
+    for path in modules:
+        wrong = {name for name in imported(path) if re.match(r"tests\.(.+\.)?test_", name)}
+        assert not wrong, f"{path} imports {wrong}: what tests share lies in tests/support"
 
 
 def runs(program: str) -> None:
