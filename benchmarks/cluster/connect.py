@@ -7,10 +7,8 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import distributed
-from distributed.comm.registry import backends
 
 from farreach.benchmarks.cluster.pool import Pool
 from farreach.benchmarks.cluster.workers import Workers
@@ -23,29 +21,16 @@ SECONDS = 10.0
 LOGS = ("distributed", "tornado", "asyncio")
 
 
-def check_address(address: str) -> None:
-    """Raise `UsageError` where a text is no address of a scheduler."""
-    try:
-        parts = urlsplit(address)
-        good = parts.scheme in set(backends) - {"inproc"} and parts.hostname and parts.port and not parts.path
-    except ValueError:  # of a port that is no number
-        good = False
-    if not good:
-        message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {address!r}"
-        raise registry.UsageError(message)
-
-
-def connect(address: str, *, patience: float, notice: Callable[[str], None], log: Path) -> Pool:
+def connect_pool(address: str, *, patience: float, notice: Callable[[str], None], log: Path) -> Pool:
     """Return the workers of a cluster; raise `UsageError` where there is no scheduler, or no worker.
 
     Args:
-        address: of the scheduler.
+        address: of the scheduler, as `check_address` has it.
         patience: seconds that a worker may be silent.
         notice: hears a line about a worker that is not used.
         log: where Dask's own messages go.
 
     """
-    check_address(address)
     _divert_logs(log)
     kind = _ask_kind(address)
     if kind not in {"", "Scheduler"}:

@@ -452,17 +452,6 @@ def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "address",
-    ["", "nonsense", "127.0.0.1:8786", "tcp://127.0.0.1", "tcp://:1", "tcp://h:x", "http://h:1", "tcp://h:1/a"],
-)
-def test_an_address_that_is_none_is_refused(address: str) -> None:
-    with pytest.raises(
-        registry.UsageError, match=re.escape(f"takes the address of a scheduler, tcp://HOST:PORT, not {address!r}")
-    ):
-        connect.check_address(address)
-
-
-@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from farreach.benchmarks.__main__ import app
+from farreach.benchmarks.cluster.address import check_address
 from farreach.benchmarks.commands import COMMANDS, format_help
 from farreach.benchmarks.matrix import registry
 from tests.support import synthetic
@@ -71,6 +72,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["semantics", "table.md"], "Got unexpected extra argument(s) (table.md)"),
     (["live-check", "--framework", "reference"], "unknown framework 'reference'; allowed: "),
     (["live-check", "--pairs", "0"], "--pairs"),
+    (["live-check", "--limit", "-1"], "--limit must be a positive finite number, not -1"),
     (["cluster-cost", "--out", "results"], "cannot write results: it is a folder"),
     (["own-cost", "--repeats", "0"], "--repeats"),
     (["own-cost", "--out", "results"], "cannot write results: it is a folder"),
@@ -126,6 +128,17 @@ def test_the_version_stands_with_the_commit() -> None:
     status, out, errors = call_command("--version")
     assert (status, errors) == (0, "")
     assert re.fullmatch(r"farreach \d+\.\d+\.\d+( \(commit [0-9a-f]{12}(\+changes)?\))?\n", out)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "nonsense", "127.0.0.1:8786", "tcp://127.0.0.1", "tcp://:1", "tcp://h:x", "http://h:1", "tcp://h:1/a"],
+)
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(
+        registry.UsageError, match=re.escape(f"takes the address of a scheduler, tcp://HOST:PORT, not {address!r}")
+    ):
+        check_address(address)
 
 
 def test_a_table_without_a_name_is_none(tmp_path: Path) -> None:

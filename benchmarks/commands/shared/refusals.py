@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from farreach.benchmarks.cluster.address import check_address
 from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:
@@ -32,13 +33,12 @@ def refuse_options(context: typer.Context, names: tuple[str, ...], why: str) -> 
 
 
 def check_dask(context: typer.Context, dask: str | None) -> None:
-    """Refuse an empty address, as that of a variable that is not set, and --patience without an address."""
+    """Refuse what is not an address, as a variable that is not set, and --patience without an address."""
     if dask is None and getattr(context.get_parameter_source("patience"), "name", "") == "COMMANDLINE":
         message = "--patience requires --dask"
         raise registry.UsageError(message)
-    if dask is not None and not dask.strip():
-        message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {dask!r}"
-        raise registry.UsageError(message)
+    if dask is not None:
+        check_address(dask)
 
 
 def require_distributed(name: str) -> None:

@@ -85,6 +85,6 @@ def connect_cluster(address: str, patience: float, folder: Path) -> Iterator[Poo
     log = folder / "logs" / "dask.log"
     with (
         end_on_interruption(),
-        connect.connect(address, patience=patience, notice=output.print_line, log=log) as pool,
+        connect.connect_pool(address, patience=patience, notice=output.print_line, log=log) as pool,
     ):
         yield pool
