@@ -17,7 +17,6 @@ for name, command in COMMANDS.items():
     app.command(name, help=format_help(command))(command)
 
 
-@app.callback(invoke_without_command=True)
 def start(
     context: typer.Context,
     *,
@@ -37,6 +36,9 @@ def start(
         raise typer.Exit
     if context.invoked_subcommand is None:
         sys.stdout.write(context.get_help() + "\n")
+
+
+app.callback(invoke_without_command=True, help=format_help(start))(start)
 
 
 def format_version() -> str:

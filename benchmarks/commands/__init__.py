@@ -46,5 +46,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 
 def format_help(command: Callable[..., None]) -> str:
-    """Return the docstring of a command as its help: the lines of a paragraph are joined, those of an example stay."""
-    return re.sub(r"(?<!\n)\n(?![\n ])", " ", inspect.cleandoc(command.__doc__ or ""))
+    """Return the docstring of a command as its help: the lines of a paragraph are joined."""
+    return re.sub(r"(?<!\n)\n(?!\n) *", " ", inspect.cleandoc(command.__doc__ or ""))

@@ -99,7 +99,7 @@ def test_every_command_is_among_the_bad_calls() -> None:
 def test_help_is_whole_sentences_with_an_example(name: str) -> None:
     group = typer.main.get_command(app)
     command = group.get_command(typer.Context(group), name) if name else group  # type: ignore[attr-defined]
-    assert command.help.count("Example:\n    python -m benchmarks ") == 1
+    assert command.help.count("\n\nExample: python -m benchmarks ") == 1
     assert command.help.partition("\n")[0].endswith(".")
     for parameter in command.params:
         if parameter.name != "help":

@@ -30,8 +30,8 @@ Jobs = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Run at most N training processes at a time. Default: the number of cores divided by --threads, "
-        "or the number of cores where a command has no --threads.",
+        help="Run at most N training processes at a time. Default: the number of cores, divided by --threads where a "
+        "command has it.",
     ),
 ]
 Dask = Annotated[
