@@ -120,13 +120,22 @@ def activations(framework: str) -> tuple[str, ...]:
     return tuple(_literal(_file(framework, NATIVE), "ACTIVATIONS"))
 
 
-def paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> tuple[str, ...]:
-    """Return the paths that a framework offers for a cell on a device in a mode, its default first."""
+def cells(framework: str, device: str, mode: str = MATCHED) -> dict[str, tuple[str, ...]]:
+    """Return the cells that a framework has on a device in a mode, and the paths of each, its default first."""
     devices = _literal(_file(framework, mode), "PATHS")
     if device not in devices:
         message = f"{framework} does not run on {device}; it runs on: {', '.join(devices)}"
         raise UsageError(message)
-    return tuple(devices[device][cell])
+    return {cell: tuple(offered) for cell, offered in devices[device].items()}
+
+
+def paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> tuple[str, ...]:
+    """Return the paths that a framework offers for a cell on a device in a mode, its default first."""
+    offered = cells(framework, device, mode)
+    if cell not in offered:
+        message = f"{framework} has no cell {cell} on {device}; it has: {', '.join(offered)}"
+        raise UsageError(message)
+    return offered[cell]
 
 
 def environment(framework: str, device: str) -> dict[str, str]:

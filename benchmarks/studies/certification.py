@@ -100,10 +100,11 @@ def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
     Every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, under the
     norm clip; every cell under each penalty; and the rnn under Omega.
     """
-    plain = itertools.product(CELLS, (1, 2), ("vectors",), RATES, CLIPS, ("none",))
-    tokens = itertools.product(CELLS, (1,), ("tokens",), RATES, ("norm",), ("none",))
-    penalised = itertools.product(CELLS, (1,), ("vectors",), ("adam",), ("norm",), ("l1", "l2"))
-    rnns = [kind for kind in CELLS if kind[0] == "rnn"]
+    kinds = [kind for kind in CELLS if kind[0] in registry.cells(framework, device)]
+    plain = itertools.product(kinds, (1, 2), ("vectors",), RATES, CLIPS, ("none",))
+    tokens = itertools.product(kinds, (1,), ("tokens",), RATES, ("norm",), ("none",))
+    penalised = itertools.product(kinds, (1,), ("vectors",), ("adam",), ("norm",), ("l1", "l2"))
+    rnns = [kind for kind in kinds if kind[0] == "rnn"]
     omega = itertools.product(rnns, (1, 2), ("vectors",), ("sgd",), ("norm",), ("omega",))
     return [
         Check(
