@@ -27,6 +27,7 @@ Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
 Device = Literal["cpu", "cuda"]
 Precision = Literal["float32", "float64"]
 Mode = Literal["matched", "native"]
+ClipKind = Literal["norm", "value"]
 
 MOMENTUM = 0.9
 RMSPROP_DECAY = 0.99
@@ -115,7 +116,7 @@ class Clip:
     No clipping is the absence of a Clip, never a threshold of 0.
     """
 
-    kind: Literal["norm", "value"]
+    kind: ClipKind
     threshold: float
 
     def __post_init__(self) -> None:

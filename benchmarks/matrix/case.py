@@ -8,13 +8,14 @@ import hashlib
 import importlib
 import json
 import math
-from typing import Any
+from typing import Any, get_args
 
 from farreach.benchmarks.matrix import registry
 from farreach.frameworks.base import (
     Activation,
     Cell,
     Clip,
+    ClipKind,
     Device,
     Mode,
     Model,
@@ -37,6 +38,8 @@ MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 10**9, "threa
 """The largest values that a case may have: beyond, a slip of the keyboard would be found when the memory is full."""
 
 REGULARISERS = ("l1", "l2", "omega")
+NATIVE_CLIPS = ("none", "norm", "value")
+"""The clips that every framework has a function of its own for."""
 
 Scalar = int | float | str | bool | None
 
@@ -89,6 +92,7 @@ class Case:
     def __post_init__(self) -> None:
         """Refuse what is no case, with one line that says why."""
         self._check_sizes()
+        registry.known("clip", self.clip, ["none", *get_args(ClipKind)])
         if (self.clip == "none") != (self.threshold is None):
             message = "clip none takes no threshold" if self.clip == "none" else f"clip {self.clip} needs a threshold"
             raise registry.UsageError(message)
@@ -143,6 +147,8 @@ class Case:
         reason = ""
         if self.activation not in offered:
             reason = f"has no {self.activation} in {self.framework}, whose own rnn takes: {', '.join(offered)}"
+        elif self.clip not in NATIVE_CLIPS:
+            reason = f"takes no clip {self.clip}: the frameworks have none by that name"
         elif self.regulariser != "none":
             reason = f"takes no regulariser {self.regulariser}: the frameworks mean different penalties by that name"
         elif self.radius != 1:
@@ -176,7 +182,7 @@ class Case:
         """Return the recipe: optimizer, learning rate, clip and regulariser."""
         limit = None
         if self.threshold is not None:
-            limit = Clip("value" if self.clip == "value" else "norm", self.threshold)
+            limit = Clip(self.clip, self.threshold)  # type: ignore[arg-type]
         penalty = None
         if self.strength is not None:
             penalty = Regulariser(self.regulariser, self.strength)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt,
 
 from farreach.benchmarks.matrix import narrowing, registry
 from farreach.benchmarks.matrix.case import Case, Scalar
-from farreach.frameworks.base import Activation, Cell, Device, Mode, Optimizer, Precision
+from farreach.frameworks.base import Activation, Cell, ClipKind, Device, Mode, Optimizer, Precision
 from farreach.tasks.base import TaskError
 
 MOST_CASES = 1_000_000
@@ -49,7 +49,7 @@ class ClipAxis(BaseModel):
     """One kind of clip and its ladder of thresholds."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    kind: Literal["none", "norm", "value"]
+    kind: Literal["none"] | ClipKind
     threshold: _many(Positive) | None = None  # type: ignore[valid-type]
 
     @model_validator(mode="after")
