@@ -189,9 +189,9 @@ class Pool:
             attempt.given_up = True
         fits = self._find_fits()
         live = self.workers.live
-        held = {attempt.key for attempt in self.attempts.values() if attempt.is_hopeful(live)}
+        busy = {attempt.key for attempt in self.attempts.values() if attempt.is_hopeful(live)}
         if self.client.status == "running":
-            self._send_work([key for key in self.waiting if key not in held and key not in self.stranded], fits)
+            self._send_work([key for key in self.waiting if key not in busy and key not in self.stranded], fits)
 
     def _find_fits(self) -> dict[Kind, Fit]:
         """Return who can do each kind of work; end what nobody has been able to do for too long."""

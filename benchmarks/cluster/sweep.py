@@ -36,10 +36,10 @@ class Sweep(Keeper):
         began, started = time.perf_counter(), environment.now()
         missing = self.plan.missing
         try:
-            ended = self.pool.run_work(
+            answers = self.pool.run_work(
                 list_work(missing), lambda key, steps: self._hear_progress(key, missing[key], steps)
             )
-            for key, answer in ended:
+            for key, answer in answers:
                 self._keep_answer(key, missing[key], answer)
         finally:
             wall = time.perf_counter() - began

@@ -63,11 +63,11 @@ class Watch:
                 self.seen[address] = facts["last_seen"], now
             elif now - self.seen[address][1] > self.patience:
                 silent.append(address)
-        held = {address: frozenset[str]() for address in silent}
+        tasks = {address: frozenset[str]() for address in silent}
         if silent:
             working, having = self.client.processing(silent), self.client.has_what(silent)
-            held = {address: frozenset([*working.get(address, ()), *having.get(address, ())]) for address in silent}
-        self.view = View(workers, held, now)
+            tasks = {address: frozenset([*working.get(address, ()), *having.get(address, ())]) for address in silent}
+        self.view = View(workers, tasks, now)
 
     def _keep_asking(self) -> None:
         while not self.ending.wait(self.interval):

@@ -214,20 +214,20 @@ READING = threading.Lock()
 """Held where plug-ins are read: `ast.parse` fails now and then where two threads call it (seen in Python 3.11)."""
 
 
-def find_refusals(asked: list[Answer]) -> list[str]:
-    """Return for each case that is asked about, as `make_request` has it, why this worker refuses it, or ""."""
-    return [find_refusal(**one) for one in asked]
+def find_refusals(requests: list[Answer]) -> list[str]:
+    """Return for each `make_request` why this worker refuses it, or ""."""
+    return [find_refusal(**one) for one in requests]
 
 
-def run_case(asked: Answer, topic: str, alone: bool) -> Answer:  # noqa: FBT001 - Dask maps positions
+def run_case(request: Answer, topic: str, alone: bool) -> Answer:  # noqa: FBT001 - Dask maps positions
     """Train the case of a `make_request`, with nothing else at work on this worker if it is to be alone."""
-    return _answer_work(topic, functools.partial(_train_case, asked, alone))
+    return _answer_work(topic, functools.partial(_train_case, request, alone))
 
 
-def time_group(asked: tuple[list[Answer], Callable[..., Answer]], topic: str, alone: bool) -> Answer:  # noqa: FBT001
-    """Time one group of implementations, which is always alone on its worker; asked are its cases, and how."""
+def time_group(request: tuple[list[Answer], Callable[..., Answer]], topic: str, alone: bool) -> Answer:  # noqa: FBT001
+    """Time one group of implementations, which is always alone on its worker; `request` is its cases, and how."""
     del alone
-    return _answer_work(topic, functools.partial(_time_cases, *asked))
+    return _answer_work(topic, functools.partial(_time_cases, *request))
 
 
 def make_request(case: Case) -> Answer:
@@ -282,14 +282,14 @@ def _answer_work(topic: str, work: Callable[[Errand], Answer]) -> Answer:
     return answer | {"worker": errand.worker.address}
 
 
-def _train_case(asked: Answer, alone: bool, errand: Errand) -> Answer:  # noqa: FBT001
-    reason = find_refusal(**asked)
+def _train_case(request: Answer, alone: bool, errand: Errand) -> Answer:  # noqa: FBT001
+    reason = find_refusal(**request)
     if reason:
         return {"refused": reason, "which": 0}
-    case = Case.from_json(asked["case"])
+    case = Case.from_json(request["case"])
     with PLACE.enter(errand, errand.room if alone else case.threads), PLACE.lend_live(case.lane, errand) as lent:
         started, began, before = environment.now(), time.perf_counter(), lent.live.imports
-        outcome = lent.live.ask({"do": "run", "case": asked["case"]}, errand.report_progress)["outcome"]
+        outcome = lent.live.ask({"do": "run", "case": request["case"]}, errand.report_progress)["outcome"]
         seconds = dict.fromkeys(TIMES, 0.0) | outcome["seconds"] | {"imports": lent.live.imports - before}
         seconds["other"] += time.perf_counter() - began - sum(seconds.values())
         return {
@@ -299,13 +299,13 @@ def _train_case(asked: Answer, alone: bool, errand: Errand) -> Answer:  # noqa: 
         }
 
 
-def _time_cases(asked: list[Answer], measure: Callable[..., Answer], errand: Errand) -> Answer:
-    for which, reason in enumerate(find_refusals(asked)):
+def _time_cases(requests: list[Answer], measure: Callable[..., Answer], errand: Errand) -> Answer:
+    for which, reason in enumerate(find_refusals(requests)):
         if reason:
             return {"refused": reason, "which": which}
     with PLACE.enter(errand, errand.room):
         PLACE.stop_idle()
-        peak = _measure_machine(Case.from_json(asked[0]["case"]), errand.logs)
+        peak = _measure_machine(Case.from_json(requests[0]["case"]), errand.logs)
         facts = environment.facts() | {"started": environment.now()}
         return {"found": measure(errand.logs, errand.report_progress) | {"facts": facts, "machine": peak}}
 

@@ -48,14 +48,14 @@ class Work:
     """A piece of work.
 
     Attributes:
-        function: `worker.run_case` or `worker.time_group`, and `asked`, its first argument.
+        function: `worker.run_case` or `worker.time_group`, and `request`, its first argument.
         cases: those whose frameworks, versions and device it needs.
         alone: whether it needs a machine to itself: one worker per machine is given such work.
 
     """
 
     function: Callable[..., worker.Answer]
-    asked: Any
+    request: Any
     cases: tuple[Case, ...]
     alone: bool = False
 
@@ -66,7 +66,7 @@ class Work:
 
     def make_call(self, topic: str, *, alone: bool) -> Call:
         """Return what a worker is to call."""
-        return Call(self.function, self.asked, topic, alone)
+        return Call(self.function, self.request, topic, alone)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Workers:
         self.watch = Watch(client, patience)
         self.needs: dict[Need, Case] = {}
         self.met: set[str] = set()
-        self.asked: dict[str, str] = {}  # the worker, by the task that asks it
+        self.introductions: dict[str, str] = {}  # the worker, by the task that asks it
         self.refused: dict[tuple[str, Need], str] = {}
 
     @property
@@ -112,7 +112,7 @@ class Workers:
         """Note what workers are to be asked about; they are asked anew where there is more than before."""
         needs = {need: case for one in work for need, case in zip(one.needs, one.cases, strict=True)}
         if not needs.keys() <= self.needs.keys():
-            self.needs, self.asked, self.met = needs, {}, set()
+            self.needs, self.introductions, self.met = needs, {}, set()
 
     def ask_workers(self) -> list[distributed.Future]:
         """Ask the workers that have come since the last time for their versions, before they are given cases."""
@@ -130,12 +130,12 @@ class Workers:
             )
             for at, address in enumerate(new)
         ]
-        self.asked |= {future.key: address for future, address in zip(futures, new, strict=True)}
+        self.introductions |= {future.key: address for future, address in zip(futures, new, strict=True)}
         return futures
 
     def learn_answer(self, future: distributed.Future, answer: Any) -> bool:
         """Take what a worker answered; return whether that is what it was."""
-        address = self.asked.pop(future.key, None)
+        address = self.introductions.pop(future.key, None)
         if address is None:
             return False
         if future.status == "finished":

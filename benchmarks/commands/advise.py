@@ -101,11 +101,11 @@ def _print_advice(search: ThresholdSearch, grid: tuple[float, ...]) -> None:
     """Write the advice that the finished cases give, and print it with the paths."""
     from farreach.results.report import advice, terminal
 
-    found = search.judge_cases(grid)
-    if found is None:
+    verdict = search.judge_cases(grid)
+    if verdict is None:
         return
-    written = advice.write(search.store.folder, found)
+    paths = advice.write(search.store.folder, verdict)
     output.console.print()
-    output.console.print(terminal.advice(advice.shown(found), clip=found.clip, setting=found.setting))
-    output.print_list(advice.sentences(found))
-    output.print_written(written)
+    output.console.print(terminal.advice(advice.shown(verdict), clip=verdict.clip, setting=verdict.setting))
+    output.print_list(advice.sentences(verdict))
+    output.print_written(paths)

@@ -70,19 +70,19 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     failed: list[str] = []
     if live:
         failed, paths = _time_environments((old, new), suite, only or [], launches=launches, limit=limit, folder=folder)
-        found = side_by_side.compare_environments(paths)
+        result = side_by_side.compare_environments(paths)
     else:
         now = versions.current()
-        found = comparison.compared(comparison.read(Path(old), now), comparison.read(Path(new), now))
-    given = {"title": f"{old} and {new}", "command": runs.format_command()}
-    written = comparison_report.write_page(folder, found, **given)
-    written += comparison_page.write(folder, found, **given)
-    output.print_list(comparison_report.write_findings(found))
-    output.print_written(written)
-    if fail_on and found.blind:
+        result = comparison.compared(comparison.read(Path(old), now), comparison.read(Path(new), now))
+    heading = {"title": f"{old} and {new}", "command": runs.format_command()}
+    pages = comparison_report.write_page(folder, result, **heading)
+    pages += comparison_page.write(folder, result, **heading)
+    output.print_list(comparison_report.write_findings(result))
+    output.print_written(pages)
+    if fail_on and result.blind:
         output.print_line(f"--fail-on {' and '.join(fail_on)}: no row could be judged, so nothing was flagged")
     output.print_failures(failed)
-    raise typer.Exit(1 if failed or any(found.list_flags(verdict) for verdict in fail_on or []) else 0)
+    raise typer.Exit(1 if failed or any(result.list_flags(verdict) for verdict in fail_on or []) else 0)
 
 
 def _time_environments(

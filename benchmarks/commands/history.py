@@ -32,8 +32,8 @@ def history(
 
     folder = out or registry.RUNS / "history"
     files.writable(folder)
-    found = histories.history(histories.read(folders, versions.current()))
-    written = history_report.write_page(folder, found, command=runs.format_command())
-    written += pages.write(folder, found, command=runs.format_command())
-    output.print_list(history_report.write_findings(found))
-    output.print_written(written)
+    changes = histories.history(histories.read(folders, versions.current()))
+    paths = history_report.write_page(folder, changes, command=runs.format_command())
+    paths += pages.write(folder, changes, command=runs.format_command())
+    output.print_list(history_report.write_findings(changes))
+    output.print_written(paths)

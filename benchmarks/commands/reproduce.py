@@ -49,8 +49,8 @@ def reproduce(
         store = refusals.open_store(out or Path(scratch))
         plan = sweep.plan([*recorded.rows], store)
         facts = runs.collect_facts("reproduce", jobs)
-        ended = runs.run_cases(plan, store, facts, workers=facts["jobs"])
-        verdicts = rerun.compare_rows(recorded, store, ended.failed)
+        report = runs.run_cases(plan, store, facts, workers=facts["jobs"])
+        verdicts = rerun.compare_rows(recorded, store, report.failed)
     if page:
         files.write_text(page, reproduction.page(verdicts, facts["command"]))
     output.print_list(reproduction.sentences(verdicts))

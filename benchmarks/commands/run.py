@@ -58,15 +58,15 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     facts = runs.collect_facts(Path(suite).stem, jobs, threads)
     if dask and plan.missing:
         with runs.connect_cluster(dask, patience, folder) as pool:
-            ended = _run_on_cluster(plan, store, facts, pool)
+            report = _run_on_cluster(plan, store, facts, pool)
     else:
         if device == "cuda" and not dask:
             sweep.preflight(cases, folder / "logs")
         alone = len({case.framework for case in cases}) == 1
-        ended = runs.run_cases(plan, store, facts, workers=facts["jobs"] if alone else 1)
+        report = runs.run_cases(plan, store, facts, workers=facts["jobs"] if alone else 1)
     if store.finished():
         reports.write_report(folder, anew=False)
-    output.end_run(ended.failed)
+    output.end_run(report.failed)
 
 
 def _run_on_cluster(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.Report:

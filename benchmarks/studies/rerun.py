@@ -47,23 +47,23 @@ def find_rows(target: str, only: list[str]) -> Recorded:
         message = f"{target} holds only runs of your own training loop, which only that loop can run again"
         raise registry.UsageError(message)
     cases = {Case.from_row(row): row for row in chosen if row["mode"] != OWN}
-    kept = suite.narrow([*cases], only, folder.name)
-    return Recorded(store, {case: cases[case] for case in kept})
+    narrowed = suite.narrow([*cases], only, folder.name)
+    return Recorded(store, {case: cases[case] for case in narrowed})
 
 
 def compare_rows(recorded: Recorded, again: Store, failed: list[Failure]) -> list[Reproduction]:
     """Compare each case that was run again into `again` with its recorded row; raise `StoreError` on damage."""
     reasons = {failure.case: failure.reason for failure in failed}
     rows = {row["key"]: row for row in _read_rows(again)} if again.finished() else {}
-    judged = []
+    verdicts = []
     for case, row in recorded.rows.items():
         new = rows.get(case.key())
         if new is None:
             reason = reasons.get(case, "it was not run")
-            judged.append(Reproduction(row["key"], case.label(), FAILED, reason))
+            verdicts.append(Reproduction(row["key"], case.label(), FAILED, reason))
         else:
-            judged.append(held(recorded.store, again, (row, new), case.label()))
-    return judged
+            verdicts.append(held(recorded.store, again, (row, new), case.label()))
+    return verdicts
 
 
 def _read_rows(store: Store) -> list[dict[str, Any]]:

@@ -140,8 +140,8 @@ def make_question(
 
 def choose_folder(question: Question) -> Path:
     """Return where the results go unless --out says otherwise."""
-    given = [f"{name}{value}" for name, value in question.case.parameters]
-    name = "-".join(["advise", question.case.task, *given, question.case.cell])
+    values = [f"{name}{value}" for name, value in question.case.parameters]
+    name = "-".join(["advise", question.case.task, *values, question.case.cell])
     return registry.RUNS / re.sub(r"[^\w.-]+", "_", name)
 
 
@@ -160,16 +160,16 @@ class ThresholdSearch:
     def run_unclipped(self) -> tuple[float, ...]:
         """Train without a clip, and return the grid: the one that was given, or that of the observed norms."""
         cases, seeds = self.question.list_unclipped(), self.question.seeds
-        given = self.question.thresholds
-        count = f"at most {gradient_norms.RUNGS}" if given is None else str(len(given))
+        grid = self.question.thresholds
+        count = f"at most {gradient_norms.RUNGS}" if grid is None else str(len(grid))
         self.console.print(
             f"{len(cases)} cases without clipping ({len(FACTORS)} learning rates, {seeds} seeds), "
             f"then {count} threshold{'' if count == '1' else 's'} of {len(cases)} cases each"
         )
-        if given and len(given) == 1:
+        if grid and len(grid) == 1:
             self.console.print("the grid has one threshold: it can only be compared with no clipping")
         self._run_cases("without clipping", cases)
-        return given if given is not None else self.propose_grid()
+        return grid if grid is not None else self.propose_grid()
 
     def propose_grid(self) -> tuple[float, ...]:
         """Return the thresholds that the observed norms of the cases without a clip suggest."""

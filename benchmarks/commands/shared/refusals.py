@@ -23,12 +23,12 @@ def is_user_error(error: Exception) -> bool:
 
 def refuse_options(context: typer.Context, names: tuple[str, ...], why: str) -> None:
     """Refuse those of the named arguments that were given and would have no effect; `why` follows their names."""
-    given = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-    if given:
+    useless = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if useless:
         words = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-        written = [words[name] if words[name].startswith("-") else words[name].upper() for name in given]
-        verb = "has no effect" if len(given) == 1 else "have no effect"
-        message = f"{' and '.join(written)} {verb} {why}"
+        texts = [words[name] if words[name].startswith("-") else words[name].upper() for name in useless]
+        verb = "has no effect" if len(useless) == 1 else "have no effect"
+        message = f"{' and '.join(texts)} {verb} {why}"
         raise registry.UsageError(message)
 
 

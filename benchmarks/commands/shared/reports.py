@@ -18,9 +18,9 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
     from farreach.results.report import contents, findings, terminal, timing_contents
     from farreach.results.timing import interleaved
 
-    written: list[Path] = []
+    paths: list[Path] = []
     sentences: list[str] = []
-    table = begun = answers = None
+    table = pending = answers = None
     now = versions.current()
     gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
     results, timed = contents.read(folder, now=now), timing_contents.read(folder)
@@ -29,29 +29,29 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
             # It takes a second to import, and a finished suite needs none.
             from farreach.results.report import result_set
 
-            def begin_page(known: contents.Results, found: list[Answer]) -> None:
+            def begin_page(known: contents.Results, new: list[Answer]) -> None:
                 from farreach.results.site import page
 
-                nonlocal begun, answers
-                begun, answers = page.begun(folder, page.whole(known, timed, found)), found
+                nonlocal pending, answers
+                pending, answers = page.begun(folder, page.whole(known, timed, new)), new
 
-            written, results = result_set.put(results, timed, now, begin_page)
+            paths, results = result_set.put(results, timed, now, begin_page)
         sentences += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
         table = terminal.summary(results.rows)
     if timing_contents.there(folder):
         from farreach.results.report import timing
 
-        written += timing.write(folder, timed)
+        paths += timing.write(folder, timed)
         sentences += [*timed.sentences(), *interleaved.older(timed.groups)]
-    if written:
+    if paths:
         from farreach.results.site import page
 
-        written += page.finished(begun or page.begun(folder, page.whole(results, timed)))
+        paths += page.finished(pending or page.begun(folder, page.whole(results, timed)))
     output.console.print()
     output.console.print(terminal.answers(answers or contents.answered(results, timed)))
     output.print_list(sentences)
     if table:
         output.console.print(table)
-    output.print_written(written)
-    if not written:
+    output.print_written(paths)
+    if not paths:
         output.print_line(f"nothing is newer than {folder}/{contents.PAGE}, which was left as it is")
