@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the contracts are read from the code
 
 project = "Farreach"
 author = "the Farreach authors"
 project_copyright = "the Farreach authors, MIT licence"
 
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("Array", "Weights", "Predict")}
+napoleon_use_ivar = True
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
@@ -34,6 +43,15 @@ def link_files(app: Any, page: str, source: list[str]) -> None:
     source[0] = _OUTSIDE.sub(r"\1path:\2", source[0])
 
 
+def keep_colons(app: Any, what: str, *rest: Any) -> None:
+    """Keep a sentence with a colon whole: napoleon takes what stands before it for a type."""
+    del app
+    lines: list[str] = rest[-1]
+    if what in {"attribute", "data", "property"} and lines:
+        lines[0] = lines[0].replace(": ", "; ")
+
+
 def setup(app: Any) -> None:
     """Connect what is above with the build."""
     app.connect("source-read", link_files)
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)  # before napoleon's

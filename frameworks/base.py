@@ -130,8 +130,8 @@ class Clip:
 class Regulariser:
     """A penalty added to the loss that is differentiated, not to the recorded one; its gradient is clipped too.
 
-    ``l1``: strength * sum |w|, with gradient 0 at w = 0. ``l2``: strength * sum w². The sum runs over recurrent,
-    input and output kernels; biases and embeddings are free.
+    ``l1``: ``strength * sum |w|``, with gradient 0 at w = 0. ``l2``: ``strength * sum w²``. The sum runs over
+    recurrent, input and output kernels; biases and embeddings are free.
 
     ``omega``: strength * the penalty of Pascanu, Mikolov and Bengio (ICML 2013, equations 9 and 10), of an `rnn`
     with states h_k, pre-activations a_k and d_k = dL/da_k, which counts every later step::
