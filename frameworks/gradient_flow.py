@@ -50,7 +50,16 @@ def count_columns(model: Model) -> int:
 
 
 def widen_weights(model: Model, weights: Weights) -> Weights:
-    """Return the weights with input kernels [width + `count_columns`, G·H]: the recurrent kernel below the input's."""
+    """Return the weights with wider input kernels: the recurrent kernel stands below the input's.
+
+    Args:
+        model: the network.
+        weights: in the shared layout.
+
+    Returns:
+        The weights, whose input kernels are [width + `count_columns`, G·H].
+
+    """
     wide = dict(weights)
     for layer in range(model.layers):
         kernel, recurrent = weights[f"layer{layer}.input"], weights[f"layer{layer}.recurrent"]
@@ -65,7 +74,17 @@ def widen_weights(model: Model, weights: Weights) -> Weights:
 
 
 def compute_flow(model: Model, weights: Weights, runs: Sequence[WideRun]) -> Flow:
-    """Return the gradient through time from what the widened layers handed out and the weights, not widened."""
+    """Return the gradient through time from what the widened layers handed out.
+
+    Args:
+        model: the network.
+        weights: in the shared layout, not widened.
+        runs: one for each layer, from the inputs up.
+
+    Returns:
+        The norms of dL/dh_t, and of dL/dc_t for the lstm, [layers, time].
+
+    """
     gradients = [_find_state_gradients(model, weights, layer, run) for layer, run in enumerate(runs)]
     h = compute_norms([d_h for d_h, _ in gradients])
     c = [d_c for _, d_c in gradients if d_c is not None]

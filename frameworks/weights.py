@@ -1,4 +1,4 @@
-"""The initial weights, drawn once in NumPy for every framework, in one layout.
+"""The initial weights, drawn in NumPy, the same for every framework, in one layout.
 
 For a model of hidden size H whose cell has G gates (rnn 1, lstm 4, gru 3):
 

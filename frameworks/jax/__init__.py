@@ -45,7 +45,16 @@ ENVIRONMENT = {
 
 @functools.cache
 def configure(device: str, threads: int) -> None:
-    """Set the threads and the precision, once a process; float32 products are full float32."""
+    """Set the threads and the precision, once a process; float32 products are full float32.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        threads: of the process, on the CPU.
+
+    Raises:
+        UnsupportedError: where the device is not there, or another was chosen before.
+
+    """
     if configure.cache_info().currsize:
         message = "JAX takes its device and its threads once a process, when it starts"
         raise base.UnsupportedError(message)
@@ -119,17 +128,17 @@ class Framework:
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
-        return self._shared(self.carried[0])
+        return self._to_shared(self.carried[0])
 
     def state(self) -> base.State:
         """Return weights, slots and the number of updates."""
         weights, slots, steps = self.carried
-        return base.State(self._shared(weights), tuple(self._shared(slot) for slot in slots), int(steps))
+        return base.State(self._to_shared(weights), tuple(self._to_shared(slot) for slot in slots), int(steps))
 
     def restore(self, state: base.State) -> None:
         """Go on from this state instead of the current one; compiled programs stay."""
-        slots = [self._native(slot) for slot in state.slots]
-        self.carried = self._native(state.weights), slots, jnp.int32(state.steps)
+        slots = [self._to_native(slot) for slot in state.slots]
+        self.carried = self._to_native(state.weights), slots, jnp.int32(state.steps)
 
     @property
     def kernel(self) -> str:
@@ -148,19 +157,19 @@ class Framework:
         """Return a chunk time-major, [steps, time, batch, ...]; the compiled chunk copies it to the device at once."""
         stacks = (np.stack([getattr(batch, part) for batch in batches]) for part in ("inputs", "targets", "mask"))
         inputs, targets, mask = (
-            base.make_time_major(stack.astype(self._type_of(stack), copy=False)) for stack in stacks
+            base.make_time_major(stack.astype(self._choose_type(stack), copy=False)) for stack in stacks
         )
         return inputs, targets, mask
 
     def make_tensor(self, array: Array) -> jax.Array:
         """Copy an array to the device: floats in the precision of the case, anything else as integers."""
-        return jnp.array(array, self._type_of(array))
+        return jnp.array(array, self._choose_type(array))
 
-    def _type_of(self, array: Array) -> Any:
+    def _choose_type(self, array: Array) -> Any:
         return np.dtype(self.dtype if np.issubdtype(array.dtype, np.floating) else np.int32)
 
-    def _native(self, weights: Weights) -> Tensors:
+    def _to_native(self, weights: Weights) -> Tensors:
         return {name: self.make_tensor(value) for name, value in to_native(self.model, weights).items()}
 
-    def _shared(self, native: Tensors) -> Weights:
+    def _to_shared(self, native: Tensors) -> Weights:
         return to_shared(self.model, {name: np.array(value) for name, value in native.items()})

@@ -48,7 +48,16 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 @functools.cache
 def configure(device: str, threads: int) -> None:
-    """Set the threads and the precision, once a process; float32 products are full float32."""
+    """Set the threads and the precision, once a process; float32 products are full float32.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        threads: of the process, on the CPU.
+
+    Raises:
+        UnsupportedError: where the device is not there.
+
+    """
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(threads)
     torch.set_float32_matmul_precision("highest")
@@ -86,7 +95,7 @@ class Framework:
         penalty: Regulariser | None = training.regulariser
         self.penalty, self.strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
         self.network = Network(model, by_hand=self.penalty == "omega").to(self.device, self.dtype)
-        self.loss = compile_step(self._loss, device) if path == "compiled" else self._loss
+        self.loss = compile_step(self._compute_loss, device) if path == "compiled" else self._compute_loss
         trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
         self.names, self.trained = list(trained), list[torch.Tensor](trained.values())
         self.slots = [[torch.zeros_like(w) for w in self.trained] for _ in range(SLOTS[training.optimizer])]
@@ -95,15 +104,15 @@ class Framework:
         if path == "cudagraph":
             places = [*self.trained, *(tensor for slot in self.slots for tensor in slot), *self.steps]
             self.step = StepGraph(self._step, places)
-        nothing = {name: np.zeros_like(value) for name, value in weights.items()}
-        self.restore(base.State(weights, (nothing,) * SLOTS[training.optimizer], steps=0))
+        zeros = {name: np.zeros_like(value) for name, value in weights.items()}
+        self.restore(base.State(weights, (zeros,) * SLOTS[training.optimizer], steps=0))
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
         start = time.perf_counter()
         first = [part[0] for part in self.stack_batches(batches[:1])]
         with use_kernels(self.path):
-            (self.step.record if isinstance(self.step, StepGraph) else self._gradients)(*first)
+            (self.step.record if isinstance(self.step, StepGraph) else self._compute_gradients)(*first)
         self.predict(inputs)
         return time.perf_counter() - start
 
@@ -125,11 +134,11 @@ class Framework:
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
-        return self._shared(self.trained)
+        return self._to_shared(self.trained)
 
     def state(self) -> base.State:
         """Return weights, slots and the number of updates."""
-        return base.State(self.weights(), tuple(self._shared(slot) for slot in self.slots), self.updates)
+        return base.State(self.weights(), tuple(self._to_shared(slot) for slot in self.slots), self.updates)
 
     def restore(self, state: base.State) -> None:
         """Go on from this state instead of the current one; it is copied to where a CUDA graph expects it."""
@@ -164,7 +173,7 @@ class Framework:
     def _step(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Do one update in place; return loss, norm before, norm after and the share clipped, [4]."""
         optimizer, rate = self.training.optimizer, self.training.learning_rate
-        loss, gradients = self._gradients(inputs, targets, mask)
+        loss, gradients = self._compute_gradients(inputs, targets, mask)
         with torch.no_grad():
             gradients = penalise_gradients(
                 self.penalty, self.trained, gradients, names=self.names, strength=self.strength
@@ -174,21 +183,21 @@ class Framework:
             update_weights(optimizer, self.trained, gradients, self.slots, steps=self.steps, learning_rate=rate)
         return torch.stack([loss, before, after, clipped])
 
-    def _loss(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _compute_loss(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return compute_loss(self.model, self.network(inputs), targets, mask)
 
-    def _gradients(
+    def _compute_gradients(
         self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         loss = self.loss(inputs, targets, mask)
         if self.penalty != "omega":
-            return loss.detach(), self._backward(loss)
+            return loss.detach(), self._differentiate(loss)
         looped, count = self.network.recurrent, len(self.trained)
         totals = [total for layer in looped.totals for total in layer]
         gradients = torch.autograd.grad(loss, [*self.trained, *totals])
         return loss.detach(), self._add_omega(list(gradients[:count]), torch.stack(gradients[count:]))
 
-    def _backward(self, loss: torch.Tensor) -> Sequence[torch.Tensor]:
+    def _differentiate(self, loss: torch.Tensor) -> Sequence[torch.Tensor]:
         """Return the gradients of the weights; both ways give the same bits."""
         if self.device.type == "cuda":
             return torch.autograd.grad(loss, self.trained)
@@ -211,7 +220,7 @@ class Framework:
                 gradients[at] = gradients[at] + self.strength * addition.T
         return gradients
 
-    def _shared(self, tensors: Iterable[torch.Tensor]) -> Weights:
+    def _to_shared(self, tensors: Iterable[torch.Tensor]) -> Weights:
         native = {name: value.detach().cpu().numpy() for name, value in zip(self.names, tensors, strict=True)}
         return to_shared(self.model, native)
 

@@ -114,7 +114,7 @@ class Native:
         """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
         start = time.perf_counter()
         with use_kernels(self.path):
-            self._loss(batches[0]).backward()  # type: ignore[no-untyped-call]
+            self._compute_loss(batches[0]).backward()  # type: ignore[no-untyped-call]
         self.optimizer.zero_grad()
         self.predict(inputs)
         return time.perf_counter() - start
@@ -126,11 +126,11 @@ class Native:
         with use_kernels(self.path):
             for batch in batches:
                 self.optimizer.zero_grad()
-                loss = self._loss(batch)
+                loss = self._compute_loss(batch)
                 loss.backward()  # type: ignore[no-untyped-call]
-                before = [gradient.clone() for gradient in self._gradients()]
+                before = [gradient.clone() for gradient in self._read_gradients()]
                 clip_gradients(limit, self.network)
-                rows.append(torch.stack([loss.detach(), *measure_clip(limit, before, self._gradients())]))
+                rows.append(torch.stack([loss.detach(), *measure_clip(limit, before, self._read_gradients())]))
                 self.optimizer.step()
         figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
         losses, norms, limited, clipped = figures.T
@@ -150,11 +150,11 @@ class Native:
         """The recurrent kernel that runs."""
         return name_kernel(self.path, self.model.cell, next(self.network.recurrent.parameters()))
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
+    def _compute_loss(self, batch: Batch) -> torch.Tensor:
         inputs, targets, mask = (self._make_tensor(part) for part in (batch.inputs, batch.targets, batch.mask))
         return compute_loss(self.model, self.network(inputs), targets, mask)
 
-    def _gradients(self) -> list[torch.Tensor]:
+    def _read_gradients(self) -> list[torch.Tensor]:
         return [weight.grad for weight in self.network.parameters() if weight.grad is not None]
 
     def _make_tensor(self, array: Array) -> torch.Tensor:

@@ -24,7 +24,16 @@ PATHS = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
 
 
 def configure(device: str, threads: int) -> None:
-    """Refuse any device but the CPU. NumPy's threads were fixed when it was imported; `threads` changes nothing."""
+    """Refuse any device but the CPU. NumPy's threads were fixed when it was imported; `threads` changes nothing.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        threads: of the process, on the CPU.
+
+    Raises:
+        UnsupportedError: where the device is not the CPU.
+
+    """
     del threads
     if device != "cpu":
         message = f"the reference runs on the CPU, not on {device}"

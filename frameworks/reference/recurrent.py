@@ -89,20 +89,20 @@ class Lstm:
         i, f, g, o = np.split(below + before, 4, axis=-1)
         i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
         c_next = f * c + i * g
-        shown = np.tanh(c_next)
-        return (o * shown, c_next), (i, f, g, o, c, shown)
+        tanh_c = np.tanh(c_next)
+        return (o * tanh_c, c_next), (i, f, g, o, c, tanh_c)
 
     def sum_gradients(self, cache: Carry, d_carry: Carry) -> Carry:
         """Add what reaches c through this step's own h, see `Step.sum_gradients`."""
-        _, _, _, o, _, shown = cache
+        _, _, _, o, _, tanh_c = cache
         d_h, d_c = d_carry
-        return d_h, d_c + d_h * o * (1 - shown * shown)
+        return d_h, d_c + d_h * o * (1 - tanh_c * tanh_c)
 
     def backward(self, cache: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
         """Step back, see `Step.backward`."""
-        i, f, g, o, c, shown = cache
+        i, f, g, o, c, tanh_c = cache
         d_h, d_c = d_carry
-        d_i, d_f, d_g, d_o = d_c * g, d_c * c, d_c * i, d_h * shown
+        d_i, d_f, d_g, d_o = d_c * g, d_c * c, d_c * i, d_h * tanh_c
         d_gates = d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g * g), d_o * o * (1 - o)
         d_total = np.concatenate(d_gates, axis=-1)
         return d_total, d_total, (np.zeros_like(d_h), d_c * f)
@@ -201,7 +201,7 @@ class Network:
         return {name: gradients[name] for name in weights}, d_carries_by_layer
 
     def _forward(self, weights: Weights, layer: int, inputs: Array) -> LayerRun:
-        recurrent, (bias, bias_before) = weights[f"layer{layer}.recurrent"], self._biases(weights, layer)
+        recurrent, (bias, bias_before) = weights[f"layer{layer}.recurrent"], self._get_biases(weights, layer)
         below = inputs @ weights[f"layer{layer}.input"] + bias
         carry = tuple(np.zeros((inputs.shape[1], self.model.hidden)) for _ in range(self.step.carries))
         states, cache = [carry[0]], []
@@ -232,7 +232,7 @@ class Network:
         }
         return gradients, d_carries, d_below @ weights[f"{name}.input"].T
 
-    def _biases(self, weights: Weights, layer: int) -> tuple[Array, Array]:
+    def _get_biases(self, weights: Weights, layer: int) -> tuple[Array, Array]:
         """Return the bias beside x W and the bias beside h U, which the gru alone has."""
         bias = weights[f"layer{layer}.bias"]
         return (bias[0], bias[1]) if self.model.cell == "gru" else (bias, np.zeros_like(bias))

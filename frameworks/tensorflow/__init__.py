@@ -42,7 +42,16 @@ ENVIRONMENT = {
 
 @functools.cache
 def configure(device: str, threads: int) -> None:
-    """Set the threads and the precision, once a process; float32 products are full float32."""
+    """Set the threads and the precision, once a process; float32 products are full float32.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        threads: of the process, on the CPU.
+
+    Raises:
+        UnsupportedError: where the device is not there.
+
+    """
     tf.get_logger().setLevel("ERROR")  # it counts our programs, which share names, as needless retracing
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -114,12 +123,12 @@ class Framework:
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""
-        return self._shared(self.carried[0])
+        return self._to_shared(self.carried[0])
 
     def state(self) -> base.State:
         """Return weights, slots and the number of updates."""
         _, slots, steps = self.carried
-        return base.State(self.weights(), tuple(self._shared(slot) for slot in slots), int(steps))
+        return base.State(self.weights(), tuple(self._to_shared(slot) for slot in slots), int(steps))
 
     def restore(self, state: base.State) -> None:
         """Go on from this state instead of the current one; compiled programs stay."""
@@ -143,7 +152,7 @@ class Framework:
             facts if device == "cpu" else facts | read_facts(base.describe_environment(ENVIRONMENT["cuda"], os.environ))
         )
 
-    def _shared(self, tensors: Iterable[Any]) -> Weights:
+    def _to_shared(self, tensors: Iterable[Any]) -> Weights:
         native = {name: value.numpy() for name, value in zip(self.names, tensors, strict=True)}
         return to_shared(self.model, native)
 

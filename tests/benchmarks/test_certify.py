@@ -160,7 +160,7 @@ def test_a_difference_beyond_the_bound_or_a_nan_fails() -> None:
     assert not certification.is_within_tolerance(good | {"drift": 1e-9})
     assert certification.is_within_tolerance(
         good | {"drift": 1e-9, "copy_drift": 1e-11}
-    )  # the judge's own copy drifts too
+    )  # the reference's own permuted replicate drifts too
 
 
 def test_tokens_repeat_within_every_batch() -> None:

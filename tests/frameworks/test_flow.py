@@ -19,14 +19,14 @@ FRAMEWORKS = [name for name in registry.compared() if registry.version(name)]
 CELLS = certification.CELLS
 
 
-def model_of(cell: Cell, activation: Activation, *, layers: int = 1, tokens: bool = False) -> Model:
+def make_model(cell: Cell, activation: Activation, *, layers: int = 1, tokens: bool = False) -> Model:
     sizes = {"features": 6, "outputs": 5, "scored": 4} if tokens else {"features": 2, "outputs": 1, "scored": 1}
     loss = "cross_entropy" if tokens else "mse"
     return Model(cell=cell, activation=activation, layers=layers, hidden=7, tokens=tokens, loss=loss, **sizes)  # type: ignore[arg-type]
 
 
-def build(name: str, model: Model, at: Weights, dtype: str = "float64") -> Framework:
-    made: Framework = importlib.import_module(f"farreach.frameworks.{name}").Framework(
+def build_framework(name: str, model: Model, at: Weights, dtype: str = "float64") -> Framework:
+    framework: Framework = importlib.import_module(f"farreach.frameworks.{name}").Framework(
         model,
         Training(),
         at,
@@ -35,21 +35,21 @@ def build(name: str, model: Model, at: Weights, dtype: str = "float64") -> Frame
         threads=1,
         path=registry.paths(name, "cpu", model.cell)[0],
     )
-    return made
+    return framework
 
 
-def perturbed(model: Model) -> Weights:
+def perturb_weights(model: Model) -> Weights:
     """Weights without a zero among the biases, so that nothing cancels by chance."""
     random = np.random.default_rng(1)
     return {name: value + 0.1 * random.standard_normal(value.shape) for name, value in weights.draw(model, 0).items()}
 
 
 def measure(name: str, framework: Framework, batch: Batch) -> Flow:
-    found: Flow = importlib.import_module(f"farreach.frameworks.{name}.gradient_flow").measure_flow(framework, batch)
-    return found
+    flow: Flow = importlib.import_module(f"farreach.frameworks.{name}.gradient_flow").measure_flow(framework, batch)
+    return flow
 
 
-def batch_of(model: Model) -> Batch:
+def make_batch(model: Model) -> Batch:
     return certification.draw_batches(model, 1)[0]
 
 
@@ -59,9 +59,9 @@ def batch_of(model: Model) -> Batch:
 def test_every_framework_measures_what_the_reference_derives(
     name: str, cell: Cell, activation: Activation, layers: int, *, tokens: bool
 ) -> None:
-    model = model_of(cell, activation, layers=layers, tokens=tokens)
-    at, batch = perturbed(model), batch_of(model)
-    found, expected = (measure(one, build(one, model, at), batch) for one in (name, "reference"))
+    model = make_model(cell, activation, layers=layers, tokens=tokens)
+    at, batch = perturb_weights(model), make_batch(model)
+    found, expected = (measure(one, build_framework(one, model, at), batch) for one in (name, "reference"))
     np.testing.assert_allclose(found.h, expected.h, rtol=1e-8)
     assert found.h.shape == (layers, batch.inputs.shape[1])
     assert found.h.dtype == np.float64
@@ -73,9 +73,9 @@ def test_every_framework_measures_what_the_reference_derives(
 @pytest.mark.parametrize("name", FRAMEWORKS)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_probe_leaves_training_as_it_was(name: str, cell: Cell) -> None:
-    model = model_of(cell, "tanh")
+    model = make_model(cell, "tanh")
     batches = certification.draw_batches(model, 6)
-    plain, probed = (build(name, model, weights.draw(model, 0), "float32") for _ in range(2))
+    plain, probed = (build_framework(name, model, weights.draw(model, 0), "float32") for _ in range(2))
     plain.train(batches[:3])
     probed.train(batches[:3])
     measure(name, probed, batches[0])
@@ -86,17 +86,17 @@ def test_a_probe_leaves_training_as_it_was(name: str, cell: Cell) -> None:
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_the_references_gradients_are_finite_differences_of_the_cell_state_too(cell: Cell) -> None:
     """Move one unit of the state after step t, h or c, and see the loss follow; see also test_reference."""
-    model = model_of(cell, "tanh")
-    at, batch = perturbed(model), batch_of(model)
+    model = make_model(cell, "tanh")
+    at, batch = perturb_weights(model), make_batch(model)
     _, _, flows = recurrent.compute_gradients(model, at, batch)
     step = type(recurrent.Network(model).step)
     for part, gradients in enumerate(flows[0]):
         for t in (0, 4, 9):
-            found = [_moved_loss(step, model, at, batch, (part, t, by)) for by in (1e-5, -1e-5)]
+            found = [_compute_shifted_loss(step, model, at, batch, (part, t, by)) for by in (1e-5, -1e-5)]
             assert (found[0] - found[1]) / 2e-5 == pytest.approx(gradients[t][1, 2], rel=1e-6, abs=1e-12)
 
 
-def _moved_loss(step: type, model: Model, at: Weights, batch: Batch, move: tuple[int, int, float]) -> float:
+def _compute_shifted_loss(step: type, model: Model, at: Weights, batch: Batch, move: tuple[int, int, float]) -> float:
     part, at_step, by = move
     calls = iter(range(10**6))
     forward = step.forward
@@ -117,7 +117,7 @@ def _moved_loss(step: type, model: Model, at: Weights, batch: Batch, move: tuple
         return recurrent.compute_gradients(model, at, batch)[0]
 
 
-def jacobians(model: Model, at: Weights, batch: Batch, activation: Activation) -> Array:
+def multiply_jacobians(model: Model, at: Weights, batch: Batch, activation: Activation) -> Array:
     """The textbook's equation: dL/dh_t = dL/dh_T times the product of the Jacobians dh_k/dh_{k-1}, k = T .. t+1."""
     scores, runs = recurrent.Network(model)(at, batch.inputs.swapaxes(0, 1))
     _, d_scores = loss.compute_loss(model, scores, batch.targets.swapaxes(0, 1), batch.mask.swapaxes(0, 1))
@@ -135,36 +135,38 @@ def jacobians(model: Model, at: Weights, batch: Batch, activation: Activation) -
 @pytest.mark.parametrize("name", [*FRAMEWORKS, "reference"])
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid"])
 def test_it_is_the_product_of_jacobians(name: str, activation: Activation) -> None:
-    model = model_of("rnn", activation)
-    at, batch = perturbed(model), batch_of(model)
+    model = make_model("rnn", activation)
+    at, batch = perturb_weights(model), make_batch(model)
     np.testing.assert_allclose(
-        measure(name, build(name, model, at), batch).h[0], jacobians(model, at, batch, activation), rtol=1e-9
+        measure(name, build_framework(name, model, at), batch).h[0],
+        multiply_jacobians(model, at, batch, activation),
+        rtol=1e-9,
     )
 
 
 @pytest.mark.parametrize("name", [*FRAMEWORKS, "reference"])
 def test_in_a_linear_rnn_it_is_a_power_of_the_recurrent_matrix(name: str) -> None:
     """A relu rnn whose units are all active is a linear one: dL/dh_t = dL/dh_T (U^T)^(T-t)."""
-    model = model_of("rnn", "relu")
-    at = {key: np.abs(value) for key, value in perturbed(model).items()}
-    batch = batch_of(model)
+    model = make_model("rnn", "relu")
+    at = {key: np.abs(value) for key, value in perturb_weights(model).items()}
+    batch = make_batch(model)
     batch = dataclasses.replace(batch, inputs=np.abs(batch.inputs))
     scores, runs = recurrent.Network(model)(at, batch.inputs.swapaxes(0, 1))
     assert (runs[0].states > 0).all()
     _, last = loss.compute_loss(model, scores, batch.targets.swapaxes(0, 1), batch.mask.swapaxes(0, 1))
     powers = [np.linalg.matrix_power(at["layer0.recurrent"].T, 9 - t) for t in range(10)]
     expected = [np.linalg.norm(last[-1] @ at["output.kernel"].T @ power) for power in powers]
-    np.testing.assert_allclose(measure(name, build(name, model, at), batch).h[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(measure(name, build_framework(name, model, at), batch).h[0], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", [*FRAMEWORKS, "reference"])
 @pytest.mark.parametrize("scale", [0.5, 2.0, 8.0])
 def test_the_sigmoid_rnn_keeps_the_bound_of_a_quarter_a_step(name: str, scale: float) -> None:
     """The derivative of a sigmoid is at most 1/4, so a step shrinks the gradient to sigma_max / 4 of it or less."""
-    model = model_of("rnn", "sigmoid")
-    at = perturbed(model)
+    model = make_model("rnn", "sigmoid")
+    at = perturb_weights(model)
     at["layer0.recurrent"] = scale * at["layer0.recurrent"]
-    norms = measure(name, build(name, model, at), batch_of(model)).h[0]
+    norms = measure(name, build_framework(name, model, at), make_batch(model)).h[0]
     bound = np.linalg.norm(at["layer0.recurrent"], 2) / 4
     assert (norms[:-1] <= norms[1:] * bound * (1 + 1e-12)).all()
     assert (norms[:-1] > norms[1:] * bound * 1e-3).all()  # and the bound is not idle
@@ -172,10 +174,10 @@ def test_the_sigmoid_rnn_keeps_the_bound_of_a_quarter_a_step(name: str, scale: f
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_wider_weights_with_zeros_for_inputs_compute_the_same(cell: Cell) -> None:
-    model = model_of(cell, "tanh")
-    at = perturbed(model)
+    model = make_model(cell, "tanh")
+    at = perturb_weights(model)
     wider = dataclasses.replace(model, features=model.features + gradient_flow.count_columns(model))
-    inputs = batch_of(model).inputs.swapaxes(0, 1)
+    inputs = make_batch(model).inputs.swapaxes(0, 1)
     zeros = np.zeros((*inputs.shape[:2], gradient_flow.count_columns(model)))
     scores, _ = recurrent.Network(wider)(
         gradient_flow.widen_weights(model, at), np.concatenate([inputs, zeros], axis=-1)
@@ -186,6 +188,6 @@ def test_wider_weights_with_zeros_for_inputs_compute_the_same(cell: Cell) -> Non
 def test_norms_that_float32_cannot_square_are_measured() -> None:
     """1e-30 is a float32, its square is not: the norm is taken in float64."""
     passed = gradient_flow.WideRun(*(np.full((3, 1, 2), 1e-30, np.float32) for _ in range(4)))
-    model = dataclasses.replace(model_of("rnn", "tanh"), hidden=2)
+    model = dataclasses.replace(make_model("rnn", "tanh"), hidden=2)
     found = gradient_flow.compute_flow(model, weights.draw(model, 0), [passed])
     assert found.h[0] == pytest.approx([2 * 2**0.5 * 1e-30, 2 * 2**0.5 * 1e-30, 2**0.5 * 1e-30], rel=1e-6)

@@ -53,7 +53,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     log = tmp_path_factory.mktemp("logs")
     lives: dict[tuple[str, int], Live] = {}
 
-    def started(framework: str, *, copy: int = 0) -> Live:
+    def start_live(framework: str, *, copy: int = 0) -> Live:
         if reason := gpu.missing(framework):
             pytest.skip(reason)
         if (framework, copy) not in lives:
@@ -61,30 +61,30 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             lives[framework, copy].start()
         return lives[framework, copy]
 
-    yield started
+    yield start_live
     for live in lives.values():
         live.stop()
 
 
-def a_case(framework: str, cell: str, path: str, **fields: Any) -> Case:
+def make_case(framework: str, cell: str, path: str, **fields: Any) -> Case:
     given = {"task": "adding", "parameters": (("T", 50),), "clip": "norm", "threshold": 1.0, "hidden": 128}
     short = {"steps": STEPS, "evaluate_every": STEPS, "device": "cuda"}
     return Case(framework=framework, cell=cell, path=path, **(given | short | fields))
 
 
-def ran(live: Live, case: Case) -> dict[str, Any]:
+def run_case(live: Live, case: Case) -> dict[str, Any]:
     outcome: dict[str, Any] = live.ask({"do": "run", "case": case.to_json()})["outcome"]
     return outcome
 
 
 @functools.cache
-def judged(cell: str) -> training.Outcome:
-    """What the reference makes of `a_case`, in float64 on the CPU."""
+def run_reference(cell: str) -> training.Outcome:
+    """What the reference makes of `make_case`, in float64 on the CPU."""
     plain = {"device": "cpu", "dtype": "float64"}
-    return training.train(a_case("reference", cell, "numpy", **plain), lambda _: None)
+    return training.train(make_case("reference", cell, "numpy", **plain), lambda _: None)
 
 
-def program(framework: str, text: str, **environment: str) -> Any:
+def run_program(framework: str, text: str, **environment: str) -> Any:
     """Run a program in a process as a live one has it, set up for the GPU; return what it printed, as JSON."""
     if reason := gpu.missing(framework):
         pytest.skip(reason)
@@ -131,18 +131,18 @@ def test_every_rnn_is_the_references_in_float64(
 def test_float32_is_full_float32_on_every_path(start: Start, framework: str, cell: str, path: str) -> None:
     """The first step's loss and norm within 2e-5 of float64: products in TF32 would be off by some 1e-4."""
     live = start(framework)
-    found = ran(live, a_case(framework, cell, path))
+    found = run_case(live, make_case(framework, cell, path))
     for name in ("loss", "norm_before"):
-        assert found["curves"][name][0] == pytest.approx(judged(cell).curves[name][0], rel=2e-5), name
+        assert found["curves"][name][0] == pytest.approx(run_reference(cell).curves[name][0], rel=2e-5), name
     assert live.facts["precision"] == "float32, TF32 off"
 
 
 @pytest.mark.parametrize(("framework", "cell", "path"), WAYS)
 def test_the_gradient_through_time_is_the_references(start: Start, framework: str, cell: str, path: str) -> None:
-    found, judge = ran(start(framework), a_case(framework, cell, path))["flow"], judged(cell).flow
-    first = [at for at, step in enumerate(judge["step"]) if step == 0]
+    found, expected = run_case(start(framework), make_case(framework, cell, path))["flow"], run_reference(cell).flow
+    first = [at for at, step in enumerate(expected["step"]) if step == 0]
     assert first
-    np.testing.assert_allclose(*([flow["h"][at] for at in first] for flow in (found, judge)), rtol=1e-3)
+    np.testing.assert_allclose(*([flow["h"][at] for at in first] for flow in (found, expected)), rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -160,14 +160,14 @@ def test_a_replayed_cuda_graph_computes_what_its_steps_do_one_by_one(
     start: Start, cell: str, changes: dict[str, Any]
 ) -> None:
     live = start("pytorch")
-    eager, graph = (ran(live, a_case("pytorch", cell, path, **changes)) for path in ("cudnn", "cudagraph"))
+    eager, graph = (run_case(live, make_case("pytorch", cell, path, **changes)) for path in ("cudnn", "cudagraph"))
     for name in ("loss", "norm_before", "norm_after", "clipped"):
         np.testing.assert_allclose(graph["curves"][name], eager["curves"][name], rtol=1e-5, err_msg=name)
     assert graph["result"]["moved"] == pytest.approx(eager["result"]["moved"], rel=1e-4)
 
 
 def test_a_cuda_graph_is_recorded_again_for_another_shape_and_goes_on_from_a_restored_state() -> None:
-    found = program(
+    found = run_program(
         "pytorch",
         "from tests.support import models as here\n"
         "from farreach.frameworks import base, weights\n"
@@ -196,7 +196,7 @@ def test_a_cuda_graph_is_recorded_again_for_another_shape_and_goes_on_from_a_res
 
 @pytest.mark.parametrize(("framework", "cell", "path"), WAYS)
 def test_the_record_names_the_kernel(start: Start, framework: str, cell: str, path: str) -> None:
-    kernel = ran(start(framework), a_case(framework, cell, path))["result"]["kernel"]
+    kernel = run_case(start(framework), make_case(framework, cell, path))["result"]["kernel"]
     without = {("pytorch", "eager"), ("tensorflow", "xla"), ("tensorflow", "graph"), ("jax", "scan")}
     assert ("cuDNN" in kernel) == ((framework, path) not in without), kernel
     assert ("CUDA graph" in kernel) == (path == "cudagraph")
@@ -205,7 +205,7 @@ def test_the_record_names_the_kernel(start: Start, framework: str, cell: str, pa
 
 def test_cudnn_runs_in_pytorch_where_the_record_says_so_and_nowhere_else() -> None:
     """By PyTorch's profiler, with the models of all paths alive in one process."""
-    found = program(
+    found = run_program(
         "pytorch",
         "import torch\n"
         "from tests.support import models as here\n"
@@ -232,7 +232,7 @@ def test_cudnn_runs_in_pytorch_where_the_record_says_so_and_nowhere_else() -> No
 
 
 def test_jaxs_cudnn_lstm_is_in_the_compiled_program() -> None:
-    found = program(
+    found = run_program(
         "jax",
         "import jax\n"
         "from tests.support import models as here\n"
@@ -254,8 +254,8 @@ def test_jaxs_cudnn_lstm_is_in_the_compiled_program() -> None:
 
 @pytest.mark.parametrize(("framework", "cell", "path"), WAYS)
 def test_separate_processes_end_in_the_same_bits(start: Start, framework: str, cell: str, path: str) -> None:
-    case = a_case(framework, cell, path, steps=100, evaluate_every=50, task="copy", parameters=(("T", 20),))
-    one, other = (ran(start(framework, copy=copy), case) for copy in (0, 1))
+    case = make_case(framework, cell, path, steps=100, evaluate_every=50, task="copy", parameters=(("T", 20),))
+    one, other = (run_case(start(framework, copy=copy), case) for copy in (0, 1))
     assert one["curves"] == other["curves"]
     assert one["result"]["weights_sha256"] == other["result"]["weights_sha256"]
 
@@ -266,8 +266,8 @@ def test_an_embedding_whose_tokens_repeat_is_updated_in_the_same_order_every_tim
     start: Start, framework: str, path: str
 ) -> None:
     short = {"longest": 24, "vocabulary": 1_000}
-    case = a_case(framework, "lstm", path, task="translation", parameters=tuple(sorted(short.items())), hidden=32)
-    one, other = (ran(start(framework), case)["result"] for _ in range(2))
+    case = make_case(framework, "lstm", path, task="translation", parameters=tuple(sorted(short.items())), hidden=32)
+    one, other = (run_case(start(framework), case)["result"] for _ in range(2))
     assert one["weights_sha256"] == other["weights_sha256"]
 
 
@@ -305,8 +305,8 @@ print(json.dumps(sorted(shares)[1]))
 @pytest.mark.parametrize(("framework", "cell", "path"), [way for way in WAYS if way[1] != "gru"])
 def test_a_chunk_returns_with_the_gpu_idle(framework: str, cell: str, path: str) -> None:
     """What is left to wait for after a chunk is next to nothing beside the chunk."""
-    case = a_case(framework, cell, path, hidden=512, batch=256).to_json()
-    assert program(framework, WAITING.format(framework=framework, case=case, loop="")) < 0.05
+    case = make_case(framework, cell, path, hidden=512, batch=256).to_json()
+    assert run_program(framework, WAITING.format(framework=framework, case=case, loop="")) < 0.05
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -315,8 +315,8 @@ def test_a_handwritten_loop_returns_with_the_gpu_idle(loop: str) -> None:
         pytest.skip(f"{loop} needs a package that is not installed: {', '.join(lacking)}")
     framework = LOOPS[loop]
     path = registry.paths(framework, "cuda", "lstm")[0]
-    case = a_case(framework, "lstm", path, hidden=512, batch=256).to_json()
-    assert program(framework, WAITING.format(framework=framework, case=case, loop=loop)) < 0.05
+    case = make_case(framework, "lstm", path, hidden=512, batch=256).to_json()
+    assert run_program(framework, WAITING.format(framework=framework, case=case, loop=loop)) < 0.05
 
 
 @pytest.mark.parametrize("framework", NAMES)
@@ -329,7 +329,7 @@ def test_waiting_for_the_gpu_waits_for_what_was_queued(framework: str) -> None:
         "tensorflow": "import tensorflow as tf\nwith tf.device('/GPU:0'):\n    a = tf.random.uniform((8000, 8000))\n"
         "def queue():\n    return tf.matmul(a, a)\n",
     }[framework]
-    queued, waited = program(
+    queued, waited = run_program(
         framework,
         queue + "import time\n"
         "from farreach.benchmarks.speed import device\n"
@@ -348,7 +348,7 @@ def test_waiting_for_the_gpu_waits_for_what_was_queued(framework: str) -> None:
 @pytest.mark.parametrize("framework", NAMES)
 def test_a_block_tells_the_gpus_own_time_where_there_are_events(start: Start, framework: str) -> None:
     live = start(framework)
-    case = a_case(framework, "lstm", registry.paths(framework, "cuda", "lstm")[0])
+    case = make_case(framework, "lstm", registry.paths(framework, "cuda", "lstm")[0])
     live.ask({"do": "load", "slot": "clock", "case": case.to_json(), "count": 20})
     block = [live.ask({"do": "steps", "slot": "clock"}) for _ in range(3)][-1]
     assert ("device" in block) == (framework == "pytorch")
@@ -362,7 +362,7 @@ def test_a_block_tells_the_gpus_own_time_where_there_are_events(start: Start, fr
 def test_the_peak_of_the_gpus_memory_grows_with_the_batch(start: Start, framework: str, path: str) -> None:
     live, peaks = start(framework, copy=1), []
     for batch in (64, 1_024):
-        case = a_case(framework, "lstm", path, batch=batch, parameters=(("T", 100),))
+        case = make_case(framework, "lstm", path, batch=batch, parameters=(("T", 100),))
         live.ask({"do": "load", "slot": "memory", "case": case.to_json(), "count": 2})
         found = live.ask({"do": "memory", "slot": "memory"})
         assert found["device_peak_kind"] == ("lifetime" if framework == "jax" else "region")
@@ -382,8 +382,10 @@ def test_the_gpu_is_measured_with_tf32_and_without(start: Start, framework: str)
     assert found["gflops"]["float32 TF32"] > found["gflops"]["float32"] > 500
     assert found["copy_gb_per_s"] > 50
     assert live.facts["precision"] == "float32, TF32 off"
-    after = ran(live, a_case(framework, "lstm", registry.paths(framework, "cuda", "lstm")[0]))  # and is off again
-    assert after["curves"]["loss"][0] == pytest.approx(judged("lstm").curves["loss"][0], rel=2e-5)
+    after = run_case(
+        live, make_case(framework, "lstm", registry.paths(framework, "cuda", "lstm")[0])
+    )  # and is off again
+    assert after["curves"]["loss"][0] == pytest.approx(run_reference("lstm").curves["loss"][0], rel=2e-5)
 
 
 # The commands
@@ -487,6 +489,6 @@ def test_the_frameworks_own_defaults_run_on_a_gpu(start: Start, framework: str) 
     live = start(framework)
     for cell in CELLS:
         for path in registry.paths(framework, "cuda", cell, registry.NATIVE):
-            found = ran(live, a_case(framework, cell, path, mode="native"))["result"]
+            found = run_case(live, make_case(framework, cell, path, mode="native"))["result"]
             assert found["status"] == "finished"
             assert ("cuDNN" in found["kernel"]) == (path == "cudnn")

@@ -51,12 +51,12 @@ def make_batches(model: Model, count: int = 4) -> list[Batch]:
     return [one() for _ in range(count)]
 
 
-def build(model: Model, training: Training, *, seed: int = 0, dtype: str = "float64") -> jax.Framework:
+def build_framework(model: Model, training: Training, *, seed: int = 0, dtype: str = "float64") -> jax.Framework:
     initial = weights.draw(model, seed)
     return jax.Framework(model, training, initial, device="cpu", dtype=dtype, threads=1, path="scan")
 
 
-def avals(jaxpr: Any) -> Iterator[Any]:
+def list_avals(jaxpr: Any) -> Iterator[Any]:
     """The shape and dtype of every value in a traced program, its loops and inner functions included."""
     for variable in (*jaxpr.invars, *jaxpr.constvars):
         yield variable.aval
@@ -67,17 +67,17 @@ def avals(jaxpr: Any) -> Iterator[Any]:
             for inner in parameter if isinstance(parameter, tuple) else (parameter,):
                 program = getattr(inner, "jaxpr", inner)
                 if hasattr(program, "eqns"):
-                    yield from avals(program)
+                    yield from list_avals(program)
 
 
-def traced(framework: jax.Framework, batches: list[Batch]) -> list[Any]:
+def trace_chunk(framework: jax.Framework, batches: list[Batch]) -> list[Any]:
     """The values of a whole chunk: loss, gradients, clip and update."""
     stacked = framework.stack_batches(batches)  # as `train` makes them
     program = installed.make_jaxpr(framework.chunk)
-    return list(avals(program(framework.carried, stacked, framework.limits, jnp.int32(len(batches))).jaxpr))
+    return list(list_avals(program(framework.carried, stacked, framework.limits, jnp.int32(len(batches))).jaxpr))
 
 
-def compilations(compiled: Any) -> int:
+def count_compilations(compiled: Any) -> int:
     """How many programs a jitted function has compiled."""
     return int(compiled._cache_size())  # noqa: SLF001 - JAX offers no other count
 
@@ -88,15 +88,15 @@ def compilations(compiled: Any) -> int:
 def test_no_float64_leaks_into_a_float32_case(cell: str, optimizer: str, clip: Clip) -> None:
     """But for the scalars of adam's bias correction, where float32 would lose four digits of 1 - 0.999."""
     model = make_model(cell, tokens=cell == "gru")
-    framework = build(model, Training(optimizer, 0.01, clip, Regulariser("l1", 0.1)), dtype="float32")
-    wide = [aval for aval in traced(framework, make_batches(model)) if aval.dtype == np.float64]
+    framework = build_framework(model, Training(optimizer, 0.01, clip, Regulariser("l1", 0.1)), dtype="float32")
+    wide = [aval for aval in trace_chunk(framework, make_batches(model)) if aval.dtype == np.float64]
     assert not [aval for aval in wide if aval.shape]
     assert bool(wide) == (optimizer == "adam")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_state_and_predictions_keep_the_dtype_of_the_case(dtype: str) -> None:
-    framework = build(make_model(), Training(), dtype=dtype)
+    framework = build_framework(make_model(), Training(), dtype=dtype)
     batches = make_batches(framework.model)
     framework.train(batches)
     state = framework.state()
@@ -106,8 +106,8 @@ def test_state_and_predictions_keep_the_dtype_of_the_case(dtype: str) -> None:
 
 
 def test_float64_is_float64_from_the_weights_to_the_figures() -> None:
-    framework = build(make_model(), Training())
-    values = traced(framework, make_batches(framework.model))
+    framework = build_framework(make_model(), Training())
+    values = trace_chunk(framework, make_batches(framework.model))
     assert not [aval for aval in values if aval.dtype == np.float32]
     assert [aval for aval in values if aval.dtype == np.float64]
 
@@ -122,7 +122,7 @@ def test_cases_that_differ_in_threshold_rate_strength_or_seed_share_one_compilat
         Training(),
     ]
     paths.compile_program.cache_clear()
-    built = [build(model, recipe, seed=seed) for seed, recipe in enumerate(recipes)]
+    built = [build_framework(model, recipe, seed=seed) for seed, recipe in enumerate(recipes)]
     for framework in built:
         framework.prepare(batches, batches[0].inputs)
         framework.train(batches)
@@ -130,13 +130,13 @@ def test_cases_that_differ_in_threshold_rate_strength_or_seed_share_one_compilat
         framework.train(batches)
         framework.predict(batches[0].inputs)
         assert framework.chunk is built[0].chunk
-    assert compilations(built[0].chunk) == 1
-    assert compilations(built[0].scores) == 1
-    strengths = [build(model, Training(regulariser=Regulariser("l2", strength))) for strength in (0.1, 1e-4)]
+    assert count_compilations(built[0].chunk) == 1
+    assert count_compilations(built[0].scores) == 1
+    strengths = [build_framework(model, Training(regulariser=Regulariser("l2", strength))) for strength in (0.1, 1e-4)]
     for framework in strengths:
         framework.train(batches)
     assert strengths[0].chunk is strengths[1].chunk
-    assert compilations(strengths[0].chunk) == 1
+    assert count_compilations(strengths[0].chunk) == 1
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -157,7 +157,7 @@ def test_the_update_is_the_documented_algebra(optimizer: str) -> None:
         "rmsprop": ([two], g / (np.sqrt(s) + base.RMSPROP_EPSILON), [s]),
         "adam": ([one, two], corrected[0] / (np.sqrt(corrected[1]) + base.ADAM_EPSILON), [mean, square]),
     }[optimizer]
-    build(model, Training())  # x64 is on from here
+    build_framework(model, Training())  # x64 is on from here
     moved, kept = optimizers.update_weights(
         optimizer,
         {"w": jnp.array(w)},
@@ -196,7 +196,7 @@ def test_a_second_configuration_in_one_process_is_refused() -> None:
             jax.configure(device, threads)
 
 
-def in_a_process(program: str) -> str:
+def run_program(program: str) -> str:
     """Run a program in a fresh interpreter; return what it printed."""
     command = [sys.executable, "-c", f"from farreach.frameworks import base, jax\n{program}"]
     done = subprocess.run(command, cwd=registry.ROOT, capture_output=True, text=True, check=False)  # noqa: S603
@@ -206,7 +206,7 @@ def in_a_process(program: str) -> str:
 
 def test_one_thread_is_one_thread() -> None:
     """The ratio of CPU to wall time of large products: two threads would show as nearly 2."""
-    ratio = in_a_process(
+    ratio = run_program(
         "import time\njax.configure('cpu', 1)\nsquare = jax.jax.jit(lambda x: x @ x)\n"
         "x = jax.jax.numpy.ones((1500, 1500), 'float32')\n"
         "square(x).block_until_ready()\n"
@@ -218,7 +218,7 @@ def test_one_thread_is_one_thread() -> None:
 
 
 def test_a_missing_gpu_is_said_in_one_line() -> None:
-    said = in_a_process(
+    said = run_program(
         "try:\n    jax.configure('cuda', 1)\n    print('JAX finds a GPU')\n"
         "except base.UnsupportedError as error:\n    print(error)\n"
     )
@@ -234,7 +234,7 @@ def test_separate_processes_end_in_the_same_bits() -> None:
         "framework.train(models.make_batches(model, 20))\n"
         "print(weights.digest(framework.weights()))\n"
     )
-    one, two = (in_a_process(program) for _ in range(2))
+    one, two = (run_program(program) for _ in range(2))
     assert one == two
     assert len(one.strip()) == 64
 
@@ -242,7 +242,7 @@ def test_separate_processes_end_in_the_same_bits() -> None:
 def test_every_path_on_the_cpu_is_the_scan() -> None:
     for cell in CELLS:
         assert registry.paths("jax", "cpu", cell) == ("scan",)
-    assert build(make_model(), Training()).kernel == "lax.scan"
+    assert build_framework(make_model(), Training()).kernel == "lax.scan"
     assert jax.Framework.facts("cpu") == {
         "framework_version": installed.__version__,
         "device_name": "cpu",

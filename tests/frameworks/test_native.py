@@ -38,7 +38,7 @@ def get_name(module: ModuleType) -> str:
     return module.__name__.split(".")[-2]
 
 
-def build(
+def build_native(
     module: ModuleType, model: Model, training: Training, *, seed: int = 0, dtype: str = "float64", quick: bool = True
 ) -> Learner:
     """A learner on the path that compiles fastest, or on its default."""
@@ -47,17 +47,17 @@ def build(
     return module.Native(model, training, seed, device="cpu", dtype=dtype, threads=1, path=path)
 
 
-def wide(cell: str, **more: Any) -> Model:
+def make_wide_model(cell: str, **more: Any) -> Model:
     """A network wide enough for the distribution of its weights to show."""
     kind: dict[str, Any] = {"features": 50, "outputs": 5, "scored": 1, "loss": "cross_entropy", "tokens": True}
     return Model(cell=cell, hidden=HIDDEN, **(kind | more))
 
 
-def update(module: ModuleType, training: Training, steps: int = 1) -> tuple[Weights, Weights, Weights]:
+def measure_update(module: ModuleType, training: Training, steps: int = 1) -> tuple[Weights, Weights, Weights]:
     """Return the weights before some steps on one batch, after them, and after one step of SGD at rate 1."""
     model = make_model("gru")
     batch = make_batches(model, 1)
-    learner, plain = build(module, model, training), build(module, model, Training("sgd", 1.0))
+    learner, plain = build_native(module, model, training), build_native(module, model, Training("sgd", 1.0))
     start = learner.weights()
     learner.train(batch * steps)
     plain.train(batch)
@@ -77,7 +77,7 @@ def test_a_repeated_run_is_the_same_bit_for_bit_and_another_seed_is_another(modu
     model = make_model(cell, tokens=True)
     clip = Clip("norm", 0.1)
     learners = [
-        build(module, model, Training(clip=clip), seed=seed, dtype="float32", quick=False) for seed in (0, 0, 1)
+        build_native(module, model, Training(clip=clip), seed=seed, dtype="float32", quick=False) for seed in (0, 0, 1)
     ]
     first, again, other = learners
     again.prepare(make_batches(model), make_batches(model)[0].inputs)  # which changes nothing
@@ -90,7 +90,7 @@ def test_a_repeated_run_is_the_same_bit_for_bit_and_another_seed_is_another(modu
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_lowers_the_loss_and_predictions_have_the_scored_steps(module: ModuleType, cell: str) -> None:
     for model in (make_model(cell), make_model(cell, tokens=True, layers=2)):
-        learner = build(module, model, Training("adam", 0.01))
+        learner = build_native(module, model, Training("adam", 0.01))
         trace = learner.train(make_batches(model, 1) * 60)
         assert trace.loss[-1] < 0.9 * trace.loss[0]
         assert learner.predict(make_batches(model, 1)[0].inputs).shape == (ROWS, model.scored, model.outputs)
@@ -99,7 +99,7 @@ def test_training_lowers_the_loss_and_predictions_have_the_scored_steps(module: 
 def test_chunks_do_not_matter(module: ModuleType) -> None:
     model = make_model("lstm")
     batches = make_batches(model)
-    whole, parts = (build(module, model, Training("momentum", 0.01)) for _ in range(2))
+    whole, parts = (build_native(module, model, Training("momentum", 0.01)) for _ in range(2))
     one = whole.train(batches)
     two = [parts.train(batches[:5]), parts.train(batches[5:])]
     np.testing.assert_array_equal(np.concatenate([trace.loss for trace in two]), one.loss)
@@ -108,7 +108,7 @@ def test_chunks_do_not_matter(module: ModuleType) -> None:
 @pytest.mark.parametrize("threshold", [0.001, 0.1, 100.0])
 def test_a_norm_clip_keeps_its_threshold_and_says_when_it_clipped(module: ModuleType, threshold: float) -> None:
     model = make_model("lstm")
-    learner = build(module, model, Training("sgd", 1.0, Clip("norm", threshold)))
+    learner = build_native(module, model, Training("sgd", 1.0, Clip("norm", threshold)))
     for batch in make_batches(model, 3):
         before = learner.weights()
         trace = learner.train([batch])
@@ -121,8 +121,8 @@ def test_a_norm_clip_keeps_its_threshold_and_says_when_it_clipped(module: Module
 def test_a_value_clip_cuts_every_element_and_counts_those_it_cut(module: ModuleType) -> None:
     model, threshold = make_model("gru"), 0.01
     batch = make_batches(model, 1)
-    free = build(module, model, Training("sgd", 1.0))
-    cut = build(module, model, Training("sgd", 1.0, Clip("value", threshold)))
+    free = build_native(module, model, Training("sgd", 1.0))
+    cut = build_native(module, model, Training("sgd", 1.0, Clip("value", threshold)))
     start = free.weights()
     free.train(batch)
     trace = cut.train(batch)
@@ -157,22 +157,22 @@ def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> No
 # What is the framework's own
 
 
-def drawn(module: ModuleType, cell: str) -> Weights:
-    return build(module, wide(cell), Training(), dtype="float32").weights()
+def draw_weights(module: ModuleType, cell: str) -> Weights:
+    return build_native(module, make_wide_model(cell), Training(), dtype="float32").weights()
 
 
 @pytest.mark.skipif("pytorch" not in NAMES, reason="PyTorch is not installed")
 @pytest.mark.parametrize("cell", CELLS)
 def test_pytorch_draws_every_recurrent_weight_and_bias_uniformly_and_trains_both_biases(cell: str) -> None:
     module = importlib.import_module("farreach.frameworks.pytorch.native")
-    start, bound = drawn(module, cell), 1 / np.sqrt(HIDDEN)
+    start, bound = draw_weights(module, cell), 1 / np.sqrt(HIDDEN)
     for name, value in start.items():
         if name.startswith("recurrent."):
             assert 0.9 * bound < np.abs(value).max() <= bound, name
             assert value.std() == pytest.approx(bound / np.sqrt(3), rel=0.25), name
     assert start["embedding.weight"].std() == pytest.approx(1, rel=0.1)
-    learner = build(module, wide(cell), Training(), dtype="float32")
-    learner.train(make_batches(wide(cell), 1))
+    learner = build_native(module, make_wide_model(cell), Training(), dtype="float32")
+    learner.train(make_batches(make_wide_model(cell), 1))
     for name in ("recurrent.bias_ih_l0", "recurrent.bias_hh_l0"):
         assert (learner.weights()[name] != start[name]).all(), name
 
@@ -180,7 +180,7 @@ def test_pytorch_draws_every_recurrent_weight_and_bias_uniformly_and_trains_both
 @pytest.mark.skipif("tensorflow" not in NAMES, reason="TensorFlow is not installed")
 def test_keras_draws_orthogonal_and_glorot_kernels_and_forgets_nothing_at_first() -> None:
     module = importlib.import_module("farreach.frameworks.tensorflow.native")
-    embedding, kernel, recurrent, bias, output, last = drawn(module, "lstm").values()
+    embedding, kernel, recurrent, bias, output, last = draw_weights(module, "lstm").values()
     assert np.abs(embedding).max() <= 0.05
     np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(HIDDEN), atol=1e-5)
     for value in (kernel, output):
@@ -193,7 +193,7 @@ def test_keras_draws_orthogonal_and_glorot_kernels_and_forgets_nothing_at_first(
 @pytest.mark.skipif("jax" not in NAMES, reason="JAX is not installed")
 def test_flax_draws_orthogonal_and_lecun_kernels_and_zero_biases() -> None:
     module = importlib.import_module("farreach.frameworks.jax.native")
-    start = drawn(module, "lstm")
+    start = draw_weights(module, "lstm")
     for name, value in start.items():
         if name.endswith("bias"):
             np.testing.assert_array_equal(value, np.zeros_like(value), err_msg=name)  # the forget gate's too
@@ -218,7 +218,7 @@ def test_the_first_update_is_that_of_the_frameworks_own_defaults(
     module: ModuleType, optimizer: str, first: dict[str, float]
 ) -> None:
     rate = 1e-3
-    start, after, plain = update(module, Training(optimizer, rate))
+    start, after, plain = measure_update(module, Training(optimizer, rate))
     compared = 0
     for name, value in start.items():
         gradient = value - plain[name]
@@ -236,12 +236,12 @@ def test_adams_epsilon_is_the_frameworks_own(module: ModuleType) -> None:
     rate, scale = 1e-3, 1e-6
     model = make_model("gru")
     batch = make_batches(model, 1)[0]
-    plain = build(module, model, Training("sgd", 1.0))
+    plain = build_native(module, model, Training("sgd", 1.0))
     start = plain.weights()
     plain.train([batch])
     largest = max(np.abs(start[name] - value).max() for name, value in plain.weights().items())
     # A value clip makes nearly every element of the gradient the same tiny number.
-    learner = build(module, model, Training("adam", rate, Clip("value", scale)))
+    learner = build_native(module, model, Training("adam", rate, Clip("value", scale)))
     learner.train([batch])
     step = max(np.abs(start[name] - value).max() for name, value in learner.weights().items())
     assert largest > scale
@@ -264,7 +264,7 @@ def test_jax_compiles_once_for_all_seeds_of_a_recipe() -> None:
     model = make_model("rnn")
     before = module.train_step.jitted_fn._cache_size()  # noqa: SLF001 - no public count
     for seed in range(3):
-        build(module, model, Training("sgd", 0.123), seed=seed).train(make_batches(model, 2))
+        build_native(module, model, Training("sgd", 0.123), seed=seed).train(make_batches(model, 2))
     assert module.train_step.jitted_fn._cache_size() == before + 1  # noqa: SLF001
 
 

@@ -26,7 +26,7 @@ def make_model(cell: str = "lstm", activation: str = "tanh", *, layers: int = 1,
     return Model(cell=cell, activation=activation, hidden=3, layers=layers, tokens=tokens, loss=loss, **kind)
 
 
-def a_batch(model: Model, seed: int = 0) -> Batch:
+def make_batch(model: Model, seed: int = 0) -> Batch:
     """Real inputs, or more tokens than the vocabulary has, so that some are repeated; one position is masked."""
     random = np.random.default_rng(seed)
     shape = (ROWS, model.scored)
@@ -39,7 +39,7 @@ def a_batch(model: Model, seed: int = 0) -> Batch:
     return Batch(inputs, random.standard_normal((*shape, model.outputs)), mask)
 
 
-def some_weights(model: Model) -> Weights:
+def make_weights(model: Model) -> Weights:
     """Weights none of which is zero, biases included; with this seed no relu comes nearer than .01 to its kink."""
     random = np.random.default_rng(3)
     return {name: value + 0.3 * random.standard_normal(value.shape) for name, value in weights.draw(model, 0).items()}
@@ -59,17 +59,17 @@ def differentiate(function: Callable[[], float], at: Array, step: float = 2e-4) 
     return found
 
 
-def furthest(one: Weights, other: Weights) -> float:
+def measure_error(one: Weights, other: Weights) -> float:
     """The largest difference of an element, relative to the largest element of its weight."""
     return max(float(np.abs(one[name] - other[name]).max() / np.abs(other[name]).max()) for name in one)
 
 
-def random_like(model: Model, seed: int) -> Weights:
+def draw_like(model: Model, seed: int) -> Weights:
     random = np.random.default_rng(seed)
     return {name: random.standard_normal(value.shape) for name, value in weights.draw(model, 0).items()}
 
 
-def flat(values: Weights) -> Array:
+def flatten(values: Weights) -> Array:
     return np.concatenate([value.ravel() for value in values.values()])
 
 
@@ -77,21 +77,21 @@ def flat(values: Weights) -> Array:
 @pytest.mark.parametrize(("layers", "tokens"), [(1, False), (2, True)])
 def test_gradients_are_the_derivatives_of_the_loss(cell: str, activation: str, layers: int, tokens: bool) -> None:
     model = make_model(cell, activation, layers=layers, tokens=tokens)
-    at, batch = some_weights(model), a_batch(model)
+    at, batch = make_weights(model), make_batch(model)
     _, gradients, _ = recurrent.compute_gradients(model, at, batch)
     expected = {
         name: differentiate(lambda: recurrent.compute_gradients(model, at, batch)[0], value)
         for name, value in at.items()
     }
     assert gradients.keys() == at.keys()
-    assert furthest(gradients, expected) < 1e-8
+    assert measure_error(gradients, expected) < 1e-8
 
 
 @pytest.mark.parametrize("kind", ["l1", "l2"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_penalised_gradient_is_that_of_the_loss_and_the_penalty_on_kernels(kind: str, cell: str) -> None:
     model, strength = make_model(cell, tokens=True), 0.1
-    at, batch = some_weights(model), a_batch(model)
+    at, batch = make_weights(model), make_batch(model)
     kernels = {"layer0.input", "layer0.recurrent", "output.kernel"}
 
     def objective() -> float:
@@ -100,15 +100,15 @@ def test_a_penalised_gradient_is_that_of_the_loss_and_the_penalty_on_kernels(kin
 
     _, gradients, _ = recurrent.compute_gradients(model, at, batch)
     penalised = penalties.penalise_gradients(kind, at, gradients, names=list(at), strength=strength)
-    assert furthest(penalised, {name: differentiate(objective, value) for name, value in at.items()}) < 1e-8
+    assert measure_error(penalised, {name: differentiate(objective, value) for name, value in at.items()}) < 1e-8
     free = at.keys() - kernels
     assert {name for name in at if np.array_equal(penalised[name], gradients[name])} == free
 
 
 def test_an_l1_penalty_has_no_gradient_at_zero() -> None:
     model = make_model()
-    zero = {name: np.zeros_like(value) for name, value in some_weights(model).items()}
-    assert not flat(penalties.penalise_gradients("l1", zero, zero, names=list(zero), strength=1.0)).any()
+    zero = {name: np.zeros_like(value) for name, value in make_weights(model).items()}
+    assert not flatten(penalties.penalise_gradients("l1", zero, zero, names=list(zero), strength=1.0)).any()
 
 
 class Nudged:
@@ -131,7 +131,7 @@ def test_state_gradients_are_the_derivatives_with_respect_to_the_states(
     cell: str, activation: str, tokens: bool
 ) -> None:
     model = make_model(cell, activation, layers=2, tokens=tokens)
-    at, batch = some_weights(model), a_batch(model)
+    at, batch = make_weights(model), make_batch(model)
     _, _, flows = recurrent.compute_gradients(model, at, batch)
     assert [flow[0].shape for flow in flows] == [(TIME, ROWS, model.hidden)] * model.layers
     inputs, targets, mask = (part.swapaxes(0, 1) for part in (batch.inputs, batch.targets, batch.mask))
@@ -161,28 +161,28 @@ def test_the_loss_is_the_mean_over_counted_positions() -> None:
 
 def test_a_masked_target_changes_nothing() -> None:
     model = make_model(tokens=True)
-    at, batch = some_weights(model), a_batch(model)
+    at, batch = make_weights(model), make_batch(model)
     other = batch.targets.copy()
     other[0, 0] = (other[0, 0] + 1) % model.outputs
     first, second = (
         recurrent.compute_gradients(model, at, one) for one in (batch, dataclasses.replace(batch, targets=other))
     )
     assert first[0] == second[0]
-    np.testing.assert_array_equal(flat(first[1]), flat(second[1]))
+    np.testing.assert_array_equal(flatten(first[1]), flatten(second[1]))
 
 
 def test_the_norm_is_the_length_of_all_gradients_laid_end_to_end() -> None:
-    gradients = random_like(make_model("gru", tokens=True, layers=2), 1)
-    assert clip.compute_norm(gradients) == pytest.approx(np.linalg.norm(flat(gradients)), rel=1e-14)
+    gradients = draw_like(make_model("gru", tokens=True, layers=2), 1)
+    assert clip.compute_norm(gradients) == pytest.approx(np.linalg.norm(flatten(gradients)), rel=1e-14)
 
 
 @pytest.mark.parametrize("threshold", [0.01, 1.0, 1e3])
 def test_a_norm_clip_shortens_the_gradient_to_its_threshold_and_keeps_the_direction(threshold: float) -> None:
-    gradients = random_like(make_model(), 1)
+    gradients = draw_like(make_model(), 1)
     clipped, before, after, share = clip.clip_gradients("norm", gradients, threshold)
-    length = np.linalg.norm(flat(gradients))
-    expected = flat(gradients) / length * min(length, threshold)
-    np.testing.assert_allclose(flat(clipped), expected, rtol=1e-14)
+    length = np.linalg.norm(flatten(gradients))
+    expected = flatten(gradients) / length * min(length, threshold)
+    np.testing.assert_allclose(flatten(clipped), expected, rtol=1e-14)
     assert (before, after, share) == pytest.approx(
         (length, min(length, threshold), float(length > threshold)), rel=1e-14
     )
@@ -190,53 +190,53 @@ def test_a_norm_clip_shortens_the_gradient_to_its_threshold_and_keeps_the_direct
 
 @pytest.mark.parametrize("threshold", [0.01, 1.0, 1e3])
 def test_a_value_clip_cuts_element_by_element(threshold: float) -> None:
-    gradients = random_like(make_model(), 1)
+    gradients = draw_like(make_model(), 1)
     clipped, before, after, share = clip.clip_gradients("value", gradients, threshold)
-    expected = [max(-threshold, min(threshold, element)) for element in flat(gradients)]
-    np.testing.assert_array_equal(flat(clipped), expected)
-    lengths = np.linalg.norm(flat(gradients)), np.linalg.norm(expected)
+    expected = [max(-threshold, min(threshold, element)) for element in flatten(gradients)]
+    np.testing.assert_array_equal(flatten(clipped), expected)
+    lengths = np.linalg.norm(flatten(gradients)), np.linalg.norm(expected)
     assert (before, after) == pytest.approx(lengths, rel=1e-14)
-    assert share == np.mean(flat(gradients) != expected)
+    assert share == np.mean(flatten(gradients) != expected)
 
 
 def test_a_threshold_equal_to_the_norm_clips_nothing() -> None:
-    gradients = random_like(make_model(), 1)
+    gradients = draw_like(make_model(), 1)
     clipped, before, after, share = clip.clip_gradients("norm", gradients, clip.compute_norm(gradients))
-    np.testing.assert_array_equal(flat(clipped), flat(gradients))
+    np.testing.assert_array_equal(flatten(clipped), flatten(gradients))
     assert (before, share) == (after, 0)
 
 
 @pytest.mark.parametrize("kind", ["norm", "value"])
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 1e200])
 def test_a_norm_that_is_not_finite_turns_every_gradient_nan(kind: str, bad: float) -> None:
-    gradients = random_like(make_model(), 1)
+    gradients = draw_like(make_model(), 1)
     gradients["output.bias"][0] = bad
     with np.errstate(over="ignore", invalid="ignore"):
         clipped, before, after, _ = clip.clip_gradients(kind, gradients, 1.0)
     assert not np.isfinite(before)
-    assert np.isnan([after, *flat(clipped)]).all()
+    assert np.isnan([after, *flatten(clipped)]).all()
 
 
 def test_a_gradient_of_zero_stays_zero_under_any_clip() -> None:
-    zero = {name: np.zeros_like(value) for name, value in some_weights(make_model()).items()}
+    zero = {name: np.zeros_like(value) for name, value in make_weights(make_model()).items()}
     for kind in ("norm", "value"):
         clipped, before, after, share = clip.clip_gradients(kind, zero, 0.1)
         assert (before, after, share) == (0, 0, 0)
-        assert not flat(clipped).any()
+        assert not flatten(clipped).any()
 
 
-def sums(gradients: list[Array], decay: float, gain: float) -> Array:
+def sum_decayed(gradients: list[Array], decay: float, gain: float) -> Array:
     """Return gain * sum over past steps of decay^age * gradient: a running mean with its recursion undone."""
     return gain * sum(decay ** (len(gradients) - 1 - at) * gradient for at, gradient in enumerate(gradients))
 
 
 CHANGES: dict[str, Callable[[list[Array]], Array]] = {
     "sgd": lambda past: past[-1],
-    "momentum": lambda past: sums(past, 0.9, 1.0),
-    "rmsprop": lambda past: past[-1] / (sums([g**2 for g in past], 0.99, 0.01) ** 0.5 + 1e-8),
+    "momentum": lambda past: sum_decayed(past, 0.9, 1.0),
+    "rmsprop": lambda past: past[-1] / (sum_decayed([g**2 for g in past], 0.99, 0.01) ** 0.5 + 1e-8),
     "adam": lambda past: (
-        (sums(past, 0.9, 0.1) / (1 - 0.9 ** len(past)))
-        / ((sums([g**2 for g in past], 0.999, 0.001) / (1 - 0.999 ** len(past))) ** 0.5 + 1e-8)
+        (sum_decayed(past, 0.9, 0.1) / (1 - 0.9 ** len(past)))
+        / ((sum_decayed([g**2 for g in past], 0.999, 0.001) / (1 - 0.999 ** len(past))) ** 0.5 + 1e-8)
     ),
 }
 
@@ -246,41 +246,41 @@ CHANGES: dict[str, Callable[[list[Array]], Array]] = {
 def test_an_optimizer_computes_its_definition_with_the_recursion_undone(optimizer: str, scale: float) -> None:
     """Also for gradients as small as epsilon, where its place shows."""
     model = make_model()
-    now, expected = some_weights(model), flat(some_weights(model))
+    now, expected = make_weights(model), flatten(make_weights(model))
     slots = tuple(
         {name: np.zeros_like(value) for name, value in now.items()} for _ in range(optimizers.SLOTS[optimizer])
     )
     past: list[Array] = []
     for steps in range(1, 6):
-        gradients = {name: scale * value for name, value in random_like(model, steps).items()}
+        gradients = {name: scale * value for name, value in draw_like(model, steps).items()}
         now, slots = optimizers.update_weights(optimizer, now, gradients, slots, steps=steps, learning_rate=0.01)
-        past.append(flat(gradients))
+        past.append(flatten(gradients))
         expected = expected - 0.01 * CHANGES[optimizer](past)
-        np.testing.assert_allclose(flat(now), expected, rtol=1e-12)
+        np.testing.assert_allclose(flatten(now), expected, rtol=1e-12)
 
 
-def build(model: Model, training: Training, dtype: str = "float64") -> reference.Framework:
-    initial = some_weights(model)
+def build_framework(model: Model, training: Training, dtype: str = "float64") -> reference.Framework:
+    initial = make_weights(model)
     return reference.Framework(model, training, initial, device="cpu", dtype=dtype, threads=1, path="numpy")
 
 
 def test_one_step_is_gradient_penalty_clip_and_update_in_that_order() -> None:
     model = make_model(tokens=True, layers=2)
-    penalty, batch, now = Regulariser("l2", 0.1), a_batch(model), some_weights(model)
-    framework = build(model, Training("sgd", 0.5, Clip("norm", 0.1), penalty))
+    penalty, batch, now = Regulariser("l2", 0.1), make_batch(model), make_weights(model)
+    framework = build_framework(model, Training("sgd", 0.5, Clip("norm", 0.1), penalty))
     trace = framework.train([batch])
     loss, gradients, _ = recurrent.compute_gradients(model, now, batch)
-    penalised = flat(penalties.penalise_gradients("l2", now, gradients, names=list(now), strength=0.1))
+    penalised = flatten(penalties.penalise_gradients("l2", now, gradients, names=list(now), strength=0.1))
     assert trace.loss[0] == loss
     assert trace.norm_before[0] == pytest.approx(np.linalg.norm(penalised), rel=1e-14)
-    expected = flat(now) - 0.5 * 0.1 * penalised / np.linalg.norm(penalised)
-    np.testing.assert_allclose(flat(framework.weights()), expected, rtol=1e-13)
+    expected = flatten(now) - 0.5 * 0.1 * penalised / np.linalg.norm(penalised)
+    np.testing.assert_allclose(flatten(framework.weights()), expected, rtol=1e-13)
 
 
 def test_it_computes_in_float64_whatever_is_asked_for_and_says_so() -> None:
     model = make_model()
-    asked = [build(model, Training(), dtype) for dtype in ("float32", "float64")]
-    losses = [framework.train([a_batch(model)] * 3).loss for framework in asked]
+    asked = [build_framework(model, Training(), dtype) for dtype in ("float32", "float64")]
+    losses = [framework.train([make_batch(model)] * 3).loss for framework in asked]
     np.testing.assert_array_equal(*losses)
     assert {value.dtype for value in asked[0].weights().values()} == {np.dtype(np.float64)}
     assert reference.Framework.facts("cpu")["precision"] == "float64"
@@ -293,15 +293,15 @@ def test_a_gpu_is_refused_in_one_line() -> None:
 
 def test_what_it_hands_out_is_a_copy() -> None:
     model = make_model()
-    framework = build(model, Training())
+    framework = build_framework(model, Training())
     state = framework.state()
     kept = copy.deepcopy(state)
-    framework.train([a_batch(model)])
+    framework.train([make_batch(model)])
     for value in framework.weights().values():
         value[...] = np.nan
-    assert np.isfinite(flat(framework.weights())).all()
-    np.testing.assert_array_equal(flat(state.weights), flat(kept.weights))
-    np.testing.assert_array_equal(flat(state.slots[0]), flat(kept.slots[0]))
+    assert np.isfinite(flatten(framework.weights())).all()
+    np.testing.assert_array_equal(flatten(state.weights), flatten(kept.weights))
+    np.testing.assert_array_equal(flatten(state.slots[0]), flatten(kept.slots[0]))
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
@@ -315,8 +315,8 @@ def test_omegas_gradient_is_the_immediate_one_with_respect_to_the_recurrent_kern
     def value() -> float:
         return penalties.differentiate_omega(activation, states, d_totals, recurrent)[0]  # type: ignore[arg-type]
 
-    _, found = penalties.differentiate_omega(activation, states, d_totals, recurrent)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found, differentiate(value, recurrent), rtol=1e-7)
+    _, gradient = penalties.differentiate_omega(activation, states, d_totals, recurrent)  # type: ignore[arg-type]
+    np.testing.assert_allclose(gradient, differentiate(value, recurrent), rtol=1e-7)
 
 
 def test_omega_is_zero_where_the_gradient_keeps_its_norm() -> None:
@@ -341,7 +341,7 @@ def test_omega_counts_no_step_without_a_gradient() -> None:
 def test_omega_holds_the_norm_of_the_gradient_on_its_way_back() -> None:
     """Trained by Omega alone, an rnn whose gradient vanishes brings it nearer to the first step."""
     model = make_model("rnn", "tanh")
-    at, batch = some_weights(model), a_batch(model)
+    at, batch = make_weights(model), make_batch(model)
     at["layer0.recurrent"] *= 0.3
     before, after = ([], [])
     for found, strength in ((before, 1e-12), (after, 3.0)):
