@@ -135,7 +135,7 @@ def measure_machine(folder: Path, case: Case, said: Callable[[str], object]) -> 
     Of a damaged file a line is `said`, and the machine is measured again.
     """
     path = folder / interleaved.MACHINE
-    known = timing_contents.machine(folder, lambda path, damage: said(files.set_aside(path, folder, damage))) or {}
+    known = timing_contents.read_machine(folder, lambda path, damage: said(files.set_aside(path, folder, damage))) or {}
     gpu = known.get("device")
     if case.device != "cpu" and not gpu:
         gpu = machine.gpu(case, folder / "logs")

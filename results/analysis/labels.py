@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import json
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -158,6 +159,22 @@ def clipped(clip: str, fraction: float) -> str:
     if fraction == 0:
         return NEVER
     return percent(fraction)
+
+
+def label_learner(facts: Mapping[Any, Any]) -> str:
+    """Return what a framework is called, with its path where that is given: ``pytorch``, ``pytorch (eager)``."""
+    return f"{facts['framework']} ({facts['path']})" if facts.get("path") else str(facts["framework"])
+
+
+def label_side(facts: Any, side: str) -> str:
+    """Return what the implementation on one side of a pair is called, whose columns begin with `side`."""
+    return label_learner({name: facts[f"{side} {name}"] for name in ("framework", "path")})
+
+
+def label_step(facts: Mapping[Any, Any]) -> str:
+    """Return what a timed step is called, given the fields of its case: ``adding T=50 lstm, 64 units, batch 32``."""
+    values = " ".join(f"{name}={value}" for name, value in sorted(facts["parameters"].items()))
+    return f"{facts['task']} {values} {facts['cell']}, {facts['hidden']} units, batch {facts['batch']}"
 
 
 def percent(fraction: float) -> str:

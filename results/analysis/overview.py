@@ -9,7 +9,7 @@ import pandas as pd
 
 from farreach.results.analysis import observatory
 from farreach.results.analysis.labels import CELL, CLIP, LEARNER, NONE, SETTING, drawn, labelled, length, percent
-from farreach.results.report.answers import solving, speed
+from farreach.results.report.answers import solving
 
 SETTINGS = 40
 """A picture of more settings than this says less, not more."""
@@ -68,13 +68,3 @@ def reach(rows: pd.DataFrame) -> pd.DataFrame:
             said = [str(first[SETTING].iloc[0]), str(first[CLIP].iloc[0]), len(first), first["far"].mean()]
             lines.append([*place, *said, *observatory.interval(first["far"])])
     return pd.DataFrame(lines, columns=REACHED)
-
-
-def ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None = None) -> pd.DataFrame:
-    """Return `faster.compared` with ``setting``, the timed step in words, as a forest plot takes it."""
-    pairs, _ = speed.compared(timed, groups, launches)
-    names = [name for name in speed.SIZES if name in pairs]
-    differing = [name for name in names if name in {"task", "parameters"} or len(pairs[name].unique()) > 1]
-    return pairs.assign(
-        setting=[f"{row['cell']} · {speed.size(row, differing)}" for _, row in pairs.iterrows()]
-    ).reset_index(drop=True)

@@ -18,7 +18,7 @@ from farreach.results.timing import scaling
 UNITS = {"step time": ("step time (ms)", 1e3), "peak memory": ("peak memory (MiB)", 2.0**-20)}
 """The label of each cost's axis, and what turns seconds or bytes into it."""
 
-ASIDE = "another path than most of its line"
+OTHER_PATH = "another path than most of its line"
 
 FONT = 8
 TEXT_HEIGHT = 0.17
@@ -32,12 +32,12 @@ FLAT = 1.2
 
 
 def figures(table: pd.DataFrame) -> dict[str, Figure]:
-    """Return for each axis step time above peak memory, the cells side by side; `table` is that of `scaling.points`.
+    """Return for each axis step time above peak memory, the cells side by side; `table` is that of `list_points`.
 
     Points are medians, hollow where they ran by another path than most of their line; dashed is the fitted power law,
     whose exponent stands in the facet with its 95 % interval.
     """
-    found = scaling.points(table)
+    found = scaling.list_points(table)
     found["learner"] = _learners(found)
     return {str(axis): _figure(str(axis), part) for axis, part in found.groupby("axis", observed=True)}
 
@@ -68,8 +68,8 @@ def _figure(axis: str, part: pd.DataFrame) -> Figure:
         }
         entries["fitted power law"] = Line2D([], [], color="0.4", linestyle="--", linewidth=1)
         curves = part.groupby(["cell", "learner", "cost"], observed=True)
-        if any(scaling.aside(curve).any() for _, curve in curves):
-            entries[ASIDE] = Line2D(
+        if any(scaling.find_other_paths(curve).any() for _, curve in curves):
+            entries[OTHER_PATH] = Line2D(
                 [], [], color="0.4", marker="o", linestyle="", markerfacecolor="white", markersize=6
             )
         style.legend(figure, entries)
@@ -83,15 +83,15 @@ def _facet(ax: Axes, part: pd.DataFrame, seen: dict[str, palette.Look], unit: tu
     for learner, look in seen.items():
         curve = part[part["learner"] == learner]
         value, middle = curve["value"].to_numpy(float), curve["middle"].to_numpy(float) * factor
-        exponent, low, high = scaling.fit(value, middle)
+        exponent, low, high = scaling.fit_exponent(value, middle)
         ax.plot(value, middle, color=look.colour, marker=look.marker, markersize=5, linewidth=1.2, zorder=3)
-        hollow = scaling.aside(curve)
+        hollow = scaling.find_other_paths(curve)
         if hollow.any():
             given: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": ""}
             ax.plot(value[hollow], middle[hollow], markersize=5, markerfacecolor="white", zorder=4, **given)
         if np.isfinite(low):
             ends = value[[0, -1]]
-            line = scaling.fitted(value, middle, ends)
+            line = scaling.predict_costs(value, middle, ends)
             ax.plot(ends, line, color=look.colour, linestyle="--", linewidth=1, alpha=0.7, zorder=2)
         if np.isfinite(exponent):
             text = _number(exponent) + (f" ({_number(low)} to {_number(high)})" if np.isfinite(low) else "")

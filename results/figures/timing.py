@@ -1,4 +1,4 @@
-"""Pictures of paired timings: every ratio with its interval, one line a pair (forest plots)."""
+"""Pictures of timed steps: every ratio with its interval, one line per pair (forest plots)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from farreach.results.analysis.labels import label_learner, label_side
 from farreach.results.figures import palette, style
+from farreach.results.timing.interleaved import get_kind
 
 NARROW = 1.8
 """Ratios that span less than this factor are marked at equal distances, not at round multiples."""
@@ -25,17 +27,17 @@ KINDS = {"loop": "over a hand-written loop", "trainer": "over a trainer"}
 
 
 def fits(table: pd.DataFrame) -> bool:
-    """Return whether a table, as `forest` takes it, has pairs, and steps that one picture can show."""
+    """Return whether a table, as `draw_ratios` takes it, has pairs, and steps that one picture can show."""
     return 0 < len(table["setting"].unique()) <= MOST
 
 
-def overheads(table: pd.DataFrame) -> Figure:
-    """Return our step over what others write, `timings.overheads`: a row a step, hand-written loops beside trainers.
+def draw_overheads(table: pd.DataFrame) -> Figure:
+    """Return `interleaved.compare_overheads` as a picture: one row per step, hand-written loops beside trainers.
 
     Loops are within a few percent of us and trainers up to six times as slow, so each has an axis of its own: about 1,
     and logarithmic. Dashed is the bound that is wanted.
     """
-    kinds = table["loop"].str.startswith("loop").map({True: "loop", False: "trainer"})
+    kinds = table["loop"].map(lambda loop: "loop" if get_kind(loop) == "loop" else "trainer")
     settings, columns = list(dict.fromkeys(table["setting"])), [kind for kind in KINDS if (kinds == kind).any()]
     heights = [max(((table["setting"] == one) & (kinds == kind)).sum() for kind in columns) for one in settings]
     with style.style():
@@ -45,8 +47,8 @@ def overheads(table: pd.DataFrame) -> Figure:
         for across, kind in enumerate(columns):
             for ax, setting in zip(grid[:, across], settings, strict=True):
                 part = table[(table["setting"] == setting) & (kinds == kind)].reset_index(drop=True)
-                names = part["ours"] if kind == "loop" else part["loop"]
-                _lines(ax, part, ratio="ours / loop", look="ours")
+                names = [label_learner(row) if kind == "loop" else row["loop"] for row in part.to_dict("records")]
+                _draw_lines(ax, part, ratio="ours / loop", framework="framework")
                 ax.set_yticks(range(len(part)), [f"{a}: {b}" for a, b in zip(names, part["verdict"], strict=True)])
                 for most in part["at most"].unique():
                     ax.axvline(most, color="0.15", linewidth=1, linestyle="--", zorder=1)
@@ -60,10 +62,10 @@ def overheads(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _lines(ax: Axes, part: pd.DataFrame, *, ratio: str, look: str) -> None:
-    """Draw a line a pair: the ratio with its interval, in the colour of the framework that a column names."""
+def _draw_lines(ax: Axes, part: pd.DataFrame, *, ratio: str, framework: str) -> None:
+    """Draw one line per pair: the ratio with its interval, in the colour of the framework that a column names."""
     for at, (_, row) in enumerate(part.iterrows()):
-        one = palette.LOOKS[str(row[look]).split(" ", 1)[0]]
+        one = palette.LOOKS[str(row[framework])]
         ax.plot([row["low"], row["high"]], [at, at], color=one.colour, linewidth=2.5, solid_capstyle="butt")
         ax.plot(row[ratio], at, color=one.colour, marker=one.marker, markersize=6, markeredgecolor="white")
     ax.set_ylim(max(len(part), 1) - 0.4, -0.6)
@@ -79,14 +81,11 @@ def _log(ax: Axes, locator: Any) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def forest(table: pd.DataFrame, *, ratio: str, names: tuple[str, str], heading: str) -> Figure:
-    """Return a forest plot: a facet a step, a line a pair, the ratio with its 95 % interval, on a logarithmic axis.
+def draw_ratios(table: pd.DataFrame) -> Figure:
+    """Return a forest plot: a facet per step, a line per pair, slower over faster, on a logarithmic axis.
 
     Args:
-        table: columns setting (the step in words), the ratio, low, high, and the two names.
-        ratio: the column that holds it.
-        names: the columns of what stands above and below the fraction line, joined by "over".
-        heading: what the axis shows.
+        table: columns of `ratios.RATIO` and setting, the step in words.
 
     """
     settings = list(dict.fromkeys(table["setting"]))
@@ -97,10 +96,12 @@ def forest(table: pd.DataFrame, *, ratio: str, names: tuple[str, str], heading: 
         axes = figure.subplots(len(settings), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for ax, setting in zip(axes, settings, strict=True):
             part = table[table["setting"] == setting].reset_index(drop=True)
-            _lines(ax, part, ratio=ratio, look=names[0])
-            labels = [f"{row[names[0]]} over {row[names[1]]}" for _, row in part.iterrows()]
+            _draw_lines(ax, part, ratio="times as fast", framework="slower framework")
+            labels = [
+                f"{label_side(row, 'slower')} over {label_side(row, 'faster')}" for row in part.to_dict("records")
+            ]
             ax.set_yticks(range(len(part)), labels)
             _log(ax, MaxNLocator(6) if narrow else LogLocator(subs=(1, 1.5, 2, 3, 5)))
             ax.set_title(setting, loc="left")
-        axes[-1].set_xlabel(heading)
+        axes[-1].set_xlabel("ratio of the times of a training step, median and 95 % interval")
     return figure

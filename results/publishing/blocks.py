@@ -15,14 +15,17 @@ import pandas as pd
 from farreach.results.analysis import calibration, observatory, tables
 from farreach.results.analysis.labels import joined, labelled, matched
 from farreach.results.analysis.matched_native import compare_modes, explain_gaps, measure_changes
+from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.publishing import manifests
 from farreach.results.report import contents, gradient_reach, timing_contents
 from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import escape, table
 from farreach.results.report.matched_native import write_change, write_gap
+from farreach.results.report.speed_sentences import title_steps, write_overheads, write_pairs, write_test
 from farreach.results.storage.files import StoreError, read_json
 from farreach.results.storage.result_set import Store
 from farreach.results.timing import interleaved
+from farreach.results.timing.ratios import STEP
 
 GROWTH = {
     "T": "Step time against the number of time steps",
@@ -70,7 +73,7 @@ def _listed(sentences: list[str]) -> str:
 
 def answers(folder: Path) -> str:
     """Return the five answers of a set as a list."""
-    asked = contents.answered(contents.read(folder), timing_contents.read(folder))
+    asked = contents.answered(contents.read(folder), timing_contents.read_timings(folder))
     return "".join(f"- **{one.question}** {escape(one.sentence)}\n" for one in asked)
 
 
@@ -112,26 +115,33 @@ def _calibration(published: Path) -> str:
     return f"{write_share_right(found)} Rows were planted, columns diagnosed:\n\n{table(found.confusion)}"
 
 
+OVERHEADS = (interleaved.KEPT, interleaved.MISSED, INCONCLUSIVE)
+"""The verdicts on our step over a hand-written loop."""
+
+WIDE = 128
+"""Hidden units of the steps whose overheads are shown one by one."""
+
+
 def _speed(published: Path) -> str:
-    """Return the first and the last three steps, what the check of the method says, and what disturbed the timing."""
-    timed = timing_contents.read(published / "speed")
-    steps = [one for one in timed.sentences() if one.startswith("One training step")]
-    check = timed.checked.sentences() if timed.checked else []
-    return _listed([escape(one) for one in (*steps[:3], *steps[-3:], *check)])
+    """Return the first and the last three steps, and what the A/A test says."""
+    timed = timing_contents.read_timings(published / "speed")
+    steps = write_pairs(timed.pairs)
+    test = write_test(timed.test) if timed.test else []
+    return _listed([escape(one) for one in (*steps[:3], *steps[-3:], *test)])
 
 
 def _handwritten(published: Path) -> str:
     """Return how many comparisons are within what is wanted, and the LSTM of 128 units."""
-    timed = timing_contents.read(published / "speed-handwritten")
+    timed = timing_contents.read_timings(published / "speed-handwritten")
     lines = timed.overheads
     said = []
-    for what, part in lines.groupby(lines["loop"].str.startswith("loop"), sort=False):
+    for what, part in lines.groupby(lines["loop"].map(interleaved.get_kind) == "loop", sort=False):
         counts = part["verdict"].value_counts()
         who = "hand-written loops" if what else "`model.fit` and Lightning's `Trainer`"
-        told = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in ("kept", "missed", "cannot tell"))
+        told = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in OVERHEADS)
         said.append(f"Against {who}, at most {part['at most'].iloc[0]:.2f} times as long is wanted: {told}.")
-    hidden = next(one for one in timed.sentences() if one.startswith("Our step") and "lstm, hidden 128" in one)
-    return _listed([*said, escape(hidden)])
+    wide = title_steps(lines)[(lines["cell"] == "lstm") & (lines["hidden"] == WIDE)]
+    return _listed([*said, *map(escape, write_overheads(wide))])
 
 
 def _scaling(published: Path) -> str:
@@ -145,8 +155,8 @@ def _scaling(published: Path) -> str:
 
 def _flushed(folder: Path) -> str:
     """Say where PyTorch's step gained most by counting subnormal numbers as zero; nothing where that was not tried."""
-    tried = interleaved.paths(timing_contents.read(folder).groups)
-    ways = tried[tried["framework"] == "pytorch"].pivot_table("ms a step", interleaved.STEP, "path").reset_index()
+    tried = interleaved.list_paths(timing_contents.read_timings(folder).groups)
+    ways = tried[tried["framework"] == "pytorch"].pivot_table("ms a step", STEP, "path").reset_index()
     if not {"eager", "flushed"} <= {*ways}:
         return ""
     most = ways.assign(gain=ways["eager"] / ways["flushed"]).sort_values("gain", ascending=False).iloc[0]

@@ -9,6 +9,7 @@ from farreach.results.analysis import tables
 from farreach.results.publishing import blocks, manifests, pictures
 from farreach.results.report import contents, timing, timing_contents
 from farreach.results.report.markdown import escape, table
+from farreach.results.report.speed_sentences import write_stale
 from farreach.results.storage.files import read_json, write_json
 from farreach.results.timing import interleaved
 
@@ -82,7 +83,7 @@ def list_old_timings(root: Path) -> list[str]:
     return [
         f"{one.relative_to(root).as_posix()}: {said}"
         for one in sets
-        for said in interleaved.older(interleaved.read(one))
+        for said in write_stale(interleaved.read_groups(one))
     ]
 
 
@@ -95,7 +96,7 @@ def _render_documents(root: Path) -> dict[Path, str]:
 
 def _check_reports(folder: Path) -> list[str]:
     """Return what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
-    found, timed = [], timing_contents.read(folder)
+    found, timed = [], timing_contents.read_timings(folder)
     if (page := folder / contents.PAGE).exists():
         text, results = page.read_text("utf-8"), contents.read(folder)
         asked = contents.answered(results, timed)
@@ -106,6 +107,6 @@ def _check_reports(folder: Path) -> list[str]:
             found.append("tables/summary.md is not that of its rows")
     if (page := folder / timing.PAGE).exists():
         text = page.read_text("utf-8")
-        if not all(escape(one) in text for one in timed.sentences()):
+        if not all(escape(one) in text for one in timing_contents.write_findings(timed)):
             found.append(f"{timing.PAGE} does not say what its timings say")
     return found

@@ -13,7 +13,7 @@ from farreach.results.analysis import labels, staleness
 from farreach.results.analysis.staleness import Versions
 from farreach.results.report.answers import Answer, answers
 from farreach.results.report.staleness import write_stale
-from farreach.results.report.timing_contents import Timed
+from farreach.results.report.timing_contents import TimingSet
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
 from farreach.results.timing import pytest_benchmark
@@ -77,9 +77,9 @@ def read(folder: Path, *, store: Store | None = None, now: Versions | None = Non
     return Results(store, labels.labelled(rows), store.runs(), timings, [*trouble, *store.trouble()])
 
 
-def answered(results: Results, timed: Timed) -> list[Answer]:
+def answered(results: Results, timed: TimingSet) -> list[Answer]:
     """Return the five answers of a result folder."""
-    return answers(results.rows, results.timings, timed.groups, timed.checked)
+    return answers(results.rows, results.timings, timed.groups, timed.test)
 
 
 def title(results: Results) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,12 +25,7 @@ from farreach.results.analysis.labels import (
 )
 from farreach.results.report import gradient_reach, matched_native
 from farreach.results.report.phrases import list_labels, write_clip, write_count
-from farreach.results.timing import pytest_benchmark
-
-CAVEAT = (
-    "The steps were timed one after the other, not interleaved; between launches identical code has been seen "
-    "to differ by 6 %, so a ratio within 6 % of 1 is called 'cannot tell'."
-)
+from farreach.results.report.speed_sentences import write_steps
 
 
 def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFrame | None) -> list[str]:
@@ -53,7 +47,7 @@ def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFr
         found.append(
             "No case ran in mode matched that is no permuted replicate, so nothing is said about what was solved."
         )
-    found += [*owned(frame), *fastest(timings)]
+    found += [*owned(frame), *write_steps(timings)]
     if len(rest := ours(frame)):
         found += matched_native.write_findings(rest)
     return found + wall_time(runs)
@@ -223,31 +217,6 @@ def owned(frame: pd.DataFrame) -> list[str]:
             "certificate by their nature, and enter no comparison of frameworks."
         )
     return found
-
-
-def fastest(timings: pd.DataFrame | None) -> list[str]:
-    """Say who was faster and by how much, with an interval on each ratio."""
-    if timings is None or timings.empty:
-        return ["Nothing is said about who is faster: no timed steps (speed.json) can be read."]
-    table = pytest_benchmark.ratios(timings)
-    if table.empty:
-        return ["Nothing is said about who is faster: the timed steps hold no case with two frameworks."]
-    found = []
-    for case, group in table.groupby(["task", "T", "hidden", "batch", "threads", "device"], observed=True):
-        task, length, hidden, batch, threads, device = case
-        parts = [_faster(row) for _, row in group.iterrows()]
-        place = f"{task} T={length}, {hidden} hidden units, batch {batch}, {device}, {write_count(threads, 'thread')}"
-        found.append(f"One training step of {place}: {'; '.join(parts)}.")
-    return [*found, CAVEAT]
-
-
-def _faster(row: pd.Series[Any]) -> str:
-    if math.isnan(row["low"]):
-        return f"{row['cell']}: cannot tell {row['faster']} from {row['slower']}, too few rounds"
-    ratio, interval = f"{row['times as fast']:.2f}", f"95 % interval {row['low']:.2f} to {row['high']:.2f}"
-    if row["verdict"] != "faster":
-        return f"{row['cell']}: cannot tell {row['faster']} from {row['slower']} (ratio {ratio}, {interval})"
-    return f"{row['cell']}: {row['faster']} is {ratio} times as fast as {row['slower']} ({interval})"
 
 
 def wall_time(runs: list[dict[str, Any]]) -> list[str]:

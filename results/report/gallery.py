@@ -13,8 +13,9 @@ from farreach.results.figures import overview as overview_figures
 from farreach.results.figures.captions import NO_TIMINGS, TIMINGS
 from farreach.results.record import FLOW
 from farreach.results.report.contents import Results, spared
+from farreach.results.report.speed_sentences import label_timed_steps, name_steps
 from farreach.results.storage.result_set import CURVES
-from farreach.results.timing import pytest_benchmark
+from farreach.results.timing import speed
 
 VECTOR = {"atlas", "ratios", "reach-length"}
 """Figures that are written as SVG too: those that a paper takes, and that the page draws."""
@@ -50,17 +51,13 @@ def write(results: Results) -> Iterator[tuple[str, Path]]:
 
 def _ratios(results: Results) -> dict[str, Figure]:
     """Return the forest plot of the steps that pytest-benchmark timed."""
-    pairs = overview.ratios(results.timings, [])
-    if pairs.empty:
-        return {}
-    heading = "ratio of the times of a training step, median and 95 % interval"
-    names = ("slower", "faster")
-    return {"": timing.forest(pairs, ratio="times as fast", names=names, heading=heading)}
+    pairs, _ = speed.compare_pairs(results.timings, [])
+    return {"": timing.draw_ratios(name_steps(pairs))} if len(pairs) else {}
 
 
 def _step_time(results: Results) -> dict[str, Figure]:
     if results.timings is not None:
-        table_of = pytest_benchmark.timed(results.timings)
+        table_of = label_timed_steps(results.timings)
         return {"": training.step_time(table_of, source=TIMINGS)} if len(table_of) else {}
     seen = tables.step_times(results.rows).rename(columns={"framework": "learner"})
     return {"": training.step_time(seen, source=NO_TIMINGS)} if len(seen) else {}

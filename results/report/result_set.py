@@ -20,7 +20,7 @@ from farreach.results.report.contents import PAGE, Results, answered, read, spar
 from farreach.results.report.diagnosis import write_diagnoses
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
-from farreach.results.report.timing_contents import Timed
+from farreach.results.report.timing_contents import TimingSet
 from farreach.results.storage.aside import Aside
 from farreach.results.storage.files import StoreError, cleared, write_csv, write_text, written
 from farreach.results.timing import pytest_benchmark
@@ -50,11 +50,11 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are stale: left out and said. A case whose files turn out to be damaged
     is set aside, left out and named. Raises `StoreError` where there is no such folder, or where it cannot be written.
     """
-    return put(read(folder, now=now), timing_contents.read(folder), now)[0]
+    return put(read(folder, now=now), timing_contents.read_timings(folder), now)[0]
 
 
 def put(
-    results: Results, timed: Timed, now: Versions | None = None, meanwhile: Meanwhile | None = None
+    results: Results, timed: TimingSet, now: Versions | None = None, meanwhile: Meanwhile | None = None
 ) -> tuple[list[Path], Results]:
     """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged.
 
@@ -68,7 +68,7 @@ def put(
         results = read(results.store.folder, store=results.store, now=now)  # without the cases that were damaged
 
 
-def _written(results: Results, timed: Timed, meanwhile: Meanwhile | None) -> list[Path]:
+def _written(results: Results, timed: TimingSet, meanwhile: Meanwhile | None) -> list[Path]:
     folder = results.store.folder
     try:
         for part, ours in MADE.items():
@@ -199,7 +199,8 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ("time-shares", "Wall time by kind", shares, _shares(results.runs)),
     ]
     if results.timings is not None:
-        ratios, steps = pytest_benchmark.ratios(results.timings), pytest_benchmark.steps(results.timings)
+        ratios = pytest_benchmark.compare_pairs(results.timings)
+        steps = pytest_benchmark.list_steps(results.timings)
         made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
         made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
     own, apart = matched_native.compare_modes(rows), matched_native.compare_gaps(rows)

@@ -11,12 +11,11 @@ import pandas as pd
 from farreach.results.analysis import observatory, tables
 from farreach.results.analysis.diagnosis import diagnose_rows
 from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, SETTING, labelled, words
-from farreach.results.report.answers import speed as faster
 from farreach.results.report.contents import Results
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import plain, table
-from farreach.results.report.timing_contents import Timed
-from farreach.results.timing import interleaved, pytest_benchmark
+from farreach.results.report.timing_contents import TimingSet
+from farreach.results.timing import interleaved, pytest_benchmark, ratios, speed
 
 EACH = ["seed", "replicate", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
 EACH += ["norm_before_median", "norm_before_max", "diverged_at", "step_seconds", "key"]
@@ -50,26 +49,26 @@ TIMES = ("steps", "ratios", "overheads")
 LABELS = {*GROUP, "metrics", "command"}
 """Columns that nothing is chosen by: what they say is in others."""
 
+SIDES = ratios.RATIO[:4]
+"""Framework and path of both sides of a pair."""
+
 SAME = ["setting", "task", "parameters", "cell", "clip", "framework", "layers", "hidden", "batch", "dtype", "device"]
-SAME += ["threads", "replicate", "metric", "faster", "slower", "ours", "loop", "at most"]
+SAME += ["threads", "replicate", "metric", *SIDES, "path", "loop", "at most"]
 """Columns that are said once where all lines share them; any other is a figure."""
 
-CONTENDERS = ("faster", "slower", "contender", "ours", "loop")
-"""Columns of timed steps that begin with the name of a framework."""
 
-
-def timed(name: str, results: Results, seen: Timed) -> pd.DataFrame:
+def timed(name: str, results: Results, seen: TimingSet) -> pd.DataFrame:
     """Return a table of `TIMES`, empty where the set has no such timings."""
     if name == "ratios":
-        return faster.compared(results.timings, seen.groups, seen.checked.launches if seen.checked else None)[0]
+        return speed.compare_pairs(results.timings, seen.groups, seen.test.launches if seen.test else None)[0]
     if name == "overheads":
         return seen.overheads
     if seen.groups:
-        return interleaved.costs(seen.groups, None)
-    return pd.DataFrame() if results.timings is None else pytest_benchmark.steps(results.timings)
+        return interleaved.list_costs(seen.groups, None)
+    return pd.DataFrame() if results.timings is None else pytest_benchmark.list_steps(results.timings)
 
 
-def there(results: Results, seen: Timed) -> list[str]:
+def there(results: Results, seen: TimingSet) -> list[str]:
     """Return the names of the tables that a set can have lines of."""
     found = [*ROWS] if len(results.rows) else []
     return found + [name for name in TIMES if len(timed(name, results, seen))]
@@ -81,7 +80,7 @@ def described(frame: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for line in frame[names].to_dict("records"):
         values = {str(name): value for name, value in line.items() if not isinstance(value, list | dict)}
-        frameworks = {str(line[name]).split(" ", 1)[0] for name in CONTENDERS if name in line}
+        frameworks = {str(line[name]) for name in SIDES if name.endswith("framework") and name in line}
         values |= {"framework": frameworks} if frameworks else {}
         found.append(values | _parameters(str(values.pop("parameters", "{}"))))
     return found

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from farreach.results.figures import scaling as scaling_figures
 from farreach.results.figures import style, timing
 from farreach.results.report.markdown import code, escape, table
-from farreach.results.report.timing_contents import Timed, titled
+from farreach.results.report.speed_sentences import title_steps, write_stale
+from farreach.results.report.timing_contents import TimingSet, write_findings
 from farreach.results.storage.files import StoreError, cleared, write_csv, write_text
 from farreach.results.timing import interleaved, scaling
 
@@ -25,56 +26,55 @@ MADE = {
 """What is written beside speed.md; that of an earlier page is removed first."""
 
 
-def write(folder: Path, timed: Timed) -> list[Path]:
+def write_page(folder: Path, timed: TimingSet) -> list[Path]:
     """Write speed.md, its tables and figures, in place of older ones; return their paths, speed.md first.
 
     Raises `StoreError` where the folder cannot be written.
     """
-    said = [*timed.sentences(), *interleaved.older(timed.groups)]
-    groups, checked, pairs, overheads = timed.groups, timed.checked, timed.pairs, timed.overheads
-    facts, grown = timed.machine, interleaved.growth(groups)
-    exponents = scaling.exponents(grown) if len(grown) else pd.DataFrame()
+    sentences = [*write_findings(timed), *write_stale(timed.groups)]
+    groups, pairs, overheads = timed.groups, timed.pairs, timed.overheads
+    facts, grown = timed.machine, interleaved.list_growth(groups)
+    exponents = scaling.fit_exponents(grown) if len(grown) else pd.DataFrame()
     tables = [
         ("pairs", "Who is faster: ratio of two frameworks' step times", pairs),
         ("overheads", "Our step over hand-written loops", overheads),
-        ("costs", "What a step takes", interleaved.costs(groups, facts)),
+        ("costs", "What a step takes", interleaved.list_costs(groups, facts)),
         ("growth", "How cost grows: exponents of a power law, and of its last octave", exponents),
-        ("paths", "Each framework's own paths, by a short calibration", interleaved.paths(groups)),
-        ("trials", "The check: identical code against itself", checked.trials if checked else pd.DataFrame()),
+        ("paths", "Each framework's own paths, by a short calibration", interleaved.list_paths(groups)),
+        ("trials", "The trials of the A/A test", timed.test.trials if timed.test else pd.DataFrame()),
     ]
     shown = [(name, heading, frame) for name, heading, frame in tables if len(frame)]
     figures: dict[str, Figure] = {}
-    heading = "ratio of the times of a training step, median and 95 % interval"
-    if timing.fits(told := titled(pairs)):
-        figures["ratios"] = timing.forest(told, ratio="times as fast", names=("slower", "faster"), heading=heading)
-    if timing.fits(told := titled(overheads)):
-        figures["overheads"] = timing.overheads(told)
+    if timing.fits(titled := title_steps(pairs)):
+        figures["ratios"] = timing.draw_ratios(titled)
+    if timing.fits(titled := title_steps(overheads)):
+        figures["overheads"] = timing.draw_overheads(titled)
     if len(grown):
         figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.figures(grown).items()}
     try:
         for part, ours in MADE.items():
             cleared(folder / part, ours)
-        made = [_table(folder, name, title, frame) for name, title, frame in shown]
+        made = [_write_table(folder, name, title, frame) for name, title, frame in shown]
         for name, figure in figures.items():
             made += style.save(figure, folder / "figures" / f"{name}.png", vector=True)
         page = folder / PAGE
-        write_text(page, _text(groups, facts, said=said, tables=shown, figures=list(figures)))
+        write_text(page, _write_text(groups, facts, sentences=sentences, tables=shown, figures=list(figures)))
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
     return [page, *made]
 
 
-def _text(
+def _write_text(
     groups: list[dict[str, Any]],
     facts: dict[str, Any] | None,
     *,
-    said: list[str],
+    sentences: list[str],
     tables: list[tuple[str, str, pd.DataFrame]],
     figures: list[str],
 ) -> str:
-    said = said or ["No pair was timed."]
-    parts = ["# Speed\n", "".join(f"- {escape(one)}\n" for one in said)]
+    sentences = sentences or ["No pair was timed."]
+    parts = ["# Speed\n", "".join(f"- {escape(sentence)}\n" for sentence in sentences)]
     parts += [f"![{name}](figures/{name}.png)\n" for name in figures]
     parts += [
         f"## {title}\n\n" + (table(frame) if name != "trials" else f"[All {len(frame)} trials](tables/trials.csv)\n")
@@ -89,7 +89,7 @@ def _text(
             f"{one['threads']} thread(s): {rates} ({escape(one['blas'])}); copies: "
             f"{one['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
         )
-        parts += [_device(one["device"])] if one.get("device") else []
+        parts += [_describe_device(one["device"])] if one.get("device") else []
     commands = dict.fromkeys(group["facts"]["command"] for group in groups)
     commits = dict.fromkeys(group["facts"]["commit"] for group in groups)
     if commands:
@@ -98,7 +98,7 @@ def _text(
     return "\n".join(parts)
 
 
-def _device(device: dict[str, Any]) -> str:
+def _describe_device(device: dict[str, Any]) -> str:
     rates = escape(", ".join(f"{kind} {rate / 1e3:.1f} TFLOP/s" for kind, rate in device["gflops"].items()))
     return (
         f"{escape(device['device_name'])} ({escape(device['device_software'])}; {escape(device['device_settings'])}): "
@@ -108,7 +108,7 @@ def _device(device: dict[str, Any]) -> str:
     )
 
 
-def _table(folder: Path, name: str, heading: str, frame: pd.DataFrame) -> Path:
+def _write_table(folder: Path, name: str, heading: str, frame: pd.DataFrame) -> Path:
     path = folder / "tables" / name
     write_csv(path.with_suffix(".csv"), frame)
     write_text(path.with_suffix(".md"), f"# {heading}\n\n{table(frame)}")

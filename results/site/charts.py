@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from farreach.results.analysis import overview
-from farreach.results.analysis.labels import CELL, CELLS, CLIP, SETTING, ordered
+from farreach.results.analysis.labels import CELL, CELLS, CLIP, SETTING, label_learner, label_side, ordered
 from farreach.results.figures import palette
 from farreach.results.storage.sanitising import clean
 from farreach.results.timing import scaling
@@ -104,7 +104,7 @@ def _atlas(part: pd.DataFrame) -> go.Figure:
 
 
 def forest(pairs: pd.DataFrame) -> Chart:
-    """Return the timed ratios with their intervals; `pairs` is `overview.ratios`."""
+    """Return the timed ratios with their intervals; `pairs` is `speed_sentences.name_steps`."""
     pairs, note = overview.first(pairs, "setting")
     settings = list(dict.fromkeys(pairs["setting"]))
     groups = [pairs[pairs["setting"] == setting] for setting in settings]
@@ -112,7 +112,7 @@ def forest(pairs: pd.DataFrame) -> Chart:
     named: set[str] = set()
     for row, group in enumerate(groups, start=1):
         for _, line in group.iloc[::-1].iterrows():
-            framework = str(line["slower"]).split(" ", 1)[0]
+            framework = str(line["slower framework"])
             look = palette.LOOKS.get(framework, palette.SPARE[0])
             ends = None
             if pd.notna(line["low"]):
@@ -127,7 +127,7 @@ def forest(pairs: pd.DataFrame) -> Chart:
             figure.add_trace(
                 go.Scatter(
                     x=[line["times as fast"]],
-                    y=[text(f"{line['slower']} over\n{line['faster']}")],
+                    y=[text(f"{label_side(line, 'slower')} over\n{label_side(line, 'faster')}")],
                     error_x=ends,
                     mode="markers",
                     marker={"color": look.colour, "symbol": SYMBOLS[look.marker], "size": 10},
@@ -198,8 +198,8 @@ def reach(found: pd.DataFrame) -> Chart:
 
 
 def growth(table: pd.DataFrame) -> list[Chart]:
-    """Return the step time against T, hidden units and batch; `table` is that of `scaling.points`."""
-    found = scaling.points(table)
+    """Return the step time against T, hidden units and batch; `table` is that of `scaling.list_points`."""
+    found = scaling.list_points(table)
     found = found[found["cost"] == "step time"]
     made = []
     for axis, part in found.groupby("axis", observed=True):
@@ -208,10 +208,15 @@ def growth(table: pd.DataFrame) -> list[Chart]:
         for row, cell in enumerate(cells, start=1):
             lines = part[part["cell"] == cell].groupby(["framework", "path"], observed=True)
             for (framework, path), line in lines:
-                look, name = palette.LOOKS.get(str(framework), palette.SPARE[0]), text(f"{framework} ({path})")
-                exponent, low, high = scaling.fit(line["value"].to_numpy(float), line["middle"].to_numpy(float))
+                look, name = (
+                    palette.LOOKS.get(str(framework), palette.SPARE[0]),
+                    text(label_learner({"framework": framework, "path": path})),
+                )
+                exponent, low, high = scaling.fit_exponent(
+                    line["value"].to_numpy(float), line["middle"].to_numpy(float)
+                )
                 symbol = SYMBOLS[look.marker]
-                symbols = [f"{symbol}-open" if other else symbol for other in scaling.aside(line)]
+                symbols = [f"{symbol}-open" if other else symbol for other in scaling.find_other_paths(line)]
                 said = f"exponent {exponent:.2f} ({low:.2f} to {high:.2f})"
                 figure.add_trace(
                     go.Scatter(

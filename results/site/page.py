@@ -19,14 +19,15 @@ from farreach.results.analysis.staleness import Versions
 from farreach.results.figures import captions, palette
 from farreach.results.report import contents, findings, result_set, timing_contents
 from farreach.results.report.answers import Answer, answers
+from farreach.results.report.speed_sentences import name_steps, write_stale
 from farreach.results.site import bundle, charts, row_dialog, timing_tables
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
 from farreach.results.storage.aside import Aside
 from farreach.results.storage.files import StoreError, write_text, written
-from farreach.results.timing import interleaved
-from farreach.results.timing.aa_check import Check
+from farreach.results.timing import interleaved, speed
+from farreach.results.timing.aa_check import AATest
 
 PAGE = "report.html"
 FOLDER = "report"
@@ -43,7 +44,7 @@ class Set:
     Attributes:
         results: what `contents.read` found.
         groups: the paired timings, none where there are none.
-        checked: the check of the timings, if there is one.
+        test: the check of the timings, if there is one.
         machine: what the machine can do at best, where it was measured.
         asked: the five answers, where they are known already.
 
@@ -51,14 +52,14 @@ class Set:
 
     results: contents.Results
     groups: list[dict[str, Any]]
-    checked: Check | None
+    test: AATest | None
     machine: dict[str, Any] | None
     asked: list[Answer] | None = None
 
     @property
     def launches(self) -> float | None:
         """The factor by which two launches of identical code differ, where that is known."""
-        return self.checked.launches if self.checked else None
+        return self.test.launches if self.test else None
 
 
 SENTENCES = 2_000
@@ -71,12 +72,12 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are left out. Raises `StoreError` where there is no such folder, where a
     file in it is damaged, or where it cannot be written.
     """
-    return put(folder, whole(contents.read(folder, now=now), timing_contents.read(folder)))
+    return put(folder, whole(contents.read(folder, now=now), timing_contents.read_timings(folder)))
 
 
-def whole(results: contents.Results, timed: timing_contents.Timed, asked: list[Answer] | None = None) -> Set:
+def whole(results: contents.Results, timed: timing_contents.TimingSet, asked: list[Answer] | None = None) -> Set:
     """Return everything that the page of these results tells of; `asked` are the answers, where they are known."""
-    return Set(results, timed.groups, timed.checked, timed.machine, asked)
+    return Set(results, timed.groups, timed.test, timed.machine, asked)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,11 +160,11 @@ def _tables(whole: Set, each: pd.DataFrame) -> list[Table]:
 def _charts(whole: Set) -> list[Chart]:
     """Return the pictures that have something to show."""
     found = charts.atlas(overview.atlas(whole.results.rows))
-    pairs = overview.ratios(whole.results.timings, whole.groups, whole.launches)
-    found += [charts.forest(pairs)] if len(pairs) else []
+    pairs, _ = speed.compare_pairs(whole.results.timings, whole.groups, whole.launches)
+    found += [charts.forest(name_steps(pairs))] if len(pairs) else []
     far = overview.reach(whole.results.rows)
     found += [charts.reach(far)] if len(far) else []
-    grown = interleaved.growth(whole.groups)
+    grown = interleaved.list_growth(whole.groups)
     return found + (charts.growth(grown) if len(grown) else [])
 
 
@@ -188,9 +189,9 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
     context = {
         "title": contents.title(results),
         "facts": _facts(results, groups),
-        "answers": whole.asked or answers(rows, results.timings, groups, whole.checked),
+        "answers": whole.asked or answers(rows, results.timings, groups, whole.test),
         "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
-        "trouble": [*results.trouble, *interleaved.older(groups)],
+        "trouble": [*results.trouble, *write_stale(groups)],
         "tables": made,
         "beside": FOLDER,
         "failures": run_times.failures(results.runs).head(SHOWN),

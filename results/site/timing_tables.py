@@ -1,4 +1,4 @@
-"""The tables of timed steps: each contender's time, and the ratio of any two."""
+"""The tables of timed steps: what each implementation takes, and the ratio of any two."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import tables
-from farreach.results.report.answers import speed as faster
+from farreach.results.analysis.labels import label_learner, label_side
+from farreach.results.report.speed_sentences import METHODS
 from farreach.results.site.tables import Column, Table
-from farreach.results.timing import interleaved, pytest_benchmark
-
-STEP = ["task", "parameters", "cell", "hidden", "batch", "device", "threads"]
+from farreach.results.timing import interleaved, pytest_benchmark, speed
+from farreach.results.timing.ratios import FASTER, STEP
 
 PYTEST = "pytest benchmarks/speed --benchmark-json=FILE"
 """What made a speed.json."""
@@ -29,24 +29,24 @@ _STEP: tuple[Column, ...] = (
 
 def ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None) -> Table | None:
     """Return who is faster in every pair that was timed, None where there is none."""
-    pairs, how = faster.compared(timed, groups, launches)
-    if how is None or pairs.empty:
+    pairs, method = speed.compare_pairs(timed, groups, launches)
+    if method is None or pairs.empty:
         return None
     pairs = pairs.reset_index(drop=True)
-    pairs["told"] = pairs["verdict"] == interleaved.TELLS
-    for end in ("faster", "slower"):
-        pairs[f"{end} framework"] = [name.split(" ", 1)[0] for name in pairs[end]]
+    pairs["known"] = pairs["verdict"] == FASTER
+    for side in ("faster", "slower"):
+        pairs[side] = [label_side(row, side) for row in pairs.to_dict("records")]
     pairs["again"] = _commands(pairs, groups)
     columns = (
         *_STEP,
-        Column("faster", "faster", best="told"),
+        Column("faster", "faster", best="known"),
         Column("slower", "slower"),
-        Column("times as fast", "times as fast", "number", "low", "high", best="told"),
+        Column("times as fast", "times as fast", "number", "low", "high", best="known"),
         Column("verdict", "verdict"),
     )
     filters = {name: [name] for name in ("task", "cell", "device")}
     filters |= {"framework": ["faster framework", "slower framework"]}
-    note = f"Ratio of the times of a training step, {how}, with its 95 % interval. Bold: told from 1."
+    note = f"Ratio of the times of a training step, {METHODS[method]}, with its 95 % interval. Bold: not inconclusive."
     return Table("ratios", "ratios", "Who is faster", note, pairs, columns, filters, "facts")
 
 
@@ -56,30 +56,29 @@ def steps(
     """Return what a step takes of each contender; of a set without timings what its training runs saw."""
     filters = {name: [name] for name in ("task", "framework", "cell", "device")}
     time = Column(
-        "step ms", "ms a step", "number", "low ms", "high ms", best="best", hint="median with its 95 % interval"
+        "step ms", "ms per step", "number", "low ms", "high ms", best="best", hint="median with its 95 % interval"
     )
     if groups:
-        frame = interleaved.costs(groups, machine).rename(columns={"ms a step": "step ms"})
-        frame["framework"] = [name.split(" ", 1)[0] for name in frame["contender"]]
+        frame = interleaved.list_costs(groups, machine).rename(columns={"ms a step": "step ms"})
+        frame["implementation"] = [row.get("loop") or label_learner(row) for row in frame.to_dict("records")]
         frame["again"] = _commands(frame, groups)
-        frame["best"] = _best(frame, "contender", interleaved.pairs(groups))
+        frame["best"] = _find_best(frame, interleaved.compare_pairs(groups))
         more = (
             Column("time steps/s", "time steps/s", "number"),
             Column("share of peak", "of peak", "share", hint="of a plain matrix product's rate on this machine"),
             Column("peak MiB", "peak MiB", "number"),
             Column("compile s", "compile s", "number"),
         )
-        columns = (*_STEP, Column("contender", "contender"), time, *more)
-        note = "Timed in alternating blocks. Bold: the fastest of its step, and whatever cannot be told from it."
+        columns = (*_STEP, Column("implementation", "implementation"), time, *more)
+        note = "Timed in alternating blocks. Bold: the fastest of its step, and whatever is inconclusive against it."
         return Table("steps", "steps", "Speed", note, frame, columns, filters, "facts")
     if timed is not None and len(timed):
-        frame = pytest_benchmark.steps(timed)
-        frame["parameters"] = [f"T={value}" for value in frame.pop("T")]
-        frame["contender"] = [f"{name} ({path})" for name, path in zip(frame["framework"], frame["path"], strict=True)]
+        frame = pytest_benchmark.list_steps(timed)
+        frame["implementation"] = [label_learner(row) for row in frame.to_dict("records")]
         frame["again"] = PYTEST
-        frame["best"] = _best(frame, "contender", faster.compared(timed, [])[0])
-        columns = (*_STEP, Column("contender", "contender"), time, Column("compile s", "compile s", "number"))
-        note = "Timed one after the other. Bold: the fastest of its step, and whatever cannot be told from it."
+        frame["best"] = _find_best(frame, pytest_benchmark.compare_pairs(timed))
+        columns = (*_STEP, Column("implementation", "implementation"), time, Column("compile s", "compile s", "number"))
+        note = "Timed one after the other. Bold: the fastest of its step, and whatever is inconclusive against it."
         return Table("steps", "steps", "Speed", note, frame, columns, filters, "facts")
     frame = tables.step_times(rows)
     if frame.empty:
@@ -92,7 +91,7 @@ def steps(
             ("cell", "cell"),
             ("framework", "framework"),
             ("path", "path"),
-            ("step ms", "ms a step", "number", "low ms", "high ms"),
+            ("step ms", "ms per step", "number", "low ms", "high ms"),
             ("compile s", "compile s", "number"),
             ("cases", "cases", "number"),
             ("jobs", "workers at a time"),
@@ -111,22 +110,29 @@ def _commands(frame: pd.DataFrame, groups: list[dict[str, Any]]) -> list[str]:
     """Return the command that timed each line's step."""
     if not groups:
         return [PYTEST] * len(frame)
-    made = {interleaved.label(group): str(group["facts"]["command"]) for group in groups}
-    labels = [
-        f"{row['task']} {row['parameters']} {row['cell']}, {row['hidden']} units, batch {row['batch']}"
-        for _, row in frame.iterrows()
-    ]
-    return [made.get(label, "") for label in labels]
+    commands = {tuple(interleaved.list_step(group).values()): str(group["facts"]["command"]) for group in groups}
+    return [commands.get(tuple(row[name] for name in STEP), "") for row in frame.to_dict("records")]
 
 
-def _best(frame: pd.DataFrame, name: str, pairs: pd.DataFrame) -> pd.Series[bool]:
-    """Return which contenders are the fastest of their step, or cannot be told from the fastest."""
-    found = pd.Series(data=False, index=frame.index)
-    for step, part in frame.groupby(STEP, sort=False, observed=True):
-        fastest = part[name].to_numpy()[part["step ms"].argmin()]
-        same = pairs[(pairs[STEP].astype(str) == [str(one) for one in step]).all(axis="columns")]
-        told = same[(same["faster"] == fastest) & (same["verdict"] == interleaved.TELLS)]["slower"]
-        known = {fastest, *same["faster"], *same["slower"]}
-        if len(same):
-            found[part.index[part[name].isin(known) & ~part[name].isin(told)]] = True
-    return found
+def _find_best(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series[bool]:
+    """Return which implementations are the fastest of their step, or inconclusive against the fastest."""
+    best = pd.Series(data=False, index=frame.index)
+    names = [name for name in STEP if name in pairs]
+    for step, part in frame.groupby(names, sort=False, observed=True):
+        here = pairs[(pairs[names].astype(str) == [str(fact) for fact in step]).all(axis="columns")].to_dict("records")
+        sides = [_get_side(row) for row in part.to_dict("records")]
+        fastest = sides[part["step ms"].argmin()]
+        known = {fastest} | {_get_side(row, side) for row in here for side in ("faster ", "slower ")}
+        beaten = {
+            _get_side(row, "slower ")
+            for row in here
+            if row["verdict"] == FASTER and _get_side(row, "faster ") == fastest
+        }
+        if here:
+            best[part.index[[side in known - beaten for side in sides]]] = True
+    return best
+
+
+def _get_side(row: Any, side: str = "") -> tuple[str, str, str]:
+    """Return framework, path and hand-written loop of a row, or of one side of a pair."""
+    return str(row[f"{side}framework"]), str(row[f"{side}path"]), str(row.get("loop", ""))

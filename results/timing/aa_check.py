@@ -1,9 +1,8 @@
-"""How far paired timings can be trusted on a machine: what identical code and a planted difference gave."""
+"""How far interleaved timings can be trusted on a machine: an A/A test, and launches with an injected slowdown."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -18,76 +17,82 @@ FOLDER = "check"
 SCHEMA = 1
 """Version of the launches' files."""
 
-CERTAIN = 0.95
+POWER = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
-    """What the trials of a check say.
+class AATest:
+    """What the trials of an A/A test say.
 
     Attributes:
-        trials: one line a trial: framework, path, cell, launch, planted, rounds, ratio, low, high (its interval within
-            the launch), wide low, wide high (with what launches differ by), and the median seconds a step of the
-            first process.
+        trials: one row per trial: framework, path, cell, launch, injected (the slowdown), rounds, ratio, low, high (its
+            interval within the launch), wide low, wide high (with what launches differ by), and the median seconds per
+            step of the first process.
 
     """
 
     trials: pd.DataFrame
 
     @property
-    def identical(self) -> pd.DataFrame:
+    def equals(self) -> pd.DataFrame:
         """The trials of identical code."""
-        return self.trials[self.trials["planted"] == 0]
+        return self.trials[self.trials["injected"] == 0]
 
     @property
-    def planted(self) -> pd.DataFrame:
-        """The trials in which one side was slowed."""
-        return self.trials[self.trials["planted"] > 0]
+    def slowed(self) -> pd.DataFrame:
+        """The trials with an injected slowdown."""
+        return self.trials[self.trials["injected"] > 0]
 
     @property
-    def alarms(self) -> int:
+    def false_positives(self) -> int:
         """Trials of identical code whose interval, widened by what other launches differ by, excludes 1."""
-        return int(((self.identical["wide low"] > 1) | (self.identical["wide high"] < 1)).sum())
+        return int(((self.equals["wide low"] > 1) | (self.equals["wide high"] < 1)).sum())
 
     @property
-    def narrow_alarms(self) -> int:
+    def false_positives_within(self) -> int:
         """The same of the interval within a launch alone."""
-        return int(((self.identical["low"] > 1) | (self.identical["high"] < 1)).sum())
+        return int(((self.equals["low"] > 1) | (self.equals["high"] < 1)).sum())
 
     @property
-    def found(self) -> int:
-        """Trials with a planted difference whose widened interval lies on its side of 1."""
-        return int((self.planted["wide low"] > 1).sum())
+    def false_positive_rate(self) -> statistics.Estimate:
+        """The share of the trials of identical code that are false positives, and its interval."""
+        share = self.false_positives / max(1, len(self.equals))
+        return statistics.Estimate(share, *statistics.bound_share(self.false_positives, len(self.equals)))
 
     @property
-    def together(self) -> statistics.Estimate:
-        """What the planted launches say together: the ratio and its 95 % interval."""
-        return _together(self.planted)
+    def detected(self) -> int:
+        """Trials with an injected slowdown whose widened interval lies on its side of 1."""
+        return int((self.slowed["wide low"] > 1).sum())
 
     @property
-    def order(self) -> statistics.Estimate:
-        """The step time of the process that was started second over the first's, of identical code; its interval."""
-        return _together(self.identical)
+    def slowed_ratio(self) -> statistics.Estimate:
+        """The ratio that the slowed launches give together, Student's t over launches."""
+        return statistics.estimate_mean_ratio(_average_launches(self.slowed))
 
     @property
-    def detectable(self) -> float:
-        """The smallest slow-down that would be found 95 % of the time: a share.
+    def order_ratio(self) -> statistics.Estimate:
+        """The step time of the process that was started second over the first's, of identical code."""
+        return statistics.estimate_mean_ratio(_average_launches(self.equals))
 
-        A slow-down moves the logarithm of a trial's interval by its own; it is found where that carries the lower
+    @property
+    def minimum_effect(self) -> float:
+        """The minimum detectable effect at 95 % power: a slowdown, as a share.
+
+        A slowdown moves the logarithm of a trial's interval by its own; it is detected where that carries the lower
         bound over 0. So it is the 95th percentile, over the trials of identical code, of what the bounds lack.
         """
-        lacking = np.concatenate([-np.log(self.identical["wide low"]), np.log(self.identical["wide high"])])
-        return float(np.expm1(np.quantile(lacking, CERTAIN)))
+        lacking = np.concatenate([-np.log(self.equals["wide low"]), np.log(self.equals["wide high"])])
+        return float(np.expm1(np.quantile(lacking, POWER)))
 
     @property
-    def launch_ratio(self) -> float:
+    def ratio_spread(self) -> float:
         """The root mean square over launches of the logarithm of the ratio of two processes of identical code."""
-        return float(np.sqrt((_by_launch(self.identical) ** 2).mean()))
+        return float(np.sqrt((_average_launches(self.equals) ** 2).mean()))
 
     @property
-    def launch_time(self) -> float:
+    def time_spread(self) -> float:
         """The same of the step time itself, of the same code launched again and again, not paired with anything."""
-        frame = self.identical.assign(log=np.log(self.identical["seconds"]))
+        frame = self.equals.assign(log=np.log(self.equals["seconds"]))
         medians = frame.groupby(["framework", "path", "cell", "launch"])["log"].median()
         apart = medians - medians.groupby(["framework", "path", "cell"]).transform("mean")
         free = len(medians) - medians.groupby(["framework", "path", "cell"]).ngroups
@@ -96,70 +101,28 @@ class Check:
     @property
     def launches(self) -> float:
         """The factor that a ratio of two processes of identical code stays within 95 % of the time."""
-        return statistics.bound_factor(_by_launch(self.identical))
-
-    def sentences(self) -> list[str]:
-        """Say what a reader of a speed table must know."""
-        count, share = len(self.identical), self.alarms / max(1, len(self.identical))
-        low, high = statistics.bound_share(self.alarms, count)
-        said = [
-            (
-                "Identical code against itself, in two processes: the 95 % interval, with what launches differ by, "
-                f"excluded 1 in {self.alarms} of {count} trials ({_percent(share)}; {_percent(low)} to "
-                f"{_percent(high)}); without that, in {self.narrow_alarms}."
-            ),
-            f"A slow-down of {_percent(self.detectable)} or more would be found 95 % of the time.",
-            (
-                "From launch to launch the step time of identical code had a standard deviation of "
-                f"{_percent(self.launch_time)}; the ratio of two in alternation, {_percent(self.launch_ratio)} about 1."
-            ),
-        ]
-        second, least, most = self.order
-        if not math.isnan(least):
-            said.append(
-                f"Of two processes of identical code the one started second took {second:.3f} times as long as the "
-                f"first (95 % interval {least:.3f} to {most:.3f})."
-            )
-        if len(self.planted):
-            by = _percent(self.planted["planted"].max())
-            middle, lowest, highest = self.together
-            launched = self.planted["launch"].nunique()
-            said.insert(
-                1,
-                f"A planted slow-down of {by} was found in {self.found} of {len(self.planted)} trials; their "
-                f"{launched} launches together give {_percent(middle - 1)} (95 % interval {_percent(lowest - 1)} to "
-                f"{_percent(highest - 1)}).",
-            )
-        return said
+        return statistics.bound_factor(_average_launches(self.equals))
 
 
-def _together(trials: pd.DataFrame) -> statistics.Estimate:
-    """Return the ratio that launches say together and its 95 % interval, Student's t over launches."""
-    return statistics.estimate_mean_ratio(_by_launch(trials))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def read(folder: Path, damaged: files.Damage | None = None) -> Check | None:
-    """Return the check of a result set, or None where it has none.
+def read_test(folder: Path, damaged: files.Damage | None = None) -> AATest | None:
+    """Return the A/A test of a result set, or None where it has none.
 
     Where a file is damaged, `damaged` hears of it; without it `DamagedError` is raised.
     """
-    lines: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for launch in files.each(folder / FOLDER, files.Launch, None, damaged):
-        facts = {name: launch[name] for name in ("framework", "path", "cell", "launch", "planted", "rounds")}
+        facts = {name: launch[name] for name in ("framework", "path", "cell", "launch")}
+        facts |= {"injected": launch["planted"], "rounds": launch["rounds"]}
         for trial in launch["trials"]:
-            middle, low, high = statistics.estimate_ratio(trial["second"], trial["first"])
+            ratio = statistics.estimate_ratio(trial["second"], trial["first"])
             seconds = float(np.median(trial["first"]))
-            lines.append(facts | {"ratio": middle, "low": low, "high": high, "seconds": seconds})
-    return Check(_widened(pd.DataFrame(lines))) if lines else None
+            rows.append(facts | {"ratio": ratio.value, "low": ratio.low, "high": ratio.high, "seconds": seconds})
+    return AATest(_widen_trials(pd.DataFrame(rows))) if rows else None
 
 
-def _widened(trials: pd.DataFrame) -> pd.DataFrame:
+def _widen_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """Add to each trial its interval widened by what identical code differs by in the other launches."""
-    means = _by_launch(trials[trials["planted"] == 0])
+    means = _average_launches(trials[trials["injected"] == 0])
     factors = {
         launch: statistics.bound_factor(means.drop(launch, errors="ignore")) for launch in trials["launch"].unique()
     }
@@ -170,7 +133,7 @@ def _widened(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(**{"wide low": [ratio.low for ratio in wide], "wide high": [ratio.high for ratio in wide]})
 
 
-def _by_launch(trials: pd.DataFrame) -> pd.Series[float]:
+def _average_launches(trials: pd.DataFrame) -> pd.Series[float]:
     """Return the mean logarithm of the ratio of each launch."""
-    found: pd.Series[float] = np.log(trials["ratio"]).groupby(trials["launch"]).mean()
-    return found
+    means: pd.Series[float] = np.log(trials["ratio"]).groupby(trials["launch"]).mean()
+    return means

@@ -1,6 +1,7 @@
-"""Paired timings: the ratio of any two contenders of one training step, and what a step takes, each with its interval.
+"""Interleaved timings: the ratio of any two implementations of one training step, and what a step takes.
 
-A result set holds them in ``timings/``, one JSON a group of contenders: the seconds a step of each, round by round.
+A result set holds them in ``timings/``, one JSON file per step: the seconds per step of each implementation, round by
+round. Each figure has its interval.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import pandas as pd
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import CELLS, ordered
+from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.timing import files, scaling
+from farreach.results.timing.ratios import IMPLEMENTATION, RATIO, STEP, describe_pair
 
 SCHEMA = 1
 """Version of the timing files."""
@@ -28,13 +31,10 @@ FOLDER = "timings"
 MACHINE = "machine.json"
 """What the machine can do at best, measured at the start of the run; beside the timing files."""
 
-STEP = ["task", "parameters", "cell", "layers", "hidden", "batch", "dtype", "device", "threads"]
-"""What makes the contenders' step, in the words of a case."""
-
-PAIRS = [*STEP, "faster", "slower", "times as fast", "low", "high", "rounds", "verdict"]
-OVERHEADS = [*STEP, "ours", "loop", "ours / loop", "low", "high", "rounds", "at most", "verdict"]
+PAIRS = [*STEP, *RATIO]
+OVERHEADS = [*STEP, *IMPLEMENTATION, "loop", "ours / loop", "low", "high", "rounds", "at most", "verdict"]
 GROWTH = ["axis", "value", "cell", "fixed", "framework", "path", "ran", "seconds", "peak_memory_bytes"]
-COSTS = [*STEP, "contender", "kernel", "ms a step", "low ms", "high ms", "sequences/s", "time steps/s"]
+COSTS = [*STEP, *IMPLEMENTATION, "loop", "kernel", "ms a step", "low ms", "high ms", "sequences/s", "time steps/s"]
 COSTS += ["GFLOP/s", "share of peak", "peak MiB", "above idle MiB", "compile s", "pays off after", "joules a step"]
 ON_DEVICE = ["ms on the device", "peak device MiB"]
 """Columns of `costs` that rows on an accelerator alone have."""
@@ -42,7 +42,8 @@ ON_DEVICE = ["ms on the device", "peak device MiB"]
 ALLOWED = {"loop": 1.02, "fit": 1.0, "trainer": 1.0}
 """How long our step may take in terms of a hand-written loop, and of a trainer that a framework or a library brings."""
 
-TELLS = "faster"
+KEPT, MISSED = "kept", "missed"
+"""The verdicts on an overhead: within what is allowed, or beyond; else `INCONCLUSIVE`."""
 
 SPINNING = 0.02
 """Waiting processes that take more of a processor than this disturb the one that is timed."""
@@ -51,7 +52,7 @@ STARVED = 0.95
 """A single-threaded block that had less of a processor than this shared it with something."""
 
 SPREAD = 0.1
-"""A contender whose blocks spread by more than this (half the interquartile range over the median) was disturbed."""
+"""An implementation was disturbed whose blocks spread by more (half the interquartile range over the median)."""
 
 CLOCK = 0.5
 """Seconds by which the clock of the day may move against the monotonic one before it is said."""
@@ -61,81 +62,83 @@ FASTEST = "fastest"
 """The path of a curve whose points were each timed on the path that was the fastest there."""
 
 
-def read(folder: Path, damaged: files.Damage | None = None) -> list[dict[str, Any]]:
+def read_groups(folder: Path, damaged: files.Damage | None = None) -> list[dict[str, Any]]:
     """Return the timing files of a result set, sorted by their steps.
 
     Where one is damaged, `damaged` hears of it; without it `DamagedError` is raised. Of one step and the same
-    contenders those of the newest version are kept.
+    implementations those of the newest version are kept.
     """
-    found = files.each(folder / FOLDER, files.Group, SCHEMA, damaged)
+    groups = files.each(folder / FOLDER, files.Group, SCHEMA, damaged)
     newest: dict[str, int] = {}
-    for group in found:
-        for one in group["contenders"]:
-            one["seconds"] = np.asarray(one["seconds"], float)
-        newest[_timed(group)] = max(version(group), newest.get(_timed(group), 1))
-    return sorted((group for group in found if version(group) == newest[_timed(group)]), key=_order)
+    for group in groups:
+        for implementation in group["contenders"]:
+            implementation["seconds"] = np.asarray(implementation["seconds"], float)
+        newest[_name_timing(group)] = max(get_version(group), newest.get(_name_timing(group), 1))
+    return sorted((group for group in groups if get_version(group) == newest[_name_timing(group)]), key=_sort_group)
 
 
-def version(group: dict[str, Any]) -> int:
+def get_version(group: dict[str, Any]) -> int:
     """Return the version of the step that a file is of."""
     return int(group.get("step_version", 1))
 
 
-def older(groups: list[dict[str, Any]]) -> list[str]:
-    """Say how many timings are of an older version of the step; nothing where none is."""
-    versions = [version(group) for group in groups if version(group) < STEP_VERSION]
-    if not versions:
-        return []
-    which = " and ".join(map(str, sorted(set(versions))))
-    of = f"{len(versions)} of {len(groups)} timings are of version {which}"
-    return [f"Stale: {of} of our step, which is {STEP_VERSION} now; the same command times them again."]
+def count_older(groups: list[dict[str, Any]]) -> dict[int, int]:
+    """Return how many timings are of an older version of the step, by their versions."""
+    versions = sorted(get_version(group) for group in groups if get_version(group) < STEP_VERSION)
+    return {version: versions.count(version) for version in versions}
 
 
-def pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.DataFrame:
-    """Return for each step and pair of contenders how many times as fast the faster one is.
+def compare_pairs(groups: list[dict[str, Any]], launches: float | None = None) -> pd.DataFrame:
+    """Return for each step and pair of implementations how many times as fast the faster one is.
 
     ``times as fast`` is the median over rounds of the slower one's seconds over the faster one's, low and high its
     95 % interval (`statistics.estimate_ratio`), widened by `launches`, the factor that two launches of identical code
-    stay within on this machine, where that is known. The verdict is ``faster`` only where the interval excludes 1.
+    stay within on this machine, where that is known.
     """
-    lines = []
+    rows = []
     for group in groups:
         ours = [one for one in group["contenders"] if not one["loop"]]
-        for a, b in itertools.combinations(ours, 2):
-            ratio = statistics.estimate_ratio(b["seconds"], a["seconds"])
+        for fast, slow in itertools.combinations(ours, 2):
+            ratio = statistics.estimate_ratio(slow["seconds"], fast["seconds"])
             if ratio.value < 1:
-                a, b, ratio = b, a, statistics.Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)  # noqa: PLW2901
+                fast, slow = slow, fast  # noqa: PLW2901
+                ratio = statistics.Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
             ratio = statistics.widen_ratio(ratio, launches or 1.0)
-            verdict = TELLS if ratio.interval.lies_above(1) else statistics.INCONCLUSIVE
-            lines.append([*_step(group), a["name"], b["name"], *ratio, len(a["seconds"]), verdict])
-    return pd.DataFrame(lines, columns=PAIRS)
+            rows.append(list_step(group) | describe_pair(fast, slow, ratio, len(fast["seconds"])))
+    return pd.DataFrame(rows, columns=PAIRS)
 
 
-def overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
+def compare_overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
     """Return how long our step takes in terms of each hand-written loop of the same framework.
 
-    The verdict is ``kept`` where the interval's upper end is within `ALLOWED`, ``missed`` where its lower end is
-    beyond, else ``inconclusive``.
+    The verdict is `KEPT` where the interval's upper end is within `ALLOWED`, `MISSED` where its lower end is beyond,
+    else `INCONCLUSIVE`.
     """
-    lines = []
+    rows = []
     for group in groups:
         ours = next((one for one in group["contenders"] if not one["loop"]), None)
         for loop in group["contenders"]:
             if ours is None or not loop["loop"]:
                 continue
-            middle, low, high = statistics.estimate_ratio(ours["seconds"], loop["seconds"])
-            most = ALLOWED.get(loop["loop"].partition("_")[0], ALLOWED["loop"])
-            verdict = "kept" if high <= most else "missed" if low > most else statistics.INCONCLUSIVE
-            names = [ours["name"], loop["loop"]]
-            lines.append([*_step(group), *names, middle, low, high, len(ours["seconds"]), most, verdict])
-    return pd.DataFrame(lines, columns=OVERHEADS)
+            ratio = statistics.estimate_ratio(ours["seconds"], loop["seconds"])
+            most = ALLOWED[get_kind(loop["loop"])]
+            verdict = KEPT if ratio.high <= most else MISSED if ratio.interval.lies_above(most) else INCONCLUSIVE
+            figures = [*(ours[name] for name in IMPLEMENTATION), loop["loop"], *ratio, len(ours["seconds"]), most]
+            rows.append([*list_step(group).values(), *figures, verdict])
+    return pd.DataFrame(rows, columns=OVERHEADS)
 
 
-def paths(groups: list[dict[str, Any]]) -> pd.DataFrame:
+def get_kind(loop: str) -> str:
+    """Return what a file of ``handwritten/`` is, which its name begins with: a key of `ALLOWED`."""
+    kind = loop.partition("_")[0]
+    return kind if kind in ALLOWED else "loop"
+
+
+def list_paths(groups: list[dict[str, Any]]) -> pd.DataFrame:
     """Return what the calibration found of each path that a framework offers, the one that was kept marked."""
     lines = [
         [
-            *_step(group),
+            *list_step(group).values(),
             *(one["framework"], way["path"], way["seconds"] * 1e3, way["compile_seconds"]),
             "kept" if way["path"] == one["path"] else "",
         ]
@@ -146,8 +149,8 @@ def paths(groups: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*STEP, "framework", "path", "ms a step", "compile s", "kept"])
 
 
-def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return what `scaling.exponents` takes: steps that differ in T, hidden or batch alone, three values or more.
+def list_growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return what `scaling.fit_exponents` takes: steps that differ in T, hidden or batch alone, three values or more.
 
     Where each value was timed on one path, and not all on the same, the paths are those that were the fastest for
     their value: they make one curve, whose path is `FASTEST`; ``ran`` is the path of each point.
@@ -179,8 +182,8 @@ def growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
     return table[several].reset_index(drop=True)
 
 
-def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -> pd.DataFrame:
-    """Return what a step takes of each contender; rows on an accelerator have `ON_DEVICE` too.
+def list_costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -> pd.DataFrame:
+    """Return what a step takes of each implementation; rows on an accelerator have `ON_DEVICE` too.
 
     Its median time with the 95 % order-statistic interval; the operations of its matrix products a second, and their
     share of the peak that was measured where the group ran, else of that of `machine`; the peak of its process's
@@ -200,8 +203,9 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
             rate = one["flops"] / seconds / 1e9
             lines.append(
                 [
-                    *_step(group),
-                    *(one["name"], one["kernel"], seconds * 1e3, low * 1e3, high * 1e3),
+                    *list_step(group).values(),
+                    *(one[name] for name in (*IMPLEMENTATION, "loop", "kernel")),
+                    *(seconds * 1e3, low * 1e3, high * 1e3),
                     *(batch / seconds, batch * length / seconds),
                     *(
                         rate,
@@ -209,22 +213,23 @@ def costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -
                         one["peak_bytes"] / 2**20,
                         (one["peak_bytes"] - one["idle_bytes"]) / 2**20,
                     ),
-                    *(one["compile_seconds"], pays_off(one), one.get("joules")),
-                    *(_scaled(one.get("device_seconds"), 1e3), _scaled(one.get("device_peak_bytes"), 2**-20)),
+                    *(one["compile_seconds"], count_steps_to_pay_off(one), one.get("joules")),
+                    *(_scale(one.get("device_seconds"), 1e3), _scale(one.get("device_peak_bytes"), 2**-20)),
                 ]
             )
     table = pd.DataFrame(lines, columns=[*COSTS, *ON_DEVICE])
-    return table if set(table["device"]) - {"cpu"} else table[COSTS]
+    table = table if set(table["device"]) - {"cpu"} else table[COSTS]
+    return table if table["loop"].any() else table.drop(columns="loop")
 
 
-def _scaled(value: float | None, by: float) -> float | None:
+def _scale(value: float | None, by: float) -> float | None:
     return None if value is None else value * by
 
 
-def pays_off(contender: dict[str, Any]) -> float | None:
+def count_steps_to_pay_off(implementation: dict[str, Any]) -> float | None:
     """Return the steps after which compiling has paid off; infinity where it never does, None without another path."""
-    others = [one for one in contender.get("tried", []) if one["path"] != contender["path"]]
-    mine = next((one for one in contender.get("tried", []) if one["path"] == contender["path"]), None)
+    others = [one for one in implementation.get("tried", []) if one["path"] != implementation["path"]]
+    mine = next((one for one in implementation.get("tried", []) if one["path"] == implementation["path"]), None)
     if mine is None or not others:
         return None
     quick = min(others, key=lambda one: float(one["compile_seconds"]))
@@ -235,41 +240,12 @@ def pays_off(contender: dict[str, Any]) -> float | None:
     return float(np.ceil(longer / gained)) if gained > 0 else float("inf")
 
 
-def trouble(groups: list[dict[str, Any]]) -> list[str]:
-    """Return a sentence for each thing that happened while timing and that a reader should know."""
-    said = []
-    for group in groups:
-        where = f"{label(group)}: "
-        said += [f"{where}{one['contender']} failed: {one['reason']}." for one in group["failed"]]
-        if group.get("rounds", 0) < group.get("rounds_wanted", 0):
-            said.append(
-                f"{where}the time limit of {group['plan']['limit']:g} s was reached: {group['rounds']} rounds of the "
-                f"{group['rounds_wanted']} that the pilot asked for."
-            )
-        if group.get("waiting", 0) > SPINNING:
-            said.append(f"{where}the waiting processes took {group['waiting']:.0%} of a processor during the blocks.")
-        if abs(group.get("clock_step", 0)) > CLOCK:
-            said.append(
-                f"{where}the clock of the day moved by {group['clock_step']:.1f} s; blocks are timed by another."
-            )
-        busy = [one["name"] for one in group["contenders"] if _disturbed(one, group["step"])]
-        if busy:
-            said.append(f"{where}the machine was busy with something else while {', '.join(busy)} ran.")
-    return said
-
-
-def label(group: dict[str, Any]) -> str:
-    """Return a step in words."""
-    step = dict(zip(STEP, _step(group), strict=True))
-    return f"{step['task']} {step['parameters']} {step['cell']}, {step['hidden']} units, batch {step['batch']}"
-
-
-def _timed(group: dict[str, Any]) -> str:
+def _name_timing(group: dict[str, Any]) -> str:
     """Return what makes two files one timing at two times: the step, and who ran it."""
     return str((group["step"], sorted({(one["framework"], one["loop"]) for one in group["contenders"]})))
 
 
-def _order(group: dict[str, Any]) -> tuple[Any, ...]:
+def _sort_group(group: dict[str, Any]) -> tuple[Any, ...]:
     """Return what groups are sorted by: task, sizes, parameters as numbers, then the cell as every table has it."""
     step = group["step"]
     numbers = [value for _, value in sorted(step["parameters"].items()) if isinstance(value, int | float)]
@@ -282,13 +258,15 @@ def _order(group: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _step(group: dict[str, Any]) -> list[Any]:
+def list_step(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns `STEP` of a group."""
     step = group["step"]
     parameters = " ".join(f"{name}={value}" for name, value in sorted(step["parameters"].items()))
-    return [parameters if name == "parameters" else step[name] for name in STEP]
+    return {name: parameters if name == "parameters" else step[name] for name in STEP}
 
 
-def _disturbed(contender: dict[str, Any], step: dict[str, Any]) -> bool:
-    low, middle, high = np.percentile(contender["seconds"], [25, 50, 75])
-    starved = step["device"] == "cpu" and step["threads"] == 1 and contender["cpu_to_wall"] < STARVED
+def was_disturbed(implementation: dict[str, Any], step: dict[str, Any]) -> bool:
+    """Return whether something else used the machine while an implementation ran."""
+    low, middle, high = np.percentile(implementation["seconds"], [25, 50, 75])
+    starved = step["device"] == "cpu" and step["threads"] == 1 and implementation["cpu_to_wall"] < STARVED
     return bool(starved or (high - low) / 2 / middle > SPREAD)

@@ -14,19 +14,19 @@ from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import CELLS, FRAMEWORKS, ordered
 from farreach.results.storage.files import StoreError
 from farreach.results.timing import files
+from farreach.results.timing.ratios import LAUNCHES, RATIO, describe_pair
 
 CASE = ["task", "T", "cell", "hidden", "batch", "threads", "device"]
 """What two timings must share to be compared."""
 
 INFO = ["task", "T", "framework", "cell", "hidden", "batch", "path", "threads", "device"]
 TIMINGS = [*INFO, "compile_seconds", "framework_version", "seconds"]
-STEPS = [*INFO, "step ms", "low ms", "high ms", "rounds", "compile s", "version"]
-RATIOS = [*CASE, "faster", "slower", "times as fast", "low", "high", "verdict"]
+STEPS = ["parameters" if name == "T" else name for name in INFO]
+STEPS += ["step ms", "low ms", "high ms", "rounds", "compile s", "version"]
+PAIRS = ["parameters" if name == "T" else name for name in CASE] + RATIO
+"""`STEP` as far as these files say it, and `RATIO`."""
 
 FILE = "speed.json"
-
-LAUNCHES = 1.06
-"""Identical code has been seen to differ by this factor from one launch to the next."""
 
 
 class SpeedError(Exception):
@@ -34,7 +34,7 @@ class SpeedError(Exception):
 
 
 def load(path: Path) -> pd.DataFrame:
-    """Return one line a benchmark: what was timed, and ``seconds``, the array of seconds a step, one a round."""
+    """Return one row per benchmark: what was timed, and ``seconds``, the array of seconds per step, one per round."""
     try:
         benchmarks = files.read(path, files.Benchmarks)["benchmarks"]
     except (OSError, StoreError) as error:
@@ -51,53 +51,39 @@ def load(path: Path) -> pd.DataFrame:
     return timings.sort_values([*CASE, "framework", "path"], ignore_index=True)
 
 
-def steps(timings: pd.DataFrame) -> pd.DataFrame:
-    """Return the step time of each benchmark in ms: the median over rounds and its 95 % interval."""
-    lines = []
+def list_steps(timings: pd.DataFrame) -> pd.DataFrame:
+    """Return the median step time of each line, its 95 % interval in ms, and what was reported apart."""
+    rows = []
     for _, row in timings.iterrows():
-        low, high = interval([row["seconds"]])
-        times = [np.median(row["seconds"]) * 1e3, low * 1e3, high * 1e3, len(row["seconds"])]
-        lines.append([*row[INFO], *times, row["compile_seconds"], row["framework_version"]])
-    return pd.DataFrame(lines, columns=STEPS)
+        times = [value * 1e3 for value in (np.median(row["seconds"]), *bound_medians([row["seconds"]]))]
+        facts = [f"T={row[name]}" if name == "T" else row[name] for name in INFO]
+        rows.append([*facts, *times, len(row["seconds"]), row["compile_seconds"], row["framework_version"]])
+    return pd.DataFrame(rows, columns=STEPS)
 
 
-def ratios(timings: pd.DataFrame) -> pd.DataFrame:
-    """Return for each case and pair of frameworks how many times as fast the faster one is.
+def compare_pairs(timings: pd.DataFrame) -> pd.DataFrame:
+    """Return for each step and pair of frameworks how many times as fast the faster one is.
 
-    Each framework stands with the path that was fastest there. ``times as fast`` is the slower
-    one's median step time over the faster one's, low and high its 95 % bootstrap interval over
-    the rounds. The verdict is ``faster`` only where the interval excludes 1 and the ratio is
-    beyond what two launches of identical code differ by (`LAUNCHES`), else ``inconclusive``.
+    Each framework stands with the path that was fastest there. ``times as fast`` is the slower one's median step time
+    over the faster one's, low and high its 95 % bootstrap interval over the rounds. Nobody is faster whose ratio is not
+    beyond what two launches of identical code differ by (`ratios.LAUNCHES`), since no two steps alternated.
     """
-    lines = []
+    rows = []
     for case, group in timings.groupby(CASE, observed=True):
+        step = dict(zip(PAIRS, case, strict=False)) | {"parameters": f"T={group['T'].iloc[0]}"}
         medians = group["seconds"].map(np.median)
         best = group.loc[medians.groupby(group["framework"], observed=True).idxmin()]
         for (_, a), (_, b) in itertools.combinations(best.iterrows(), 2):
             fast, slow = sorted((a, b), key=lambda one: float(np.median(one["seconds"])))
-            ratio = float(np.median(slow["seconds"]) / np.median(fast["seconds"]))
-            low, high = interval([slow["seconds"], fast["seconds"]])
-            verdict = "faster" if low > 1 and ratio > LAUNCHES else statistics.INCONCLUSIVE
-            lines.append([*case, _runner(fast), _runner(slow), ratio, low, high, verdict])
-    return pd.DataFrame(lines, columns=RATIOS)
+            samples = [slow["seconds"], fast["seconds"]]
+            ratio = statistics.Estimate(float(np.median(samples[0]) / np.median(samples[1])), *bound_medians(samples))
+            rows.append(
+                step | describe_pair(fast.to_dict(), slow.to_dict(), ratio, min(map(len, samples)), least=LAUNCHES)
+            )
+    return pd.DataFrame(rows, columns=PAIRS)
 
 
-def timed(timings: pd.DataFrame) -> pd.DataFrame:
-    """Return `steps` with a setting and a learner to each line, as the figure of step times wants them."""
-    table = steps(timings)
-    paths = table.groupby([*CASE, "framework"], observed=True)["path"].transform("nunique") > 1
-    torn = table["framework"].isin(table.loc[paths, "framework"])
-    name = table["framework"].astype(str)
-    table["learner"] = name.where(~torn, name + " (" + table["path"].astype(str) + ")")
-    shared = [column for column in ("hidden", "batch", "device", "threads") if len(table[column].unique()) > 1]
-    table["setting"] = [
-        ", ".join([f"{row['task']} T={row['T']}", *(f"{column} {row[column]}" for column in shared)])
-        for _, row in table.iterrows()
-    ]
-    return table
-
-
-def interval(samples: list[NDArray[Any]]) -> statistics.Interval:
+def bound_medians(samples: list[NDArray[Any]]) -> statistics.Interval:
     """Return the 95 % bootstrap interval of the median of one sample, or of the ratio of two medians.
 
     Percentile bootstrap, the rounds of each sample resampled on their own; NaN where a sample has
@@ -114,7 +100,3 @@ def _median(sample: NDArray[Any], axis: int = -1) -> NDArray[Any]:
 
 def _ratio(first: NDArray[Any], second: NDArray[Any], axis: int = -1) -> NDArray[Any]:
     return np.asarray(np.median(first, axis=axis) / np.median(second, axis=axis))
-
-
-def _runner(row: pd.Series[Any]) -> str:
-    return f"{row['framework']} ({row['path']})"

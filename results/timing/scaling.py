@@ -12,16 +12,16 @@ from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import CELLS, FRAMEWORKS, ordered
 
 AXES = ("T", "hidden", "batch")
-"""What a suite varies, one at a time: time steps of a sequence, hidden units, sequences a step."""
+"""What a suite varies, one at a time: time steps of a sequence, hidden units, sequences per step."""
 
-NAMES = {"T": "time steps T", "hidden": "hidden units", "batch": "batch (sequences a step)"}
+NAMES = {"T": "time steps T", "hidden": "hidden units", "batch": "batch (sequences per step)"}
 """How the axes are labelled."""
 
 LINE = ["axis", "cell", "framework", "path"]
 """What the points of one curve share."""
 
 COSTS = {"step time": "seconds", "peak memory": "peak_memory_bytes"}
-"""The costs, and the columns of `exponents`' argument that hold them: seconds a step, and bytes."""
+"""The costs, and the columns of `fit_exponents`' argument that hold them: seconds per step, and bytes."""
 
 POINTS = [*LINE, "value", "cost", "middle", "ran"]
 EXPONENTS = [
@@ -42,13 +42,13 @@ FEWEST = 3
 """A line through fewer points has no interval."""
 
 
-def points(table: pd.DataFrame) -> pd.DataFrame:
+def list_points(table: pd.DataFrame) -> pd.DataFrame:
     """Return one line for each curve, value and cost: ``middle``, in seconds a step or in bytes, and the path that ran.
 
     Args:
         table: columns framework, path, cell, axis, value, seconds and peak_memory_bytes, and ``ran`` where a curve's
             points ran by several paths. ``seconds`` is a number, or
-            an array with one a round. Several rows of one value are several launches: the middle is the median over
+            an array with one per round. Several rows of one value are several launches: the middle is the median over
             launches of the median over rounds. Memory that is there before the first step, libraries and weights,
             flattens its exponent as any fixed part does. A cost that is missing, not finite or not positive leaves its
             point out.
@@ -58,19 +58,19 @@ def points(table: pd.DataFrame) -> pd.DataFrame:
     frame["value"] = pd.to_numeric(frame["value"]).astype(float)
     parts = []
     for cost, column in COSTS.items():
-        part = frame.assign(cost=cost, middle=[_median(given) for given in frame[column]])
+        part = frame.assign(cost=cost, middle=[_take_median(given) for given in frame[column]])
         parts.append(part[part["middle"] > 0])  # a NaN is not greater than 0 either
-    found = pd.concat(parts, ignore_index=True)
+    costs = pd.concat(parts, ignore_index=True)
     for column, first in (("axis", AXES), ("cell", CELLS), ("framework", FRAMEWORKS), ("cost", COSTS)):
-        names = found[column].astype(str)
-        found[column] = pd.Categorical(names, ordered(names, first) if column != "cost" else list(first), ordered=True)
+        names = costs[column].astype(str)
+        costs[column] = pd.Categorical(names, ordered(names, first) if column != "cost" else list(first), ordered=True)
     keys = [*LINE, "value", "cost"]
-    each = found.groupby(keys, observed=True)
-    return each.agg(middle=("middle", "median"), ran=("ran", _joined)).reset_index()[POINTS]
+    each = costs.groupby(keys, observed=True)
+    return each.agg(middle=("middle", "median"), ran=("ran", _join_paths)).reset_index()[POINTS]
 
 
-def exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the fitted exponent of each curve and cost; the argument is that of `points`.
+def fit_exponents(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the fitted exponent of each curve and cost; the argument is that of `list_points`.
 
     log(cost) = a + b log(value) by least squares over the values, each counted once; ``exponent`` is b, ``low`` and
     ``high`` its 95 % interval, Student's t of the regression with n - 2 degrees of freedom. Resampling the rounds
@@ -86,37 +86,38 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
     of the values ran: where it changes, so may the cost, memory above all, and the exponent is of no one path.
     """
     lines = []
-    for (*curve, cost), group in points(table).groupby([*LINE, "cost"], observed=True):
+    for (*curve, cost), group in list_points(table).groupby([*LINE, "cost"], observed=True):
         value, middle = group["value"].to_numpy(float), group["middle"].to_numpy(float)
-        span, curved = [len(value), value.min(), value.max()], [local(value, middle), deviation(value, middle)]
-        lines.append([*curve, cost, *span, *fit(value, middle), *curved, stretches(group)])
+        figures = [len(value), value.min(), value.max(), *fit_exponent(value, middle)]
+        figures += [measure_last_octave(value, middle), measure_deviation(value, middle)]
+        lines.append([*curve, cost, *figures, describe_stretches(group)])
     return pd.DataFrame(lines, columns=EXPONENTS)
 
 
-def stretches(group: pd.DataFrame) -> str:
+def describe_stretches(group: pd.DataFrame) -> str:
     """Return the path by which a curve's points ran, or those of its stretches, in the order of the values."""
     ran = group["ran"]
     if (ran == ran.iloc[0]).all():
         return str(ran.iloc[0])
     parts = [part for _, part in group.groupby((ran != ran.shift()).cumsum())]
-    return ", ".join(f"{part['ran'].iloc[0]} {_span(part['value'])}" for part in parts)
+    return ", ".join(f"{part['ran'].iloc[0]} {_write_span(part['value'])}" for part in parts)
 
 
-def aside(group: pd.DataFrame) -> NDArray[np.bool_]:
+def find_other_paths(group: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which points of a curve ran by another path than most of it."""
     return np.asarray(group["ran"] != group["ran"].mode().iloc[0]) if len(group) else np.zeros(0, bool)
 
 
-def _span(values: pd.Series[float]) -> str:
+def _write_span(values: pd.Series[float]) -> str:
     first, last = values.iloc[0], values.iloc[-1]
     return f"at {first:g}" if first == last else f"{first:g} to {last:g}"
 
 
-def _joined(paths: pd.Series[str]) -> str:
+def _join_paths(paths: pd.Series[str]) -> str:
     return " and ".join(sorted(set(paths)))
 
 
-def fit(value: NDArray[Any], cost: NDArray[Any]) -> tuple[float, float, float]:
+def fit_exponent(value: NDArray[Any], cost: NDArray[Any]) -> tuple[float, float, float]:
     """Return the exponent b of cost = e^a value^b and its interval; NaN where the points do not give it."""
     missing = float("nan")
     if len(value) < 2:  # noqa: PLR2004 - a slope needs two points
@@ -126,7 +127,7 @@ def fit(value: NDArray[Any], cost: NDArray[Any]) -> tuple[float, float, float]:
     return line.slope, line.slope - half, line.slope + half
 
 
-def local(value: NDArray[Any], cost: NDArray[Any]) -> float:
+def measure_last_octave(value: NDArray[Any], cost: NDArray[Any]) -> float:
     """Return the slope of log(cost) over the last octave, NaN where there is none; the values in order."""
     before = np.flatnonzero(value <= value[-1] / 2)
     if not len(before):
@@ -135,20 +136,20 @@ def local(value: NDArray[Any], cost: NDArray[Any]) -> float:
     return float(np.log(cost[-1] / cost[at]) / np.log(value[-1] / value[at]))
 
 
-def deviation(value: NDArray[Any], cost: NDArray[Any]) -> float:
+def measure_deviation(value: NDArray[Any], cost: NDArray[Any]) -> float:
     """Return the largest factor, at least 1, between a cost and the fitted line; NaN for fewer points than `FEWEST`."""
     if len(value) < FEWEST:
         return float("nan")
-    return float(np.exp(np.abs(np.log(cost) - np.log(fitted(value, cost, value))).max()))
+    return float(np.exp(np.abs(np.log(cost) - np.log(predict_costs(value, cost, value))).max()))
 
 
-def fitted(value: NDArray[Any], cost: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
+def predict_costs(value: NDArray[Any], cost: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
     """Return the fitted power law at the values `at`."""
     line = statistics.fit_line(np.log(value), np.log(cost))
     return np.asarray(np.exp(line.intercept + line.slope * np.log(at)))
 
 
-def _median(given: object) -> float:
+def _take_median(given: object) -> float:
     """Return the median of a number or of an array, NaN where it is empty or holds what is not finite."""
     numbers = np.atleast_1d(np.asarray(given, dtype=float))
     return float(np.median(numbers)) if len(numbers) and np.isfinite(numbers).all() else float("nan")

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import comparison, statistics
-from farreach.results.timing import files, interleaved
+from farreach.results.analysis.labels import label_learner, label_step
+from farreach.results.timing import files
 
 SCHEMA = 1
 """Version of the files."""
@@ -38,8 +39,8 @@ def compare_environments(paths: Iterable[Path]) -> comparison.Comparison:
 def _summarize_launches(content: dict[str, Any]) -> dict[str, Any]:
     old, new = ([np.asarray(launch[side], float) for launch in content["launches"]] for side in ("old", "new"))
     logs = np.array([np.median(np.log(b / a)) for a, b in zip(old, new, strict=True)])
-    framework = f"{content['framework']} ({content['path']})"
-    row: dict[str, Any] = {"step": interleaved.label(content), "framework": framework}
+    framework = label_learner(content)
+    row: dict[str, Any] = {"step": label_step(content["step"]), "framework": framework}
     for side, launches in (("old", old), ("new", new)):
         row |= {f"version {side}": content[side]["framework_version"], f"runs {side}": len(logs)}
         row |= {f"ms {side}": float(np.median([np.median(seconds) for seconds in launches])) * 1e3}

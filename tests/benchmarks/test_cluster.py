@@ -395,7 +395,7 @@ def test_groups_of_contenders_are_timed_on_one_worker_of_a_machine(
         assert one["facts"]["cores"] == os.cpu_count()
         assert one["facts"]["command"] == "a test"
         assert len(one["contenders"][0]["seconds"]) == 30
-    timing.write(tmp_path, timing_contents.read(tmp_path))
+    timing.write_page(tmp_path, timing_contents.read_timings(tmp_path))
     page = (tmp_path / timing.PAGE).read_text()
     assert "## The machine\n\np, 1 cores" in page
     assert page.count("## The machine") == 1

@@ -261,13 +261,13 @@ def read_timing(kind: str, place: Path) -> None:
     folder = {"timings": interleaved.FOLDER, "check": aa_check.FOLDER}.get(kind, "")
     path = place / folder / "k.json"
     if kind == "timings":
-        interleaved.pairs(interleaved.read(place))
+        interleaved.compare_pairs(interleaved.read_groups(place))
     elif kind == "check":
-        aa_check.read(place)
+        aa_check.read_test(place)
     elif kind == "live":
         side_by_side.compare_environments([path])
     else:
-        pytest_benchmark.ratios(pytest_benchmark.load(path))
+        pytest_benchmark.compare_pairs(pytest_benchmark.load(path))
 
 
 @within("timings")
@@ -298,7 +298,7 @@ def test_a_mutated_machine_is_one_or_damaged(place: Path, data: st.DataObject) -
     path = place / interleaved.MACHINE
     path.write_bytes(data.draw(changed(MACHINE)))
     try:
-        timing_contents.machine(place)
+        timing_contents.read_machine(place)
     except DamagedError as error:
         one_line(error)
 

@@ -228,17 +228,17 @@ MACHINE = {"gflops": {"float32": 5.0}, "device": {"gflops": {"float32": 50.0, "f
 
 
 def test_a_row_on_a_gpu_is_held_against_the_gpus_peak_of_its_own_precision() -> None:
-    row = interleaved.costs([on_gpu()], MACHINE).iloc[0]
+    row = interleaved.list_costs([on_gpu()], MACHINE).iloc[0]
     assert row["share of peak"] == pytest.approx(0.5 / 50)
     assert row["ms on the device"] == pytest.approx(1.5)
     assert row["peak device MiB"] == pytest.approx(3)
-    assert interleaved.costs([on_gpu()], {"gflops": {"float32": 5.0}})["share of peak"].isna().all()
-    bare = interleaved.costs([on_gpu(device_seconds=None)], MACHINE).iloc[0]
+    assert interleaved.list_costs([on_gpu()], {"gflops": {"float32": 5.0}})["share of peak"].isna().all()
+    bare = interleaved.list_costs([on_gpu(device_seconds=None)], MACHINE).iloc[0]
     assert bare["ms on the device"] is None
 
 
 def test_tables_of_the_cpu_have_no_columns_of_a_device() -> None:
-    table = interleaved.costs([make_group(make_contender("jax (scan)", np.full(30, 0.002)))], MACHINE)
+    table = interleaved.list_costs([make_group(make_contender("jax (scan)", np.full(30, 0.002)))], MACHINE)
     assert list(table) == interleaved.COSTS
     assert table["share of peak"].iloc[0] == pytest.approx(0.1)
 
@@ -248,7 +248,7 @@ def test_memory_grows_on_the_device_where_the_step_runs() -> None:
     for batch in (1, 8, 64):
         found = on_gpu(device_peak_bytes=batch * 2**20)
         groups.append(found | {"step": found["step"] | {"batch": batch}})
-    grown = interleaved.growth(groups)
+    grown = interleaved.list_growth(groups)
     assert grown["peak_memory_bytes"].tolist() == [2**20, 8 * 2**20, 64 * 2**20]
 
 

@@ -107,18 +107,18 @@ def timings(tmp_path: Path, milliseconds: dict[tuple[str, str], float], **more: 
 
 
 def test_the_bootstrap_interval_holds_a_planted_ratio(tmp_path: Path) -> None:
-    table = pytest_benchmark.ratios(timings(tmp_path, {("pytorch", "lstm"): 40, ("tensorflow", "lstm"): 30}))
+    table = pytest_benchmark.compare_pairs(timings(tmp_path, {("pytorch", "lstm"): 40, ("tensorflow", "lstm"): 30}))
     one = table.iloc[0]
     assert one["low"] < 4 / 3 < one["high"]
     assert one["high"] - one["low"] < 0.1
-    assert (one["faster"], one["verdict"]) == ("tensorflow (graph)", "faster")
+    assert (one["faster framework"], one["faster path"], one["verdict"]) == ("tensorflow", "graph", "faster")
 
 
 def test_the_bootstrap_interval_covers_the_truth_as_often_as_it_says() -> None:
     held = 0
     for trial in range(100):
         random = synthetic.stream("coverage", trial)
-        low, high = pytest_benchmark.interval([random.normal(2, 0.1, 40), random.normal(1, 0.05, 40)])
+        low, high = pytest_benchmark.bound_medians([random.normal(2, 0.1, 40), random.normal(1, 0.05, 40)])
         held += low <= 2 <= high
     assert 88 <= held <= 100
 
@@ -127,14 +127,16 @@ def test_the_bootstrap_interval_covers_the_truth_as_often_as_it_says() -> None:
     ("other", "verdict"), [(40.0, "inconclusive"), (41.5, "inconclusive"), (43.5, "faster")], ids=str
 )
 def test_a_ratio_within_what_launches_differ_by_is_no_verdict(tmp_path: Path, other: float, verdict: str) -> None:
-    table = pytest_benchmark.ratios(
+    table = pytest_benchmark.compare_pairs(
         timings(tmp_path, {("pytorch", "gru"): 40, ("tensorflow", "gru"): other}, rounds=400)
     )
     assert table["verdict"].tolist() == [verdict]
 
 
 def test_too_few_rounds_are_no_verdict(tmp_path: Path) -> None:
-    table = pytest_benchmark.ratios(timings(tmp_path, {("pytorch", "gru"): 40, ("tensorflow", "gru"): 10}, rounds=4))
+    table = pytest_benchmark.compare_pairs(
+        timings(tmp_path, {("pytorch", "gru"): 40, ("tensorflow", "gru"): 10}, rounds=4)
+    )
     assert table["verdict"].tolist() == ["inconclusive"]
     assert math.isnan(table["low"].iloc[0])
 
@@ -144,7 +146,7 @@ def test_step_times_are_the_medians_in_milliseconds(tmp_path: Path) -> None:
     (tmp_path / pytest_benchmark.FILE).write_text(
         json.dumps({"benchmarks": [synthetic.benchmark("pytorch", "rnn", seconds)]})
     )
-    one = pytest_benchmark.steps(pytest_benchmark.load(tmp_path / pytest_benchmark.FILE)).iloc[0]
+    one = pytest_benchmark.list_steps(pytest_benchmark.load(tmp_path / pytest_benchmark.FILE)).iloc[0]
     assert (one["step ms"], one["rounds"], one["compile s"]) == pytest.approx((30, 5, 0.7))
 
 

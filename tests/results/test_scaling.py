@@ -65,7 +65,7 @@ def plausible() -> pd.DataFrame:
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0, 2.0])
 def test_a_power_law_gives_its_exponent_without_doubt(power: float) -> None:
-    one = times(scaling.exponents(table(lambda value: 3e-4 * value**power)))
+    one = times(scaling.fit_exponents(table(lambda value: 3e-4 * value**power)))
     assert one[["exponent", "low", "high", "local exponent"]].tolist() == pytest.approx([power] * 4, abs=1e-9)
     assert one["largest deviation"] == pytest.approx(1)
     assert one[["points", "from", "to"]].tolist() == [6, 50, 2_000]
@@ -75,7 +75,7 @@ def test_the_interval_covers_a_planted_exponent_as_often_as_it_says() -> None:
     held = 0
     for trial in range(300):
         noise = iter(synthetic.stream("exponents", trial).lognormal(0, 0.1, len(VALUES["T"])))
-        _, low, high = scaling.fit(
+        _, low, high = scaling.fit_exponent(
             np.array(VALUES["T"], float), np.array([value**0.8 * next(noise) for value in VALUES["T"]])
         )
         held += low <= 0.8 <= high
@@ -83,7 +83,7 @@ def test_the_interval_covers_a_planted_exponent_as_often_as_it_says() -> None:
 
 
 def test_a_fixed_part_widens_the_interval_and_the_last_octave_is_steeper() -> None:
-    one = times(scaling.exponents(table(lambda value: 0.1 + 1e-3 * value)))
+    one = times(scaling.fit_exponents(table(lambda value: 0.1 + 1e-3 * value)))
     assert one["high"] - one["low"] > 0.2
     assert one["local exponent"] == pytest.approx(math.log2(2.1 / 1.1))
     assert one["exponent"] < one["local exponent"] < 1
@@ -94,16 +94,16 @@ def test_noise_within_a_point_does_not_narrow_what_the_points_say() -> None:
     spread = synthetic.stream("rounds").normal(1, 0.01, 2_000)
     seconds = {value: (0.1 + 1e-3 * value) * spread / np.median(spread) for value in VALUES["T"]}
     many = pd.DataFrame([row(value, rounds) for value, rounds in seconds.items()])
-    once = times(scaling.exponents(table(lambda value: 0.1 + 1e-3 * value)))
+    once = times(scaling.fit_exponents(table(lambda value: 0.1 + 1e-3 * value)))
     numbers = ["exponent", "low", "high"]
-    assert times(scaling.exponents(many))[numbers].tolist() == pytest.approx(once[numbers].tolist())
+    assert times(scaling.fit_exponents(many))[numbers].tolist() == pytest.approx(once[numbers].tolist())
 
 
 def test_launches_of_one_value_are_one_point() -> None:
     again = pd.concat([table(lambda value, factor=factor: factor * value) for factor in (1.0, 2.0, 9.0)])
-    one = times(scaling.exponents(again))
+    one = times(scaling.fit_exponents(again))
     assert one["points"] == 6
-    assert scaling.points(again)["middle"].iloc[0] == 2.0 * 50
+    assert scaling.list_points(again)["middle"].iloc[0] == 2.0 * 50
     assert one["high"] - one["low"] == pytest.approx(0, abs=1e-9)
 
 
@@ -111,26 +111,28 @@ def test_launches_of_one_value_are_one_point() -> None:
 def test_a_cost_that_is_no_number_leaves_its_point_out(missing: Any) -> None:
     whole = table(lambda value: value)
     whole["seconds"] = [*whole["seconds"][:5], missing]
-    one = times(scaling.exponents(whole))
+    one = times(scaling.fit_exponents(whole))
     assert one[["points", "to", "exponent"]].tolist() == pytest.approx([5, 1_000, 1])
 
 
 def test_two_points_have_a_slope_and_no_interval_and_one_has_neither() -> None:
-    two = times(scaling.exponents(table(lambda value: value**2, (8, 16))))
+    two = times(scaling.fit_exponents(table(lambda value: value**2, (8, 16))))
     assert two["exponent"] == pytest.approx(2)
     assert two[["low", "high", "largest deviation"]].isna().all()
-    one = times(scaling.exponents(table(lambda value: value, (8,))))
+    one = times(scaling.fit_exponents(table(lambda value: value, (8,))))
     assert one[["exponent", "low", "high", "local exponent"]].isna().all()
 
 
 def test_the_last_octave_is_the_nearest_point_at_half_the_largest_or_less() -> None:
     cost = np.array([1.0, 2.0, 4.0, 32.0])
-    assert scaling.local(np.array([1.0, 128, 400, 512]), cost) == pytest.approx(math.log(16) / math.log(4))
-    assert math.isnan(scaling.local(np.array([300.0, 400, 512]), cost[1:]))
+    assert scaling.measure_last_octave(np.array([1.0, 128, 400, 512]), cost) == pytest.approx(
+        math.log(16) / math.log(4)
+    )
+    assert math.isnan(scaling.measure_last_octave(np.array([300.0, 400, 512]), cost[1:]))
 
 
 def test_every_curve_has_a_line_for_each_cost_in_order() -> None:
-    found = scaling.exponents(plausible())
+    found = scaling.fit_exponents(plausible())
     assert len(found) == 3 * 3 * 3 * 2
     assert found["axis"].unique().tolist() == ["T", "hidden", "batch"]
     assert found["cell"].unique().tolist() == ["rnn", "lstm", "gru"]
@@ -170,7 +172,7 @@ def test_ticks_are_the_values_and_the_exponents_are_said(figures: dict[str, Any]
     (axes, *_) = figures["T"].axes
     figures["T"].draw_without_rendering()
     assert [text.get_text() for text in axes.get_xticklabels()] == ["50", "100", "200", "500", "1000", "2000"]
-    line = times(scaling.exponents(plausible().query("framework == 'jax' and cell == 'rnn' and axis == 'T'")))
+    line = times(scaling.fit_exponents(plausible().query("framework == 'jax' and cell == 'rnn' and axis == 'T'")))
     said = axes.get_legend().get_texts()[2].get_text()
     assert said == f"{line['exponent']:.2f} ({line['low']:.2f} to {line['high']:.2f})"
 
@@ -210,11 +212,11 @@ def test_a_point_by_another_path_is_hollow_and_the_table_says_where_the_path_cha
     there = (whole["framework"] == "tensorflow") & (whole["cell"] == "rnn")
     whole.loc[there, "path"] = "fastest"
     whole.loc[there & (whole["value"] == 512), "ran"] = "graph"
-    found = scaling.exponents(whole).set_index(["framework", "cell", "cost"])["paths"]
+    found = scaling.fit_exponents(whole).set_index(["framework", "cell", "cost"])["paths"]
     assert found["tensorflow", "rnn", "peak memory"] == "xla 1 to 128, graph at 512"
     assert found["tensorflow", "lstm", "peak memory"] == "xla"
     figure = scaling_figures.figures(whole)["batch"]
-    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == scaling_figures.ASIDE
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == scaling_figures.OTHER_PATH
     for axes in figure.axes:
         hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
         assert [line.get_xdata().tolist() for line in hollow] == ([[512]] if axes.get_title().startswith("rnn") else [])

@@ -19,12 +19,14 @@ from farreach.results.figures import overview as overview_figures
 from farreach.results.figures import palette, style
 from farreach.results.record import Record
 from farreach.results.report import contents, result_set, timing_contents
+from farreach.results.report.speed_sentences import name_steps
 from farreach.results.site import bundle, charts, page, rerun_command, row_dialog
 from farreach.results.site import tables as lines
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.rows import REQUIRED
 from farreach.results.storage.sanitising import clean
+from farreach.results.timing import interleaved
 from tests.support import synthetic
 from tests.support.pages import HOSTILE, read_shards, write_hostile, write_page
 from tests.support.timings import make_ratios
@@ -197,10 +199,10 @@ def test_the_fastest_and_what_cannot_be_told_from_it_are_bold(tmp_path: Path) ->
         "compile_seconds": 1.0,
         "cpu_to_wall": 1.0,
     }
-    contenders = [one | facts | {"path": one["name"].split("(")[1][:-1]} for one in group["contenders"]]
+    contenders = [one | facts for one in group["contenders"]]
     whole = group | {"length": 50, "failed": [], "plan": {"limit": 40}, "contenders": contenders}
     shown = table(write_page(tmp_path, [], groups=[whole]), "steps")
-    assert dict(zip(shown["contender"], shown["best"], strict=True)) == {
+    assert dict(zip(shown["implementation"], shown["best"], strict=True)) == {
         "jax (scan)": 1,
         "pytorch (eager)": 0,
         "tensorflow (xla)": 1,
@@ -450,13 +452,13 @@ def test_a_framework_has_one_colour_in_every_picture() -> None:
     rows = synthetic.rows(*[synthetic.looked_at(synthetic.record(parameters=f'{{"T": {at}}}'))[0] for at in (50, 100)])
     drawn = charts.reach(overview.reach(rows)).figure["data"][0]
     assert drawn["line"]["color"] == palette.LOOKS["pytorch"].colour
-    pairs = overview.ratios(None, [make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0})])
+    pairs = name_steps(interleaved.compare_pairs([make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0})]))
     assert charts.forest(pairs).figure["data"][0]["marker"]["color"] == palette.LOOKS["pytorch"].colour
 
 
 def test_damaged_timings_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "timings").mkdir()
     (tmp_path / "timings" / "x.json").write_text("{}")
-    (said,) = timing_contents.read(tmp_path).damaged
+    (said,) = timing_contents.read_timings(tmp_path).damaged
     assert re.match(r"timings/x\.json is damaged: .*: it was set aside", said)
     assert "\n" not in said

@@ -21,8 +21,10 @@ from farreach.results.figures import timing
 from farreach.results.record import use_first_names
 from farreach.results.report import timing as timing_report
 from farreach.results.report import timing_contents
+from farreach.results.report.speed_sentences import title_steps, write_test, write_trouble
 from farreach.results.storage.files import StoreError
 from farreach.results.timing import interleaved
+from farreach.results.timing.ratios import RATIO
 from tests.support.timings import (
     CASE,
     STEP,
@@ -36,7 +38,7 @@ from tests.support.timings import (
 
 
 def page(folder: Path) -> list[Path]:
-    return timing_report.write(folder, timing_contents.read(folder))
+    return timing_report.write_page(folder, timing_contents.read_timings(folder))
 
 
 # Intervals
@@ -84,30 +86,31 @@ def test_too_few_rounds_have_no_interval() -> None:
 def test_the_faster_one_comes_first_and_the_ratio_is_how_many_times() -> None:
     for turned in (make_pair(1.5), make_pair(1.5)):
         turned["contenders"].reverse()
-        row = interleaved.pairs([turned]).iloc[0]
-        assert (row["faster"], row["slower"], row["verdict"]) == ("jax (scan)", "pytorch (eager)", "faster")
+        row = interleaved.compare_pairs([turned]).iloc[0]
+        assert row[RATIO[:4]].tolist() == ["jax", "scan", "pytorch", "eager"]
+        assert row["verdict"] == "faster"
         assert row["low"] < 1.5 < row["high"]
 
 
 def test_nobody_is_called_faster_within_what_launches_differ_by() -> None:
     close = make_pair(1.04)
-    assert interleaved.pairs([close]).iloc[0]["verdict"] == "faster"
-    assert interleaved.pairs([close], launches=1.06).iloc[0]["verdict"] == statistics.INCONCLUSIVE
-    assert interleaved.pairs([make_pair(1.0)]).iloc[0]["verdict"] == statistics.INCONCLUSIVE
+    assert interleaved.compare_pairs([close]).iloc[0]["verdict"] == "faster"
+    assert interleaved.compare_pairs([close], launches=1.06).iloc[0]["verdict"] == statistics.INCONCLUSIVE
+    assert interleaved.compare_pairs([make_pair(1.0)]).iloc[0]["verdict"] == statistics.INCONCLUSIVE
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(0.97, "kept"), (1.02, statistics.INCONCLUSIVE), (1.1, "missed")])
 def test_an_overhead_is_kept_missed_or_cannot_be_told(ratio: float, verdict: str) -> None:
     ours = make_contender("pytorch (eager)", make_seconds(ratio, seed=3))
     loop = make_contender("loop_pytorch", make_seconds(1.0, seed=4), loop="loop_pytorch", framework="pytorch")
-    row = interleaved.overheads([make_group(ours, loop)]).iloc[0]
+    row = interleaved.compare_overheads([make_group(ours, loop)]).iloc[0]
     assert row["verdict"] == verdict
     assert row["low"] < ratio < row["high"]
-    assert interleaved.pairs([make_group(ours, loop)]).empty  # a loop is no framework's step
+    assert interleaved.compare_pairs([make_group(ours, loop)]).empty  # a loop is no framework's step
 
 
 def test_costs_are_per_step_and_per_second() -> None:
-    table = interleaved.costs(
+    table = interleaved.list_costs(
         [make_group(make_contender("jax (scan)", np.full(30, 0.002)))], {"gflops": {"float32": 5.0}}
     )
     row = table.iloc[0]
@@ -123,10 +126,10 @@ def test_costs_are_per_step_and_per_second() -> None:
 def test_compiling_pays_off_after_the_steps_that_win_its_time_back() -> None:
     slow = {"path": "graph", "seconds": 0.003, "compile_seconds": 1.0}
     fast = {"path": "xla", "seconds": 0.002, "compile_seconds": 3.0}
-    assert interleaved.pays_off({"path": "xla", "tried": [slow, fast]}) == pytest.approx(2_000)
-    assert interleaved.pays_off({"path": "graph", "tried": [slow, fast]}) == 0
-    assert interleaved.pays_off({"path": "xla", "tried": [slow, fast | {"seconds": 0.004}]}) == math.inf
-    assert interleaved.pays_off({"path": "xla", "tried": []}) is None
+    assert interleaved.count_steps_to_pay_off({"path": "xla", "tried": [slow, fast]}) == pytest.approx(2_000)
+    assert interleaved.count_steps_to_pay_off({"path": "graph", "tried": [slow, fast]}) == 0
+    assert interleaved.count_steps_to_pay_off({"path": "xla", "tried": [slow, fast | {"seconds": 0.004}]}) == math.inf
+    assert interleaved.count_steps_to_pay_off({"path": "xla", "tried": []}) is None
 
 
 # What must be said
@@ -142,8 +145,8 @@ def test_compiling_pays_off_after_the_steps_that_win_its_time_back() -> None:
     ],
 )
 def test_what_disturbed_a_timing_is_said(changes: dict[str, Any], said: str) -> None:
-    assert not interleaved.trouble([make_pair(1.5)])
-    (sentence,) = interleaved.trouble([make_pair(1.5) | changes])
+    assert not write_trouble([make_pair(1.5)])
+    (sentence,) = write_trouble([make_pair(1.5) | changes])
     assert said in sentence
 
 
@@ -151,7 +154,7 @@ def test_another_process_that_hogs_the_machine_is_noticed() -> None:
     starved = make_contender("jax (scan)", make_seconds(1.0), cpu_to_wall=0.6)
     spread = make_contender("jax (scan)", make_seconds(1.0, spread=0.3))
     for one in (starved, spread):
-        (sentence,) = interleaved.trouble([make_group(make_contender("pytorch (eager)", make_seconds(1.0)), one)])
+        (sentence,) = write_trouble([make_group(make_contender("pytorch (eager)", make_seconds(1.0)), one)])
         assert "busy with something else while jax (scan) ran" in sentence
 
 
@@ -163,7 +166,7 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path) -> None:
     for text in ("{", "[]", json.dumps({"schema": 99}), json.dumps({"schema": 1, "contenders": [{}]})):
         (tmp_path / interleaved.FOLDER / "x.json").write_text(text)
         with pytest.raises(StoreError, match=r"x\.json") as fault:
-            interleaved.read(tmp_path)
+            interleaved.read_groups(tmp_path)
         assert "\n" not in str(fault.value)
 
 
@@ -171,7 +174,7 @@ def test_a_step_with_the_first_name_of_a_field_is_the_same_step(tmp_path: Path) 
     old, new = make_pair(1.5), make_pair(1.5)
     old["step"], new["step"] = old["step"] | {"renumbering": 0}, new["step"] | {"replicate": 0}
     write_groups(tmp_path, old, new)
-    first, second = (group["step"] for group in interleaved.read(tmp_path))
+    first, second = (group["step"] for group in interleaved.read_groups(tmp_path))
     assert str(first) == str(second)
 
 
@@ -207,34 +210,36 @@ def test_a_page_without_pairs_says_so(tmp_path: Path) -> None:
     assert "jax (scan) failed: no memory" in page(tmp_path)[0].read_text()
 
 
-# The check
+# The A/A test
 
 
-def test_a_check_counts_false_alarms_and_planted_differences(tmp_path: Path) -> None:
+def test_an_aa_test_counts_false_positives_and_detected_slowdowns(tmp_path: Path) -> None:
     found = write_check(tmp_path, planted=0.04)
-    assert len(found.identical) == 180
-    assert len(found.planted) == 60
-    assert found.alarms / 180 < 0.1
-    assert found.found / 60 > 0.9
-    assert 0.01 < found.detectable < 0.04
-    assert found.launch_ratio < 0.01
+    assert len(found.equals) == 180
+    assert len(found.slowed) == 60
+    assert found.false_positives / 180 < 0.1
+    assert found.detected / 60 > 0.9
+    assert 0.01 < found.minimum_effect < 0.04
+    assert found.ratio_spread < 0.01
 
 
-def test_launches_that_differ_show_as_false_alarms_and_as_a_spread(tmp_path: Path) -> None:
+def test_launches_that_differ_show_as_false_positives_and_as_a_spread(tmp_path: Path) -> None:
     found = write_check(tmp_path, bias=0.03)
-    assert found.narrow_alarms / 180 > 0.3
-    assert found.alarms / 180 < 0.08
-    assert 0.02 < found.launch_ratio < 0.05
+    assert found.false_positives_within / 180 > 0.3
+    assert found.false_positives / 180 < 0.08
+    assert 0.02 < found.ratio_spread < 0.05
     assert 1.03 < found.launches < 1.12
-    assert any("From launch to launch" in sentence for sentence in found.sentences())
+    assert any("From launch to launch" in sentence for sentence in write_test(found))
 
 
-def test_the_check_stands_on_the_page_beside_what_it_qualifies(tmp_path: Path) -> None:
+def test_the_aa_test_stands_on_the_page_beside_what_it_qualifies(tmp_path: Path) -> None:
     write_check(tmp_path, bias=0.03)
     write_groups(tmp_path, make_pair(1.04))
     text = page(tmp_path)[0].read_text()
-    assert "cannot tell jax (scan) from pytorch (eager)" in text
-    assert "planted slow-down of 2.0 % was found" in text
+    assert "jax (scan) against pytorch (eager) is inconclusive" in text
+    assert "injected slowdown of 2.0 % was detected" in text
+    assert "minimum detectable effect at 95 % power" in text
+    assert "a false positive rate of" in text
 
 
 def test_a_curve_of_the_fastest_paths_is_one_and_two_paths_at_one_size_are_two() -> None:
@@ -242,11 +247,11 @@ def test_a_curve_of_the_fastest_paths_is_one_and_two_paths_at_one_size_are_two()
         lines = [make_contender(f"pytorch ({path})", make_seconds(length)) for path in paths]
         return make_group(*lines, step=STEP | {"parameters": {"T": length}})
 
-    one = interleaved.growth([step(50, "eager"), step(100, "eager"), step(200, "compiled")])
+    one = interleaved.list_growth([step(50, "eager"), step(100, "eager"), step(200, "compiled")])
     assert set(one["path"]) == {interleaved.FASTEST}
-    two = interleaved.growth([step(length, "eager", "compiled") for length in (50, 100, 200)])
+    two = interleaved.list_growth([step(length, "eager", "compiled") for length in (50, 100, 200)])
     assert set(two["path"]) == {"eager", "compiled"}
-    same = interleaved.growth([step(length, "eager") for length in (50, 100, 200)])
+    same = interleaved.list_growth([step(length, "eager") for length in (50, 100, 200)])
     assert set(same["path"]) == {"eager"}
 
 
@@ -256,7 +261,7 @@ def test_growth_is_fitted_where_one_size_alone_changes_and_drawn(tmp_path: Path)
     for length, hidden in sizes:
         line = make_contender("jax (scan)", make_seconds(length * hidden**2.0, seed=length + hidden))
         found.append(make_group(line, step=STEP | {"parameters": {"T": length}, "hidden": hidden}))
-    table = interleaved.growth(found)
+    table = interleaved.list_growth(found)
     assert {(row["axis"], row["value"]) for _, row in table.iterrows()} == {
         *(("T", T) for T in (50, 100, 200, 400)),
         *(("hidden", hidden) for hidden in (32, 64, 128)),
@@ -290,9 +295,9 @@ def test_a_raised_version_of_the_step_is_timed_anew_and_published_names_stay(mon
 def test_timings_of_an_older_step_are_shown_and_said_to_be_stale(tmp_path: Path) -> None:
     write_groups(tmp_path, make_pair(2.0))
     assert "Stale: 1 of 1 timings are of version 1 of our step" in page(tmp_path)[0].read_text()
-    assert timing_contents.read(tmp_path).pairs["times as fast"].iloc[0] == pytest.approx(2, rel=0.05)
+    assert timing_contents.read_timings(tmp_path).pairs["times as fast"].iloc[0] == pytest.approx(2, rel=0.05)
     write_groups(tmp_path, make_pair(2.0), make_pair(3.0) | {"step_version": interleaved.STEP_VERSION})
-    assert timing_contents.read(tmp_path).pairs["times as fast"].tolist() == pytest.approx([3], rel=0.05)
+    assert timing_contents.read_timings(tmp_path).pairs["times as fast"].tolist() == pytest.approx([3], rel=0.05)
     assert "Stale" not in page(tmp_path)[0].read_text()
 
 
@@ -302,8 +307,8 @@ def test_loops_have_an_axis_about_1_and_trainers_one_of_their_own(tmp_path: Path
     trainer = make_contender(
         "trainer_lightning", make_seconds(6.0, seed=3), loop="trainer_lightning", framework="pytorch"
     )
-    found = timing_contents.read(write_groups(tmp_path, make_group(ours, loop, trainer)))
-    left, right = timing.overheads(timing_contents.titled(found.overheads)).axes
+    found = timing_contents.read_timings(write_groups(tmp_path, make_group(ours, loop, trainer)))
+    left, right = timing.draw_overheads(title_steps(found.overheads)).axes
     assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
     low, high = left.get_xlim()
     assert 0.9 < low < 1

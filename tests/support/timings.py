@@ -45,12 +45,15 @@ def make_seconds(middle: float, *, rounds: int = 30, spread: float = 0.02, seed:
     return middle * np.exp(np.random.default_rng(seed).normal(0, spread, rounds))
 
 
+def split_name(name: str) -> dict[str, str]:
+    framework, _, path = name.partition(" (")
+    return {"framework": framework, "path": path.rstrip(")")}
+
+
 def make_contender(name: str, seconds: Seconds, **changes: Any) -> dict[str, Any]:
-    path = name.partition("(")[2].rstrip(")")
     return {
         "name": name,
-        "framework": name.split(" ", 1)[0],
-        "path": path,
+        **split_name(name),
         "loop": "",
         "kernel": "a kernel",
         "compile_seconds": 1.0,
@@ -94,7 +97,7 @@ def write_groups(folder: Path, *groups: dict[str, Any]) -> Path:
     return folder
 
 
-def write_check(tmp_path: Path, *, bias: float = 0.0, planted: float = 0.02) -> aa_check.Check:
+def write_check(tmp_path: Path, *, bias: float = 0.0, planted: float = 0.02) -> aa_check.AATest:
     """40 launches of 6 trials; `bias` is how far one launch's ratio lies from another's, one standard deviation."""
     random = np.random.default_rng(5)
     for number in range(40):
@@ -109,7 +112,7 @@ def write_check(tmp_path: Path, *, bias: float = 0.0, planted: float = 0.02) -> 
         ]
         facts = {"framework": "jax", "path": "scan", "cell": "rnn", "launch": number, "planted": slower, "rounds": 30}
         write_json(tmp_path / aa_check.FOLDER / f"{number}.json", facts | {"trials": trials})
-    found = aa_check.read(tmp_path)
+    found = aa_check.read_test(tmp_path)
     assert found
     return found
 
@@ -120,7 +123,7 @@ def make_ratios(ratios: dict[str, float], *, rounds: int = 60, spread: float = 0
     step |= {"dtype": "float32", "device": "cpu", "threads": 1}
     drawn = synthetic.stream(*ratios).lognormal(0, spread, (len(ratios), rounds))
     contenders = [
-        {"name": name, "framework": name.split(" ")[0], "loop": "", "seconds": 0.01 * ratio * noise}
+        {"name": name, **split_name(name), "loop": "", "seconds": 0.01 * ratio * noise}
         for (name, ratio), noise in zip(ratios.items(), drawn, strict=True)
     ]
     return {

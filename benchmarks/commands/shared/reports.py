@@ -16,14 +16,14 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
     """Write report and page, `anew` or where they are older than the rows; print the answers and the compact table."""
     from farreach.benchmarks.matrix import versions
     from farreach.results.report import contents, findings, terminal, timing_contents
-    from farreach.results.timing import interleaved
+    from farreach.results.report.speed_sentences import write_stale
 
     paths: list[Path] = []
     sentences: list[str] = []
     table = pending = answers = None
     now = versions.current()
     gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
-    results, timed = contents.read(folder, now=now), timing_contents.read(folder)
+    results, timed = contents.read(folder, now=now), timing_contents.read_timings(folder)
     if (folder / "rows").is_dir():
         if anew or not contents.fresh(folder):
             # It takes a second to import, and a finished suite needs none.
@@ -38,11 +38,11 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
             paths, results = result_set.put(results, timed, now, begin_page)
         sentences += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
         table = terminal.summary(results.rows)
-    if timing_contents.there(folder):
+    if timing_contents.has_timings(folder):
         from farreach.results.report import timing
 
-        paths += timing.write(folder, timed)
-        sentences += [*timed.sentences(), *interleaved.older(timed.groups)]
+        paths += timing.write_page(folder, timed)
+        sentences += [*timing_contents.write_findings(timed), *write_stale(timed.groups)]
     if paths:
         from farreach.results.site import page
 

@@ -11,33 +11,34 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis.labels import labelled
-from farreach.results.report.answers import solving, speed
+from farreach.results.report.answers import solving
 from farreach.results.report.answers.agreement import answer_agreement
 from farreach.results.report.answers.base import Answer
 from farreach.results.report.answers.gradients import answer_gradients
-from farreach.results.timing.aa_check import Check
+from farreach.results.report.answers.speed import answer_speed
+from farreach.results.timing.aa_check import AATest
 
 __all__ = ["Answer", "answers"]
 
 
 def answers(
     rows: pd.DataFrame,
-    timed: pd.DataFrame | None = None,
+    timings: pd.DataFrame | None = None,
     groups: list[dict[str, Any]] | None = None,
-    checked: Check | None = None,
+    test: AATest | None = None,
 ) -> list[Answer]:
     """Return the five answers.
 
     Args:
         rows: the rows of a store, none where there are none.
-        timed: what `speed.load` returned, or None where nothing was timed that way.
-        groups: what `timings.read` returned; paired timings come before `timed`.
-        checked: the check of the paired timings, where there is one.
+        timings: what `pytest_benchmark.load` returned, or None where nothing was timed that way.
+        groups: what `interleaved.read_groups` returned; interleaved timings come before `timings`.
+        test: the A/A test of the interleaved timings, where there is one.
 
     """
     frame = labelled(rows)
     return [
-        speed.answer(timed, groups or [], checked.launches if checked else None),
+        answer_speed(timings, groups or [], test.launches if test else None),
         solving.solved(frame),
         solving.thresholds(frame),
         answer_gradients(frame),

@@ -6,110 +6,94 @@ from typing import Any
 
 import pandas as pd
 
+from farreach.results.analysis.labels import label_learner
 from farreach.results.report.answers.base import FASTER, MOST, Answer
-from farreach.results.timing import interleaved, pytest_benchmark
+from farreach.results.report.speed_sentences import METHODS, describe_step, write_ratio
+from farreach.results.timing import ratios, speed
 
-SIZES = ("task", "parameters", "layers", "hidden", "batch", "dtype", "device", "threads")
-"""What two timed steps may differ in, besides the cell."""
+Row = dict[str, Any]
+Implementation = tuple[str, tuple[str, ...]]
+"""A framework, and the path or the paths that it ran the sizes of a cell by."""
 
-WORDS = {"layers": "{} layers", "hidden": "{} hidden units", "batch": "batch {}", "threads": "{} threads"}
 
-
-def answer(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None = None) -> Answer:
-    """Say for each cell and pair of frameworks who is faster by how much, from paired timings where there are some."""
-    pairs, how = compared(timed, groups, launches)
-    if how is None:
+def answer_speed(timings: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None = None) -> Answer:
+    """Say for each cell and pair of implementations who is faster by how much; interleaved timings come first."""
+    pairs, method = speed.compare_pairs(timings, groups, launches)
+    if method is None:
         missing = "not known: no training step was timed (python -m benchmarks speed times them)"
         return Answer(FASTER, "", (missing,), missing=True)
     if pairs.empty:
         return Answer(FASTER, "", ("not known: no step was timed in two frameworks",), missing=True)
-    varying = [name for name in SIZES if name in pairs and len(pairs[name].unique()) > 1]
-    shared = size(pairs.iloc[0], [name for name in SIZES if name in pairs and name not in varying])
-    pairs["at"] = [size(row, varying) for _, row in pairs.iterrows()]
-    parts = [
-        f"{cell}: {', '.join(_pair(part) for _, part in _together(group).groupby('who', sort=False))}"
-        for cell, group in pairs.groupby("cell", sort=False, observed=True)
-    ]
-    told = bool((pairs["verdict"] == interleaved.TELLS).any())
+    sizes = [name for name in ratios.STEP if name in pairs and name != "cell"]
+    varying = [name for name in sizes if len(pairs[name].unique()) > 1]
+    shared = describe_step(pairs.iloc[0].to_dict(), [name for name in sizes if name not in varying])
+    parts = []
+    for cell, part in pairs.groupby("cell", sort=False, observed=True):
+        rows = [{str(name): value for name, value in row.items()} for row in part.to_dict("records")]
+        rows = [row | {"size": describe_step(row, varying)} for row in rows]
+        parts.append(f"{cell}: {', '.join(map(_write_pair, _group_pairs(rows)))}")
+    known = bool((pairs["verdict"] == ratios.FASTER).any())
     what = f"One training step of {shared}" if shared else "One training step"
-    return Answer(FASTER, f"{what} ({how}):", tuple(parts), missing=not told)
+    return Answer(FASTER, f"{what} ({METHODS[method]}):", tuple(parts), missing=not known)
 
 
-def compared(
-    timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None = None
-) -> tuple[pd.DataFrame, str | None]:
-    """Return every pair's ratio as `timings.pairs` has it, and how the steps were timed; None where none was."""
-    if groups:
-        return interleaved.pairs(groups, launches), "timed in alternating blocks"
-    if timed is None or timed.empty:
-        return pd.DataFrame(columns=interleaved.PAIRS), None
-    pairs = pytest_benchmark.ratios(timed)
-    pairs.insert(1, "parameters", [f"T={value}" for value in pairs.pop("T")])
-    return pairs, f"timed one after the other, so nothing is told within {100 * (pytest_benchmark.LAUNCHES - 1):.0f} %"
+def _group_pairs(rows: list[Row]) -> list[list[Row]]:
+    """Group the rows of a cell by their two implementations over all sizes, who are added as `winner` and `loser`.
 
-
-def size(row: pd.Series[Any], names: list[str]) -> str:
-    """Return a step's sizes in words: ``adding T=200, 64 hidden units, batch 32, cpu, 1 thread``."""
-    head = " ".join(str(row[name]) for name in ("task", "parameters") if name in names)
-    rest = [WORDS.get(name, "{}").format(row[name]) for name in names if name not in {"task", "parameters"}]
-    rest = [text[:-1] if text in {"1 layers", "1 threads"} else text for text in rest]
-    return ", ".join([*([head] if head else []), *rest])
-
-
-def _together(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Add what two contenders are called over all sizes of a cell: `winner`, `loser`, and `who` they are together.
-
-    A framework that ran each size by one path, though not all by the same, is one contender: ``pytorch (eager or
+    A framework that ran each size by one path, though not all by the same, is one implementation: ``pytorch (eager or
     flushed)``; one that was timed by several paths at a size is as many.
     """
-    at = pd.concat([pairs[["at", side]].set_axis(["at", "name"], axis=1) for side in ("faster", "slower")])
-    at["framework"] = at["name"].str.partition(" (")[0]
-    names: dict[str, str] = {}
-    for framework, part in at.groupby("framework", sort=False):
-        each = sorted(map(str, part["name"].unique()))
-        *others, last = [name[len(str(framework)) + 2 : -1] for name in each]
-        one = bool(others) and not part.drop_duplicates(["at", "name"])["at"].duplicated().any()
-        names |= {name: f"{framework} ({', '.join(others)} or {last})" if one else name for name in each}
-    winner, loser = pairs["faster"].map(names), pairs["slower"].map(names)
-    who = [" and ".join(sorted(both)) for both in zip(winner, loser, strict=True)]
-    return pairs.assign(winner=winner, loser=loser, who=who)
+    runs = {(row["size"], *_get_side(row, side)) for row in rows for side in ("faster", "slower")}
+    names: dict[tuple[str, str], Implementation] = {}
+    for framework in {framework for _, framework, _ in runs}:
+        sizes = [size for size, name, _ in runs if name == framework]
+        paths = tuple(sorted({path for _, name, path in runs if name == framework}))
+        once = len(set(sizes)) == len(sizes)
+        names |= {(framework, path): (framework, paths if once else (path,)) for path in paths}
+    groups: dict[tuple[Implementation, ...], list[Row]] = {}
+    for row in rows:
+        winner, loser = names[_get_side(row, "faster")], names[_get_side(row, "slower")]
+        groups.setdefault(tuple(sorted((winner, loser))), []).append(row | {"winner": winner, "loser": loser})
+    return list(groups.values())
 
 
-def _pair(part: pd.DataFrame) -> str:
-    """Say of two contenders and one cell who is faster: at each size, or in short where there are many or all agree."""
-    told = part["verdict"] == interleaved.TELLS
-    if len(part) > 1 and told.all() and len(part["winner"].unique()) == 1:
-        first = part.iloc[0]
-        return (
-            f"{first['winner']} is {_range(part)} times as fast as {first['loser']} ({len(part)} sizes, {_ends(part)})"
-        )
-    if len(part) <= MOST:
-        return ", ".join(_one(row) for _, row in part.iterrows())
-    said = [
-        f"{winner} is faster than {won['loser'].iloc[0]} at {len(won)} of {len(part)} sizes "
-        f"({_range(won)} times, {_ends(won)})"
-        for winner, won in part[told].groupby("winner", sort=False)
+def _get_side(row: Row, side: str) -> tuple[str, str]:
+    return row[f"{side} framework"], row[f"{side} path"]
+
+
+def _write_pair(rows: list[Row]) -> str:
+    """Say who is faster of two, in one cell: at each size, or in short where these are many or all agree."""
+    known = [row for row in rows if row["verdict"] == ratios.FASTER]
+    won: dict[Implementation, list[Row]] = {}
+    for row in known:
+        won.setdefault(row["winner"], []).append(row)
+    if len(rows) > 1 and len(known) == len(rows) and len(won) == 1:
+        winner, loser = _label(rows[0]["winner"]), _label(rows[0]["loser"])
+        return f"{winner} is {_write_range(rows)} times as fast as {loser} ({len(rows)} sizes, {_write_ends(rows)})"
+    if len(rows) <= MOST:
+        return ", ".join((f"at {row['size']} " if row["size"] else "") + write_ratio(row) for row in rows)
+    clauses = [
+        f"{_label(winner)} is faster than {_label(part[0]['loser'])} at {len(part)} of {len(rows)} sizes "
+        f"({_write_range(part)} times, {_write_ends(part)})"
+        for winner, part in won.items()
     ]
-    unsure = part[~told]
-    if len(unsure):
-        who = f"{unsure['winner'].iloc[0]} from {unsure['loser'].iloc[0]}"
-        said.append(f"cannot tell {who} at {len(unsure)} of {len(part)} sizes")
-    return ", ".join(said)
+    unclear = [row for row in rows if row["verdict"] != ratios.FASTER]
+    if unclear:
+        who = f"{_label(unclear[0]['winner'])} against {_label(unclear[0]['loser'])}"
+        clauses.append(f"{who} is inconclusive at {len(unclear)} of {len(rows)} sizes")
+    return ", ".join(clauses)
 
 
-def _one(row: pd.Series[Any]) -> str:
-    at = f"at {row['at']} " if row["at"] else ""
-    ends = "too few rounds" if pd.isna(row["low"]) else f"95 % interval {row['low']:.3g} to {row['high']:.3g}"
-    ratio = f"{row['times as fast']:.3g}"
-    if row["verdict"] == interleaved.TELLS:
-        return f"{at}{row['faster']} is {ratio} times as fast as {row['slower']} ({ends})"
-    return f"{at}cannot tell {row['faster']} from {row['slower']} (ratio {ratio}, {ends})"
+def _label(implementation: Implementation) -> str:
+    framework, (*others, last) = implementation
+    return label_learner({"framework": framework, "path": f"{', '.join(others)} or {last}" if others else last})
 
 
-def _range(part: pd.DataFrame) -> str:
-    low, high = (f"{end:.3g}" for end in (part["times as fast"].min(), part["times as fast"].max()))
+def _write_range(rows: list[Row]) -> str:
+    low, high = (f"{end(row['times as fast'] for row in rows):.3g}" for end in (min, max))
     return low if low == high else f"{low} to {high}"
 
 
-def _ends(part: pd.DataFrame) -> str:
-    return f"every 95 % interval within {part['low'].min():.3g} to {part['high'].max():.3g}"
+def _write_ends(rows: list[Row]) -> str:
+    low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
+    return f"every 95 % interval within {low:.3g} to {high:.3g}"

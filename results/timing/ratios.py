@@ -1,0 +1,44 @@
+"""What all timings of two implementations share: the columns of a pair and the verdict on it.
+
+An implementation is a framework on one of its paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from farreach.results.analysis.statistics import INCONCLUSIVE, Estimate
+
+STEP = ["task", "parameters", "cell", "layers", "hidden", "batch", "dtype", "device", "threads"]
+"""What makes a training step, in the words of a case."""
+
+IMPLEMENTATION = ["framework", "path"]
+
+RATIO = ["faster framework", "faster path", "slower framework", "slower path"]
+RATIO += ["times as fast", "low", "high", "rounds", "verdict"]
+"""The columns of a pair, behind those of its step."""
+
+FASTER = "faster"
+"""The verdict where the interval of the ratio lies above 1; else `INCONCLUSIVE`."""
+
+LAUNCHES = 1.06
+"""Identical code has been seen to differ by this factor from one launch to the next, where nothing alternated."""
+
+
+def describe_pair(
+    fast: Mapping[Any, Any], slow: Mapping[Any, Any], ratio: Estimate, rounds: int, *, least: float = 1.0
+) -> dict[str, Any]:
+    """Return the columns `RATIO` of two implementations.
+
+    Args:
+        fast: framework and path of the faster one.
+        slow: the same of the slower one.
+        ratio: how many times as fast the faster one is.
+        rounds: timed of each.
+        least: a ratio up to this is inconclusive, whatever its interval.
+
+    """
+    sides = [str(side[name]) for side in (fast, slow) for name in IMPLEMENTATION]
+    verdict = FASTER if ratio.interval.lies_above(1) and ratio.value > least else INCONCLUSIVE
+    return dict(zip(RATIO, [*sides, *ratio, rounds, verdict], strict=True))
