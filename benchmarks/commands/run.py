@@ -47,8 +47,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     if dask and jobs:
         message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
         raise registry.UsageError(message)
-    installed = [name for name in registry.compared() if registry.version(name)]
-    frameworks = suites.named(only or []) or installed
+    frameworks = suites.named(only or []) or registry.list_installed()
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
     cases = suites.shard(suites.narrow(cases, only or [], suite), shard)
     sweep.check(cases)

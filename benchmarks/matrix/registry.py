@@ -85,6 +85,20 @@ def version(framework: str) -> str | None:
     return installed(package(framework))
 
 
+def list_installed() -> list[str]:
+    """Return the frameworks that are compared and installed."""
+    return [name for name in compared() if version(name)]
+
+
+def require_any() -> list[str]:
+    """Return the frameworks that are compared and installed; raise `UsageError` where there are none."""
+    names = list_installed()
+    if not names:
+        message = f"none of the frameworks is installed: {', '.join(compared())}"
+        raise UsageError(message)
+    return names
+
+
 def require(framework: str, mode: str = MATCHED) -> None:
     """Raise `UsageError` where a distribution that a framework needs in this mode is not installed."""
     if version(framework) is None:

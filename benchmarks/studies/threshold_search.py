@@ -108,11 +108,8 @@ def choose_framework(name: str | None) -> str:
     if name is not None:
         registry.require(registry.known("framework", name, registry.frameworks()))
         return name
-    for candidate in ("pytorch", *registry.compared()):
-        if candidate in registry.compared() and registry.version(candidate):
-            return candidate
-    message = f"none of the frameworks is installed: {', '.join(registry.compared())}"
-    raise registry.UsageError(message)
+    installed = registry.require_any()
+    return "pytorch" if "pytorch" in installed else installed[0]
 
 
 def make_question(
