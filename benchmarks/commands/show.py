@@ -46,9 +46,10 @@ def show(
         raise registry.UsageError(message)
     name = registry.known("table", table, tables) if table is not None else tables[0]
     if name in slices.TIMES:
-        frame = _narrow_rows(slices.timed(name, results, timed), only, folder)
+        frame = slices.timed(name, results, timed)
+        frame = frame[_choose_rows(frame, only, folder)]
     else:
-        frame = slices.ROWS[name](_narrow_rows(results.rows, only, folder))
+        frame = slices.ROWS[name](results.rows.select(_choose_rows(results.rows.frame, only, folder)))
     frame = slices.shown(frame).head(top or len(frame))
     if style == "text":
         lines, shared = slices.split(slices.texts(frame))
@@ -59,10 +60,15 @@ def show(
         sys.stderr.write(f"{line(trouble)}\n")
 
 
-def _narrow_rows(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> pd.DataFrame:
-    """Return the rows that --only leaves."""
+def _choose_rows(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> pd.Series[bool]:
+    """Return which rows --only leaves."""
+    import pandas as pd
+
     from farreach.benchmarks.matrix import narrowing
     from farreach.results.report import slices
 
-    described = [narrowing.words(values) for values in slices.described(frame)] if only else []
-    return frame.iloc[narrowing.kept(described, only, str(folder))] if only else frame
+    chosen = pd.Series(data=not only, index=frame.index)
+    if only:
+        described = [narrowing.words(values) for values in slices.described(frame)]
+        chosen.iloc[narrowing.kept(described, only, str(folder))] = True
+    return chosen

@@ -120,7 +120,7 @@ def measure_workers(say: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
             spent = (time.process_time() - spent) / ((TRIVIAL_EACH + 2 * SECONDS_EACH) * count)
             first = first or rates
             shares = [rate / (count * alone) for rate, alone in zip(rates, first, strict=True)]
-            cells = [(f"{rate:.2f}", labels.percent(share)) for rate, share in zip(rates, shares, strict=True)]
+            cells = [(f"{rate:.2f}", labels.format_percent(share)) for rate, share in zip(rates, shares, strict=True)]
             lines.append([str(count), *itertools.chain(*cells), f"{1e3 * spent:.0f} ms"])
             say(f"{count} workers done")
     said = f"Cases per second. {kinds.second} steps compute for about a second."

@@ -10,10 +10,10 @@ from typing import Any
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.sweep import Failure
-from farreach.results.analysis.labels import OWN
 from farreach.results.report.reproduction import FAILED, Reproduction, held
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.row_index import KEY
+from farreach.results.vocabulary import OWN
 
 SETS = ("results/published", "results/runs")
 """Where a key alone is looked for."""

@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import CASE, CELL, CLIP, LEARNER, SETTING, clipped, labelled
-from farreach.results.analysis.once import once
+from farreach.results.analysis.labels import describe_clipping
+from farreach.results.analysis.rows import Rows, cache_on_rows
+from farreach.results.analysis.selection import CASE, CELL, CLIP, LEARNER, SETTING
+from farreach.results.vocabulary import NONE
 
-COLUMNS = [
-    *("setting", "cell", "clip", "clipped", "seed", "framework a", "framework b", "skill a", "skill b"),
-    *("gap frameworks", "gap replicates", "replicates", "replicates of"),
-]
+PLACE = [SETTING, CELL, CLIP]
+FACTS = ["task", "parameters", "cell", "activation", "clip", "threshold"]
+SIDES = [f"{name} {side}" for name in (LEARNER, "framework", "path") for side in ("a", "b")]
+COLUMNS = [*PLACE, *FACTS, "clipped", "seed", *SIDES, "skill a", "skill b"]
+COLUMNS += ["gap frameworks", "gap replicates", "replicates", "replicates of"]
 LEVEL = 0.05
 
 
@@ -46,56 +49,45 @@ class PairAgreement:
         return None if self.p is None else self.p < LEVEL
 
 
-@once
-def measure_gaps(rows: pd.DataFrame) -> pd.DataFrame:
+@cache_on_rows
+def measure_gaps(rows: Rows) -> pd.DataFrame:
     """Return one line for each case and pair of frameworks that has a permuted replicate, worst first.
 
     ``gap frameworks`` is |skill a - skill b|; ``gap replicates`` is |skill - skill of its replicate|,
     the mean over all replicates of the case, whichever framework's they are (``replicates of``). Two diverged
     runs have the gap 0; a diverged run and one that is not have an infinite one.
     """
-    frame = labelled(rows)
-    frame = frame[frame["mode"] == "matched"]
+    frame = rows.matched.frame
     # A clip that never clipped is the case without clipping once more, and no evidence of its own.
-    frame = frame[(frame["clip"] == "none") | (frame["clip_fraction"] > 0)]
+    frame = frame[(frame["clip"] == NONE) | (frame["clip_fraction"] > 0)]
     same = [name for name in CASE if name not in {"framework", "path", "replicate"} and name in frame]
     frame = frame.assign(case=frame.groupby(same, dropna=False, sort=False).ngroup())
-    needed = ["case", "framework", "seed", "skill", "clip_fraction", SETTING, CELL, CLIP, LEARNER]
+    needed = ["case", "framework", "path", "seed", "skill", "clip_fraction", *PLACE, LEARNER, *FACTS]
     originals, copies = frame[frame["replicate"] == 0][needed], frame[frame["replicate"] > 0][needed]
     copies = copies.merge(originals[["case", LEARNER, "skill"]], on=["case", LEARNER], suffixes=("", " drawn"))
     copies["own"] = measure_distances(copies["skill drawn"], copies["skill"])
     by_case = copies.groupby("case", sort=False)
     seen = pd.DataFrame({"gap replicates": by_case["own"].mean(), "replicates": by_case.size()})
-    seen["replicates of"] = _join_learners(copies["case"], copies[LEARNER].astype(str)).reindex(seen.index)
+    seen["replicates of"] = _join_learners(copies).reindex(seen.index)
     pairs = originals[originals["case"].isin(seen.index)]
     pairs = pairs.merge(pairs, on="case", suffixes=(" a", " b"))
     ordered = pairs[f"{LEARNER} a"].cat.codes < pairs[f"{LEARNER} b"].cat.codes
     pairs = pairs[ordered & (pairs["framework a"] != pairs["framework b"])].join(seen, on="case")
-    labels = {SETTING: "setting", CELL: "cell", CLIP: "clip"}
-    table = pd.DataFrame({name: pairs[f"{label} a"].astype(str) for label, name in labels.items()})
+    table = pairs.rename(columns={f"{name} a": name for name in (*PLACE, *FACTS, "seed")})
     shares = (pairs["clip_fraction a"] + pairs["clip_fraction b"]) / 2
-    table["clipped"] = [clipped(clip, share) for clip, share in zip(table["clip"].astype(object), shares, strict=True)]
-    table["seed"] = pairs["seed a"]
-    for side in ("a", "b"):
-        table[f"framework {side}"], table[f"skill {side}"] = (
-            pairs[f"{LEARNER} {side}"].astype(str),
-            pairs[f"skill {side}"],
-        )
+    kinds = table["clip"].astype(object)
+    table["clipped"] = [describe_clipping(str(kind), share) for kind, share in zip(kinds, shares, strict=True)]
     table["gap frameworks"] = measure_distances(pairs["skill a"], pairs["skill b"])
-    table[["gap replicates", "replicates", "replicates of"]] = pairs[["gap replicates", "replicates", "replicates of"]]
-    return table[COLUMNS].sort_values(
-        ["gap frameworks", *COLUMNS[:3], "seed", "framework a", "framework b"],
-        ascending=[False, *[True] * 6],
-        ignore_index=True,
-    )
+    order = ["gap frameworks", *PLACE, "seed", f"{LEARNER} a", f"{LEARNER} b"]
+    return table[COLUMNS].sort_values(order, ascending=[False, *[True] * 6], ignore_index=True)
 
 
-def _join_learners(case: pd.Series[int], learner: pd.Series[str]) -> pd.Series[str]:
+def _join_learners(replicates: pd.DataFrame) -> pd.Series[str]:
     """Return for each case the learners that there are replicates of, joined."""
-    if case.empty:
+    if replicates.empty:
         return pd.Series(dtype=object)
-    there = pd.DataFrame({"case": case, "learner": learner}).drop_duplicates().sort_values(["case", "learner"])
-    names, cases = there["learner"].tolist(), there["case"].to_numpy()
+    there = replicates[["case", LEARNER]].drop_duplicates().sort_values(["case", LEARNER])
+    names, cases = there[LEARNER].astype(str).tolist(), there["case"].to_numpy()
     starts = np.flatnonzero(np.diff(cases, prepend=cases[0] - 1))
     ends = [*starts[1:].tolist(), len(cases)]
     joined = [", ".join(names[start:end]) for start, end in zip(starts.tolist(), ends, strict=True)]
@@ -105,7 +97,7 @@ def _join_learners(case: pd.Series[int], learner: pd.Series[str]) -> pd.Series[s
 def compare_pairs(table: pd.DataFrame) -> list[PairAgreement]:
     """Return a verdict for each pair of frameworks in the table of `measure_gaps`."""
     found = []
-    for (first, second), part in table.groupby(["framework a", "framework b"]):
+    for (first, second), part in table.groupby([f"{LEARNER} a", f"{LEARNER} b"], observed=True):
         frameworks, replicates = (part[name].to_numpy(float) for name in ("gap frameworks", "gap replicates"))
         found.append(
             PairAgreement(

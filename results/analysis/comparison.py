@@ -20,10 +20,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, OWN, SETTING, drawn, labelled
+from farreach.results.analysis.labels import HEADINGS, format_parameters
+from farreach.results.analysis.rows import label_rows
+from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, LINE, SETTING, restore_order
 from farreach.results.analysis.staleness import Versions, find_stale
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
+from farreach.results.vocabulary import OWN
 
 SEEDS, RUNS, STARTS = 10, 5, 10
 LEVEL = 0.01
@@ -53,18 +56,18 @@ IDENTICAL, CHANGED, OTHER = "identical", "changed", "other environment"
 PLACE = ("framework_version", "kernel", "precision", "device_name", "processor", "python", "numpy", "platform")
 """The facts in which two rows must agree before a difference in their bits means anything."""
 
-HEADINGS = {CELL: "cell", CLIP: "clip", LEARNER: "framework"}
-"""What the columns of `GROUP` are called for people."""
-
 OUTCOME = ("weights_sha256", "loss", "score", "status")
 
 ALL = "all"
 
-QUALITY = [*GROUP, "quality", "bits", "seeds old", "seeds new", "skill old", "skill new"]
+FACTS = [name for name in LINE if name != "path"]
+"""The facts of a row that both sides share, beside its labels."""
+
+QUALITY = [*GROUP, *FACTS, "quality", "bits", "seeds old", "seeds new", "skill old", "skill new"]
 QUALITY += ["difference", "low", "high", "p"]
 WHOLE = ["pairs of", "skill", "pairs", "starts", "skill old", "skill new", "solved old", "solved new"]
 WHOLE += ["difference", "low", "high", "p"]
-SPEED = [*GROUP, "speed", "runs old", "runs new", "ms old", "ms new", "new / old", "low", "high", "p"]
+SPEED = [*GROUP, *FACTS, "speed", "runs old", "runs new", "ms old", "ms new", "new / old", "low", "high", "p"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Comparison:
         lines = self.whole[self.whole["skill"] == verdict]
         found = [Flag("skill", (str(of),), pairs) for of, pairs in zip(lines["pairs of"], lines["pairs"], strict=True)]
         for kind, table in (("quality", self.quality), ("speed", self.speed), ("bits", self.quality)):
-            names = [name for name in (*GROUP, "step", "framework") if name in table]
+            names = GROUP if SETTING in table else ["step", "framework"]
             chosen = table.loc[table[kind] == verdict, names].astype(str)
             found += [Flag(kind, row) for row in chosen.itertuples(index=False, name=None)]
         return found
@@ -146,20 +149,20 @@ def read(folder: Path, now: Versions | None = None) -> pd.DataFrame:
 def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
     """Compare two sides, as `read` returns them; labels are common to both, so that rows meet their like."""
     both = pd.concat([old.assign(side="old"), new.assign(side="new")], ignore_index=True)
-    frame = exact(drawn(labelled(both)))
+    frame = exact(label_rows(both).as_drawn.frame)
     quality, speed, alone = [], [], []
     for names, group in frame.groupby(GROUP, observed=True, sort=True):
         sides = [group[group["side"] == side] for side in ("old", "new")]
-        lines = [*map(str, names)]
         if any(part.empty for part in sides):
             where = "new" if sides[0].empty else "old"
-            alone.append(Alone(tuple(lines), where))
+            alone.append(Alone(tuple(map(str, names)), where))
             continue
-        quality.append(dict(zip(GROUP, lines, strict=True)) | _quality(*sides))
-        speed.append(dict(zip(GROUP, lines, strict=True)) | _speed(*sides))
+        line = dict(zip(GROUP, names, strict=True)) | {name: group[name].iloc[0] for name in FACTS if name in group}
+        quality.append(line | _quality(*sides))
+        speed.append(line | _speed(*sides))
     return Comparison(
-        judge(pd.DataFrame(quality, columns=QUALITY), "quality", _quality_verdict),
-        judge(pd.DataFrame(speed, columns=SPEED), "speed", speed_verdict),
+        judge(restore_order(pd.DataFrame(quality, columns=QUALITY), frame), "quality", _quality_verdict),
+        judge(restore_order(pd.DataFrame(speed, columns=SPEED), frame), "speed", speed_verdict),
         alone,
         whole(frame, identical=all(line["bits"] == IDENTICAL for line in quality)),
     )
@@ -207,7 +210,7 @@ def whole(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFrame:
     frame = frame.assign(
         skill=pd.to_numeric(frame["skill"]).fillna(WORST).clip(lower=WORST), solved=frame["solved"].fillna(value=False)
     )
-    names = [*GROUP, "task", "seed"]
+    names = [*GROUP, "task", "parameters", "cell", "seed"]
     means = frame.groupby([*names, "side"], observed=True)[["skill", "solved"]].mean().reset_index()
     old, new = (means[means["side"] == side].drop(columns="side") for side in ("old", "new"))
     pairs = old.merge(new, on=names, suffixes=(" old", " new"))
@@ -228,7 +231,9 @@ def whole(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFrame:
 def _paired(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
     """Return what some pairs say together; tested where they are of `STARTS` starts."""
     difference = pairs["skill new"] - pairs["skill old"]
-    starts = difference.groupby([pairs[name].astype(str) for name in (SETTING, CELL, "seed")]).agg(["sum", "size"])
+    texts = [pairs["task"].astype(str), pairs["parameters"].astype(str).map(format_parameters)]
+    cells, seeds = (pairs[name].astype(str) for name in ("cell", "seed"))
+    starts = difference.groupby([*texts, pairs[SETTING], cells, pairs[CELL], seeds], observed=True).agg(["sum", "size"])
     line: dict[str, Any] = {"pairs of": of, "pairs": len(pairs), "starts": len(starts)}
     line |= {name: float(pairs[name].mean()) for name in ("skill old", "skill new")}
     line |= {name: round(pairs[name].sum()) for name in ("solved old", "solved new")}

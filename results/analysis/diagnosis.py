@@ -32,8 +32,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from farreach.results.analysis.once import once
-
 Label = Literal["healthy", "vanishing", "exploding", "diverged", "over-clipped", "clip inactive", "stuck on the floor"]
 LABELS: tuple[Label, ...] = (
     "healthy",
@@ -98,13 +96,6 @@ def diagnose_row(row: Mapping[str, Any]) -> Diagnosis:
     return Diagnosis(label, reason, remarks)
 
 
-def diagnose_part(rows: pd.DataFrame, part: pd.DataFrame) -> pd.DataFrame:
-    """Return `diagnose_rows` of a part of the labelled rows out of that of them all, which others ask for too."""
-    whole = diagnose_rows(rows)
-    return whole if len(part) == len(whole) else whole.loc[part.index]
-
-
-@once
 def diagnose_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Return ``label``, ``reason`` and ``remarks`` of every row, in their order and under their index."""
     seen = _Figures(rows)

@@ -8,12 +8,13 @@ import math
 import pandas as pd
 
 from farreach.results.analysis import observatory
-from farreach.results.analysis.diagnosis import LABELS, Label, diagnose_part
-from farreach.results.analysis.labels import CELL, CLIP, SETTING, drawn
+from farreach.results.analysis.diagnosis import LABELS, Label
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CELL, CLIP, SETTING
 
 FAULTS: tuple[Label, ...] = ("vanishing", "exploding", "diverged")
 
-NEEDED = [SETTING, CELL, CLIP, "diverged_at", "steps_before", "reach_end", "cell_reach_end"]
+NEEDED = [SETTING, CELL, CLIP, "clip", "diverged_at", "steps_before", "reach_end", "cell_reach_end"]
 NEEDED += ["growth_end", "growth_end_low", "growth_end_high"]
 
 
@@ -24,7 +25,7 @@ class Fault:
     Attributes:
         label: ``vanishing``, ``exploding`` or ``diverged``.
         setting, cell: where.
-        clips: the clips of these cases.
+        clips: kind and label of each clip of these cases.
         cases: how many.
         value: vanishing: the mean reach at the end, 0 to 1, NaN where the gradient was exactly zero; exploding: the
             mean growth of the logarithm of the norm per step back in time; diverged: the first step of the first case.
@@ -36,7 +37,7 @@ class Fault:
     label: Label
     setting: str
     cell: str
-    clips: tuple[str, ...]
+    clips: tuple[tuple[str, str], ...]
     cases: int
     value: float
     low: float = math.nan
@@ -62,16 +63,16 @@ class Faults:
     unprobed: int
 
 
-def find_faults(frame: pd.DataFrame) -> Faults:
+def find_faults(rows: Rows) -> Faults:
     """Return in how many cases a gradient vanished, exploded or was not finite, and where."""
-    rows = drawn(frame)
-    labels = diagnose_part(frame, rows)["label"] if len(rows) else pd.Series(dtype=object)
-    needed = rows[[name for name in NEEDED if name in rows]]
-    blind = rows["reach_end"].isna() if "reach_end" in rows else pd.Series(data=True, index=rows.index)
+    frame = rows.as_drawn.frame
+    labels = rows.as_drawn.diagnoses["label"] if len(frame) else pd.Series(dtype=object)
+    needed = frame[[name for name in NEEDED if name in frame]]
+    blind = frame["reach_end"].isna() if "reach_end" in frame else pd.Series(data=True, index=frame.index)
     counts: dict[Label, int] = {label: many for label in LABELS if (many := int((labels == label).sum()))}
     unprobed = int(blind.sum())
     return Faults(
-        cases=len(rows),
+        cases=len(frame),
         labels=counts,
         faults=tuple(one for label in FAULTS for one in _find(label, needed[labels == label])),
         unprobed=max(0, unprobed - counts.get("diverged", 0)),
@@ -84,7 +85,8 @@ def _find(label: Label, rows: pd.DataFrame) -> list[Fault]:
 
 
 def _fault(label: Label, setting: str, cell: str, part: pd.DataFrame) -> Fault:
-    clips = tuple(str(clip) for clip in part[CLIP].cat.categories if (part[CLIP] == clip).any())
+    tried = part.drop_duplicates(CLIP).sort_values(CLIP)
+    clips = tuple(zip(tried["clip"].astype(str), tried[CLIP].astype(str), strict=True))
     if label == "diverged":
         first = float(pd.to_numeric(part["diverged_at"]).min())
         return Fault(label, setting, cell, clips, len(part), first)

@@ -18,10 +18,13 @@ import pandas as pd
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact, sets
-from farreach.results.analysis.labels import GROUP, OWN, drawn, joined, labelled
+from farreach.results.analysis.labels import join_words
+from farreach.results.analysis.rows import label_rows
+from farreach.results.analysis.selection import GROUP, LINE, restore_order
 from farreach.results.analysis.staleness import Versions, find_stale
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
+from farreach.results.vocabulary import OWN
 
 FEWEST = 8
 """Runs below which no step of the times is looked for."""
@@ -32,7 +35,10 @@ SMALLEST = 0.02
 MACHINE = ("processor", "cores", "device_name", "jobs", "threads")
 """What must be the same for two runs' step times to be of one series."""
 
-LINES = [*GROUP, "sets", "skill", "skills", "bits", "result moved at", "skill before", "skill after"]
+FACTS = [name for name in LINE if name != "path"]
+"""The facts of a row that all sets share, beside its labels."""
+
+LINES = [*GROUP, *FACTS, "sets", "skill", "skills", "bits", "result moved at", "skill before", "skill after"]
 LINES += ["ms", "times", "machines", "times moved near", "new / old", "p", "speed"]
 
 MOVED, STEADY = "moved", "no step found"
@@ -66,7 +72,7 @@ def read(folders: Sequence[Path], now: Versions | None = None) -> pd.DataFrame:
         if len(rows):
             parts.append(rows.assign(name=path.resolve().name))
     if len(parts) < 2:  # noqa: PLR2004 - one set has no history
-        message = f"a history takes two result sets at least; {joined(map(str, folders))} has {len(parts)}"
+        message = f"a history takes two result sets at least; {join_words(map(str, folders))} has {len(parts)}"
         raise StoreError(message)
     parts.sort(key=lambda rows: (str(rows["started"].min()), str(rows["name"].iloc[0])))
     return pd.concat([rows.assign(run=at) for at, rows in enumerate(parts)], ignore_index=True)
@@ -74,16 +80,16 @@ def read(folders: Sequence[Path], now: Versions | None = None) -> pd.DataFrame:
 
 def history(rows: pd.DataFrame) -> History:
     """Return how each row went over the sets that `read` found."""
-    frame = exact(drawn(labelled(rows)))
+    frame = exact(label_rows(rows).as_drawn.frame)
     frame["mean"] = pd.to_numeric(frame["skill"]).fillna(WORST).clip(lower=WORST)
     frame["ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
     points = pd.DataFrame([_point(part) for _, part in rows.groupby("run", sort=True)])
     count = len(points)
     lines = [
-        dict(zip(GROUP, map(str, names), strict=True)) | _line(part, count)
+        dict(zip(GROUP, names, strict=True)) | {name: part[name].iloc[0] for name in FACTS} | _line(part, count)
         for names, part in frame.groupby(GROUP, observed=True, sort=True)
     ]
-    table = pd.DataFrame(lines, columns=LINES)
+    table = restore_order(pd.DataFrame(lines, columns=LINES), frame)
     table["p"] = statistics.correct_p_values(table["p"].to_numpy(float))
     told = (table["p"] < LEVEL) & (np.abs(np.log(table["new / old"].astype(float))) > np.log1p(SMALLEST))
     table["speed"] = np.where(told, MOVED, np.where(table["p"].isna(), statistics.INCONCLUSIVE, STEADY))
@@ -96,8 +102,8 @@ def _point(rows: pd.DataFrame) -> dict[str, object]:
     return {
         "name": str(rows["name"].iloc[0]),
         "started": str(rows["started"].min())[:16].replace("T", " "),
-        "commit": joined(sorted({str(commit) for commit in rows["commit"]})),
-        "versions": joined(sorted(versions)),
+        "commit": join_words(sorted({str(commit) for commit in rows["commit"]})),
+        "versions": join_words(sorted(versions)),
         "rows": len(rows),
     }
 

@@ -20,9 +20,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import CASE, CELL, CLIP, GROUP, LEARNER, NONE, SETTING, labelled
+from farreach.results.analysis.labels import format_parameters
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CASE, CELL, CLIP, GROUP, LEARNER, LINE, SETTING, restore_order
+from farreach.results.vocabulary import MATCHED, NATIVE, NONE
 
-MATCHED, NATIVE = "matched", "native"
 RESAMPLES = 9_999
 FEWEST_SEEDS = 3
 """A t interval of fewer seeds says next to nothing."""
@@ -38,11 +40,14 @@ LOWEST = -1.0
 
 SEEDS = {MATCHED: "matched skill", NATIVE: "native skill"}
 FRAMEWORKS = [
-    *("setting", "cell", "clip", "framework", "seeds", *SEEDS.values(), "change", "low", "high"),
+    *(*GROUP, *LINE, "seeds", *SEEDS.values(), "change", "low", "high"),
     *("solved matched", "solved native", "diverged matched", "diverged native"),
 ]
+PLACE = [SETTING, CELL, CLIP]
+FACTS = ["task", "parameters", "cell", "activation", "clip", "threshold"]
+SIDES = [f"{name} {side}" for side in ("a", "b") for name in (LEARNER, "framework")]
 PAIRS = [
-    *("setting", "cell", "clip", "framework a", "framework b", "seeds", "matched a", "matched b", "matched gap"),
+    *(*PLACE, *FACTS, *SIDES, "seeds", "matched a", "matched b", "matched gap"),
     *("native a", "native b", "native gap", "from defaults", "low", "high"),
 ]
 
@@ -107,7 +112,7 @@ class Change:
         cases: settings, cells and clips that ran in both modes.
         mean: the mean change of skill over settings and cells.
         low, high: its 95 % bootstrap interval, NaN below `FEWEST` settings and cells.
-        setting, cell, clip: where the change is largest.
+        place: the labels and facts of the line where the change is largest.
         matched, native: the skills there.
 
     """
@@ -117,21 +122,18 @@ class Change:
     mean: float
     low: float
     high: float
-    setting: str
-    cell: str
-    clip: str
+    place: dict[str, Any]
     matched: float
     native: float
 
 
-def pair_modes(rows: pd.DataFrame) -> pd.DataFrame:
+def pair_modes(rows: Rows) -> pd.DataFrame:
     """Return one line for each case and seed that ran in both modes: its labels, and what each mode gave.
 
     The labels are the matched row's; ``skill``, ``solved``, ``status`` and ``clip_fraction`` are its too, and
     stand for the native row under the same names with `` native`` behind.
     """
-    frame = labelled(rows)
-    frame = frame[frame["replicate"] == 0]
+    frame = rows.as_drawn.frame
     same = [name for name in CASE if name not in {"framework", "path", "mode", "replicate"} and name in frame]
     on = [*same, LEARNER]
     matched, native = (frame[frame["mode"] == mode] for mode in (MATCHED, NATIVE))
@@ -140,7 +142,7 @@ def pair_modes(rows: pd.DataFrame) -> pd.DataFrame:
     return both.sort_values([*GROUP, "seed"], ignore_index=True)
 
 
-def compare_modes(rows: pd.DataFrame) -> pd.DataFrame:
+def compare_modes(rows: Rows) -> pd.DataFrame:
     """Return one line per setting, cell, clip and framework: skill matched and native, and the change.
 
     Means are over the seeds that diverged in neither mode; low and high are the 95 % t interval of the change,
@@ -156,67 +158,75 @@ def compare_modes(rows: pd.DataFrame) -> pd.DataFrame:
             *(_share(group["solved"]), _share(group["solved native"])),
             *(int((group[name] == "diverged").sum()) for name in ("status", "status native")),
         ]
-        lines.append([*labels, *figures, *counts])
-    return pd.DataFrame(lines, columns=FRAMEWORKS)
+        lines.append([*labels, *(group[name].iloc[0] for name in LINE), *figures, *counts])
+    return restore_order(pd.DataFrame(lines, columns=FRAMEWORKS), rows.frame)
 
 
-def compare_gaps(rows: pd.DataFrame) -> pd.DataFrame:
+def compare_gaps(rows: Rows) -> pd.DataFrame:
     """Return one line per setting, cell, clip and pair of frameworks: their gap in skill, matched and native.
 
     A gap is a minus b, mean over the seeds on which none of the four runs diverged; ``from defaults`` is the
     native gap minus the matched one, with its 95 % t interval over seeds.
     """
     lines = []
-    for labels, first, second, four in _join_four(pair_modes(rows)):
+    for place, first, second, four in _join_four(pair_modes(rows)):
         whole = four.dropna()
         gaps = {mode: whole[f"{mode} a"] - whole[f"{mode} b"] for mode in (MATCHED, NATIVE)}
         change = gaps[NATIVE] - gaps[MATCHED]
-        line: dict[str, Any] = dict(zip(PAIRS[:5], [*labels, first, second], strict=True)) | {"seeds": len(whole)}
+        line: dict[str, Any] = place | dict(zip(SIDES, [*first, *second], strict=True)) | {"seeds": len(whole)}
         line |= {str(name): whole[name].mean() for name in whole} | {
             f"{mode} gap": gap.mean() for mode, gap in gaps.items()
         }
         low, high = statistics.bound_mean(change, fewest=FEWEST_SEEDS)
         lines.append(line | {"from defaults": change.mean(), "low": low, "high": high})
-    return pd.DataFrame(lines, columns=PAIRS)
+    return restore_order(pd.DataFrame(lines, columns=PAIRS), rows.frame)
 
 
-def explain_gaps(rows: pd.DataFrame) -> list[GapShare]:
+def explain_gaps(rows: Rows) -> list[GapShare]:
     """Return for each pair of frameworks the share of their native gap that the defaults explain."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    squares: dict[tuple[str, str], list[dict[str, Any]]] = {}
     both = pair_modes(rows)
     # A clip that never clipped is the case without clipping once more, and no evidence of its own.
-    idle = both.groupby([SETTING, CELL, CLIP], observed=True)[["clip_fraction", "clip_fraction native"]].transform(
-        "max"
-    )
-    for (setting, cell, _), first, second, four in _join_four(
-        both[(both["clip"] == NONE) | (idle.max(axis="columns") > 0)]
-    ):
+    idle = both.groupby(PLACE, observed=True)[["clip_fraction", "clip_fraction native"]].transform("max")
+    for place, first, second, four in _join_four(both[(both["clip"] == NONE) | (idle.max(axis="columns") > 0)]):
         if four.isna().any(axis=None):
             continue
         skills = four.clip(lower=LOWEST)
-        squares = {mode: float(((skills[f"{mode} a"] - skills[f"{mode} b"]) ** 2).mean()) for mode in SEEDS}
+        line: dict[str, Any] = {
+            mode: float(((skills[f"{mode} a"] - skills[f"{mode} b"]) ** 2).mean()) for mode in SEEDS
+        }
         others = [
             (one - other) ** 2 for who in "ab" for one, other in itertools.combinations(skills[f"native {who}"], 2)
         ]
-        squares["seed"] = float(np.mean(others)) if others else math.nan
-        found.setdefault((first, second), []).append(squares | {"setting": setting, "cell": cell})
-    return [_pool(first, second, pd.DataFrame(lines)) for (first, second), lines in found.items()]
+        line["seed"] = float(np.mean(others)) if others else math.nan
+        line |= place
+        squares.setdefault((first[0], second[0]), []).append(line)
+    tables = {names: restore_order(pd.DataFrame(lines), rows.frame) for names, lines in squares.items()}
+    return [_pool(first, second, lines) for (first, second), lines in tables.items()]
 
 
-def _join_four(both: pd.DataFrame) -> Iterator[tuple[Any, str, str, pd.DataFrame]]:
-    """Yield labels, two frameworks, and a line per seed with their four skills: matched a and b, native a and b."""
-    for labels, group in both.groupby([SETTING, CELL, CLIP], observed=True):
-        each = {str(one): part.set_index("seed") for one, part in group.groupby(LEARNER, observed=True)}
+Side = tuple[str, str]
+"""Learner and framework."""
+
+
+def _join_four(both: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Side, Side, pd.DataFrame]]:
+    """Yield what the rows share, two frameworks, and a line per seed with their four skills, matched and native."""
+    for labels, group in both.groupby(PLACE, observed=True):
+        place = dict(zip(PLACE, labels, strict=True)) | {name: group[name].iloc[0] for name in FACTS}
+        each = {
+            (str(learner), str(part["framework"].iloc[0])): part.set_index("seed")
+            for learner, part in group.groupby(LEARNER, observed=True)
+        }
         for (first, a), (second, b) in itertools.combinations(each.items(), 2):
             skills = {"matched a": a["skill"], "matched b": b["skill"]}
             skills |= {"native a": a["skill native"], "native b": b["skill native"]}
             four = pd.concat(skills, axis="columns", join="inner")
             if len(four):
-                yield labels, first, second, four
+                yield place, first, second, four
 
 
 def _pool(first: str, second: str, lines: pd.DataFrame) -> GapShare:
-    units = lines.groupby(["setting", "cell"], observed=True)[[MATCHED, NATIVE, "seed"]].mean()
+    units = lines.groupby(_list_units(lines), observed=True)[[MATCHED, NATIVE, "seed"]].mean()
     samples: tuple[NDArray[Any], ...] = tuple(units[name].to_numpy(float) for name in (MATCHED, NATIVE, "seed"))
     matched, native, seed = (float(sample.mean()) for sample in samples)
     share, low, high = None, math.nan, math.nan
@@ -252,13 +262,13 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
 
     """
     changes = []
-    for learner, group in lines.groupby("framework", observed=True, sort=False):
+    for learner, group in lines.groupby(LEARNER, observed=True, sort=False):
         whole = group[group["change"].notna()].sort_values("change", key=abs, ascending=False, kind="stable")
         if whole.empty:
             continue
         floored = whole[list(SEEDS.values())].clip(lower=LOWEST)
         whole = whole.assign(change=floored["native skill"] - floored["matched skill"])
-        units = whole.groupby(["setting", "cell"], observed=True)["change"].mean().to_numpy(float)
+        units = whole.groupby(_list_units(whole), observed=True)["change"].mean().to_numpy(float)
         low, high = statistics.MISSING
         if len(units) >= FEWEST:
             low, high = statistics.bound_by_bootstrap([units], np.mean, resamples=RESAMPLES)
@@ -270,9 +280,7 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
                 mean=float(units.mean()),
                 low=low,
                 high=high,
-                setting=str(most["setting"]),
-                cell=str(most["cell"]),
-                clip=str(most["clip"]),
+                place={name: most[name] for name in (*GROUP, *LINE)},
                 matched=float(most["matched skill"]),
                 native=float(most["native skill"]),
             )
@@ -283,6 +291,12 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
 def find_unequal_divergence(lines: pd.DataFrame) -> pd.DataFrame:
     """Return the lines of `compare_modes` that diverged in one mode more often than in the other."""
     return lines[lines["diverged matched"] != lines["diverged native"]]
+
+
+def _list_units(lines: pd.DataFrame) -> list[pd.Series[Any]]:
+    """Return what settings and cells are grouped by; the order of their facts as text is that of the resampling."""
+    texts = [lines["task"].astype(str), lines["parameters"].map(format_parameters), lines["cell"].astype(str)]
+    return [*texts[:2], lines[SETTING], texts[2], lines[CELL]]
 
 
 def _share(solved: pd.Series[Any]) -> str | None:

@@ -12,9 +12,9 @@ import pandas as pd
 
 from farreach.results.analysis import reach as flow
 from farreach.results.analysis import statistics
-from farreach.results.analysis.diagnosis import LABELS, diagnose_part
-from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, SETTING, drawn, labelled
-from farreach.results.analysis.once import once
+from farreach.results.analysis.diagnosis import LABELS
+from farreach.results.analysis.rows import Rows, cache_on_rows
+from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, LINE, SETTING, restore_order
 from farreach.results.record import POINTS
 
 HELD = 0.9
@@ -23,9 +23,9 @@ HELD = 0.9
 FARTHER = 0.05
 """Share of the steps by which an rnn must reach farther than a gated cell before it is named."""
 
-REACH = ["setting", "cell", "clip", "framework", "seeds", "steps before"]
-SHOWN = ["task", *GROUP, "status", "key", "steps_before"]
-DIAGNOSES = ["setting", "cell", "clip", "framework", "seed", "diagnosis", "reason", "remarks"]
+REACH = [*GROUP, *LINE, "seeds", "steps before"]
+SHOWN = ["task", *GROUP, "cell", "activation", "status", "key", "steps_before"]
+DIAGNOSES = [*GROUP, *LINE, "seed", "diagnosis", "reason", "remarks"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Surprise:
     gated: tuple[tuple[str, float], ...]
 
 
-@once
-def measure_reach(rows: pd.DataFrame) -> pd.DataFrame:
+@cache_on_rows
+def measure_reach(rows: Rows) -> pd.DataFrame:
     """Return how far the gradient reached, one line per setting, cell, clip and framework; shares are 0 to 1.
 
     Columns beyond `REACH`, for ``start``, ``middle`` and ``end`` of training: ``h`` and ``c`` (lstm), the mean over
@@ -72,13 +72,13 @@ def measure_reach(rows: pd.DataFrame) -> pd.DataFrame:
     those reach `HELD`, by the farther of the two).
     """
     frame = _probed(rows)
-    plain = {*GROUP, "solved", "steps_before", "growth_end"}
+    facts = [name for name in LINE if name in frame]
+    plain = {*GROUP, *facts, "solved", "steps_before", "growth_end"}
     needed = [name for name in frame if name in plain or "reach_" in str(name)]
     lines = []
     for names, group in frame[needed].groupby(GROUP, observed=True):
-        line: dict[str, Any] = dict(
-            zip(REACH, [*map(str, names), len(group), group["steps_before"].iloc[0]], strict=True)
-        )
+        line: dict[str, Any] = dict(zip(GROUP, names, strict=True)) | {name: group[name].iloc[0] for name in facts}
+        line |= {"seeds": len(group), "steps before": group["steps_before"].iloc[0]}
         for point in POINTS:
             for name, column in (("h", f"reach_{point}"), ("c", f"cell_reach_{point}")):
                 low, high = interval(group[column])
@@ -92,30 +92,31 @@ def measure_reach(rows: pd.DataFrame) -> pd.DataFrame:
         rates = group["growth_end"].dropna().to_numpy(float)
         line |= {"half life": float(np.median(flow.half_lives(rates))) if len(rates) else np.nan}
         lines.append(line | {"solved": len(solved), "held": int((far >= HELD).sum())})
-    return pd.DataFrame(lines)
+    return restore_order(pd.DataFrame(lines), frame)
 
 
-def choose_flows(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    """Yield task, setting, cell and the rows that a figure of the flow shows: the first clip's (none, where it ran).
+def choose_flows(rows: Rows) -> Iterator[pd.DataFrame]:
+    """Yield for each setting and cell the rows that a figure of the flow shows: the first clip's (none, where it ran).
 
     They are those of the first framework, whose gradient was measured, diverged ones only where there are no others.
     """
     frame = _probed(rows)
     frame = frame[[name for name in SHOWN if name in frame]]
-    for (task, setting, cell), group in frame.groupby(["task", SETTING, CELL], observed=True, sort=False):
+    for _, group in frame.groupby(["task", SETTING, CELL], observed=True, sort=False):
         fine = group[group["status"] == "finished"]
         part = fine if len(fine) else group
-        first = part[(part[CLIP] == part[CLIP].min()) & (part[LEARNER] == part[LEARNER].min())]
-        yield str(task), str(setting), str(cell), first
+        yield part[(part[CLIP] == part[CLIP].min()) & (part[LEARNER] == part[LEARNER].min())]
 
 
-def summarise_spectra(rows: pd.DataFrame, load: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+def summarise_spectra(rows: Rows, load: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
     """Return the spectra of the recurrent matrices before and after training, means over the seeds of `choose_flows`.
 
-    Columns: setting, cell, gate, seeds, and of layer 0 radius and sigma (largest singular value) at start and end.
+    Columns: setting and cell with their facts, gate, seeds, and of layer 0 radius and sigma (largest singular value)
+    at start and end.
     """
     lines = []
-    for _, setting, cell, group in choose_flows(rows):
+    for group in choose_flows(rows):
+        facts = {str(name): group[name].iloc[0] for name in ("task", SETTING, CELL, "cell", "activation")}
         try:
             found = pd.concat([load(key).assign(run=key) for key in group["key"]], ignore_index=True)
         except OSError:
@@ -123,39 +124,35 @@ def summarise_spectra(rows: pd.DataFrame, load: Callable[[str], pd.DataFrame]) -
         found = found[found["layer"] == 0]
         ends = found.groupby("run")["step"].transform("max")
         for gate, part in found.groupby("gate", sort=False):
-            line: dict[str, Any] = {"setting": setting, "cell": cell, "gate": gate, "seeds": part["run"].nunique()}
+            line: dict[str, Any] = facts | {"gate": gate, "seeds": part["run"].nunique()}
             for name in ("radius", "sigma"):
                 line |= {f"{name} start": part.loc[part["step"] == 0, name].mean()}
                 line |= {f"{name} end": part.loc[part["step"] == ends[part.index], name].mean()}
             lines.append(line)
-    return pd.DataFrame(lines)
+    return restore_order(pd.DataFrame(lines), rows.frame)
 
 
-@once
-def list_diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
+@cache_on_rows
+def list_diagnoses(rows: Rows) -> pd.DataFrame:
     """Return one line per case: its label, the reason for it, and what else was found."""
-    frame = drawn(labelled(rows))
-    found = diagnose_part(labelled(rows), frame)
-    table = pd.DataFrame({name: frame[column].astype(str) for name, column in zip(DIAGNOSES, GROUP, strict=False)})
-    table["seed"] = frame["seed"]
+    found = rows.as_drawn.diagnoses
+    table = rows.as_drawn.frame[[name for name in (*GROUP, *LINE, "seed") if name in rows.frame]].copy()
     table["diagnosis"] = pd.Categorical(found["label"], categories=list(LABELS), ordered=True)
     table[["reason", "remarks"]] = found[["reason", "remarks"]]
-    return table[DIAGNOSES].reset_index(drop=True)
+    return table[[name for name in DIAGNOSES if name in table]].reset_index(drop=True)
 
 
-def count_diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
+def count_diagnoses(rows: Rows) -> pd.DataFrame:
     """Return how many cases have each diagnosis, one line per setting and cell, one column a label that occurs."""
     table = list_diagnoses(rows)
     if table.empty:
-        return pd.DataFrame(columns=["setting", "cell"])
-    table = table.assign(order=range(len(table)))
-    first = table.groupby(["setting", "cell"])["order"].min().sort_values()
-    keys = ["setting", "cell"]
-    wide = table.pivot_table(index=keys, columns="diagnosis", aggfunc="size", fill_value=0, observed=True)
-    return wide.loc[first.index].rename_axis(columns=None).reset_index()
+        return pd.DataFrame(columns=[SETTING, CELL])
+    wide = table.pivot_table(index=[SETTING, CELL], columns="diagnosis", aggfunc="size", fill_value=0, observed=True)
+    wide.columns = wide.columns.astype(str)
+    return wide.reset_index()
 
 
-def count_labels(rows: pd.DataFrame) -> dict[str, int]:
+def count_labels(rows: Rows) -> dict[str, int]:
     """Return how many cases have each label that occurs, in the order of `LABELS`."""
     counts = list_diagnoses(rows)["diagnosis"].value_counts()
     return {label: int(counts[label]) for label in LABELS if counts[label]}
@@ -173,12 +170,13 @@ def find_surprises(table: pd.DataFrame) -> list[Surprise]:
     """Return where an rnn reaches farther than a gated cell, with the first clip and framework of `measure_reach`."""
     found = []
     for point in ("start", "end"):
-        for (setting, clip, learner), part in table.groupby(["setting", "clip", "framework"], sort=False):
-            far = part.set_index("cell")[[f"{point} h", f"{point} c"]].max(axis=1)
+        for (setting, clip, learner), part in table.groupby([SETTING, CLIP, LEARNER], sort=False, observed=True):
+            alone = part[~part["cell"].duplicated(keep=False)]  # several activations are no one cell
+            far = alone.set_index("cell")[[f"{point} h", f"{point} c"]].max(axis=1)
             gated = [
                 cell for cell in ("lstm", "gru") if {"rnn", cell} <= set(far.index) and far["rnn"] > far[cell] + FARTHER
             ]
-            if gated and clip == table["clip"].iloc[0] and learner == table["framework"].iloc[0]:
+            if gated and clip == table[CLIP].iloc[0] and learner == table[LEARNER].iloc[0]:
                 cells = tuple((cell, float(far[cell])) for cell in gated)
                 found.append(Surprise(point, str(setting), float(far["rnn"]), cells))
     return found
@@ -190,9 +188,9 @@ def interval(values: pd.Series[Any]) -> tuple[float, float]:
     return (low, high) if math.isnan(low) else (max(0.0, low), min(1.0, high))
 
 
-def _probed(rows: pd.DataFrame) -> pd.DataFrame:
+def _probed(rows: Rows) -> pd.DataFrame:
     """Return the rows, hidden units as drawn, whose gradient through time was measured."""
-    frame = drawn(labelled(rows))
+    frame = rows.as_drawn.frame
     if "reach_start" not in frame:
         return frame.iloc[:0]
     names = [f"{kind}_{point}" for kind in ("reach", "cell_reach", "growth") for point in POINTS]

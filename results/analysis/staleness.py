@@ -6,7 +6,7 @@ import dataclasses
 
 import pandas as pd
 
-from farreach.results.analysis.labels import OWN
+from farreach.results.vocabulary import OWN
 
 MADE_BY = ["task_version", "metric_version", "numerics"]
 RUN = ["framework", "cell", "mode"]

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import NONE
+from farreach.results.vocabulary import NONE
 
 MARGIN = 0.01
 """A score that is lower by this much or less is no worse."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,67 +15,95 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from farreach.results.analysis import observatory, reach
-from farreach.results.analysis.labels import CELLS, ordered
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CELL, SETTING
 from farreach.results.figures import palette, style
 
 Load = Callable[[str], pd.DataFrame]
 """Maps a case's key to its flow; raises OSError where it cannot be read."""
 
-CELL_COLOURS = {"rnn": palette.COLOURS[3], "lstm": palette.COLOURS[4], "gru": palette.COLOURS[9]}
 LOWEST = 1e-12
 """Relative norms below this are drawn here: less is nothing for any use of it."""
 
 
-def profiles(rows: pd.DataFrame, load: Load) -> dict[str, Figure]:
+def draw_profiles(rows: Rows, load: Load) -> dict[str, Figure]:
     """Return for each task the norm of dL/dh_t against the step, the cells on one plot, one facet a setting.
 
     Solid at the end of training, dotted before it; the geometric mean over seeds relative to the first scored step,
     with their range. The lstm's dL/dc_t at the end is dashed.
     """
-    return {str(task): _profiles(parts) for task, parts in _by_task(rows, load)}
+    return {task: _draw_profiles(parts) for task, parts in _read_by_task(rows, load)}
 
 
-def heat_maps(rows: pd.DataFrame, load: Load) -> dict[str, Figure]:
+def draw_heat_maps(rows: Rows, load: Load) -> dict[str, Figure]:
     """Return for each task the logarithm of the norm over training step and time step, one facet a setting and cell."""
-    return {str(task): _heat_maps(parts) for task, parts in _by_task(rows, load)}
+    return {task: _draw_heat_maps(parts) for task, parts in _read_by_task(rows, load)}
 
 
-Part = tuple[str, str, int, pd.DataFrame]
-"""Setting, cell, steps before the scored group, and the flows of the seeds beneath each other (first layer)."""
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What one facet or line shows.
+
+    Attributes:
+        setting, label: what setting and cell are called.
+        cell: the cell.
+        rank: the place of the cell among all.
+        before: steps before the scored group.
+        flow: the flows of the seeds beneath each other, of the first layer.
+
+    """
+
+    setting: str
+    label: str
+    cell: str
+    rank: int
+    before: int
+    flow: pd.DataFrame
+
+    @property
+    def ends(self) -> dict[str, pd.DataFrame]:
+        """The flow at start, middle and end of training."""
+        points = reach.at_points(sorted(set(self.flow["step"])))
+        return {point: self.flow[self.flow["step"] == step] for point, step in points.items()}
 
 
-def _by_task(rows: pd.DataFrame, load: Load) -> Iterator[tuple[str, list[Part]]]:
+def _read_by_task(rows: Rows, load: Load) -> Iterator[tuple[str, list[Part]]]:
     """Yield each task's parts, one a setting and cell."""
     by_task: dict[str, list[Part]] = {}
-    for task, setting, cell, group in observatory.choose_flows(rows):
-        found = pd.concat([_flow(load, key) for key in group["key"]], ignore_index=True)
-        if len(found):
-            by_task.setdefault(task, []).append((setting, cell, int(group["steps_before"].iloc[0]), found))
+    for group in observatory.choose_flows(rows):
+        flow = pd.concat([_read_flow(load, key) for key in group["key"]], ignore_index=True)
+        if len(flow):
+            first = group.iloc[0]
+            rank, before = int(group[CELL].cat.codes.iloc[0]), int(first["steps_before"])
+            part = Part(str(first[SETTING]), str(first[CELL]), str(first["cell"]), rank, before, flow)
+            by_task.setdefault(str(first["task"]), []).append(part)
     yield from by_task.items()
 
 
-def _flow(load: Load, key: str) -> pd.DataFrame:
+def _read_flow(load: Load, key: str) -> pd.DataFrame:
     try:
-        found = load(key)
+        flow = load(key)
     except OSError:
         return pd.DataFrame()
-    return found[found["layer"] == 0].assign(run=key) if len(found) else found
+    return flow[flow["layer"] == 0].assign(run=key) if len(flow) else flow
 
 
-def _profiles(parts: list[Part]) -> Figure:
+def _draw_profiles(parts: list[Part]) -> Figure:
     with style.style():
-        settings = list(dict.fromkeys(setting for setting, *_ in parts))
+        settings = list(dict.fromkeys(part.setting for part in parts))
         figure, axes = style.grid(len(settings))
-        entries: dict[str, Line2D] = {}
+        entries = {
+            part.label: Line2D([], [], color=palette.CELL_COLOURS.get(part.cell, palette.GREY), linewidth=3)
+            for part in sorted(parts, key=lambda part: part.rank)
+        }
         for ax, setting in zip(axes, settings, strict=True):
-            for _, cell, before, found in (part for part in parts if part[0] == setting):
-                colour = CELL_COLOURS.get(cell.split(" ")[0], palette.GREY)
-                entries[cell] = Line2D([], [], color=colour, linewidth=3)
-                points = reach.at_points(sorted(set(found["step"])))
-                _profile(ax, found[found["step"] == points["start"]], before, "h", color=colour, linestyle=":")
-                _profile(ax, found[found["step"] == points["end"]], before, "h", color=colour, linestyle="-")
-                if found["c"].notna().any():
-                    _profile(ax, found[found["step"] == points["end"]], before, "c", color=colour, linestyle="--")
+            for part in (part for part in parts if part.setting == setting):
+                colour = palette.CELL_COLOURS.get(part.cell, palette.GREY)
+                ends = part.ends
+                _draw_profile(ax, ends["start"], part.before, "h", color=colour, linestyle=":")
+                _draw_profile(ax, ends["end"], part.before, "h", color=colour, linestyle="-")
+                if part.flow["c"].notna().any():
+                    _draw_profile(ax, ends["end"], part.before, "c", color=colour, linestyle="--")
             ax.axhline(reach.LEFT, color="0.4", linewidth=1, linestyle="-.", zorder=1)
             style.log_axis(ax)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -86,15 +115,14 @@ def _profiles(parts: list[Part]) -> Figure:
             "end, dL/dc$_t$ (lstm)": "--",
             "1 %": "-.",
         }
-        entries = {cell: entries[cell] for cell in ordered(entries, CELLS)}
         entries |= {name: Line2D([], [], color="0.3", linestyle=dash) for name, dash in kinds.items()}
         style.legend(figure, entries)
     return figure
 
 
-def _profile(ax: Axes, found: pd.DataFrame, before: int, column: str, **look: Any) -> None:
+def _draw_profile(ax: Axes, flow: pd.DataFrame, before: int, column: str, **look: Any) -> None:
     """Draw the geometric mean over runs, and their range, relative to each run's norm at the first scored step."""
-    part = found[found["time"] <= before]
+    part = flow[flow["time"] <= before]
     wide = part.pivot_table(index="time", columns="run", values=column)
     relative = (wide / wide.loc[before]).clip(lower=LOWEST)
     x = relative.index.to_numpy(float) - before
@@ -106,7 +134,7 @@ def _profile(ax: Axes, found: pd.DataFrame, before: int, column: str, **look: An
         )
 
 
-def _heat_maps(parts: list[Part]) -> Figure:
+def _draw_heat_maps(parts: list[Part]) -> Figure:
     with style.style():
         # One plain grid: a colour bar beside the nested ones of `panels.facets` leaves them no room.
         columns = 2 if len(parts) in {2, 4} else 3
@@ -116,28 +144,28 @@ def _heat_maps(parts: list[Part]) -> Figure:
         for spare in axes[len(parts) :]:
             spare.remove()
         axes = axes[: len(parts)]
-        grids = [_grid(found) for *_, found in parts]
+        grids = [_make_grid(part.flow) for part in parts]
         top = max(float(np.nanmax(values)) for *_, values in grids)
         low = max(min(float(np.nanmin(values)) for *_, values in grids), top - 8)
         mesh: QuadMesh | None = None
-        for ax, (setting, cell, before, _), (steps, times, values) in zip(axes, parts, grids, strict=True):
+        for ax, part, (steps, times, values) in zip(axes, parts, grids, strict=True):
             mesh = ax.pcolormesh(
                 steps, times, values, cmap="cividis", vmin=low, vmax=top, shading="nearest", rasterized=True
             )
-            ax.axhline(before - 0.5, color="white", linewidth=1, linestyle="--")
+            ax.axhline(part.before - 0.5, color="white", linewidth=1, linestyle="--")
             ax.grid(visible=False)
             ax.set_ylabel("time step")
             style.step_axis(ax)
-            style.title(ax, f"{cell} · {setting}", width=28)
+            style.title(ax, f"{part.label} · {part.setting}", width=28)
         if mesh is not None:
             bar = figure.colorbar(mesh, ax=axes, shrink=0.8, pad=0.02, extend="min")
             bar.set_label("log$_{10}$ of the norm of dL/dh$_t$")
     return figure
 
 
-def _grid(found: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _make_grid(flow: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return training steps, time steps and the mean over runs of log10 of the norm, [time, training step]."""
     floor = np.finfo(float).tiny
-    logs = found.assign(log=np.log10(found["h"].astype(float).clip(lower=floor)))
+    logs = flow.assign(log=np.log10(flow["h"].astype(float).clip(lower=floor)))
     wide = logs.pivot_table(index="time", columns="step", values="log")
     return wide.columns.to_numpy(float), wide.index.to_numpy(float), wide.to_numpy(float)

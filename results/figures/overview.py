@@ -12,22 +12,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from farreach.results.analysis import overview
-from farreach.results.analysis.labels import CELL, CELLS, CLIP, SETTING, ordered
+from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING, list_cells
 from farreach.results.figures import palette, style
 
 COLOURS = "cividis"
 """From none of the seeds, dark, to all of them, light; the same to people who see fewer colours."""
 
 
-def atlas(found: pd.DataFrame) -> dict[str, Figure]:
-    """Return for each task its clip atlas: cell by threshold, a facet a setting; `found` is `overview.atlas`.
+def draw_atlas(table: pd.DataFrame) -> dict[str, Figure]:
+    """Return for each task its clip atlas: cell by threshold, a facet a setting; `table` is `tabulate_atlas`.
 
     Colour and first line: the share of the seeds that solved the task; second line: the share of the steps clipped.
     """
-    return {str(task): _atlas(overview.first(part)[0]) for task, part in found.groupby("task", sort=False)}
+    tasks = table.groupby("task", sort=False, observed=True)
+    return {str(task): _draw_atlas(overview.limit_lines(part)[0]) for task, part in tasks}
 
 
-def _atlas(part: pd.DataFrame) -> Figure:
+def _draw_atlas(part: pd.DataFrame) -> Figure:
     with style.style():
         settings = list(dict.fromkeys(part[SETTING].astype(str)))
         clips = [clip for clip in part[CLIP].cat.categories if (part[CLIP] == clip).any()]
@@ -36,7 +37,7 @@ def _atlas(part: pd.DataFrame) -> Figure:
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots(len(settings), 1, sharex=True, squeeze=False, height_ratios=cells)[:, 0]
         for ax, setting in zip(axes, settings, strict=True):
-            _field(ax, part[part[SETTING] == setting], clips)
+            _draw_field(ax, part[part[SETTING] == setting], clips)
             ax.set_title(setting, loc="left")
         axes[-1].set_xlabel("clip threshold")
         bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.9, pad=0.02)
@@ -45,15 +46,18 @@ def _atlas(part: pd.DataFrame) -> Figure:
     return figure
 
 
-def _field(ax: Axes, part: pd.DataFrame, clips: list[str]) -> None:
-    texts = part.assign(text=["\n".join(filter(None, overview.words(row))) for row in part.to_dict("records")])
-    wide = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="share")
-    wide = wide.reindex(index=ordered(wide.index, CELLS), columns=clips)
-    said = texts.astype({CELL: str, CLIP: str}).pivot_table(index=CELL, columns=CLIP, values="text", aggfunc="first")
-    said = said.reindex(index=wide.index, columns=clips).astype(object).fillna("")
+def _draw_field(ax: Axes, part: pd.DataFrame, clips: list[str]) -> None:
+    cells = [cell for cell in part[CELL].cat.categories if (part[CELL] == cell).any()]
+    fields = part.assign(
+        text=["\n".join(filter(None, overview.describe_field(row))) for row in part.to_dict("records")]
+    )
+    fields = fields.astype({CELL: str, CLIP: str})
+    wide = fields.pivot_table(index=CELL, columns=CLIP, values="share").reindex(index=cells, columns=clips)
+    texts = fields.pivot_table(index=CELL, columns=CLIP, values="text", aggfunc="first")
+    texts = texts.reindex(index=cells, columns=clips).astype(object).fillna("")
     sns.heatmap(
         wide,
-        annot=said.to_numpy(),
+        annot=texts.to_numpy(),
         fmt="",
         vmin=0,
         vmax=1,
@@ -69,23 +73,21 @@ def _field(ax: Axes, part: pd.DataFrame, clips: list[str]) -> None:
     ax.tick_params(axis="x", rotation=0)
 
 
-def reach(found: pd.DataFrame) -> dict[str, Figure]:
+def draw_reach(table: pd.DataFrame) -> dict[str, Figure]:
     """Return reach against length, a facet a task: colour is the framework, line and marker the cell.
 
-    `found` is `overview.reach`; nothing is returned where it is empty.
+    `table` is `tabulate_reach`; nothing is returned where it is empty.
     """
-    if found.empty:
+    if table.empty:
         return {}
     with style.style():
-        tasks = list(dict.fromkeys(found["task"]))
+        tasks = list(dict.fromkeys(table["task"]))
         figure, axes = style.grid(len(tasks))
-        seen = palette.looks(found["framework"].astype(str).unique())
-        cells = ordered(found["cell"].astype(str), CELLS)
+        seen = palette.choose_looks(table)
         for ax, task in zip(axes, tasks, strict=True):
-            part = found[found["task"] == task]
-            for (cell, learner), group in part.groupby(["cell", "framework"], observed=True, sort=False):
+            part = table[table["task"] == task]
+            for (kind, _, learner), group in part.groupby(["cell", CELL, LEARNER], observed=True, sort=False):
                 line = group.sort_values("length")
-                kind = str(cell).split(" ", 1)[0]
                 bars = [line["reach"] - line["low"], line["high"] - line["reach"]]
                 ax.errorbar(
                     line["length"],
@@ -103,8 +105,7 @@ def reach(found: pd.DataFrame) -> dict[str, Figure]:
             ax.yaxis.set_major_formatter(PercentFormatter(1))
             style.title(ax, task, width=28)
         entries = {name: Line2D([], [], color=look.colour, linewidth=3) for name, look in seen.items()}
-        for cell in cells:
-            kind = cell.split(" ", 1)[0]
+        for cell, kind in list_cells(table).items():
             dash, marker = palette.CELL_DASHES.get(kind, "-."), palette.CELL_MARKERS.get(kind, "D")
             inside: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none"} if kind == palette.RING else {}
             entries[cell] = Line2D([], [], color="0.25", linestyle=dash, marker=marker, **inside)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
-from farreach.results.analysis.labels import ordered
+import pandas as pd
+
+from farreach.results.analysis.selection import LEARNER, sort_learner
 
 COLOURS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
 """Seaborn's "colorblind"."""
@@ -30,17 +31,25 @@ LOOKS = {
 }
 SPARE = [Look(COLOURS[at], marker) for at, marker in ((4, "v"), (3, "P"), (9, "X"), (5, "<"), (6, ">"), (8, "h"))]
 
+CELL_COLOURS = {"rnn": COLOURS[3], "lstm": COLOURS[4], "gru": COLOURS[9]}
 CELL_DASHES: dict[str, Any] = {"rnn": ":", "lstm": "-", "gru": "--"}
 CELL_MARKERS = {"rnn": "v", "lstm": "o", "gru": "s"}
 RING = "lstm"
 """The cell whose mark is open and large, so that another at the same place shows within it."""
 
 
-def looks(learners: Iterable[str]) -> dict[str, Look]:
-    """Return a look for each learner: its framework's own, and a spare one for any further path."""
-    found: dict[str, Look] = {}
+def choose_looks(table: pd.DataFrame) -> dict[str, Look]:
+    """Return a look for each learner: its framework's own, and a spare one for any further path.
+
+    Args:
+        table: columns learner, framework and path.
+
+    """
+    facts = table[[LEARNER, "framework", "path"]].drop_duplicates().astype(object).to_dict("records")
+    looks: dict[str, Look] = {}
     spare = iter(SPARE * 10)
-    for learner in ordered(learners, LOOKS):
-        own = LOOKS.get(learner.split(" ", 1)[0])
-        found[learner] = own if own and own not in found.values() else next(spare)
-    return found
+    for line in sorted(facts, key=lambda line: sort_learner({str(name): value for name, value in line.items()})):
+        if str(line[LEARNER]) not in looks:
+            look = LOOKS.get(str(line["framework"]))
+            looks[str(line[LEARNER])] = look if look and look not in looks.values() else next(spare)
+    return looks

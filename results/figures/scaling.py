@@ -11,9 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from farreach.results.analysis.labels import CELLS, ordered
+from farreach.results.analysis.labels import label_learner
+from farreach.results.analysis.selection import find_extra, sort_words
 from farreach.results.figures import palette, style
 from farreach.results.timing import scaling
+from farreach.results.vocabulary import CELLS
 
 UNITS = {"step time": ("step time (ms)", 1e3), "peak memory": ("peak memory (MiB)", 2.0**-20)}
 """The label of each cost's axis, and what turns seconds or bytes into it."""
@@ -31,36 +33,35 @@ FLAT = 1.2
 """Every facet spans at least the square of this factor, so that noise about a constant does not fill it."""
 
 
-def figures(table: pd.DataFrame) -> dict[str, Figure]:
+def draw_growth(table: pd.DataFrame) -> dict[str, Figure]:
     """Return for each axis step time above peak memory, the cells side by side; `table` is that of `list_points`.
 
     Points are medians, hollow where they ran by another path than most of their line; dashed is the fitted power law,
     whose exponent stands in the facet with its 95 % interval.
     """
-    found = scaling.list_points(table)
-    found["learner"] = _learners(found)
-    return {str(axis): _figure(str(axis), part) for axis, part in found.groupby("axis", observed=True)}
+    points = scaling.list_points(table)
+    points["learner"] = _label_learners(points)
+    return {str(axis): _draw_axis(str(axis), part) for axis, part in points.groupby("axis", observed=True)}
 
 
-def _learners(found: pd.DataFrame) -> pd.Series[str]:
+def _label_learners(points: pd.DataFrame) -> list[str]:
     """Return the framework, with its path where it ran the same curve by several."""
-    name = found["framework"].astype(str)
-    several = found.groupby(["axis", "cell", "framework"], observed=True)["path"].transform("nunique") > 1
-    torn = name.isin(name[several])
-    return name.where(~torn, name + " (" + found["path"].astype(str) + ")")
+    paths = find_extra(points, "framework", "path", ["axis", "cell", "framework"])
+    pairs = zip(points["framework"].astype(str), paths, strict=True)
+    return [label_learner({"framework": framework, "path": path}) for framework, path in pairs]
 
 
-def _figure(axis: str, part: pd.DataFrame) -> Figure:
+def _draw_axis(axis: str, part: pd.DataFrame) -> Figure:
     with style.style():
         cells, costs = (
-            ordered(part["cell"].astype(str), CELLS),
+            sort_words(part["cell"].astype(str), CELLS),
             [cost for cost in UNITS if (part["cost"] == cost).any()],
         )
         figure, axes = style.facets([1.0] * len(cells) * len(costs), most=len(cells))
-        seen = palette.looks(part["learner"])
+        seen = palette.choose_looks(part)
         facets = [(cost, cell) for cost in costs for cell in cells]
         for ax, (cost, cell) in zip(axes, facets, strict=True):
-            _facet(ax, part[(part["cost"] == cost) & (part["cell"] == cell)], seen, UNITS[cost])
+            _draw_facet(ax, part[(part["cost"] == cost) & (part["cell"] == cell)], seen, UNITS[cost])
             ax.set_xlabel(scaling.NAMES.get(axis, axis))
             style.title(ax, f"{cell} · {cost}", width=36)
         entries = {
@@ -76,7 +77,7 @@ def _figure(axis: str, part: pd.DataFrame) -> Figure:
     return figure
 
 
-def _facet(ax: Axes, part: pd.DataFrame, seen: dict[str, palette.Look], unit: tuple[str, float]) -> None:
+def _draw_facet(ax: Axes, part: pd.DataFrame, seen: dict[str, palette.Look], unit: tuple[str, float]) -> None:
     """Draw the curves of one cell and cost, their power laws, and the exponents in the room left above them."""
     label, factor = unit
     said: list[tuple[Line2D, str]] = []

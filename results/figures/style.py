@@ -21,9 +21,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from PIL import Image
 
-from farreach.results.analysis.labels import CELL, CLIP, NONE
+from farreach.results.analysis.selection import CELL, CLIP, sort_clip
 from farreach.results.figures import palette
 from farreach.results.storage.files import write
+from farreach.results.vocabulary import CLIPS, NONE
 
 WIDTH = 9.0
 """Inches; at `DPI` twice what GitHub shows of a README, so that text stays legible when halved."""
@@ -81,10 +82,15 @@ def _pixels(figure: Figure) -> Image.Image:
     return image
 
 
-def dashes(clips: Iterable[str]) -> dict[str, Any]:
-    """Return a line style for each clip; ``none`` is always solid."""
-    at = [clip for clip in clips if clip != NONE]
-    return {NONE: DASHES[0]} | {clip: DASHES[1 + number % (len(DASHES) - 1)] for number, clip in enumerate(at)}
+def choose_dashes(table: pd.DataFrame) -> dict[str, Any]:
+    """Return a line style for each clip, by its label; no clip is always solid."""
+    facts = table[[CLIP, "clip", "threshold"]].drop_duplicates().astype(object).to_dict("records")
+    clips = sorted(facts, key=lambda line: sort_clip({str(name): value for name, value in line.items()}))
+    rank = iter(range(len(clips)))
+    return {
+        str(line[CLIP]): DASHES[0] if line["clip"] == NONE else DASHES[1 + next(rank) % (len(DASHES) - 1)]
+        for line in clips
+    }
 
 
 def pattern(dash: Any) -> Any:
@@ -135,10 +141,20 @@ def grid(count: int, *, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ladder:
-    """Positions of cell and clip on one axis: the cells in groups, in each the clips in order."""
+class ThresholdAxis:
+    """Positions of cell and clip on one axis: the cells in groups, in each the clips in order.
+
+    Attributes:
+        positions: by the labels of cell and clip.
+        ticks: what is written there: the threshold.
+        groups: cell, and kind of clip where there are several: what is written below, by the labels.
+        kinds: the kinds of clip on the axis.
+
+    """
 
     positions: dict[tuple[str, str], float]
+    ticks: dict[tuple[str, str], str]
+    groups: dict[tuple[str, str], str]
     kinds: list[str]
 
     @property
@@ -157,13 +173,10 @@ class Ladder:
 
     def label(self, axes: Axes) -> None:
         """Write thresholds and, below them, cells onto the x axis."""
-        places = list(self.positions.items())
-        axes.set_xticks([at for _, at in places], [clip.split(" ")[-1] for (_, clip), _ in places])
+        axes.set_xticks([*self.positions.values()], [self.ticks[place] for place in self.positions])
         groups: dict[str, list[float]] = {}
-        for (cell, clip), at in places:
-            kinds = [kind for kind in self.kinds if any(one == cell and kind in name for one, name in self.positions)]
-            kind = next((kind for kind in kinds if kind in clip), "".join(kinds[:1]))  # none: beside the first kind
-            groups.setdefault(f"{cell} ({kind})" if len(self.kinds) > 1 and kinds else cell, []).append(at)
+        for place, at in self.positions.items():
+            groups.setdefault(self.groups[place], []).append(at)
         axes.xaxis.remove_overlapping_locs = False  # a lone threshold has its cell at the same place
         middles = [sum(at) / len(at) for at in groups.values()]
         axes.set_xticks(middles, list(groups), minor=True, fontweight="bold")
@@ -177,19 +190,24 @@ class Ladder:
         axes.set_xlabel(f"clip threshold ({units})" if units else "no clipping")
 
 
-def ladder(frame: pd.DataFrame) -> Ladder:
-    """Return the axis of the cells and clips that the labelled rows hold."""
+def make_threshold_axis(table: pd.DataFrame) -> ThresholdAxis:
+    """Return the axis of the cells and clips of a table: columns `CELL` and `CLIP`, clip and threshold."""
+    places = table[[CELL, CLIP, "clip", "threshold"]].drop_duplicates([CELL, CLIP]).sort_values([CELL, CLIP])
+    facts = [(str(cell), str(label), str(kind), at) for cell, label, kind, at in places.itertuples(index=False)]
+    kinds = [kind for kind in CLIPS if kind != NONE and any(one == kind for _, _, one, _ in facts)]
+    by_cell = {cell: [kind for kind in kinds if (cell, kind) in {fact[::2] for fact in facts}] for cell, *_ in facts}
     positions: dict[tuple[str, str], float] = {}
+    ticks, groups = {}, {}
     at, before = -1.0, ("", "")
-    pairs = frame[[CELL, CLIP]].drop_duplicates().sort_values([CELL, CLIP]).astype(str)
-    normed = set(pairs.loc[pairs[CLIP].str.startswith("norm"), CELL])
-    for cell, clip in pairs.itertuples(index=False):
-        group = (cell, "value" if clip.startswith("value") and cell in normed else "")
+    for cell, label, kind, threshold in facts:
+        group = (cell, "value" if kind == "value" and "norm" in by_cell[cell] else "")
         at += 1.0 if before in {group, ("", "")} else 1.5
-        positions[cell, clip] = at
         before = group
-    kinds = [kind for kind in ("norm", "value", "variable") if any(clip.startswith(kind) for _, clip in positions)]
-    return Ladder(positions, kinds)
+        positions[cell, label] = at
+        ticks[cell, label] = NONE if kind == NONE else f"{threshold:g}"
+        beside = kind if kind in by_cell[cell] else "".join(by_cell[cell][:1])  # none: beside the first kind
+        groups[cell, label] = f"{cell} ({beside})" if len(kinds) > 1 and beside else cell
+    return ThresholdAxis(positions, ticks, groups, kinds)
 
 
 def offsets(learners: Iterable[str]) -> dict[str, float]:
@@ -242,11 +260,11 @@ def points(seen: dict[str, palette.Look]) -> dict[str, Line2D]:
     }
 
 
-def lines(seen: dict[str, palette.Look], clips: dict[str, Any]) -> dict[str, Line2D]:
-    """Return the legend's entries of frameworks as colours and clips as line styles."""
+def lines(seen: dict[str, palette.Look], clips: dict[str, Any], free: set[str]) -> dict[str, Line2D]:
+    """Return the legend's entries of frameworks as colours and clips as line styles; `free` are those without one."""
     colours = {name: Line2D([], [], color=look.colour, linewidth=3) for name, look in seen.items()}
     styles = {
-        "no clipping" if clip == NONE else f"clip {clip}": Line2D([], [], color="0.25", linestyle=dash)
+        "no clipping" if clip in free else f"clip {clip}": Line2D([], [], color="0.25", linestyle=dash)
         for clip, dash in clips.items()
     }
     return colours | styles

@@ -1,6 +1,6 @@
-"""The figures: labelled rows and their curves in, matplotlib figures out, drawn by seaborn.
+"""The figures of training: rows with their labels and curves in, matplotlib figures out, drawn by seaborn.
 
-A framework has one colour and marker everywhere, a clip one line style. Copies are not drawn.
+A framework has one colour and marker everywhere, a clip one line style.
 """
 
 from __future__ import annotations
@@ -16,22 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from farreach.results.analysis import matched_native
-from farreach.results.analysis.labels import (
-    CELL,
-    CELLS,
-    CLIP,
-    GROUP,
-    LEARNER,
-    NONE,
-    SEEDS,
-    SETTING,
-    drawn,
-    ordered,
-    ours,
-    own,
-)
+from farreach.results.analysis import selection
+from farreach.results.analysis.rows import SEEDS
+from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
 from farreach.results.figures import palette, style
+from farreach.results.vocabulary import NONE
 
 mpl.use("Agg")  # files only: no window, and none needed
 
@@ -51,64 +40,61 @@ ROW = 15.0
 """Positions of cell and clip that fit beside each other at full width."""
 
 
-def skill(rows: pd.DataFrame) -> dict[str, Figure]:
+def draw_skill(table: pd.DataFrame) -> dict[str, Figure]:
     """Return for each task the skill at the end of training by cell and threshold.
 
     Small points are seeds; a large one with a bar is their mean and its standard error.
     """
-    frame = ours(drawn(rows))[["task", *GROUP, "skill"]]
-    return {str(task): _skill(part) for task, part in frame.groupby("task", sort=False)}
+    return {str(task): _draw_skill(part) for task, part in table.groupby("task", sort=False, observed=True)}
 
 
-def learning(rows: pd.DataFrame, evaluations: Load) -> dict[str, Figure]:
+def draw_learning(table: pd.DataFrame, evaluations: Load) -> dict[str, Figure]:
     """Return for each task the evaluation loss against the step, mean over seeds, with the floor."""
-    return _curves(rows, evaluations, _learning)
+    return _draw_curves(table, evaluations, _draw_evaluation_loss)
 
 
-def training_loss(rows: pd.DataFrame, curves: Load) -> dict[str, Figure]:
+def draw_training_loss(table: pd.DataFrame, curves: Load) -> dict[str, Figure]:
     """Return for each task of the user's own runs the loss of the training batches."""
-    return _curves(own(rows), curves, _training_loss)
+    return _draw_curves(table, curves, _draw_batch_loss)
 
 
-def gradient_norm(rows: pd.DataFrame, curves: Load) -> dict[str, Figure]:
+def draw_gradient_norm(table: pd.DataFrame, curves: Load) -> dict[str, Figure]:
     """Return for each task the global gradient norm before the clip over training, with the thresholds."""
-    return _curves(rows, curves, _gradient_norm)
+    return _draw_curves(table, curves, _draw_norms)
 
 
-def clip_fraction(rows: pd.DataFrame) -> dict[str, Figure]:
+def draw_clip_fraction(table: pd.DataFrame) -> dict[str, Figure]:
     """Return for each task the share of steps that were clipped, by cell and threshold."""
-    frame = drawn(rows)[["task", *GROUP, "clip_fraction"]]
-    frame = frame[frame[CLIP] != NONE]
-    return {str(task): _clip_fraction(part) for task, part in frame.groupby("task", sort=False)}
+    clipped = table[table["clip"] != NONE]
+    return {str(task): _draw_clip_fraction(part) for task, part in clipped.groupby("task", sort=False, observed=True)}
 
 
-def modes(rows: pd.DataFrame) -> dict[str, Figure]:
+def draw_modes(pairs: pd.DataFrame) -> dict[str, Figure]:
     """Return for each task the skill matched and native, joined, by cell and threshold; means over seeds."""
-    both = matched_native.pair_modes(rows)
-    return {str(task): _modes(part) for task, part in both.groupby("task", sort=False)}
+    return {str(task): _draw_modes(part) for task, part in pairs.groupby("task", sort=False, observed=True)}
 
 
-def step_time(table: pd.DataFrame, *, source: str) -> Figure:
+def draw_step_time(table: pd.DataFrame, *, source: str) -> Figure:
     """Return the step time by cell and framework, one facet a setting, all of one kind of axis.
 
     Args:
-        table: columns setting, cell, learner, step ms, low ms, high ms.
+        table: columns setting, cell label and learner with their facts, step ms, low ms, high ms.
         source: where the times come from, the figure's title.
 
     """
     with style.style():
-        settings = list(dict.fromkeys(table["setting"]))
+        settings = list(dict.fromkeys(table[SETTING]))
         figure, axes = style.grid(len(settings))
-        seen = palette.looks(table["learner"].astype(str))
+        seen = palette.choose_looks(table)
         aside = style.offsets(seen)
-        spans = table.groupby("setting")["step ms"]
+        spans = table.groupby(SETTING, observed=True)["step ms"]
         wide = bool((spans.max() > 20 * spans.min()).any())
         for ax, setting in zip(axes, settings, strict=True):
-            part = table[table["setting"] == setting]
-            cells = ordered(part["cell"].astype(str), CELLS)
-            for learner, group in part.groupby("learner", observed=True, sort=False):
+            part = table[table[SETTING] == setting]
+            cells = [*selection.list_cells(part)]
+            for learner, group in part.groupby(LEARNER, observed=True, sort=False):
                 look = seen[str(learner)]
-                at = np.array([cells.index(str(cell)) for cell in group["cell"]]) + aside[str(learner)]
+                at = np.array([cells.index(str(cell)) for cell in group[CELL]]) + aside[str(learner)]
                 middle = group["step ms"].to_numpy(float)
                 below, above = middle - group["low ms"].to_numpy(float), group["high ms"].to_numpy(float) - middle
                 bars = np.nan_to_num(np.maximum([below, above], 0))
@@ -129,18 +115,18 @@ def step_time(table: pd.DataFrame, *, source: str) -> Figure:
     return figure
 
 
-def _skill(frame: pd.DataFrame) -> Figure:
+def _draw_skill(frame: pd.DataFrame) -> Figure:
     with style.style():
-        seen = palette.looks(frame[LEARNER].unique())
+        seen = palette.choose_looks(frame)
         aside = style.offsets(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
-        ladders = [style.ladder(part) for _, part in parts]
-        figure, axes = style.facets([ladder.weight for ladder in ladders], most=ROW)
+        places = [style.make_threshold_axis(part) for _, part in parts]
+        figure, axes = style.facets([place.weight for place in places], most=ROW)
         entries = style.points(seen)
-        for ax, (setting, part), ladder in zip(axes, parts, ladders, strict=True):
-            points = _placed(part, ladder, aside, part["skill"].clip(lower=LOWEST))
+        for ax, (setting, part), place in zip(axes, parts, places, strict=True):
+            points = _place_points(part, place, aside, part["skill"].clip(lower=LOWEST))
             ax.axhline(0, color="0.4", linewidth=1, linestyle="--")
-            entries |= _means(ax, points, seen)
+            entries |= _draw_means(ax, points, seen)
             torn = points[points["y"].isna()].drop_duplicates(["x", "learner"])
             if len(torn):
                 ax.scatter(
@@ -153,25 +139,25 @@ def _skill(frame: pd.DataFrame) -> Figure:
                     zorder=4,
                 )
                 entries["diverged"] = Line2D([], [], color="0.25", marker="x", linestyle="", markersize=7)
-            ladder.label(ax)
+            place.label(ax)
             low = min(-0.08, float(points["y"].min()) - 0.08) if points["y"].notna().any() else -0.08
             ax.set_ylim(LOWEST - 0.08 if len(torn) else low, 1.05)
             ax.set_ylabel("skill (1 \N{MINUS SIGN} loss / floor)")
-            style.title(ax, setting, width=int(6.5 * ladder.weight))
+            style.title(ax, setting, width=int(6.5 * place.weight))
         entries["floor"] = Line2D([], [], color="0.4", linewidth=1, linestyle="--")
         style.legend(figure, entries)
     return figure
 
 
-def _modes(frame: pd.DataFrame) -> Figure:
+def _draw_modes(frame: pd.DataFrame) -> Figure:
     with style.style():
-        seen = palette.looks(frame[LEARNER].unique())
+        seen = palette.choose_looks(frame)
         aside = style.offsets(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
-        ladders = [style.ladder(part) for _, part in parts]
-        figure, axes = style.facets([ladder.weight for ladder in ladders], most=ROW)
-        for ax, (setting, part), ladder in zip(axes, parts, ladders, strict=True):
-            points = _placed(part, ladder, aside, part["skill"].clip(lower=LOWEST))
+        places = [style.make_threshold_axis(part) for _, part in parts]
+        figure, axes = style.facets([place.weight for place in places], most=ROW)
+        for ax, (setting, part), place in zip(axes, parts, places, strict=True):
+            points = _place_points(part, place, aside, part["skill"].clip(lower=LOWEST))
             points["native"] = part["skill native"].clip(lower=LOWEST)
             means = points.groupby(["learner", "x"])[["y", "native"]].mean().reset_index()
             ax.axhline(0, color="0.4", linewidth=1, linestyle="--")
@@ -181,11 +167,11 @@ def _modes(frame: pd.DataFrame) -> Figure:
                 ax.vlines(group["x"], group["y"], group["native"], color=look.colour, linewidth=1.5, zorder=2)
                 ax.plot(group["x"], group["y"], **drawn_as, markersize=9, markerfacecolor="white", markeredgewidth=1.5)
                 ax.plot(group["x"], group["native"], **drawn_as, markersize=4.5)
-            ladder.label(ax)
+            place.label(ax)
             low = means[["y", "native"]].min().min()
             ax.set_ylim(min(-0.08, low - 0.08) if pd.notna(low) else -0.08, 1.05)
             ax.set_ylabel("skill (1 \N{MINUS SIGN} loss / floor)")
-            style.title(ax, setting, width=int(6.5 * ladder.weight))
+            style.title(ax, setting, width=int(6.5 * place.weight))
         grey: dict[str, Any] = {"color": "0.25", "marker": "o", "linestyle": ""}
         entries = style.points(seen) | {
             "matched": Line2D([], [], **grey, markerfacecolor="white", markeredgewidth=1.5, markersize=9),
@@ -196,7 +182,7 @@ def _modes(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _means(ax: Axes, points: pd.DataFrame, seen: dict[str, palette.Look]) -> dict[str, Line2D]:
+def _draw_means(ax: Axes, points: pd.DataFrame, seen: dict[str, palette.Look]) -> dict[str, Line2D]:
     """Draw the first `SEEDS` seeds, and the mean of all with its standard error; return the legend's entry.
 
     A lone seed is drawn large, without a mean.
@@ -241,55 +227,57 @@ def _means(ax: Axes, points: pd.DataFrame, seen: dict[str, palette.Look]) -> dic
     return {"mean ± standard error (small: seeds)": ring}
 
 
-def _placed(part: pd.DataFrame, ladder: style.Ladder, aside: dict[str, float], y: pd.Series[float]) -> pd.DataFrame:
+def _place_points(
+    part: pd.DataFrame, place: style.ThresholdAxis, aside: dict[str, float], y: pd.Series[float]
+) -> pd.DataFrame:
     """Return the rows with the place at which each is drawn: x, y and the learner's name."""
     placed = part[[CELL, CLIP, LEARNER]].assign(y=y, learner=part[LEARNER].astype(str))
     there = placed[[CELL, CLIP, LEARNER]].drop_duplicates()
-    at = [ladder.at(cell, clip) + aside[learner] for cell, clip, learner in there.astype(str).itertuples(index=False)]
+    at = [place.at(cell, clip) + aside[learner] for cell, clip, learner in there.astype(str).itertuples(index=False)]
     return placed.merge(there.assign(x=at), how="left").set_index(placed.index)
 
 
-def _clip_fraction(frame: pd.DataFrame) -> Figure:
+def _draw_clip_fraction(frame: pd.DataFrame) -> Figure:
     with style.style():
-        seen = palette.looks(frame[LEARNER].unique())
+        seen = palette.choose_looks(frame)
         aside = style.offsets(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
-        ladders = [style.ladder(part) for _, part in parts]
-        figure, axes = style.facets([ladder.weight for ladder in ladders], most=ROW, height=2.6)
+        places = [style.make_threshold_axis(part) for _, part in parts]
+        figure, axes = style.facets([place.weight for place in places], most=ROW, height=2.6)
         entries = style.points(seen)
-        for ax, (setting, part), ladder in zip(axes, parts, ladders, strict=True):
-            points = _placed(part, ladder, aside, 100 * part["clip_fraction"])
-            entries |= _means(ax, points, seen)
+        for ax, (setting, part), place in zip(axes, parts, places, strict=True):
+            points = _place_points(part, place, aside, 100 * part["clip_fraction"])
+            entries |= _draw_means(ax, points, seen)
             for (cell, clip), group in points.groupby([CELL, CLIP], observed=True):
                 if group["y"].max() == 0:
-                    ax.annotate("never\nclipped", (ladder.at(str(cell), str(clip)), 8), ha="center", fontsize=7)
-            ladder.label(ax)
+                    ax.annotate("never\nclipped", (place.at(str(cell), str(clip)), 8), ha="center", fontsize=7)
+            place.label(ax)
             ax.set_ylim(-5, 105)
             ax.set_ylabel("steps clipped (%)")
-            style.title(ax, setting, width=int(6.5 * ladder.weight))
+            style.title(ax, setting, width=int(6.5 * place.weight))
         style.legend(figure, entries)
     return figure
 
 
-def _curves(
-    rows: pd.DataFrame, load: Load, draw: Callable[[Axes, pd.DataFrame, dict[str, Any]], dict[str, Line2D]]
+def _draw_curves(
+    table: pd.DataFrame, load: Load, draw: Callable[[Axes, pd.DataFrame, dict[str, Any]], dict[str, Line2D]]
 ) -> dict[str, Figure]:
     """Return for each task one facet a setting and cell, each filled by `draw`, for the rows that have curves."""
-    frame = drawn(rows)
-    clips = style.dashes(str(clip) for clip in frame[CLIP].cat.categories) if len(frame) else {}
+    clips = style.choose_dashes(table)
+    free = set(table.loc[table["clip"] == NONE, CLIP].astype(str))
     figures = {}
-    for task, part in frame.groupby("task", sort=False):
+    for task, part in table.groupby("task", sort=False, observed=True):
         groups = part.groupby([SETTING, CELL], observed=True)
-        facets = [(f"{cell} · {setting}", _loaded(group, load)) for (setting, cell), group in groups]
+        facets = [(f"{cell} · {setting}", _read_curves(group, load)) for (setting, cell), group in groups]
         facets = [(title, curves) for title, curves in facets if len(curves)]
         if not facets:
             continue
         shown = pd.concat([curves for _, curves in facets])
-        seen = palette.looks(shown["learner"].unique())
-        used = {clip: dash for clip, dash in clips.items() if clip in set(shown["clip"])}
+        seen = palette.choose_looks(shown)
+        used = {clip: dash for clip, dash in clips.items() if clip in set(shown[CLIP])}
         with style.style():
             figure, axes = style.grid(len(facets))
-            entries = style.lines(seen, used)
+            entries = style.lines(seen, used, free)
             for ax, (title, curves) in zip(axes, facets, strict=True):
                 entries |= draw(ax, curves, used | {name: look.colour for name, look in seen.items()})
                 style.step_axis(ax)
@@ -299,31 +287,32 @@ def _curves(
     return figures
 
 
-FACTS = ("key", CLIP, LEARNER, "floor", "unit", "threshold", "status")
+FACTS = (CLIP, LEARNER, "clip", "threshold", "framework", "path", "floor", "unit", "status")
 """What a curve needs to know of its row."""
 
 
-def _loaded(group: pd.DataFrame, load: Load) -> pd.DataFrame:
+def _read_curves(group: pd.DataFrame, load: Load) -> pd.DataFrame:
     """Return the curves of some rows beneath each other, with what they are."""
     parts = []
-    for row in group[[name for name in FACTS if name in group]].to_dict("records"):
+    for row in group[["key", *(name for name in FACTS if name in group)]].to_dict("records"):
         try:
             curves = load(row["key"])
         except OSError:
             continue
         if curves.empty:
             continue
-        facts = {"clip": str(row[CLIP]), "learner": str(row[LEARNER]), "floor": row["floor"], "run": row["key"]}
-        facts["unit"] = row.get("unit") or ""
-        parts.append(curves.assign(**facts, threshold=row["threshold"], torn=row["status"] == "diverged"))
+        facts = {str(name): str(row[name]) for name in (CLIP, LEARNER, "clip", "framework", "path")}
+        facts |= {"run": row["key"], "unit": row.get("unit") or ""}
+        numbers = {name: row[name] for name in ("floor", "threshold")}
+        parts.append(curves.assign(**facts, **numbers, torn=row["status"] == "diverged"))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _learning(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
+def _draw_evaluation_loss(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
     floor = float(curves["floor"].iloc[0])
     finite = curves[np.isfinite(curves["loss"])]
-    means = finite.groupby(["learner", "clip", "step"], sort=False)["loss"].mean().reset_index()
-    _lines(ax, means, styles, x="step", y="loss")
+    means = finite.groupby([LEARNER, CLIP, "step"], sort=False)["loss"].mean().reset_index()
+    _draw_lines(ax, means, styles, x="step", y="loss")
     ax.axhline(floor, color="0.8", linewidth=4, zorder=1)
     low, high = min([floor, *means["loss"]]), max([floor, *means["loss"]])
     ax.set_ylim(max(low / 1.15, 1e-6 * floor), min(high, 5 * floor) * 1.15)
@@ -334,45 +323,45 @@ def _learning(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[st
     return {"floor": Line2D([], [], color="0.8", linewidth=4)}
 
 
-def _lines(ax: Axes, frame: pd.DataFrame, styles: dict[str, Any], *, x: str, y: str) -> None:
+def _draw_lines(ax: Axes, frame: pd.DataFrame, styles: dict[str, Any], *, x: str, y: str) -> None:
     """Draw one line a learner and clip, the first learner widest, so that lines that coincide all show."""
     if len(frame):
-        learners = [name for name in styles if name in set(frame["learner"])]
-        names: dict[str, Any] = {"x": x, "y": y, "hue": "learner", "size": "learner", "style": "clip"}
+        learners = [name for name in styles if name in set(frame[LEARNER])]
+        names: dict[str, Any] = {"x": x, "y": y, "hue": LEARNER, "size": LEARNER, "style": CLIP}
         widths = {name: 1.1 + 1.7 * at for at, name in enumerate(reversed(learners))}
-        patterns = {clip: style.pattern(styles[clip]) for clip in frame["clip"].unique()}
+        patterns = {clip: style.pattern(styles[clip]) for clip in frame[CLIP].unique()}
         looks: dict[str, Any] = {"palette": {name: styles[name] for name in learners}, "hue_order": learners}
         sns.lineplot(frame, **names, **looks, sizes=widths, dashes=patterns, estimator=None, legend=False, ax=ax)
 
 
-def _binned(curves: pd.DataFrame, column: str) -> pd.DataFrame:
+def _take_medians(curves: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the median of a column over each stretch of a run's steps, and over the runs of a learner and clip."""
     ends = curves.groupby("run", sort=False)["step"].transform("max")
     width = np.maximum(1, ends // BINS)  # a run that diverged early keeps its few steps apart
     binned = curves.assign(bin=(curves["step"] - 1) // width * width + (width + 1) / 2)
-    return binned.groupby(["learner", "clip", "bin"], sort=False)[column].median().reset_index()
+    return binned.groupby([LEARNER, CLIP, "bin"], sort=False)[column].median().reset_index()
 
 
-def _training_loss(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
+def _draw_batch_loss(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
     finite = curves[np.isfinite(curves["loss"])]
-    _lines(ax, _binned(finite, "loss"), styles, x="bin", y="loss")
+    _draw_lines(ax, _take_medians(finite, "loss"), styles, x="bin", y="loss")
     if len(finite) and finite["loss"].min() > 0:
         style.log_axis(ax)
     ax.set_ylabel("loss of the training batches")
     return {}
 
 
-def _gradient_norm(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
+def _draw_norms(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
     finite = curves[np.isfinite(curves["norm_before"]) & (curves["norm_before"] > 0)]
-    _lines(ax, _binned(finite, "norm_before"), styles, x="bin", y="norm_before")
+    _draw_lines(ax, _take_medians(finite, "norm_before"), styles, x="bin", y="norm_before")
     entries = {}
-    lasts = finite[finite["torn"]].groupby(["learner", "clip", "run"], sort=False).last().reset_index()
-    for at, (learner, last) in enumerate(lasts.groupby("learner", sort=False)):
+    lasts = finite[finite["torn"]].groupby([LEARNER, CLIP, "run"], sort=False).last().reset_index()
+    for at, (learner, last) in enumerate(lasts.groupby(LEARNER, sort=False)):
         size = 90 / 2**at  # two frameworks that diverge at the same place both show
         ax.scatter(last["step"], last["norm_before"], color=styles[str(learner)], marker="x", s=size, zorder=4)
         entries["diverged"] = Line2D([], [], color="0.25", marker="x", linestyle="", markersize=7)
-    norms = curves[curves["clip"].str.startswith("norm")]
-    for clip, threshold in norms.groupby("clip")["threshold"].first().items():
+    norms = curves[curves["clip"] == "norm"]
+    for clip, threshold in norms.groupby(CLIP)["threshold"].first().items():
         ax.axhline(threshold, color="0.35", linestyle=styles[str(clip)], linewidth=1, zorder=1)
         ax.annotate(
             f"{threshold:g}",

@@ -13,8 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 from farreach.results.analysis import calibration, observatory, tables
-from farreach.results.analysis.labels import joined, labelled, matched
+from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.matched_native import compare_modes, explain_gaps, measure_changes
+from farreach.results.analysis.rows import label_rows
+from farreach.results.analysis.selection import CLIP, find_length
 from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.publishing import manifests
 from farreach.results.report import contents, gradient_reach, timing_contents
@@ -26,6 +28,7 @@ from farreach.results.storage.files import StoreError, read_json
 from farreach.results.storage.result_set import Store
 from farreach.results.timing import interleaved
 from farreach.results.timing.ratios import STEP
+from farreach.results.vocabulary import NONE
 
 GROWTH = {
     "T": "Step time against the number of time steps",
@@ -82,31 +85,30 @@ def _quick(published: Path) -> str:
 
 
 def _summary(published: Path) -> str:
-    return table(tables.summary(labelled(Store(published / "quick").rows())))
+    return table(tables.tabulate_summary(label_rows(Store(published / "quick").rows())))
 
 
 def _headline(published: Path) -> str:
     """Return the lines of the compact table in which the clip decides: the adding problem, by two cells."""
     rows = Store(published / "quick").rows()
     picked = rows[(rows["task"] == "adding") & ((rows["optimizer"] == "sgd") | (rows["cell"] == "lstm"))]
-    return table(tables.summary(labelled(picked)))
+    return table(tables.tabulate_summary(label_rows(picked)))
 
 
 def _reach(published: Path) -> str:
     rows = contents.read(published / "reach").rows
-    return _listed([escape(one) for one in gradient_reach.write_findings(observatory.measure_reach(matched(rows)))])
+    return _listed([escape(one) for one in gradient_reach.write_findings(observatory.measure_reach(rows.matched))])
 
 
 def _pascanu(published: Path) -> str:
     """Return how many of the seeds solved each length and learning rate, under each way to train."""
     lines: dict[str, dict[str, str]] = {}
-    for row in tables.summary(Store(published / "pascanu").rows()).astype(str).to_dict("records"):
-        head, _, tail = row["setting"].partition(" (")
-        rate, _, omega = tail.rstrip(")").partition(", ")
-        plain = "SGD" if row["clip"] == "none" else "SGD, clip norm 1"
-        what = f"{plain}, {omega}" if omega else plain
-        place = f"{head.removeprefix('order ')}, learning rate {rate.removeprefix('sgd ')}"
-        lines.setdefault(place, {"order": place})[what] = row["jax"].split(", ")[1]
+    for row in tables.tabulate_accuracy(label_rows(Store(published / "pascanu").rows())).to_dict("records"):
+        name, length = find_length(row["parameters"]) or ("length", float("nan"))
+        place = f"{name}={length:g}, learning rate {row['learning_rate']:g}"
+        ways = ["SGD", *([] if row["clip"] == NONE else [f"clip {row[CLIP]}"])]
+        ways += [] if row["regulariser"] == NONE else [f"{row['regulariser']} {row['strength']:g}"]
+        lines.setdefault(place, {"order": place})[", ".join(ways)] = f"{row['solved']}/{row['judged']}"
     return table(pd.DataFrame(lines.values()))
 
 
@@ -177,7 +179,7 @@ def _sets(published: Path) -> str:
     lines = []
     for folder in manifests.sets(published):
         one = read_json(folder / manifests.FILE)
-        frameworks = [f"{name} {joined(versions)}" for name, versions in one["frameworks"].items()]
+        frameworks = [f"{name} {join_words(versions)}" for name, versions in one["frameworks"].items()]
         lines.append(
             {
                 "set": folder.relative_to(published).as_posix(),
@@ -186,8 +188,8 @@ def _sets(published: Path) -> str:
                 "frameworks": ", ".join(frameworks),
                 "from": str(one["first"])[:10],
                 "to": str(one["last"])[:10],
-                "commits": joined(one["commit"]),
-                "machine": joined(one["processor"]),
+                "commits": join_words(one["commit"]),
+                "machine": join_words(one["processor"]),
             }
         )
     return table(pd.DataFrame(lines))
@@ -198,8 +200,8 @@ def _nightly(published: Path) -> str:
     if not folder.exists():
         return "Not published yet."
     rows = Store(folder).rows()
-    seeds = joined(sorted(map(str, rows["seed"].unique())))
-    of = f"{len(rows)} cases so far, seed {seeds} of {joined(sorted(rows['framework'].unique()))}"
+    seeds = join_words(sorted(map(str, rows["seed"].unique())))
+    of = f"{len(rows)} cases so far, seed {seeds} of {join_words(sorted(rows['framework'].unique()))}"
     return f"From [its report](nightly/report.md), {of}:\n\n{answers(folder)}"
 
 

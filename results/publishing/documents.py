@@ -102,7 +102,7 @@ def _check_reports(folder: Path) -> list[str]:
         asked = contents.answered(results, timed)
         if not all(escape(line) in text for one in asked for line in one.lines()):
             found.append(f"{contents.PAGE} does not give the answers of its rows")
-        summary = table(tables.summary(results.rows))
+        summary = table(tables.tabulate_summary(results.rows))
         if summary not in (folder / "tables" / "summary.md").read_text("utf-8"):
             found.append("tables/summary.md is not that of its rows")
     if (page := folder / timing.PAGE).exists():

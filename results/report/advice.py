@@ -10,12 +10,20 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import gradient_norms, threshold_advice
-from farreach.results.analysis.labels import DASH, NONE, clip_label, clipped, joined, parameters, percent
+from farreach.results.analysis.labels import (
+    DASH,
+    describe_clipping,
+    format_parameters,
+    format_percent,
+    join_words,
+    label_clip,
+)
 from farreach.results.analysis.threshold_advice import Thumb, Verdict
 from farreach.results.figures import advice as advice_figure
 from farreach.results.figures import style
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.storage.files import StoreError, write_csv, write_text
+from farreach.results.vocabulary import NONE
 
 RULE = (
     "A case's *score* is its skill averaged over the evaluations of its training, so that it rises when the task is "
@@ -102,7 +110,8 @@ def gather(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named: float,
     cell = first["cell"] if first["cell"] != "rnn" else f"rnn ({first['activation']})"
     layers = f"{first['layers']} layers of " if first["layers"] > 1 else ""
     setting = (
-        f"{first['task']} {parameters(first['parameters'])} with {cell}, {layers}{first['hidden']} hidden units, "
+        f"{first['task']} {format_parameters(first['parameters'])} with {cell}, "
+        f"{layers}{first['hidden']} hidden units, "
         f"batch {first['batch']}, {first['steps']} steps, {first['framework']} {first['framework_version']}"
     ).replace("  ", " ")
     recipe = f"{first['optimizer']} {named:g}"
@@ -133,7 +142,8 @@ def shown(found: Advice) -> pd.DataFrame:
     for verdict in found.verdicts:
         for line in verdict.lines.to_dict("records"):
             free = pd.isna(line["threshold"])
-            label = NONE if free else clip_label(found.clip, line["threshold"])
+            kind = NONE if free else found.clip
+            label = label_clip({"clip": kind, "threshold": line["threshold"]})
             here = not free and line["threshold"] == verdict.recommended
             place = "recommended" if here else "plateau" if line["threshold"] in verdict.plateau else ""
             place = place or ("as good" if line["as good"] and verdict.outcome in JUDGED else "")
@@ -149,7 +159,7 @@ def shown(found: Advice) -> pd.DataFrame:
                     "steps": DASH if pd.isna(line["steps to solve"]) else f"{line['steps to solve']:.0f}",
                     "skill": DASH if line["diverged"] == line["seeds"] else f"{line['skill']:.2f}",
                     "score": score,
-                    "clipped": clipped(label, line["clip fraction"]),
+                    "clipped": describe_clipping(kind, line["clip fraction"]),
                     "verdict": ", ".join(part for part in (place, torn) if part),
                 }
             )
@@ -183,9 +193,9 @@ def write(folder: Path, found: Advice) -> list[Path]:
 def text(found: Advice) -> str:
     """Return advice.md."""
     commands = sorted({str(command) for command in found.rows["command"]})
-    commits = joined(sorted({str(commit) for commit in found.rows["commit"]}))
+    commits = join_words(sorted({str(commit) for commit in found.rows["commit"]}))
     marks = found.rows["certificate"].dropna().unique()
-    under = f"certificate {joined(sorted(map(str, marks)))}" if len(marks) else "no certificate"
+    under = f"certificate {join_words(sorted(map(str, marks)))}" if len(marks) else "no certificate"
     parts = [
         f"# Which clip threshold? {escape(found.setting)}\n",
         "".join(f"- {escape(sentence)}\n" for sentence in sentences(found)),
@@ -274,8 +284,10 @@ def _point(line: pd.Series[Any]) -> str:
         parts.append(f"{line['diverged']} of {line['seeds']} diverged")
     if pd.notna(line["threshold"]):
         fraction = line["clip fraction"]
-        parts.append("no step was clipped" if fraction == 0 else f"{percent(fraction)} of the steps were clipped")
-    return joined(parts)
+        parts.append(
+            "no step was clipped" if fraction == 0 else f"{format_percent(fraction)} of the steps were clipped"
+        )
+    return join_words(parts)
 
 
 def _plateau(one: Verdict) -> str:
@@ -294,7 +306,7 @@ def _stability(one: Verdict) -> str:
     others = list(dict.fromkeys(other for other in one.left_out if other != one.recommended))
     names = ["none" if other is None else f"{other:g}" for other in others]
     weak = " It hangs on single seeds: take more." if 2 * same <= len(one.left_out) else ""
-    return f"{said}{f', otherwise {joined(names)}' if names else ''}.{weak}"
+    return f"{said}{f', otherwise {join_words(names)}' if names else ''}.{weak}"
 
 
 def _span(values: Iterator[float] | tuple[float, ...] | list[float]) -> str:
@@ -303,4 +315,4 @@ def _span(values: Iterator[float] | tuple[float, ...] | list[float]) -> str:
 
 
 def _numbers(values: tuple[float, ...] | list[float]) -> str:
-    return joined([f"{value:g}" for value in values])
+    return join_words([f"{value:g}" for value in values])

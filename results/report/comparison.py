@@ -21,6 +21,7 @@ from farreach.results.analysis.comparison import (
     Comparison,
     Flag,
 )
+from farreach.results.analysis.tables import show_labels
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_count, write_list
 from farreach.results.storage.files import StoreError, write_csv, write_text
@@ -67,7 +68,7 @@ def write_page(folder: Path, found: Comparison, *, title: str, command: str) -> 
         page = folder / PAGE
         write_text(page, "\n".join(parts))
         for name, frame in tables:
-            write_csv(folder / f"comparison-{name}.csv", frame)
+            write_csv(folder / f"comparison-{name}.csv", show_labels(frame))
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error
@@ -89,7 +90,7 @@ def _together(line: pd.Series[Any]) -> str:
 
 
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.dropna(axis="columns", how="all")
+    return show_labels(frame).dropna(axis="columns", how="all")
 
 
 def write_flag(one: Flag) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import labels, staleness
+from farreach.results.analysis import staleness
+from farreach.results.analysis.labels import join_words
+from farreach.results.analysis.rows import Rows, label_rows, make_empty
 from farreach.results.analysis.staleness import Versions
 from farreach.results.report.answers import Answer, answers
 from farreach.results.report.staleness import write_stale
@@ -28,7 +30,7 @@ class Results:
 
     Attributes:
         store: the folder.
-        rows: its rows, none where no case has finished.
+        rows: its rows, labelled, none where no case has finished.
         runs: what the runs logged.
         timings: what speed.json holds, None where there is none.
         trouble: one sentence for each part that could not be read.
@@ -36,7 +38,7 @@ class Results:
     """
 
     store: Store
-    rows: pd.DataFrame
+    rows: Rows
     runs: list[dict[str, Any]]
     timings: pd.DataFrame | None
     trouble: list[str]
@@ -62,7 +64,7 @@ def read(folder: Path, *, store: Store | None = None, now: Versions | None = Non
     try:
         rows = store.rows()
     except StoreError:  # there is none; the page says what there is instead
-        rows = labels.empty()
+        rows = make_empty()
     timings, trouble = None, []
     if now is not None:
         old = staleness.find_stale(rows, now)
@@ -74,7 +76,7 @@ def read(folder: Path, *, store: Store | None = None, now: Versions | None = Non
         )
     except pytest_benchmark.SpeedError as error:
         trouble.append(f"{error}.")
-    return Results(store, labels.labelled(rows), store.runs(), timings, [*trouble, *store.trouble()])
+    return Results(store, label_rows(rows), store.runs(), timings, [*trouble, *store.trouble()])
 
 
 def answered(results: Results, timed: TimingSet) -> list[Answer]:
@@ -84,8 +86,8 @@ def answered(results: Results, timed: TimingSet) -> list[Answer]:
 
 def title(results: Results) -> str:
     """Return what a report is called: by its suites, or by its folder where no case has finished."""
-    suites = sorted(map(str, results.rows["suite"].unique()))
-    return f"Results of {labels.joined(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
+    suites = sorted(map(str, results.rows.frame["suite"].unique()))
+    return f"Results of {join_words(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
 
 
 def spared(load: Callable[[str], pd.DataFrame], columns: tuple[str, ...]) -> Callable[[str], pd.DataFrame]:

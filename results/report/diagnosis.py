@@ -9,7 +9,8 @@ import pandas as pd
 
 from farreach.results.analysis import observatory
 from farreach.results.analysis.diagnosis import STILL, Reason, Rule
-from farreach.results.analysis.labels import percent
+from farreach.results.analysis.labels import format_percent
+from farreach.results.analysis.rows import Rows
 
 
 def write_reason(reason: Reason) -> str:
@@ -22,7 +23,7 @@ def write_remarks(remarks: Iterable[Reason]) -> str:
     return "; ".join(write_reason(one) if one.label is None else f"{one.label}: {write_reason(one)}" for one in remarks)
 
 
-def write_diagnoses(rows: pd.DataFrame) -> pd.DataFrame:
+def write_diagnoses(rows: Rows) -> pd.DataFrame:
     """Return `observatory.list_diagnoses` with the evidence and the remarks in words."""
     table = observatory.list_diagnoses(rows)
     evidence, remarks = table["reason"].map(write_reason), table["remarks"].map(write_remarks)
@@ -45,8 +46,8 @@ def _over_clipped(clip_fraction: float, scale_median: float, moved: float) -> st
     still = f"the weights moved by {moved:.2g} of their norm"
     slow = still if moved < STILL else "the loss was still falling at the end"
     return (
-        f"{percent(clip_fraction)} of the steps were clipped, at the median to {scale_median:.2g} of their norm, and "
-        f"{slow}"
+        f"{format_percent(clip_fraction)} of the steps were clipped, at the median to {scale_median:.2g} of their "
+        f"norm, and {slow}"
     )
 
 
@@ -55,8 +56,8 @@ def _vanishing(norm_before_max: float, farther: float, steps_before: float, grow
         return "the gradient was exactly zero at every step"
     halves = f"; it halves every {math.log(2) / -growth_end:.1f} steps" if growth_end < 0 else ""
     return (
-        f"the gradient keeps 1 % of its norm over {percent(farther)} of the {steps_before:.0f} steps before the scored "
-        f"ones{halves}"
+        f"the gradient keeps 1 % of its norm over {format_percent(farther)} of the {steps_before:.0f} steps before "
+        f"the scored ones{halves}"
     )
 
 
@@ -67,7 +68,7 @@ def _stuck(skill: float, moved: float) -> str:
 
 def _idle(clip: str, threshold: float, clip_fraction: float, norm_before_max: float) -> str:
     most = "" if math.isnan(norm_before_max) else f"; the largest norm was {norm_before_max:.3g}"
-    share = "none" if clip_fraction == 0 else percent(clip_fraction)
+    share = "none" if clip_fraction == 0 else format_percent(clip_fraction)
     return f"clip {clip} {threshold:g} changed {share} of the steps{most}"
 
 
@@ -75,7 +76,7 @@ def _healthy(skill: float, falling: float, farther: float) -> str:
     parts = [] if math.isnan(skill) else [f"skill {skill:.2f}"]
     parts += ["the loss was still falling"] if falling else []
     if not math.isnan(farther):
-        parts.append(f"the gradient reaches {percent(farther)} of the steps before the scored ones")
+        parts.append(f"the gradient reaches {format_percent(farther)} of the steps before the scored ones")
     return ", ".join(parts) or "nothing was found"
 
 

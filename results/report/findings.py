@@ -8,47 +8,38 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import observatory, run_times, tables
-from farreach.results.analysis.labels import (
-    CELL,
-    CLIP,
-    LEARNER,
-    NEVER,
-    NONE,
-    counted,
-    joined,
-    labelled,
-    matched,
-    ours,
-    own,
-    percent,
-    words,
-)
+from farreach.results.analysis.labels import NEVER, format_metric, format_percent, join_words
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
 from farreach.results.report import gradient_reach, matched_native
 from farreach.results.report.phrases import list_labels, write_clip, write_count
 from farreach.results.report.speed_sentences import write_steps
+from farreach.results.vocabulary import NONE
+
+FREE = ""
+"""Where seeds are counted that ran without clipping, or under a threshold that never clipped; no clip's label."""
 
 
-def sentences(rows: pd.DataFrame, runs: list[dict[str, Any]], timings: pd.DataFrame | None) -> list[str]:
+def sentences(rows: Rows, runs: list[dict[str, Any]], timings: pd.DataFrame | None) -> list[str]:
     """Return the findings of a result set in the order in which a reader asks for them.
 
     Args:
-        rows: the rows of the store, as they are.
+        rows: the rows of the store.
         runs: what the runs logged.
         timings: what `speed.load` returned, or None where nothing was timed.
 
     """
-    frame = labelled(rows)
-    found = scope(frame, runs)
-    if len(counted(frame)):
-        lines = tables.accuracy(matched(frame))
+    found = scope(rows.frame, runs)
+    if len(rows.counted):
+        lines = tables.tabulate_accuracy(rows.matched)
         found += [*solved(lines), *gains(lines), *decided(lines), *unclipped(lines), *diverged(lines)]
-        found += gradient_reach.write_findings(observatory.measure_reach(matched(frame)))
-    elif len(ours(frame)):
+        found += gradient_reach.write_findings(observatory.measure_reach(rows.matched))
+    elif len(rows.ours):
         found.append(
             "No case ran in mode matched that is no permuted replicate, so nothing is said about what was solved."
         )
-    found += [*owned(frame), *write_steps(timings)]
-    if len(rest := ours(frame)):
+    found += [*owned(rows.own), *write_steps(timings)]
+    if len(rest := rows.ours):
         found += matched_native.write_findings(rest)
     return found + wall_time(runs)
 
@@ -63,7 +54,7 @@ def scope(frame: pd.DataFrame, runs: list[dict[str, Any]]) -> list[str]:
         return ["No case has finished: there is nothing to compare.", *(said if failed else [])]
     copies = int((frame["replicate"] > 0).sum())
     torn = int((frame["status"] == "diverged").sum())
-    learners, tasks, cells, clips = (joined(list_labels(frame[name])) for name in (LEARNER, "task", CELL, CLIP))
+    learners, tasks, cells, clips = (join_words(list_labels(frame[name])) for name in (LEARNER, "task", CELL, CLIP))
     head = f"{write_count(len(frame), 'case')} finished: {learners} on {tasks} with {cells}, clip {clips}"
     parts = [f"{copies} of them permuted replicates"] if copies else []
     return ["; ".join([head, *parts, f"{torn} diverged"]) + ".", *(said if failed else [])]
@@ -73,8 +64,8 @@ def solved(lines: pd.DataFrame) -> list[str]:
     """Say for each setting with a criterion who solved it, at which threshold, and the share of seeds."""
     judged = lines[lines["judged"] > 0]
     found = []
-    for setting, part in judged.groupby("setting", observed=True):
-        yes = [_solved_at(str(cell), group) for cell, group in part.groupby("cell", observed=True)]
+    for setting, part in judged.groupby(SETTING, observed=True):
+        yes = [_solved_at(str(cell), group) for cell, group in part.groupby(CELL, observed=True)]
         found.append(f"{setting}: {'; '.join(yes)}.")
     if len(judged) and not judged["solved"].any():
         found.insert(0, "No task was solved by any case.")
@@ -86,35 +77,35 @@ def _solved_at(cell: str, group: pd.DataFrame) -> str:
         best = group.sort_values("skill", ascending=False).iloc[0] if group["skill"].notna().any() else None
         reached = "every run diverged"
         if best is not None:
-            score = "" if pd.isna(best["score"]) else f"{words(best['metric'])} {best['score']:.3g}, "
-            reached = f"best: {score}skill {tables.rounded(best['skill'])}, {best['framework']}, {_clip(best)}"
+            score = "" if pd.isna(best["score"]) else f"{format_metric(best['metric'])} {best['score']:.3g}, "
+            reached = f"best: {score}skill {tables.format_skill(best['skill'])}, {best[LEARNER]}, {_clip(best)}"
         return f"{cell} never solved it ({reached})"
     full = (group["solved"] == group["judged"]).all()
-    clips = list(group["clip"].unique())
+    clips = [str(clip) for clip in group[CLIP].unique()]
     seeds = group["judged"].unique()
     if full and len(seeds) == 1 and len(clips) > 1:
-        who = joined(list_labels(group["framework"]))
+        who = join_words(list_labels(group[LEARNER]))
         return f"{cell} solved it with every clip tried ({', '.join(clips)}; {who}, {_share(group.iloc[0])} each)"
     shares: dict[str, list[str]] = {}
-    for _, part in group[group["solved"] > 0].groupby("clip", observed=True):
+    for _, part in group[group["solved"] > 0].groupby(CLIP, observed=True):
         shares.setdefault(_each(part, _share), []).append(_clip(part.iloc[0]))
-    return f"{cell} solved it with " + ", ".join(f"{joined(at)} ({share})" for share, at in shares.items())
+    return f"{cell} solved it with " + ", ".join(f"{join_words(at)} ({share})" for share, at in shares.items())
 
 
 def gains(lines: pd.DataFrame) -> list[str]:
     """Say for each setting without a criterion what its headline metric shows, such as the source gain."""
     found = []
-    for setting, part in lines[lines["judged"] == 0].groupby("setting", observed=True):
-        metric = words(part["metric"].iloc[0])
+    for setting, part in lines[lines["judged"] == 0].groupby(SETTING, observed=True):
+        metric = format_metric(part["metric"].iloc[0])
         unit = ", in nats a token," if metric == "source gain" else ""
         scored = part[part["score"].notna()]
         if scored.empty:
             found.append(f"{setting} has no 'solved', and its {metric} is missing from every row.")
             continue
-        top = scored.loc[scored.groupby(["cell", "framework"], observed=True)["score"].idxmax()]
-        cells = [f"{cell} {_each(group, _score)}" for cell, group in top.groupby("cell", observed=True)]
-        highest = scored.groupby("cell", observed=True)["score low"].max()
-        nothing = joined(str(cell) for cell in highest[highest <= 0].index)
+        top = scored.loc[scored.groupby([CELL, LEARNER], observed=True)["score"].idxmax()]
+        cells = [f"{cell} {_each(group, _score)}" for cell, group in top.groupby(CELL, observed=True)]
+        highest = scored.groupby(CELL, observed=True)["score low"].max()
+        nothing = join_words(str(cell) for cell in highest[highest <= 0].index)
         verdict = f" Every interval of {nothing} includes 0, so nothing is shown to have crossed." if nothing else ""
         found.append(f"{setting} has no 'solved'. Its best {metric}{unit} is: {'; '.join(cells)}.{verdict}")
     return found
@@ -126,24 +117,24 @@ def decided(lines: pd.DataFrame) -> list[str]:
     A threshold that never clipped ran without clipping, and its seeds are counted there.
     """
     judged = lines[lines["judged"] > 0].copy()
-    idle = judged["clipped"] == NEVER
-    judged["at"] = judged["clip"].astype(str).where(~idle, NONE)
+    idle = (judged["clip"] != NONE) & (judged["clip fraction"] == 0)
+    judged["at"] = judged[CLIP].astype(object).where(~idle & (judged["clip"] != NONE), FREE)
     found, compared = [], False
-    for (setting, cell), part in judged.groupby(["setting", "cell"], observed=True):
+    for (setting, cell), part in judged.groupby([SETTING, CELL], observed=True):
         clauses: dict[str, list[str]] = {}
-        for learner, group in part.groupby("framework", observed=True):
+        for learner, group in part.groupby(LEARNER, observed=True):
             sums = group.groupby("at", sort=False)[["solved", "judged"]].sum()
             compared |= len(sums) > 1
             share = sums["solved"] / sums["judged"]
             if share.min() < share.max():
                 sure = share.max() == 1 and share.min() == 0
                 verb = "decides between solved and not solved" if sure else "changes the share of seeds that solve it"
-                pooled = joined(group.loc[idle, "clip"].astype(str))
+                pooled = join_words(group.loc[idle, CLIP].astype(str))
                 note = f", counting {pooled}, which never clipped" if pooled else ""
                 clauses.setdefault(f"the threshold {verb} ({_contrast(sums)}{note})", []).append(str(learner))
         if clauses:
             lone = " One seed each is no verdict." if part["judged"].max() == 1 else ""
-            said = "; ".join(f"for {joined(learners)} {clause}" for clause, learners in clauses.items())
+            said = "; ".join(f"for {join_words(learners)} {clause}" for clause, learners in clauses.items())
             found.append(f"{setting}, {cell}: {said}.{lone}")
     if len(judged) and not found:
         none = "No threshold decides between solved and not solved in this set."
@@ -156,16 +147,18 @@ def _contrast(sums: pd.DataFrame) -> str:
     texts: dict[str, list[str]] = {}
     share = sums["solved"] / sums["judged"]
     for at in share.sort_values(ascending=False, kind="stable").index:
-        texts.setdefault(f"{sums.loc[at, 'solved']}/{sums.loc[at, 'judged']}", []).append(write_clip(str(at)))
-    return ", ".join(f"{count} {joined(clips)}" for count, clips in texts.items())
+        texts.setdefault(f"{sums.loc[at, 'solved']}/{sums.loc[at, 'judged']}", []).append(
+            "without clipping" if at == FREE else f"with {at}"
+        )
+    return ", ".join(f"{count} {join_words(clips)}" for count, clips in texts.items())
 
 
 def unclipped(lines: pd.DataFrame) -> list[str]:
     """Name the thresholds that never clipped."""
-    idle = lines[lines["clipped"] == NEVER]
+    idle = lines[(lines["clip"] != NONE) & (lines["clip fraction"] == 0)]
     named = [
-        f"{clip} in {setting}, {cell} ({joined(list_labels(group['framework']))})"
-        for (setting, cell, clip), group in idle.groupby(["setting", "cell", "clip"], observed=True)
+        f"{clip} in {setting}, {cell} ({join_words(list_labels(group[LEARNER]))})"
+        for (setting, cell, clip), group in idle.groupby([SETTING, CELL, CLIP], observed=True)
     ]
     return [f"Clip never active: these runs carry no evidence about clipping: {'; '.join(named)}."] if named else []
 
@@ -173,43 +166,44 @@ def unclipped(lines: pd.DataFrame) -> list[str]:
 def diverged(lines: pd.DataFrame) -> list[str]:
     """Say which cases diverged, and which of those trained with a clip."""
     found = []
-    for (setting, cell), part in lines.groupby(["setting", "cell"], observed=True):
+    for (setting, cell), part in lines.groupby([SETTING, CELL], observed=True):
         if not part["diverged"].any():
             continue
         clauses = []
-        for clip, group in part.groupby("clip", observed=True):
+        for clip, group in part.groupby(CLIP, observed=True):
+            name = write_clip(group["clip"].iloc[0], clip)
             torn = group[group["diverged"] > 0]
             if len(torn):
                 counts = _each(torn, lambda row: f"{row['diverged']}/{row['seeds']} seeds")
-                clauses.append(f"{write_clip(str(clip))} diverged: {counts}")
+                clauses.append(f"{name} diverged: {counts}")
             fine = group[group["diverged"] == 0]
             for trained, verb in ((True, "trained"), (False, "did not diverge, but stayed on the floor")):
                 those = fine[(fine["skill"] > 0) == trained]
                 if len(those):
-                    skills = _each(those, lambda row: f"skill {tables.rounded(row['skill'])}{_clipping(row)}")
-                    clauses.append(f"{write_clip(str(clip))} {verb}: {skills}")
-        alone = "" if len(part["clip"].unique()) > 1 else "; no other clip ran beside it"
+                    skills = _each(those, lambda row: f"skill {tables.format_skill(row['skill'])}{_clipping(row)}")
+                    clauses.append(f"{name} {verb}: {skills}")
+        alone = "" if len(part[CLIP].unique()) > 1 else "; no other clip ran beside it"
         found.append(f"Divergence in {setting}, {cell}: {'; '.join(clauses)}{alone}.")
     return found or ["No case diverged."]
 
 
-def owned(frame: pd.DataFrame) -> list[str]:
+def owned(rows: Rows) -> list[str]:
     """Say of each of the user's own runs what the clip met and did, and what such runs cannot say."""
     found = []
-    lines = tables.accuracy(own(frame)).merge(tables.gradients(own(frame)))
-    for (setting, cell), part in lines.groupby(["setting", "cell"], observed=True):
+    reached, norms = tables.tabulate_accuracy(rows), tables.tabulate_gradients(rows)
+    lines = pd.concat([reached, norms[[name for name in norms if name not in reached]]], axis="columns")
+    for (setting, cell), part in lines.groupby([SETTING, CELL], observed=True):
         clauses = []
         for _, row in part.iterrows():
-            name = write_clip(str(row["clip"]))
+            name = write_clip(row["clip"], row[CLIP])
             if pd.isna(row["norm median"]):
-                clauses.append(f"{row['framework']} {name} diverged at step {row['diverged at']:.0f}")
+                clauses.append(f"{row[LEARNER]} {name} diverged at step {row['diverged at']:.0f}")
                 continue
-            done = f" ({row['clipped']} of steps clipped)" if row["clip"] != NONE else ""
-            done = done.replace(f"{NEVER} of steps clipped", NEVER)
+            done = _clipping(row)
             end = "" if pd.isna(row["score"]) else f", training loss at the end {row['score']:.3g}"
             torn = f", {row['diverged']} of {write_count(row['seeds'], 'run')} diverged" if row["diverged"] else ""
-            norms = f"gradient norm before the clip {row['norm median']:.3g}, at most {row['norm max']:.3g}"
-            clauses.append(f"{row['framework']} {name}{done}: {norms}{end}{torn}")
+            measured = f"gradient norm before the clip {row['norm median']:.3g}, at most {row['norm max']:.3g}"
+            clauses.append(f"{row[LEARNER]} {name}{done}: {measured}{end}{torn}")
         found.append(f"{setting}, {cell}: {'; '.join(clauses)}.")
     if found:
         found.append(
@@ -226,23 +220,23 @@ def wall_time(runs: list[dict[str, Any]]) -> list[str]:
         return ["Where the wall time went is not known: no run that finished cases was logged."]
     table = run_times.shares(runs)
     parts = ", ".join(
-        f"{kind} {percent(share)}" for kind, share in zip(table["kind"], table["newest share"], strict=True)
+        f"{kind} {format_percent(share)}" for kind, share in zip(table["kind"], table["newest share"], strict=True)
     )
     lanes = write_count(int(last.get("jobs", 1)), "worker")
     text = (
-        f"Training and evaluation took {percent(run_times.useful(table, 'newest'))} of the workers' time "
+        f"Training and evaluation took {format_percent(run_times.useful(table, 'newest'))} of the workers' time "
         f"in the newest run ({parts}), which took {last.get('wall_seconds', 0):.0f} s with {lanes}"
     )
     if "all share" in table:
-        text += f", and {percent(run_times.useful(table, 'all'))} over all runs together"
+        text += f", and {format_percent(run_times.useful(table, 'all'))} over all runs together"
     return [text + "."]
 
 
 def _each(group: pd.DataFrame, text: Callable[[pd.Series[Any]], str]) -> str:
     """Return every framework's text, or one text where all say the same."""
-    said = {str(row["framework"]): text(row) for _, row in group.iterrows()}
+    said = {str(row[LEARNER]): text(row) for _, row in group.iterrows()}
     if len(said) > 1 and len(set(said.values())) == 1:
-        return f"{joined(said)} {next(iter(said.values()))} each"
+        return f"{join_words(said)} {next(iter(said.values()))} each"
     return ", ".join(f"{learner} {what}" for learner, what in said.items())
 
 
@@ -258,8 +252,8 @@ def _share(row: pd.Series[Any]) -> str:
 def _clipping(row: pd.Series[Any]) -> str:
     if row["clip"] == NONE:
         return ""
-    return f" ({NEVER})" if row["clipped"] == NEVER else f" ({row['clipped']} of steps clipped)"
+    return f" ({NEVER})" if row["clip fraction"] == 0 else f" ({row['clipped']} of steps clipped)"
 
 
 def _clip(row: pd.Series[Any]) -> str:
-    return "no clipping" if row["clip"] == NONE else str(row["clip"])
+    return "no clipping" if row["clip"] == NONE else str(row[CLIP])

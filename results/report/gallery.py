@@ -7,7 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from farreach.results.analysis import labels, overview, tables
+from farreach.results.analysis import matched_native, overview, tables
+from farreach.results.analysis.rows import limit_curves, limit_settings
+from farreach.results.analysis.selection import CELL
 from farreach.results.figures import gradient_flow, style, timing, training
 from farreach.results.figures import overview as overview_figures
 from farreach.results.figures.captions import NO_TIMINGS, TIMINGS
@@ -24,22 +26,22 @@ VECTOR = {"atlas", "ratios", "reach-length"}
 def write(results: Results) -> Iterator[tuple[str, Path]]:
     """Draw and save every figure that has something to show; yield its name and path."""
     store = results.store
-    rows, _ = labels.pictured(results.rows)
-    read, _ = labels.few(rows)
+    rows, _ = limit_settings(results.rows)
+    read, _ = limit_curves(rows)
     curves, evaluations = spared(store.curves, CURVES), spared(store.evaluations, ("step", "loss"))
     flow = spared(store.flow, FLOW)
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
-        "atlas": lambda: overview_figures.atlas(overview.atlas(rows)),
+        "atlas": lambda: overview_figures.draw_atlas(overview.tabulate_atlas(rows)),
         "ratios": lambda: _ratios(results),
-        "reach-length": lambda: overview_figures.reach(overview.reach(rows)),
-        "skill": lambda: training.skill(rows),
-        "learning": lambda: training.learning(read, evaluations),
-        "training-loss": lambda: training.training_loss(read, curves),
-        "gradient-norm": lambda: training.gradient_norm(read, curves),
-        "clip-fraction": lambda: training.clip_fraction(rows),
-        "gradient-flow": lambda: gradient_flow.profiles(read, flow),
-        "gradient-heat": lambda: gradient_flow.heat_maps(read, flow),
-        "matched-native": lambda: training.modes(rows),
+        "reach-length": lambda: overview_figures.draw_reach(overview.tabulate_reach(rows)),
+        "skill": lambda: training.draw_skill(rows.ours.as_drawn.frame),
+        "learning": lambda: training.draw_learning(read.as_drawn.frame, evaluations),
+        "training-loss": lambda: training.draw_training_loss(read.own.as_drawn.frame, curves),
+        "gradient-norm": lambda: training.draw_gradient_norm(read.as_drawn.frame, curves),
+        "clip-fraction": lambda: training.draw_clip_fraction(rows.as_drawn.frame),
+        "gradient-flow": lambda: gradient_flow.draw_profiles(read, flow),
+        "gradient-heat": lambda: gradient_flow.draw_heat_maps(read, flow),
+        "matched-native": lambda: training.draw_modes(matched_native.pair_modes(rows)),
         "step-time": lambda: _step_time(results),
     }
     for name, make in makers.items():
@@ -57,7 +59,8 @@ def _ratios(results: Results) -> dict[str, Figure]:
 
 def _step_time(results: Results) -> dict[str, Figure]:
     if results.timings is not None:
-        table_of = label_timed_steps(results.timings)
-        return {"": training.step_time(table_of, source=TIMINGS)} if len(table_of) else {}
-    seen = tables.step_times(results.rows).rename(columns={"framework": "learner"})
-    return {"": training.step_time(seen, source=NO_TIMINGS)} if len(seen) else {}
+        timed = label_timed_steps(results.timings)
+        timed = timed.assign(**{CELL: timed["cell"], "activation": None})
+        return {"": training.draw_step_time(timed, source=TIMINGS)} if len(timed) else {}
+    seen = tables.tabulate_step_times(results.rows)
+    return {"": training.draw_step_time(seen, source=NO_TIMINGS)} if len(seen) else {}

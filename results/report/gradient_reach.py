@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import observatory
-from farreach.results.analysis.labels import DASH, joined, percent
+from farreach.results.analysis.labels import DASH, format_percent, join_words
 from farreach.results.analysis.observatory import HELD, REACH, Holding, Surprise
+from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
 from farreach.results.record import POINTS
 from farreach.results.report.phrases import write_clip
 
@@ -26,7 +27,7 @@ def write_findings(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
     holding = observatory.find_short(table)
-    found = [_reach_of(str(setting), part) for setting, part in table.groupby("setting", sort=False)]
+    found = [_reach_of(str(setting), part) for setting, part in table.groupby(SETTING, sort=False, observed=True)]
     found += [_holding(holding)] if holding else []
     surprises = observatory.find_surprises(table)
     return found + [
@@ -38,7 +39,7 @@ def write_reach(table: pd.DataFrame) -> pd.DataFrame:
     """Return `observatory.measure_reach` as people read it: shares in percent, intervals in brackets."""
     if table.empty:
         return pd.DataFrame(columns=REACH)
-    shown = table[REACH].copy()
+    shown = table[[name for name in REACH if name in table]].copy()
     for point in POINTS:
         for name, what in (("h", "dL/dh"), ("c", "dL/dc")):
             columns = [f"{point} {name}{end}" for end in ("", " low", " high")]
@@ -50,12 +51,13 @@ def write_reach(table: pd.DataFrame) -> pd.DataFrame:
 
 def _reach_of(setting: str, part: pd.DataFrame) -> str:
     """Say how far the gradient reached at the end in one setting, without clipping where that was run."""
-    clip, learner = part["clip"].iloc[0], part["framework"].iloc[0]
-    lines = part[(part["clip"] == clip) & (part["framework"] == learner)]
-    cells = "; ".join(f"{row['cell']} {_end(row)}" for _, row in lines.iterrows())
+    clip, learner = part[CLIP].iloc[0], part[LEARNER].iloc[0]
+    lines = part[(part[CLIP] == clip) & (part[LEARNER] == learner)]
+    cells = "; ".join(f"{row[CELL]} {_end(row)}" for _, row in lines.iterrows())
+    with_clip, before = write_clip(lines["clip"].iloc[0], clip), lines["steps before"].iloc[0]
     return (
-        f"At the end of training on {setting}, {write_clip(clip)} ({learner}), the gradient keeps 1 % of its norm over "
-        f"this share of the {lines['steps before'].iloc[0]:.0f} steps before the scored ones: {cells}."
+        f"At the end of training on {setting}, {with_clip} ({learner}), the gradient keeps 1 % of its norm over this "
+        f"share of the {before:.0f} steps before the scored ones: {cells}."
     )
 
 
@@ -73,7 +75,7 @@ def _holding(one: Holding) -> str:
     if one.short.empty:
         return head
     missing = "; ".join(
-        f"{row['cell']} in {row['setting']}, clip {row['clip']} ({row['framework']}; end {_end(row)}, "
+        f"{row[CELL]} in {row[SETTING]}, clip {row[CLIP]} ({row[LEARNER]}; end {_end(row)}, "
         f"middle {_spread(row['middle h'], row['middle h low'], row['middle h high'])})"
         for _, row in one.short.iterrows()
     )
@@ -86,7 +88,8 @@ def _holding(one: Holding) -> str:
 def _surprises(point: str, surprises: list[Surprise]) -> str:
     """Report where an rnn reaches farther than a gated cell, which the textbook would not expect."""
     places = [
-        f"{one.setting}: rnn {percent(one.rnn)}, {joined(f'{cell} {percent(share)}' for cell, share in one.gated)}"
+        f"{one.setting}: rnn {format_percent(one.rnn)}, "
+        + join_words(f"{cell} {format_percent(share)}" for cell, share in one.gated)
         for one in surprises
     ]
     head = f"Against the textbook's expectation the rnn's gradient reaches farther than a gated cell's {WHEN[point]}"
@@ -97,8 +100,9 @@ def _spread(mean: float, low: float, high: float) -> str:
     if pd.isna(mean):
         return DASH
     if pd.isna(low):
-        return percent(mean)
-    return f"{percent(mean)} ({'every seed' if low == high else f'{percent(low)} to {percent(high)}'})"
+        return format_percent(mean)
+    spread = "every seed" if low == high else f"{format_percent(low)} to {format_percent(high)}"
+    return f"{format_percent(mean)} ({spread})"
 
 
 def _half_life(value: float) -> str:

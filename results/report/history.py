@@ -11,8 +11,8 @@ import pandas as pd
 from farreach.results.analysis import statistics
 from farreach.results.analysis.comparison import CHANGED, IDENTICAL
 from farreach.results.analysis.history import FEWEST, MOVED, History
-from farreach.results.analysis.labels import GROUP
-from farreach.results.analysis.tables import rounded
+from farreach.results.analysis.selection import GROUP
+from farreach.results.analysis.tables import format_skill, show_labels
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_list
 from farreach.results.storage.files import StoreError, write_csv, write_text
@@ -33,7 +33,7 @@ def write_findings(found: History) -> list[str]:
     for place, part in changed.groupby("result moved at", sort=False):
         skills = zip(part["skill before"], part["skill after"], strict=True)
         rows = [
-            f"{name} (skill {rounded(before)} to {rounded(after)})"
+            f"{name} (skill {format_skill(before)} to {format_skill(after)})"
             for name, (before, after) in zip(_names(part), skills, strict=True)
         ]
         sentences.append(f"Results changed, last at {place}: {write_list(rows)}.")
@@ -96,7 +96,7 @@ def write_page(folder: Path, found: History, *, command: str) -> list[Path]:
         f"Made by {code(command)}.\n",
         "".join(f"- {escape(one)}\n" for one in write_findings(found)),
         f"## The sets\n\n{table(found.points)}",
-        f"## The rows\n\n{table(shown)}",
+        f"## The rows\n\n{table(show_labels(shown))}",
     ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def write_page(folder: Path, found: History, *, command: str) -> list[Path]:
         joined = {
             name: [" ".join(f"{one:.6g}" for one in values) for values in lines[name]] for name in ("skills", "times")
         }
-        write_csv(folder / TABLE, lines.assign(**joined))
+        write_csv(folder / TABLE, show_labels(lines.assign(**joined)))
     except OSError as error:
         message = f"cannot write to {folder}: {error.strerror or error}"
         raise StoreError(message) from error

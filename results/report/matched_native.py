@@ -7,14 +7,17 @@ import math
 import pandas as pd
 
 from farreach.results.analysis import matched_native
-from farreach.results.analysis.labels import joined, labelled
-from farreach.results.analysis.matched_native import FEWEST, NATIVE, Change, Explanation, GapShare
+from farreach.results.analysis.labels import join_words
+from farreach.results.analysis.matched_native import FEWEST, Change, Explanation, GapShare
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
 from farreach.results.report.phrases import write_clip, write_count, write_share
+from farreach.results.vocabulary import NATIVE
 
 
-def write_findings(rows: pd.DataFrame) -> list[str]:
+def write_findings(rows: Rows) -> list[str]:
     """Say what the defaults do to each framework, and how much of the gap between two of them they explain."""
-    if not (labelled(rows)["mode"] == NATIVE).any():
+    if not (rows.frame["mode"] == NATIVE).any():
         return []
     lines = matched_native.compare_modes(rows)
     if lines.empty:
@@ -42,7 +45,7 @@ def write_change(one: Change) -> str:
     else:
         sure = "" if one.low > 0 or one.high < 0 else "cannot tell up from down: "
         verdict = f"{sure}{size} (95 % interval of the change {one.low:.2g} to {one.high:.2g})"
-    place = f"{one.setting}, {one.cell}, {write_clip(one.clip)}"
+    place = f"{one.place[SETTING]}, {one.place[CELL]}, {write_clip(one.place['clip'], one.place[CLIP])}"
     return (
         f"{one.framework} with its own defaults instead of matched, over {write_count(one.cases, 'case')}: {verdict}; "
         f"most in {place}: {one.matched:.2f} matched, {one.native:.2f} native."
@@ -72,8 +75,8 @@ def _explanation(one: GapShare) -> str:
 def write_divergence(lines: pd.DataFrame) -> list[str]:
     """Name the cases that diverged in one mode more often than in the other."""
     named = [
-        f"{row['framework']} in {row['setting']}, {row['cell']}, clip {row['clip']} (matched {row['diverged matched']}"
+        f"{row[LEARNER]} in {row[SETTING]}, {row[CELL]}, clip {row[CLIP]} (matched {row['diverged matched']}"
         f"/{row['seeds']} seeds, native {row['diverged native']}/{row['seeds']})"
         for row in lines.to_dict("records")
     ]
-    return [f"Diverged not equally often in both modes: {joined(named)}."] if named else []
+    return [f"Diverged not equally often in both modes: {join_words(named)}."] if named else []

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis.labels import NONE, percent
+from farreach.results.analysis.labels import format_percent
+from farreach.results.vocabulary import NONE
 
 MOST = 20
 """Rows that a sentence names; the tables have them all."""
@@ -22,14 +23,14 @@ def write_count(number: object, thing: str, things: str = "") -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {things or thing + 's'}"
 
 
-def write_clip(clip: str) -> str:
+def write_clip(kind: object, label: object) -> str:
     """Return ``without clipping`` or ``with norm 1``."""
-    return "without clipping" if clip == NONE else f"with {clip}"
+    return "without clipping" if kind == NONE else f"with {label}"
 
 
 def write_share(share: float) -> str:
     """Return a share in percent, which may be negative."""
-    return percent(share) if share >= 0 else f"-{percent(-share)}"
+    return format_percent(share) if share >= 0 else f"-{format_percent(-share)}"
 
 
 def write_list(rows: list[str]) -> str:

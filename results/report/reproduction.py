@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from farreach.results.analysis.labels import joined
+from farreach.results.analysis.labels import join_words
 from farreach.results.report import markdown
 from farreach.results.storage.result_set import CURVES, Store
 
@@ -49,7 +49,7 @@ class Reproduction:
         """Say what was found."""
         if self.verdict == IDENTICAL:
             return f"{self.case}: identical in every bit."
-        facts = joined(f"{name} was {then}, is {now}" for name, then, now in self.environment)
+        facts = join_words(f"{name} was {then}, is {now}" for name, then, now in self.environment)
         why = "" if self.verdict == FAILED else f" {facts[0].upper()}{facts[1:]}." if facts else " No fact differs."
         return f"{self.case}: {self.verdict}, {self.found}.{why}"
 

@@ -10,8 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import agreement, certificates, labels, matched_native, observatory, run_times, tables
+from farreach.results.analysis import agreement, certificates, matched_native, observatory, run_times, tables
+from farreach.results.analysis.labels import format_percent
+from farreach.results.analysis.rows import limit_curves, limit_settings
 from farreach.results.analysis.staleness import Versions
+from farreach.results.analysis.tables import show_labels, tabulate_accuracy, tabulate_gradients
 from farreach.results.figures.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
 from farreach.results.record import SPECTRA
 from farreach.results.report import findings, timing_contents
@@ -119,7 +122,8 @@ def text(
     parts += [_answer(one) for one in asked]
     parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in [*found, *results.trouble])]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
-    left_out = labels.pictured(rows)[1] + labels.few(labels.pictured(rows)[0])[1]
+    pictured, more = limit_settings(rows)
+    left_out = more + limit_curves(pictured)[1]
     parts.append(f"## Figures\n{left_out}\n" if left_out else "## Figures\n")
     for name, (heading, caption) in CAPTIONS.items():
         paths = [path for one, path in figure_paths if one == name]
@@ -131,8 +135,11 @@ def text(
         parts.append(f"### {heading}\n\n{caption}\n\n{links}" if paths else f"### {heading}\n\nNothing to draw.\n")
     parts += ["## Failures\n", table(run_times.failures(runs), empty="No case failed.")]
     parts += ["## Where the wall time went\n", _shares(runs)]
-    parts += ["## Versions and machines\n", table(tables.machines(rows), empty="No rows, so no machine is known.")]
-    if len(labels.ours(rows)[["commit", "numerics"]].drop_duplicates()) > 1:
+    parts += [
+        "## Versions and machines\n",
+        table(tables.tabulate_machines(rows), empty="No rows, so no machine is known."),
+    ]
+    if len(rows.ours.frame[["commit", "numerics"]].drop_duplicates()) > 1:
         parts.append("The rows come from different commits or numerical versions: compare them with care.\n")
     parts += ["## The commands\n", _commands(results)]
     return "\n".join(parts)
@@ -162,36 +169,47 @@ def again(folder: Path) -> str:
 def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     """Write each table as CSV and as Markdown; yield the heading and Markdown of those with lines."""
     rows = results.rows
-    short = ["setting", "cell", "clip", "framework"]
-
-    def brief(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame[[*short, *(name for name in frame if name not in tables.HEAD)]]
 
     def sections(parts: Iterator[tuple[str, pd.DataFrame]]) -> str:
         return "\n".join(f"**{escape(heading)}**\n\n{table(frame)}" for heading, frame in parts)
 
-    reached, norms, times_seen = tables.accuracy(rows), tables.gradients(rows), tables.step_times(rows)
-    metrics, held = tables.task_metrics(rows), certificates.list_standing(rows)
-    torn, gaps, shares = tables.divergence(rows), agreement.measure_gaps(rows), run_times.shares(results.runs)
-    far, found = observatory.measure_reach(rows), write_diagnoses(rows)
-    matrices = observatory.summarise_spectra(labels.few(rows)[0], spared(results.store.spectra, SPECTRA))
+    facts = ("task", "parameters", "optimizer", "learning_rate")
+    reached, norms = (show_labels(make(rows), facts=facts) for make in (tabulate_accuracy, tabulate_gradients))
+    times_seen = show_labels(tables.tabulate_step_times(rows), facts=("path",))
+    metrics, held = tables.tabulate_metrics(rows), certificates.list_standing(rows.frame)
+    torn, gaps = show_labels(tables.tabulate_divergence(rows)), show_labels(agreement.measure_gaps(rows))
+    shares = run_times.shares(results.runs)
+    far, found = observatory.measure_reach(rows), show_labels(write_diagnoses(rows))
+    spectra = observatory.summarise_spectra(limit_curves(rows)[0], spared(results.store.spectra, SPECTRA))
+    matrices = show_labels(spectra)
     by_task = (
-        (str(task), brief(part).dropna(axis="columns", how="all")) for task, part in metrics.groupby("task", sort=False)
+        (str(task), show_labels(part).dropna(axis="columns", how="all"))
+        for task, part in metrics.groupby("task", sort=False, observed=True)
     )
-    compact = tables.summary(rows)
+    compact = tables.tabulate_summary(rows)
     made: list[tuple[str, str, pd.DataFrame, str]] = [
         ("summary", "In short: skill, seeds that solved it, share of steps clipped", compact, table(compact)),
         (
             "accuracy",
             "Accuracy (mean over seeds; in brackets their range, or the 95 % interval of a source gain)",
             reached,
-            sections(tables.wide(rows)),
+            sections(tables.tabulate_wide(rows)),
         ),
-        ("metrics", "Every metric of the tasks (mean over seeds)", metrics, sections(by_task)),
-        ("gradients", "Gradients and clipping", norms, table(brief(norms))),
-        ("reach", "Reach: how far back the gradient keeps 1 % of its norm", far, table(write_reach(far))),
+        (
+            "metrics",
+            "Every metric of the tasks (mean over seeds)",
+            show_labels(metrics, facts=facts),
+            sections(by_task),
+        ),
+        ("gradients", "Gradients and clipping", norms, table(show_labels(tabulate_gradients(rows)))),
+        (
+            "reach",
+            "Reach: how far back the gradient keeps 1 % of its norm",
+            show_labels(far),
+            table(show_labels(write_reach(far))),
+        ),
         ("spectra", "Spectral radius and largest singular value of the recurrent matrices", matrices, table(matrices)),
-        ("diagnoses", "Diagnoses", found, table(observatory.count_diagnoses(rows))),
+        ("diagnoses", "Diagnoses", found, table(show_labels(observatory.count_diagnoses(rows)))),
         ("divergence", "Divergence", torn, table(torn)),
         ("agreement", "Agreement of the frameworks, beside permuted replicates of one", gaps, table(gaps)),
         ("certificates", "Certificates", held, table(held)),
@@ -203,7 +221,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         steps = pytest_benchmark.list_steps(results.timings)
         made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
         made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
-    own, apart = matched_native.compare_modes(rows), matched_native.compare_gaps(rows)
+    own, apart = (show_labels(make(rows)) for make in (matched_native.compare_modes, matched_native.compare_gaps))
     if len(own):
         made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
         made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
@@ -225,7 +243,7 @@ def _shares(runs: list[dict[str, Any]]) -> str:
     frame = run_times.shares(runs)
     for name in map(str, frame):
         if name.endswith("share"):
-            frame[name] = frame[name].map(labels.percent)
+            frame[name] = frame[name].map(format_percent)
         elif name.endswith(" s"):
             frame[name] = frame[name].map(lambda seconds: f"{seconds:.1f}")
     return table(frame, empty="No run that finished cases was logged.")
@@ -233,7 +251,7 @@ def _shares(runs: list[dict[str, Any]]) -> str:
 
 def _commands(results: Results) -> str:
     """Return the commands that made the rows, and the one that makes this report again."""
-    made = sorted(map(str, results.rows["command"].unique()))
+    made = sorted(map(str, results.rows.frame["command"].unique()))
     report = f"This report, its tables and its figures: {code(again(results.store.folder))}\n"
     rows = "".join(f"- {code(command)}\n" for command in made)
     return f"{report}\nThe rows:\n\n{rows}" if rows else report

@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import observatory, tables
-from farreach.results.analysis.diagnosis import diagnose_rows
-from farreach.results.analysis.labels import CELL, CLIP, GROUP, LEARNER, SETTING, labelled, words
+from farreach.results.analysis.labels import HEADINGS, format_metric
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import GROUP
+from farreach.results.analysis.tables import show_labels
 from farreach.results.report.contents import Results
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import plain, table
@@ -21,25 +23,23 @@ EACH = ["seed", "replicate", "skill", "score", "metric", "solved", "steps_to_sol
 EACH += ["norm_before_median", "norm_before_max", "diverged_at", "step_seconds", "key"]
 
 
-def each(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one line a case: what it is, what came out, its diagnosis and its key."""
-    frame = labelled(rows)
-    found = diagnose_rows(frame)
-    named = frame[[*GROUP, *EACH]].rename(columns={CELL: "cell", CLIP: "clip", LEARNER: "framework"})
-    named["metric"], named["diagnosis"] = named["metric"].map(words), found["label"]
-    return named.rename(columns=lambda name: name.replace("_", " "))
+def tabulate_cases(rows: Rows) -> pd.DataFrame:
+    """Return one line per case: what it is, what came out, its diagnosis and its key."""
+    table = rows.frame[[*GROUP, *EACH]].copy()
+    table["metric"], table["diagnosis"] = table["metric"].map(format_metric), rows.diagnoses["label"]
+    return table.rename(columns=lambda name: HEADINGS.get(name, name.replace("_", " ")))
 
 
-ROWS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "summary": tables.summary,
-    "accuracy": tables.accuracy,
-    "metrics": tables.task_metrics,
-    "gradients": tables.gradients,
-    "reach": lambda rows: write_reach(observatory.measure_reach(rows)),
-    "diagnoses": observatory.count_diagnoses,
-    "divergence": tables.divergence,
-    "cases": each,
-    "machines": tables.machines,
+ROWS: dict[str, Callable[[Rows], pd.DataFrame]] = {
+    "summary": tables.tabulate_summary,
+    "accuracy": lambda rows: show_labels(tables.tabulate_accuracy(rows)),
+    "metrics": lambda rows: show_labels(tables.tabulate_metrics(rows)),
+    "gradients": lambda rows: show_labels(tables.tabulate_gradients(rows)),
+    "reach": lambda rows: show_labels(write_reach(observatory.measure_reach(rows))),
+    "diagnoses": lambda rows: show_labels(observatory.count_diagnoses(rows)),
+    "divergence": lambda rows: show_labels(tables.tabulate_divergence(rows)),
+    "cases": tabulate_cases,
+    "machines": tables.tabulate_machines,
 }
 """The tables of trained cases, of a part of the rows as of all."""
 
@@ -87,9 +87,8 @@ def described(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without what its label says already, and without columns that have nothing in any line."""
-    said = [name for name in ("task", "parameters", "optimizer", "learning rate") if SETTING in frame and name in frame]
-    return frame.drop(columns=said).dropna(axis="columns", how="all")
+    """Return a table without columns that have nothing in any line."""
+    return frame.dropna(axis="columns", how="all")
 
 
 def texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from farreach.results.analysis.labels import joined
+from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.staleness import Stale
 from farreach.results.report.phrases import write_count
 
@@ -18,4 +18,6 @@ def write_stale(one: Stale) -> str:
 
 
 def _versions(made: Iterable[tuple[float, ...]]) -> str:
-    return joined(sorted(f"{version:g}.{metric:g} with numerics {numerics:g}" for version, metric, numerics in made))
+    return join_words(
+        sorted(f"{version:g}.{metric:g} with numerics {numerics:g}" for version, metric, numerics in made)
+    )

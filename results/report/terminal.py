@@ -14,13 +14,14 @@ from rich.text import Text
 from farreach.results.analysis import certificates, tables
 from farreach.results.analysis.calibration import Calibration
 from farreach.results.analysis.labels import NEVER
+from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers import Answer
 from farreach.results.report.console import Screen
 
 
-def summary(rows: pd.DataFrame) -> Table:
-    """Return `tables.summary` as a table of rich: each setting's name once, a rule below it."""
-    return grouped(tables.summary(rows).astype(str), "skill, seeds that solved it, share of steps clipped")
+def summary(rows: Rows) -> Table:
+    """Return `tabulate_summary` as a table of rich: each setting's name once, a rule below it."""
+    return grouped(tables.tabulate_summary(rows).astype(str), "skill, seeds that solved it, share of steps clipped")
 
 
 def grouped(frame: pd.DataFrame, title: str, caption: str = "") -> Table:

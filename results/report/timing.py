@@ -50,7 +50,7 @@ def write_page(folder: Path, timed: TimingSet) -> list[Path]:
     if timing.fits(titled := title_steps(overheads)):
         figures["overheads"] = timing.draw_overheads(titled)
     if len(grown):
-        figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.figures(grown).items()}
+        figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.draw_growth(grown).items()}
     try:
         for part, ours in MADE.items():
             cleared(folder / part, ours)

@@ -12,10 +12,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from farreach.results.analysis import overview
-from farreach.results.analysis.labels import CELL, CELLS, CLIP, SETTING, label_learner, label_side, ordered
+from farreach.results.analysis.labels import label_learner, label_side
+from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING, sort_words
 from farreach.results.figures import palette
 from farreach.results.storage.sanitising import clean
 from farreach.results.timing import scaling
+from farreach.results.vocabulary import CELLS
 
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
 SYMBOLS |= {"P": "cross", "X": "x", "<": "triangle-left", ">": "triangle-right", "h": "hexagon"}
@@ -55,29 +57,33 @@ class Chart:
     columns: int = 0
 
 
-def atlas(found: pd.DataFrame) -> list[Chart]:
-    """Return the clip atlas of each task; `found` is `overview.atlas`."""
+def draw_atlas(table: pd.DataFrame) -> list[Chart]:
+    """Return the clip atlas of each task; `table` is `tabulate_atlas`."""
     caption = (
         "Colour, from dark to light, and first line: how many of the seeds solved it, in every framework that ran it. "
         "Second line: share of the steps clipped, mean over seeds and frameworks."
     )
-    made = []
-    for task, whole in found.groupby("task", sort=False):
-        part, note = overview.first(whole)
+    charts = []
+    for task, whole in table.groupby("task", sort=False, observed=True):
+        part, note = overview.limit_lines(whole)
         columns = len(part[CLIP].unique())
-        made.append(Chart(f"atlas-{task}", f"Clip atlas: {task}", caption + note, plain(_atlas(part)), columns))
-    return made
+        charts.append(Chart(f"atlas-{task}", f"Clip atlas: {task}", caption + note, plain(_draw_atlas(part)), columns))
+    return charts
 
 
-def _atlas(part: pd.DataFrame) -> go.Figure:
+def _draw_atlas(part: pd.DataFrame) -> go.Figure:
     settings = list(dict.fromkeys(part[SETTING].astype(str)))
     clips = [str(clip) for clip in part[CLIP].cat.categories if (part[CLIP] == clip).any()]
     groups = [part[part[SETTING] == setting] for setting in settings]
-    cells = [ordered(group[CELL].astype(str), CELLS)[::-1] for group in groups]
+    cells = [
+        [str(cell) for cell in group[CELL].cat.categories if (group[CELL] == cell).any()][::-1] for group in groups
+    ]
     figure = _facets(settings, [len(names) for names in cells], height=LINE + 10, legend=False)
     for row, (group, names) in enumerate(zip(groups, cells, strict=True), start=1):
         fields = {(str(line[CELL]), str(line[CLIP])): line for line in group.to_dict("records")}
-        said = {place: "<br>".join(filter(None, map(text, overview.words(line)))) for place, line in fields.items()}
+        said = {
+            place: "<br>".join(filter(None, map(text, overview.describe_field(line)))) for place, line in fields.items()
+        }
         shares = {place: float(line["share"]) for place, line in fields.items()}
         figure.add_trace(
             go.Heatmap(
@@ -103,9 +109,9 @@ def _atlas(part: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def forest(pairs: pd.DataFrame) -> Chart:
+def draw_forest(pairs: pd.DataFrame) -> Chart:
     """Return the timed ratios with their intervals; `pairs` is `speed_sentences.name_steps`."""
-    pairs, note = overview.first(pairs, "setting")
+    pairs, note = overview.limit_lines(pairs, "setting")
     settings = list(dict.fromkeys(pairs["setting"]))
     groups = [pairs[pairs["setting"] == setting] for setting in settings]
     figure = _facets(settings, [len(group) for group in groups], height=LINE + 6)
@@ -151,16 +157,16 @@ def forest(pairs: pd.DataFrame) -> Chart:
     return Chart("ratios", "How many times as fast", caption + note, plain(figure))
 
 
-def reach(found: pd.DataFrame) -> Chart:
-    """Return reach against length; `found` is `overview.reach`."""
-    tasks = list(dict.fromkeys(found["task"]))
+def draw_reach(table: pd.DataFrame) -> Chart:
+    """Return reach against length; `table` is `tabulate_reach`."""
+    tasks = list(dict.fromkeys(table["task"]))
     figure = _facets(tasks, [6] * len(tasks), shared=False)
-    seen = palette.looks(found["framework"].astype(str).unique())
+    seen = palette.choose_looks(table)
     for row, task in enumerate(tasks, start=1):
-        part = found[found["task"] == task]
-        for (cell, learner), group in part.groupby(["cell", "framework"], observed=True, sort=False):
+        part = table[table["task"] == task]
+        for (kind, cell, learner), group in part.groupby(["cell", CELL, LEARNER], observed=True, sort=False):
             line = group.sort_values("length")
-            kind, name = str(cell).split(" ", 1)[0], text(f"{cell}, {learner}")
+            name = text(f"{cell}, {learner}")
             colour, ring = seen[str(learner)].colour, kind == palette.RING
             figure.add_trace(
                 go.Scatter(
@@ -197,13 +203,13 @@ def reach(found: pd.DataFrame) -> Chart:
     return Chart("reach-length", "Reach against length", caption, plain(figure))
 
 
-def growth(table: pd.DataFrame) -> list[Chart]:
+def draw_growth(table: pd.DataFrame) -> list[Chart]:
     """Return the step time against T, hidden units and batch; `table` is that of `scaling.list_points`."""
     found = scaling.list_points(table)
     found = found[found["cost"] == "step time"]
     made = []
     for axis, part in found.groupby("axis", observed=True):
-        cells = ordered(part["cell"].astype(str), CELLS)
+        cells = sort_words(part["cell"].astype(str), CELLS)
         figure = _facets(cells, [6] * len(cells), shared=False)
         for row, cell in enumerate(cells, start=1):
             lines = part[part["cell"] == cell].groupby(["framework", "path"], observed=True)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.comparison import BETTER, SAME, WORSE
-from farreach.results.analysis.labels import GROUP
+from farreach.results.analysis.selection import GROUP, SETTING
 from farreach.results.figures.palette import COLOURS as PALETTE
 from farreach.results.site.charts import GREY, LINE, TICKS, Chart, plain, text
 
@@ -60,7 +60,7 @@ def _drawn(
 ) -> tuple[go.Figure, str]:
     """Return the rows of the largest change, one a line, and what is said of the others."""
     kept = frame.assign(size=size).sort_values("size", ascending=False, kind="stable").head(MOST).iloc[::-1]
-    first, *rest = (name for name in ("step", "framework", *GROUP) if name in kept)
+    first, *rest = GROUP if SETTING in kept else ("step", "framework")
     named = [f"{row[first]}, {' '.join(str(row[name]) for name in rest)}" for row in kept.to_dict("records")]
     labels = [text(textwrap.fill(name, WRAPPED)) for name in named]
     figure = go.Figure()

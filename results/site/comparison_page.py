@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from farreach.results.analysis import comparison
-from farreach.results.analysis.comparison import HEADINGS, Comparison
-from farreach.results.analysis.labels import GROUP
+from farreach.results.analysis.comparison import Comparison
+from farreach.results.analysis.selection import SETTING
 from farreach.results.report.comparison import write_findings
 from farreach.results.site import comparison_charts, short_page, tables
 from farreach.results.site.short_page import Short
@@ -41,8 +41,8 @@ def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[
 
 
 def _filters(frame: pd.DataFrame, *verdicts: str) -> dict[str, list[str]]:
-    there = [name for name in ("setting", "step", "cell", "clip", "framework", *verdicts) if name in frame]
-    return {name: [name] for name in there}
+    labels = tables.LABEL_FILTERS if SETTING in frame else {name: [name] for name in ("step", "framework")}
+    return labels | {name: [name] for name in verdicts}
 
 
 def _whole(frame: pd.DataFrame) -> Table:
@@ -63,7 +63,7 @@ def _whole(frame: pd.DataFrame) -> Table:
 
 
 def _quality(frame: pd.DataFrame) -> Table:
-    frame = frame.rename(columns=HEADINGS)
+    frame = frame.copy()
     frame["told"] = frame["quality"].isin([comparison.BETTER, comparison.WORSE])
     columns = (
         *tables.LABELLED,
@@ -80,11 +80,10 @@ def _quality(frame: pd.DataFrame) -> Table:
 
 
 def _speed(frame: pd.DataFrame) -> Table:
-    frame = frame.rename(columns=HEADINGS)
+    frame = frame.copy()
     frame["told"] = frame["speed"].isin([comparison.BETTER, comparison.WORSE])
-    there = [name for name in ("step", *(HEADINGS.get(name, name) for name in GROUP)) if name in frame]
     columns = (
-        *(Column(name, name) for name in there),
+        *(tables.LABELLED if SETTING in frame else (Column("step", "step"), Column("framework", "framework"))),
         Column("speed", "verdict", best="told"),
         Column("ms old", "ms, old", "number"),
         Column("ms new", "ms, new", "number"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from farreach.results.analysis.comparison import HEADINGS, LEVEL
+from farreach.results.analysis.comparison import LEVEL
 from farreach.results.analysis.history import MOVED, History
 from farreach.results.report.history import write_findings, write_places
 from farreach.results.site import short_page, tables
@@ -33,8 +33,7 @@ def write(folder: Path, found: History, *, command: str) -> list[Path]:
 
 
 def _table(found: History) -> Table:
-    frame = write_places(found).rename(columns=HEADINGS)
-    frame["told"] = frame["speed"] == MOVED
+    frame = write_places(found).assign(told=found.lines["speed"] == MOVED)
     columns = (
         *tables.LABELLED,
         Column("skill", "skill", "fixed", hint="mean over seeds, the newest set that has the row"),
@@ -49,6 +48,6 @@ def _table(found: History) -> Table:
         Column("sets", "sets", "number"),
     )
     note = "A line for each row; opened, it shows every set with its commit."
-    filters = {name: [name] for name in ("setting", "cell", "clip", "framework", "bits", "speed")}
+    filters = tables.LABEL_FILTERS | {name: [name] for name in ("bits", "speed")}
     series = {"skills": "skill", "times": "ms a step"}
     return Table("rows", "rows", "Rows", note, frame, columns, filters, "facts", series)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import labels, overview, run_times, tables
+from farreach.results.analysis import overview, run_times, tables
+from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.staleness import Versions
 from farreach.results.figures import captions, palette
 from farreach.results.report import contents, findings, result_set, timing_contents
@@ -108,7 +109,7 @@ def begun(folder: Path, told: Set) -> Begun:
     beside = folder / FOLDER
     with _writing(folder):
         bundle.cleared(beside)
-        each = lines.runs(told.results.rows)
+        each = lines.tabulate_runs(told.results.rows)
         shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, row_dialog.MOST))
         curves = Aside(functools.partial(_curves, beside, told.results, shown), worth=len(each) >= result_set.LARGE)
         made = _tables(told, each)
@@ -148,24 +149,24 @@ def _writing(folder: Path) -> Iterator[None]:
 def _tables(whole: Set, each: pd.DataFrame) -> list[Table]:
     """Return the tables that have lines."""
     found: list[Table | None] = []
-    if len(labels.drawn(whole.results.rows)):
-        summed = lines.lines(whole.results.rows)
-        found += [lines.accuracy(summed), lines.gradients(summed)]
+    if len(whole.results.rows.as_drawn):
+        summed = lines.tabulate_lines(whole.results.rows)
+        found += [lines.make_accuracy(summed), lines.make_gradients(summed)]
     found.append(timing_tables.steps(whole.results.rows, whole.results.timings, whole.groups, whole.machine))
     found.append(timing_tables.ratios(whole.results.timings, whole.groups, whole.launches))
-    found.append(lines.every(each))
+    found.append(lines.make_cases(each))
     return [one for one in found if one is not None and len(one.frame)]
 
 
 def _charts(whole: Set) -> list[Chart]:
     """Return the pictures that have something to show."""
-    found = charts.atlas(overview.atlas(whole.results.rows))
+    found = charts.draw_atlas(overview.tabulate_atlas(whole.results.rows))
     pairs, _ = speed.compare_pairs(whole.results.timings, whole.groups, whole.launches)
-    found += [charts.forest(name_steps(pairs))] if len(pairs) else []
-    far = overview.reach(whole.results.rows)
-    found += [charts.reach(far)] if len(far) else []
+    found += [charts.draw_forest(name_steps(pairs))] if len(pairs) else []
+    far = overview.tabulate_reach(whole.results.rows)
+    found += [charts.draw_reach(far)] if len(far) else []
     grown = interleaved.list_growth(whole.groups)
-    return found + (charts.growth(grown) if len(grown) else [])
+    return found + (charts.draw_growth(grown) if len(grown) else [])
 
 
 def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
@@ -185,7 +186,9 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
         "charts": {one.name: one.figure for one in drawn},
         "colours": {name: look.colour for name, look in palette.LOOKS.items()},
     }
-    commands = {str(command) for command in rows["command"].unique()} | {str(one["facts"]["command"]) for one in groups}
+    commands = {str(command) for command in rows.frame["command"].unique()} | {
+        str(one["facts"]["command"]) for one in groups
+    }
     context = {
         "title": contents.title(results),
         "facts": _facts(results, groups),
@@ -195,7 +198,7 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
         "tables": made,
         "beside": FOLDER,
         "failures": run_times.failures(results.runs).head(SHOWN),
-        "machines": tables.machines(rows).head(SHOWN),
+        "machines": tables.tabulate_machines(rows).head(SHOWN),
         "commands": [result_set.again(folder), *sorted(commands)],
         "most": lines.MOST,
     }
@@ -204,7 +207,7 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
 
 def _facts(results: contents.Results, groups: list[dict[str, Any]]) -> list[str]:
     """Return what the head of the page says of the set: cases, versions, machine."""
-    rows = results.rows
+    rows = results.rows.frame
     if rows.empty:
         return [f"{len(groups)} timed steps" if groups else "no case has finished"]
     versions = rows[["framework", "framework_version"]].drop_duplicates().astype(str).agg(" ".join, axis="columns")
@@ -214,10 +217,10 @@ def _facts(results: contents.Results, groups: list[dict[str, Any]]) -> list[str]
     commits = sorted(map(str, rows["commit"].unique()))
     return [
         f"{len(rows):,} case{'s' if len(rows) > 1 else ''}",
-        labels.joined(sorted(versions)),
+        join_words(sorted(versions)),
         *places,
-        f"commit {labels.joined(commits[:3])}{' and others' if len(commits) > 3 else ''}",  # noqa: PLR2004
-        f"schema {labels.joined(sorted(str(one) for one in rows['schema'].unique()))}",
+        f"commit {join_words(commits[:3])}{' and others' if len(commits) > 3 else ''}",  # noqa: PLR2004
+        f"schema {join_words(sorted(str(one) for one in rows['schema'].unique()))}",
     ]
 
 

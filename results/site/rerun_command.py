@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis.labels import CASE
+from farreach.results.analysis.selection import CASE
 
 ALWAYS = ("task", "framework", "cell", "clip", "threshold", "optimizer", "learning_rate", "seed", "replicate", "mode")
 """Columns that the command names whatever the set holds; any other is named where the set has several values of it."""

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics, tables
-from farreach.results.analysis.diagnosis import LABELS, diagnose_part, diagnose_rows
-from farreach.results.analysis.labels import CELL, CLIP, DASH, GROUP, LEARNER, SETTING, drawn, labelled, words
+from farreach.results.analysis.diagnosis import LABELS
+from farreach.results.analysis.labels import DASH, format_metric, format_parameters
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, SETTING
 from farreach.results.report.diagnosis import write_reason, write_remarks
 from farreach.results.storage.files import write
 from farreach.results.storage.sanitising import clean
@@ -86,14 +88,15 @@ class Table:
         return self.frame.head(MOST)
 
 
-FILTERS = {name: [name] for name in ("task", "framework", "cell", "clip", "device", "mode")}
-
 LABELLED = (
-    Column("setting", "setting"),
-    Column("cell", "cell"),
-    Column("clip", "clip"),
-    Column("framework", "framework"),
+    Column(SETTING, "setting"),
+    Column(CELL, "cell"),
+    Column(CLIP, "clip"),
+    Column(LEARNER, "framework"),
 )
+LABEL_FILTERS = {column.title: [column.key] for column in LABELLED}
+FILTERS = {"task": ["task"], "framework": [LEARNER], "cell": [CELL], "clip": [CLIP], "device": ["device"]}
+FILTERS |= {"mode": ["mode"]}
 
 BOLD = (
     "Bold: the best of its setting, and every line whose interval overlaps it; none where no line has an interval "
@@ -101,31 +104,29 @@ BOLD = (
 )
 
 
-def lines(rows: pd.DataFrame) -> pd.DataFrame:
+def tabulate_lines(rows: Rows) -> pd.DataFrame:
     """Return one line a setting, cell, clip and framework: what `tables` has, intervals over seeds, and what is best.
 
-    Columns beyond those of `tables.accuracy` and `tables.gradients`: device, mode, mean low and mean high (95 % t
-    interval of the skill, from `FEWEST_SEEDS` seeds on), reach with its low and high, diagnosis (counts in words),
+    Columns beyond those of `tabulate_accuracy` and `tabulate_gradients`: mean low and mean high (95 % t interval of
+    the skill, from `FEWEST_SEEDS` seeds on), reach with its low and high, diagnosis (counts in words),
     best skill, best score, and keys (of the rows, by seed).
     """
-    frame = drawn(rows)
-    reached = tables.accuracy(frame)
-    same = [name for name in tables.gradients(frame) if name not in reached]
-    table = pd.concat([reached, tables.gradients(frame)[same]], axis="columns")
+    frame = rows.as_drawn.frame
+    reached, norms = tables.tabulate_accuracy(rows), tables.tabulate_gradients(rows)
+    table = pd.concat([reached, norms[[name for name in norms if name not in reached]]], axis="columns")
+    table["parameters"] = table["parameters"].map(format_parameters)
     if "reach_end" in frame:
         far = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
     else:
         far = pd.Series(float("nan"), index=frame.index)
-    found = diagnose_part(labelled(rows), frame)["label"] if len(frame) else pd.Series(dtype=object)
+    found = rows.as_drawn.diagnoses["label"] if len(frame) else pd.Series(dtype=object)
     groups = frame.assign(far=far, found=found).groupby(GROUP, observed=True)
-    for name in ("device", "mode", "dtype", "layers", "hidden", "batch"):
-        table[name] = groups[name].first().to_numpy()
     low, high = _interval(groups["skill"])
     table["mean low"], table["mean high"] = low, high.clip(upper=1)
     table["reach"] = groups["far"].mean().to_numpy()
     table["reach low"], table["reach high"] = (ends.clip(0, 1) for ends in _interval(groups["far"]))
     table["diagnosis"] = groups["found"].agg(_counted).to_numpy()
-    table["metric"] = table["metric"].map(words)
+    table["metric"] = table["metric"].map(format_metric)
     table["keys"] = groups["key"].agg(list).to_numpy()
     table["best skill"] = _best(table, "skill", "mean low", "mean high")
     table["best score"] = _best(table[table["judged"] == 0], "score", "score low", "score high").reindex(
@@ -134,15 +135,14 @@ def lines(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def runs(rows: pd.DataFrame) -> pd.DataFrame:
+def tabulate_runs(rows: Rows) -> pd.DataFrame:
     """Return one line a row of the store, copies too, in the order of the lines; reach and diagnosis are added."""
-    labels = labelled(rows)
-    frame = labels.copy(deep=False)
+    frame = rows.frame.copy(deep=False)
     if "reach_end" in frame:
         frame["reach"] = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
     else:
         frame["reach"] = float("nan")
-    found = diagnose_rows(labels)
+    found = rows.diagnoses
     frame["diagnosis"], frame["finding"] = found["label"], found["reason"].map(write_reason)
     frame["remarks"] = found["remarks"].map(write_remarks)
     outcomes = {True: "solved", False: "not solved"}
@@ -155,8 +155,8 @@ def runs(rows: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[np.argsort(nth.to_numpy(), kind="stable")] if len(frame) > MOST else frame
 
 
-def accuracy(table: pd.DataFrame) -> Table:
-    """Return the table of what each framework reached; `table` is `lines`."""
+def make_accuracy(table: pd.DataFrame) -> Table:
+    """Return the table of what each framework reached; `table` is that of `tabulate_lines`."""
     columns = (
         *LABELLED,
         Column(
@@ -180,8 +180,8 @@ def accuracy(table: pd.DataFrame) -> Table:
     return Table("accuracy", "lines", "Accuracy", note, table, columns, FILTERS, "runs")
 
 
-def gradients(table: pd.DataFrame) -> Table:
-    """Return the table of the gradients; `table` is `lines`."""
+def make_gradients(table: pd.DataFrame) -> Table:
+    """Return the table of the gradients; `table` is that of `tabulate_lines`."""
     columns = (
         *LABELLED,
         Column("norm median", "norm", "number", hint="global gradient norm before the clip, median"),
@@ -199,11 +199,10 @@ def gradients(table: pd.DataFrame) -> Table:
     return Table("gradients", "lines", "Gradients", note, table, columns, FILTERS, "runs")
 
 
-def every(table: pd.DataFrame) -> Table:
-    """Return the table of every case; `table` is `runs`."""
-    labels = zip((SETTING, CELL, CLIP, LEARNER), LABELLED, strict=True)
+def make_cases(table: pd.DataFrame) -> Table:
+    """Return the table of every case; `table` is that of `tabulate_runs`."""
     columns = (
-        *(Column(key, one.title) for key, one in labels),
+        *LABELLED,
         Column("seed", "seed", "number"),
         Column("replicate", "replicate", "number", hint="0, or the number of a replicate with permuted hidden units"),
         Column("skill", "skill", "fixed"),
@@ -221,8 +220,7 @@ def every(table: pd.DataFrame) -> Table:
             f" The page holds {MOST:,} of the {len(table):,}, the first seeds of every line before further ones; the "
             "Parquet file holds all."
         )
-    filters = FILTERS | {"cell": [CELL], "clip": [CLIP], "framework": [LEARNER]}
-    return Table("cases", "cases", "Every case", note, table, columns, filters, "runs")
+    return Table("cases", "cases", "Every case", note, table, columns, FILTERS, "runs")
 
 
 def save(folder: Path, made: list[Table]) -> None:
@@ -303,7 +301,7 @@ def _best(table: pd.DataFrame, name: str, low: str, high: str) -> pd.Series[bool
     """Return which lines are the best of their setting, or tie with it by interval; none on the floor."""
     known = table[table[low].notna() & (table["diverged"] == 0)]
     found = pd.Series(data=False, index=table.index)
-    for _, part in known.groupby("setting", observed=True):
+    for _, part in known.groupby(SETTING, observed=True):
         floor = float(part[low].to_numpy()[part[name].argmax()])
         if floor > 0:
             found[part.index[part[high] >= floor]] = True

@@ -8,6 +8,8 @@ import pandas as pd
 
 from farreach.results.analysis import tables
 from farreach.results.analysis.labels import label_learner, label_side
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CELL, LEARNER, SETTING
 from farreach.results.report.speed_sentences import METHODS
 from farreach.results.site.tables import Column, Table
 from farreach.results.timing import interleaved, pytest_benchmark, speed
@@ -51,7 +53,7 @@ def ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: f
 
 
 def steps(
-    rows: pd.DataFrame, timed: pd.DataFrame | None, groups: list[dict[str, Any]], machine: dict[str, Any] | None
+    rows: Rows, timed: pd.DataFrame | None, groups: list[dict[str, Any]], machine: dict[str, Any] | None
 ) -> Table | None:
     """Return what a step takes of each contender; of a set without timings what its training runs saw."""
     filters = {name: [name] for name in ("task", "framework", "cell", "device")}
@@ -80,16 +82,16 @@ def steps(
         columns = (*_STEP, Column("implementation", "implementation"), time, Column("compile s", "compile s", "number"))
         note = "Timed one after the other. Bold: the fastest of its step, and whatever is inconclusive against it."
         return Table("steps", "steps", "Speed", note, frame, columns, filters, "facts")
-    frame = tables.step_times(rows)
+    frame = tables.tabulate_step_times(rows)
     if frame.empty:
         return None
-    frame["task"], frame["device"] = (_of_setting(rows, name, frame["setting"]) for name in ("task", "device"))
+    filters |= {"framework": [LEARNER], "cell": [CELL]}
     seen = tuple(
         Column(*one)
         for one in (
-            ("setting", "setting"),
-            ("cell", "cell"),
-            ("framework", "framework"),
+            (SETTING, "setting"),
+            (CELL, "cell"),
+            (LEARNER, "framework"),
             ("path", "path"),
             ("step ms", "ms per step", "number", "low ms", "high ms"),
             ("compile s", "compile s", "number"),
@@ -99,11 +101,6 @@ def steps(
     )
     note = "NOT a comparison: what the training runs saw, several beside each other; the range is over cases."
     return Table("steps", "steps", "Speed", note, frame, seen, filters, "facts")
-
-
-def _of_setting(rows: pd.DataFrame, name: str, settings: pd.Series[Any]) -> list[str]:
-    first = rows.groupby("setting", observed=True)[name].first()
-    return [str(first[setting]) for setting in settings]
 
 
 def _commands(frame: pd.DataFrame, groups: list[dict[str, Any]]) -> list[str]:

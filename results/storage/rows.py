@@ -18,10 +18,10 @@ import typing_extensions
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from farreach.results.analysis.labels import OWN
 from farreach.results.record import METRIC, POINTS, SCHEMA, Record, use_names
 from farreach.results.storage.files import DamagedError, read_bytes
 from farreach.results.storage.sanitising import CONTROL
+from farreach.results.vocabulary import OWN
 
 LARGEST = 2**20
 """Bytes that a row may have."""

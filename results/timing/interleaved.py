@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import CELLS, ordered
+from farreach.results.analysis.selection import sort_words
 from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.timing import files, scaling
 from farreach.results.timing.ratios import IMPLEMENTATION, RATIO, STEP, describe_pair
+from farreach.results.vocabulary import CELLS
 
 SCHEMA = 1
 """Version of the timing files."""
@@ -254,7 +255,7 @@ def _sort_group(group: dict[str, Any]) -> tuple[Any, ...]:
         step["hidden"],
         step["batch"],
         numbers,
-        ordered([step["cell"], *CELLS], CELLS).index(step["cell"]),
+        sort_words([step["cell"], *CELLS], CELLS).index(step["cell"]),
     )
 
 

@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import CELLS, FRAMEWORKS, ordered
+from farreach.results.analysis.selection import sort_words
 from farreach.results.storage.files import StoreError
 from farreach.results.timing import files
 from farreach.results.timing.ratios import LAUNCHES, RATIO, describe_pair
+from farreach.results.vocabulary import CELLS, FRAMEWORKS
 
 CASE = ["task", "T", "cell", "hidden", "batch", "threads", "device"]
 """What two timings must share to be compared."""
@@ -46,8 +47,10 @@ def load(path: Path) -> pd.DataFrame:
         for one in benchmarks
     ]
     timings = pd.DataFrame(lines, columns=TIMINGS)
-    timings["cell"] = pd.Categorical(timings["cell"], ordered(timings["cell"], CELLS), ordered=True)
-    timings["framework"] = pd.Categorical(timings["framework"], ordered(timings["framework"], FRAMEWORKS), ordered=True)
+    timings["cell"] = pd.Categorical(timings["cell"], sort_words(timings["cell"], CELLS), ordered=True)
+    timings["framework"] = pd.Categorical(
+        timings["framework"], sort_words(timings["framework"], FRAMEWORKS), ordered=True
+    )
     return timings.sort_values([*CASE, "framework", "path"], ignore_index=True)
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import CELLS, FRAMEWORKS, ordered
+from farreach.results.analysis.selection import sort_words
+from farreach.results.vocabulary import CELLS, FRAMEWORKS
 
 AXES = ("T", "hidden", "batch")
 """What a suite varies, one at a time: time steps of a sequence, hidden units, sequences per step."""
@@ -63,7 +64,8 @@ def list_points(table: pd.DataFrame) -> pd.DataFrame:
     costs = pd.concat(parts, ignore_index=True)
     for column, first in (("axis", AXES), ("cell", CELLS), ("framework", FRAMEWORKS), ("cost", COSTS)):
         names = costs[column].astype(str)
-        costs[column] = pd.Categorical(names, ordered(names, first) if column != "cost" else list(first), ordered=True)
+        words = sort_words(names, first) if column != "cost" else list(first)
+        costs[column] = pd.Categorical(names, words, ordered=True)
     keys = [*LINE, "value", "cost"]
     each = costs.groupby(keys, observed=True)
     return each.agg(middle=("middle", "median"), ran=("ran", _join_paths)).reset_index()[POINTS]

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.running import sweep
-from farreach.results.analysis import calibration, labels, run_times
+from farreach.results.analysis import calibration, run_times
+from farreach.results.analysis.rows import label_rows
 from farreach.results.figures import style
 from farreach.results.record import SPECTRA
 from farreach.results.report import timing_contents
@@ -149,7 +150,7 @@ def read_row(path: Path, *, label: bool) -> None:
     if not label:
         return
     frame = pd.DataFrame([row, synthetic.record(key="l").row()])
-    assert len(labels.labelled(frame)) == 2
+    assert len(label_rows(frame)) == 2
 
 
 @within("rows")

@@ -17,7 +17,8 @@ import pytest
 
 from farreach.benchmarks.matrix import registry
 from farreach.curves import Curves
-from farreach.results.analysis import labels, tables
+from farreach.results.analysis import tables
+from farreach.results.analysis.rows import label_rows
 from farreach.results.figures import style, training
 from farreach.results.report import findings, result_set
 from farreach.results.storage.result_set import Store
@@ -106,19 +107,20 @@ def test_a_diverged_run_is_said_and_counted(tmp_path: Path) -> None:
     write(tmp_path, torn=True)
     rows = Store(tmp_path).rows()
     assert rows[["status", "diverged_at", "steps_done"]].to_numpy().tolist() == [["diverged", 41, 60]]
-    assert "1 of 1 run diverged" in " ".join(findings.owned(labels.labelled(rows)))
-    assert tables.divergence(rows)["diverged at"].tolist() == [41]
+    assert "1 of 1 run diverged" in " ".join(findings.owned(label_rows(rows).own))
+    assert tables.tabulate_divergence(label_rows(rows))["diverged at"].tolist() == [41]
     result_set.write(tmp_path)
 
 
 def test_own_runs_beside_a_suite_change_nothing_that_is_said_of_the_suite(tmp_path: Path) -> None:
     suite = synthetic.write(tmp_path, [one for one in synthetic.quick() if one.task == "adding"])
-    alone = findings.sentences(suite.rows(), [], None)
+    alone = findings.sentences(label_rows(suite.rows()), [], None)
     write(tmp_path, cell="lstm", seed=0)
-    both = findings.sentences(suite.rows(), [], None)
+    both = findings.sentences(label_rows(suite.rows()), [], None)
     assert [one for one in alone[1:] if one not in both] == []
     assert len(both) == len(alone) + 2
-    assert len(labels.counted(suite.rows())) == len(labels.counted(labels.ours(suite.rows())))
+    whole = label_rows(suite.rows())
+    assert len(whole.counted) == len(whole.ours.counted)
     result_set.write(tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert not re.search(r"\b(nan|None)\b", text)
@@ -130,8 +132,8 @@ def test_own_runs_of_one_name_stand_side_by_side_by_clip_and_seed(tmp_path: Path
         for seed in (0, 1):
             write(tmp_path, limit=limit, seed=seed)
     write(tmp_path, name="other")
-    table = tables.gradients(Store(tmp_path).rows())
-    assert table[["clip", "seeds"]].to_numpy().tolist() == [["norm 1", 2], ["norm 5", 2], ["norm 1", 1]]
+    table = tables.tabulate_gradients(label_rows(Store(tmp_path).rows()))
+    assert table[["clip_label", "seeds"]].to_numpy().tolist() == [["norm 1", 2], ["norm 5", 2], ["norm 1", 1]]
 
 
 def test_a_clip_of_each_variable_draws_no_line_of_a_global_norm(tmp_path: Path) -> None:
@@ -140,9 +142,9 @@ def test_a_clip_of_each_variable_draws_no_line_of_a_global_norm(tmp_path: Path) 
     curves.add([(1.0, 2.0, 0.9, 1.0)] * 20)
     curves.close()
     store = Store(tmp_path)
-    (axes,) = training.gradient_norm(store.rows(), store.curves)["own"].axes
+    (axes,) = training.draw_gradient_norm(label_rows(store.rows()).frame, store.curves)["own"].axes
     assert [one for one in axes.lines if list(one.get_ydata()) == [0.5, 0.5]] == []
-    (axes,) = training.clip_fraction(store.rows())["own"].axes
+    (axes,) = training.draw_clip_fraction(label_rows(store.rows()).frame)["own"].axes
     assert axes.get_xlabel() == "clip threshold (variable)"
 
 

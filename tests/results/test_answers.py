@@ -11,9 +11,11 @@ import pytest
 
 from farreach.benchmarks.matrix import registry
 from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import empty, labelled, length
+from farreach.results.analysis.rows import label_rows, make_empty
+from farreach.results.analysis.selection import find_length
+from farreach.results.analysis.solved import count_solved
 from farreach.results.record import Record
-from farreach.results.report.answers import Answer, answers, solving
+from farreach.results.report.answers import Answer, answers
 from farreach.results.report.answers.gradients import answer_gradients
 from farreach.results.report.answers.speed import answer_speed
 from farreach.results.timing import interleaved, pytest_benchmark
@@ -23,7 +25,7 @@ from tests.support.timings import make_ratios
 
 def of(*records: Record, milliseconds: dict[tuple[str, str], float] | None = None, **changes: Any) -> list[Answer]:
     """Return the answers to records, and to step times timed by pytest-benchmark."""
-    return answers(synthetic.rows(*records) if records else empty(), timed(milliseconds, **changes))
+    return answers(label_rows(synthetic.rows(*records) if records else make_empty()), timed(milliseconds, **changes))
 
 
 def timed(milliseconds: dict[tuple[str, str], float] | None, **changes: Any) -> pd.DataFrame | None:
@@ -73,7 +75,7 @@ def test_nobody_is_called_faster_when_the_interval_holds_one() -> None:
 
 def test_paired_timings_come_before_those_of_pytest_benchmark_and_are_named_so() -> None:
     group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0})
-    one = answers(empty(), timed({("pytorch", "lstm"): 1.0, ("tensorflow", "lstm"): 9.0}), [group])[0]
+    one = answers(label_rows(make_empty()), timed({("pytorch", "lstm"): 1.0, ("tensorflow", "lstm"): 9.0}), [group])[0]
     assert "timed in alternating blocks" in one.lead
     assert "jax (scan) is 2" in one.sentence
     assert "tensorflow" not in one.sentence
@@ -150,7 +152,7 @@ def test_a_shorter_length_that_was_not_solved_is_named_too() -> None:
 
 def test_a_seed_that_one_framework_did_not_solve_is_not_counted() -> None:
     records = ladder({None: 3}, seeds=3) + ladder({None: 1}, seeds=3, framework="tensorflow", path="graph")
-    assert solving.judged(labelled(synthetic.rows(*records)))[["solved", "seeds"]].to_numpy().tolist() == [[1, 3]]
+    assert count_solved(synthetic.label(*records))[["solved", "seeds"]].to_numpy().tolist() == [[1, 3]]
     one = of(*records)[1]
     assert one.missing
     assert "lstm at no T (50 tried; at 50 1/3 seed" in one.sentence
@@ -168,9 +170,9 @@ def test_the_length_of_every_task_is_found_in_its_parameters() -> None:
         task = __import__(f"farreach.tasks.{name}", fromlist=["Task"]).Task
         names = [field.name for field in dataclasses.fields(task)]
         assert {"T", "delay", "longest"} & set(names), f"{name}: no parameter says how long its dependency is"
-    assert length('{"source": "shipped", "delay": 20}') == ("delay", 20.0)
-    assert length('{"width": 3, "flag": true}') == ("width", 3.0)
-    assert length('{"source": "shipped"}') is None
+    assert find_length('{"source": "shipped", "delay": 20}') == ("delay", 20.0)
+    assert find_length('{"width": 3, "flag": true}') == ("width", 3.0)
+    assert find_length('{"source": "shipped"}') is None
 
 
 # Thresholds
@@ -225,7 +227,7 @@ def test_where_gradients_vanished_stands_with_the_reach() -> None:
 
 
 def test_what_was_not_looked_at_is_said_to_be_unknown() -> None:
-    one = answer_gradients(labelled(synthetic.rows(synthetic.record(), synthetic.record(seed=1))))
+    one = answer_gradients(synthetic.label(synthetic.record(), synthetic.record(seed=1)))
     assert one.missing
     assert "none of them looked at for the gradient through time" in one.sentence
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from farreach.results.analysis import tables
+from farreach.results.analysis.rows import label_rows
 from farreach.results.site import page as pages
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sanitising import clean
@@ -49,7 +50,7 @@ def total(page: Any, name: str) -> int:
 
 
 def lines(folder: Path) -> pd.DataFrame:
-    return tables.accuracy(Store(folder).rows())
+    return tables.tabulate_accuracy(label_rows(Store(folder).rows()))
 
 
 # Reading

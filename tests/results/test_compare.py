@@ -23,7 +23,7 @@ from farreach.benchmarks.speed import versus
 from farreach.benchmarks.speed.pairs import Plan
 from farreach.results.analysis import comparison
 from farreach.results.analysis.comparison import BETTER, CHANGED, IDENTICAL, OTHER, SAME, WORSE, Flag
-from farreach.results.analysis.labels import drawn, labelled
+from farreach.results.analysis.rows import label_rows
 from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.record import Record
 from farreach.results.report import comparison as comparison_report
@@ -126,7 +126,7 @@ def test_a_night_in_which_nothing_is_learned_is_worse_though_no_row_tells() -> N
 
 def together(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, str]:
     """Return the verdict over all pairs, and over each part of them."""
-    found = comparison.whole(drawn(labelled(pd.concat([old.assign(side="old"), new.assign(side="new")]))))
+    found = comparison.whole(label_rows(pd.concat([old.assign(side="old"), new.assign(side="new")])).as_drawn.frame)
     return dict(zip(found["pairs of"], found["skill"], strict=True))
 
 

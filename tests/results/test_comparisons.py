@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 
 from farreach.results.analysis import agreement
+from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers.agreement import write_agreement
 from farreach.results.timing import pytest_benchmark
 from tests.support import synthetic
-from tests.support.synthetic import rows
 
 # Agreement
 
 
-def paired(gaps: list[float], *, copies: float) -> pd.DataFrame:
+def paired(gaps: list[float], *, copies: float) -> Rows:
     """Return cases in which TensorFlow is `gaps` away from PyTorch in loss / floor, a copy `copies`."""
     found = []
     for seed, gap in enumerate(gaps):
@@ -36,7 +36,7 @@ def paired(gaps: list[float], *, copies: float) -> pd.DataFrame:
                     loss=floor * (1 - skill),
                 )
             )
-    return rows(*found)
+    return synthetic.label(*found)
 
 
 def test_a_planted_disagreement_is_found() -> None:
@@ -72,7 +72,7 @@ def test_two_diverged_runs_agree_and_one_alone_does_not() -> None:
     one, other = pd.Series([math.nan, 0.5, 0.5]), pd.Series([math.nan, math.nan, 0.75])
     assert agreement.measure_distances(one, other).tolist() == [0, math.inf, 0.25]
     both = [synthetic.diverged(), synthetic.diverged(framework="tensorflow"), synthetic.diverged(replicate=1)]
-    table = agreement.measure_gaps(rows(*both))
+    table = agreement.measure_gaps(synthetic.label(*both))
     assert table[["gap frameworks", "gap replicates"]].to_numpy().tolist() == [[0, 0]]
 
 
@@ -91,7 +91,7 @@ def test_the_worst_pair_stands_first_and_every_pair_has_a_line() -> None:
             *(("tensorflow", 0, 0.05), ("jax", 0, 0.12)),
         )
     ]
-    table = agreement.measure_gaps(rows(*three))
+    table = agreement.measure_gaps(synthetic.label(*three))
     pairs = list(zip(table["framework a"], table["framework b"], strict=True))
     assert pairs == [("pytorch", "jax"), ("tensorflow", "jax"), ("pytorch", "tensorflow")]
     assert table["gap replicates"].tolist() == pytest.approx([6 * 0.02] * 3)  # the mean of 6 * .01 and 6 * .03

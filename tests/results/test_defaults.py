@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from farreach.results.analysis import certificates, matched_native, statistics, tables
-from farreach.results.analysis.labels import counted, labelled
 from farreach.results.analysis.matched_native import Explanation
 from farreach.results.figures import training
 from farreach.results.record import Record
@@ -52,7 +51,7 @@ def one(task: str, framework: str, skill: float, **more: Any) -> Record:
 
 
 def sentence(records: list[Record]) -> str:
-    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
+    (share,) = matched_native.explain_gaps(synthetic.label(*records))
     return write_gap(share)
 
 
@@ -61,7 +60,7 @@ def sentence(records: list[Record]) -> str:
 
 def test_a_gap_that_is_there_in_native_alone_is_the_defaults() -> None:
     records = planted(0.0, 0.3)
-    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
+    (share,) = matched_native.explain_gaps(synthetic.label(*records))
     assert (share.cases, share.units) == (9, 9)
     assert share.native == pytest.approx(0.3, abs=0.01)
     assert share.low > 0.99
@@ -70,7 +69,7 @@ def test_a_gap_that_is_there_in_native_alone_is_the_defaults() -> None:
 
 def test_a_gap_that_is_as_large_in_matched_is_not_the_defaults() -> None:
     records = planted(0.3, 0.3)
-    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
+    (share,) = matched_native.explain_gaps(synthetic.label(*records))
     assert -0.1 < share.low <= 0 < share.high < 0.1 or share.high < 0.1
     assert share.explanation is Explanation.LITTLE
     assert "The defaults explain next to nothing" in sentence(records)
@@ -80,7 +79,7 @@ def test_a_gap_that_is_as_large_in_matched_is_not_the_defaults() -> None:
 def test_a_gap_no_larger_than_another_seeds_is_not_sold_as_the_defaults() -> None:
     """Native frameworks draw other weights: that alone parts them, as it parts two seeds of one."""
     records = planted(0.0, 0.0, chance=0.2)
-    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
+    (share,) = matched_native.explain_gaps(synthetic.label(*records))
     assert share.matched == 0
     assert share.native > 0.1
     assert share.low < 0 < share.high
@@ -91,7 +90,7 @@ def test_a_gap_no_larger_than_another_seeds_is_not_sold_as_the_defaults() -> Non
 def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
     alarms = 0
     for trial in range(60):
-        (share,) = matched_native.explain_gaps(synthetic.rows(*planted(0.0, 0.0, chance=0.1, stream=trial)))
+        (share,) = matched_native.explain_gaps(synthetic.label(*planted(0.0, 0.0, chance=0.1, stream=trial)))
         alarms += share.low > 0
     assert alarms <= 6
 
@@ -99,7 +98,7 @@ def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
 def test_the_share_is_what_exceeds_chance() -> None:
     """A gap of .2 beside a seed's noise of .1 on each side: .04 of .04 + 2 * .01 is two thirds."""
     shares = [
-        matched_native.explain_gaps(synthetic.rows(*planted(0.0, 0.2, chance=0.1, stream=at)))[0].share
+        matched_native.explain_gaps(synthetic.label(*planted(0.0, 0.2, chance=0.1, stream=at)))[0].share
         for at in range(10)
     ]
     assert np.mean([share for share in shares if share is not None]) == pytest.approx(2 / 3, abs=0.08)
@@ -119,7 +118,7 @@ def test_the_share_is_what_exceeds_chance() -> None:
     ids=["one seed", "few cases", "no gap"],
 )
 def test_too_little_to_tell_is_said_as_such(records: list[Record], explanation: Explanation, said: str) -> None:
-    (share,) = matched_native.explain_gaps(synthetic.rows(*records))
+    (share,) = matched_native.explain_gaps(synthetic.label(*records))
     assert share.explanation is explanation
     assert said in write_gap(share)
 
@@ -128,7 +127,7 @@ def test_a_clip_that_never_clipped_is_no_further_evidence() -> None:
     records = planted(0.0, 0.3)
     idle = [one(r.task, r.framework, r.skill or 0, cell=r.cell, seed=r.seed, mode=r.mode, clip="norm", threshold=9.0)
             for r in records]  # fmt: skip
-    (share,) = matched_native.explain_gaps(synthetic.rows(*records, *idle))
+    (share,) = matched_native.explain_gaps(synthetic.label(*records, *idle))
     assert share.cases == 9
 
 
@@ -140,7 +139,7 @@ def test_a_case_with_a_diverged_run_is_left_out_of_the_gap_and_named() -> None:
         *(one("adding", "tensorflow", 0.4, mode=mode, **{k: v for k, v in where.items() if k != "task"})
           for mode in ("matched", "native")),
     ]  # fmt: skip
-    frame = synthetic.rows(*planted(0.0, 0.3), *torn)
+    frame = synthetic.label(*planted(0.0, 0.3), *torn)
     (share,) = matched_native.explain_gaps(frame)
     assert share.cases == 9
     lines = matched_native.find_unequal_divergence(matched_native.compare_modes(frame))
@@ -154,20 +153,20 @@ def test_a_case_with_a_diverged_run_is_left_out_of_the_gap_and_named() -> None:
 
 
 def test_each_framework_stands_matched_and_native_with_the_paired_change() -> None:
-    table = matched_native.compare_modes(synthetic.rows(*planted(0.1, 0.4)))
+    table = matched_native.compare_modes(synthetic.label(*planted(0.1, 0.4)))
     assert len(table) == 2 * 9
     row = table[(table["framework"] == "tensorflow") & (table["cell"] == "lstm")].iloc[0]
     assert (row["matched skill"], row["native skill"], row["change"]) == pytest.approx((0.6, 0.9, 0.3), abs=0.02)
     assert row["low"] < 0.3 < row["high"]
     assert (row["seeds"], row["solved matched"], row["diverged native"]) == (3, "3/3", 0)
-    gaps = matched_native.compare_gaps(synthetic.rows(*planted(0.1, 0.4)))
+    gaps = matched_native.compare_gaps(synthetic.label(*planted(0.1, 0.4)))
     row = gaps.iloc[0]
     assert (row["matched gap"], row["native gap"], row["from defaults"]) == pytest.approx((-0.1, -0.4, -0.3), abs=0.02)
     assert row["low"] < -0.3 < row["high"]
 
 
 def test_two_seeds_give_no_interval() -> None:
-    table = matched_native.compare_modes(synthetic.rows(*planted(0.1, 0.4, seeds=2)))
+    table = matched_native.compare_modes(synthetic.label(*planted(0.1, 0.4, seeds=2)))
     assert table["low"].isna().all()
     assert math.isnan(statistics.bound_mean([1.0, 2.0], fewest=matched_native.FEWEST_SEEDS).low)
 
@@ -178,7 +177,7 @@ def test_the_t_interval_is_that_of_the_table() -> None:
 
 
 def test_up_and_down_are_said_where_the_interval_allows() -> None:
-    lines = matched_native.compare_modes(synthetic.rows(*planted(0.0, 0.3, chance=0.02)))
+    lines = matched_native.compare_modes(synthetic.label(*planted(0.0, 0.3, chance=0.02)))
     pytorch, tensorflow = matched_native.measure_changes(lines)
     assert tensorflow.mean == pytest.approx(0.3, abs=0.02)
     assert tensorflow.low > 0
@@ -193,17 +192,17 @@ def test_up_and_down_are_said_where_the_interval_allows() -> None:
 
 
 def test_a_set_of_one_mode_says_nothing_of_the_other() -> None:
-    assert write_findings(synthetic.rows(synthetic.record())) == []
-    alone = write_findings(synthetic.rows(synthetic.record(mode="native")))
+    assert write_findings(synthetic.label(synthetic.record())) == []
+    alone = write_findings(synthetic.label(synthetic.record(mode="native")))
     assert alone == ["Matched and native cannot be compared: no case ran in both modes."]
 
 
 def test_native_rows_are_settings_of_their_own_and_count_in_no_verdict() -> None:
-    frame = labelled(synthetic.rows(*planted(0.0, 0.3)))
-    assert set(counted(frame)["mode"]) == {"matched"}
-    settings = set(tables.summary(frame)["setting"])
+    frame = synthetic.label(*planted(0.0, 0.3))
+    assert set(frame.counted.frame["mode"]) == {"matched"}
+    settings = set(tables.tabulate_summary(frame)["setting"])
     assert {"adding T=50 (adam 0.003)", "adding T=50 (adam 0.003, native)"} <= settings
-    assert not any("native)" in text for text in findings.solved(tables.accuracy(counted(frame))))
+    assert not any("native)" in text for text in findings.solved(tables.tabulate_accuracy(frame.counted)))
 
 
 def test_native_rows_are_not_blamed_for_having_no_certificate() -> None:
@@ -229,7 +228,9 @@ def test_the_report_shows_both_modes_side_by_side(tmp_path: Path) -> None:
 
 
 def test_the_figure_joins_the_two_modes_of_each_framework() -> None:
-    (figure,) = training.modes(synthetic.rows(*planted(0.0, 0.3, tasks=("adding",)))).values()
+    (figure,) = training.draw_modes(
+        matched_native.pair_modes(synthetic.label(*planted(0.0, 0.3, tasks=("adding",))))
+    ).values()
     (axes,) = figure.axes
     ends = np.array([path.vertices[:, 1] for lines in axes.collections for path in lines.get_paths()])
     assert len(ends) == 2 * 3  # a framework and a cell

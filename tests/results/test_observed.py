@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from farreach.results.analysis import observatory, reach
-from farreach.results.analysis.labels import labelled
+from farreach.results.analysis.rows import label_rows
 from farreach.results.figures import gradient_flow
 from farreach.results.report import gradient_reach, result_set
 from farreach.results.storage.result_set import Store
@@ -101,7 +101,7 @@ def solved_set(folder: Path) -> Store:
 
 
 def test_the_table_gives_each_cells_reach_over_the_seeds(tmp_path: Path) -> None:
-    table = observatory.measure_reach(solved_set(tmp_path).rows()).set_index("cell")
+    table = observatory.measure_reach(label_rows(solved_set(tmp_path).rows())).set_index("cell")
     assert table.loc["gru", "end h"] == 1
     assert table.loc["rnn", "end h"] == pytest.approx(16 / 29)
     assert table.loc["rnn", "end h low"] == table.loc["rnn", "end h high"]  # the planted seeds are alike
@@ -118,7 +118,7 @@ def test_the_interval_over_seeds_holds_their_mean_and_stays_a_share() -> None:
 
 def test_a_solved_run_that_does_not_reach_is_named_with_its_figures(tmp_path: Path) -> None:
     rows = synthetic.write(tmp_path, [synthetic.record(cell="rnn", solved=True)]).rows()
-    table = observatory.measure_reach(rows)
+    table = observatory.measure_reach(label_rows(rows))
     holding = observatory.find_short(table)
     assert holding
     assert (holding.solved, holding.holding, holding.short["cell"].tolist()) == (1, 0, ["rnn"])
@@ -130,18 +130,18 @@ def test_a_solved_run_that_does_not_reach_is_named_with_its_figures(tmp_path: Pa
 
 def test_an_rnn_that_reaches_farther_than_a_gated_cell_is_reported(tmp_path: Path) -> None:
     rows = solved_set(tmp_path).rows()
-    assert observatory.find_surprises(observatory.measure_reach(rows)) == []
+    assert observatory.find_surprises(observatory.measure_reach(label_rows(rows))) == []
     rows.loc[rows["cell"] == "gru", "reach_start"] = 0.1
-    table = observatory.measure_reach(rows)
+    table = observatory.measure_reach(label_rows(rows))
     (surprise,) = observatory.find_surprises(table)
     assert (surprise.point, dict(surprise.gated)) == ("start", {"gru": pytest.approx(0.1)})
     assert "Against the textbook's expectation" in gradient_reach.write_findings(table)[-1]
 
 
 def test_every_case_is_diagnosed_in_the_table(tmp_path: Path) -> None:
-    rows = solved_set(tmp_path).rows()
+    rows = label_rows(solved_set(tmp_path).rows())
     assert len(observatory.list_diagnoses(rows)) == 9
-    assert observatory.count_diagnoses(rows).drop(columns=["setting", "cell"]).to_numpy().sum() == 9
+    assert observatory.count_diagnoses(rows).drop(columns=["setting", "cell_label"]).to_numpy().sum() == 9
 
 
 def test_the_report_draws_the_flow_and_survives_its_absence(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_the_report_draws_the_flow_and_survives_its_absence(tmp_path: Path) -> N
 
 def test_the_spectra_are_told_before_and_after_training(tmp_path: Path) -> None:
     store = solved_set(tmp_path)
-    table = observatory.summarise_spectra(store.rows(), store.spectra).set_index(["cell", "gate"])
+    table = observatory.summarise_spectra(label_rows(store.rows()), store.spectra).set_index(["cell", "gate"])
     assert len(table) == 1 + 4 + 3
     assert (table["seeds"] == 3).all()
     assert (table["radius start"] == 1).all()
@@ -174,5 +174,5 @@ def test_the_figures_take_none_where_it_ran_and_leave_copies_out(tmp_path: Path)
         asked.append(key)
         return store.flow(key)
 
-    assert set(gradient_flow.profiles(labelled(store.rows()), load)) == {"adding"}
+    assert set(gradient_flow.draw_profiles(label_rows(store.rows()), load)) == {"adding"}
     assert asked == ["a"]

@@ -19,6 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from farreach.results.analysis import tables
+from farreach.results.analysis.rows import label_rows
 from farreach.results.figures import palette, style
 from farreach.results.figures import training as drawn
 from farreach.results.record import Record
@@ -58,12 +59,13 @@ def figures(folder: Path) -> dict[str, Figure]:
     """Return the figures of two tasks: the one with the most facets, the one with the longest title."""
     store = Store(folder)
     rows, timings = store.rows(), pytest_benchmark.load(folder / pytest_benchmark.FILE)
-    rows = rows[rows["task"].isin(["adding", "translation"])]
-    made = {"step time": drawn.step_time(label_timed_steps(timings), source="timed")}
-    made |= {f"skill {task}": figure for task, figure in drawn.skill(rows).items()}
-    made |= {f"loss {task}": figure for task, figure in drawn.learning(rows, store.evaluations).items()}
-    made |= {f"norm {task}": figure for task, figure in drawn.gradient_norm(rows, store.curves).items()}
-    return made | {f"clip {task}": figure for task, figure in drawn.clip_fraction(rows).items()}
+    rows = label_rows(rows[rows["task"].isin(["adding", "translation"])]).as_drawn.frame
+    timed = label_timed_steps(timings)
+    made = {"step time": drawn.draw_step_time(timed.assign(cell_label=timed["cell"], activation=None), source="timed")}
+    made |= {f"skill {task}": figure for task, figure in drawn.draw_skill(rows).items()}
+    made |= {f"loss {task}": figure for task, figure in drawn.draw_learning(rows, store.evaluations).items()}
+    made |= {f"norm {task}": figure for task, figure in drawn.draw_gradient_norm(rows, store.curves).items()}
+    return made | {f"clip {task}": figure for task, figure in drawn.draw_clip_fraction(rows).items()}
 
 
 def has_level(axes: Axes, level: float) -> bool:
@@ -172,13 +174,20 @@ def test_the_terminal_shows_the_same_five_answers_with_names_as_text(folder: Pat
 
 
 def test_the_terminal_table_shows_each_case_once() -> None:
-    rows = pd.DataFrame([one.row() for one in synthetic.quick()])
+    rows = synthetic.label(*synthetic.quick())
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     console.print(terminal.summary(rows))
     text = console.export_text()
     assert text.count("copy T=30 (adam 0.003)") == 1
     assert "never clipped" in text
-    assert list(tables.summary(rows).columns) == ["setting", "cell", "clip", "pytorch", "tensorflow", "clipped"]
+    assert list(tables.tabulate_summary(rows).columns) == [
+        "setting",
+        "cell",
+        "clip",
+        "pytorch",
+        "tensorflow",
+        "clipped",
+    ]
 
 
 # Sets that lack something
@@ -349,7 +358,10 @@ def test_text_does_not_overlap_in_any_figure(figures: dict[str, Figure]) -> None
 
 
 def test_a_framework_looks_the_same_in_every_set() -> None:
-    alone, together = palette.looks(["jax"]), palette.looks(["tensorflow", "jax", "pytorch", "other"])
+    def looks(*names: str) -> dict[str, palette.Look]:
+        return palette.choose_looks(pd.DataFrame({"learner": names, "framework": names, "path": "eager"}))
+
+    alone, together = looks("jax"), looks("tensorflow", "jax", "pytorch", "other")
     assert alone["jax"] == together["jax"] == palette.LOOKS["jax"]
     assert len({look.colour for look in together.values()}) == len({look.marker for look in together.values()}) == 4
 
@@ -364,20 +376,24 @@ def test_value_and_norm_ladders_stand_apart() -> None:
         {"clip": "norm", "threshold": 1.0},
         {"clip": "value", "threshold": 0.01},
     ]
-    rows = pd.DataFrame([synthetic.record(**one).row() for one in records])
-    (axes,) = drawn.skill(rows)["adding"].axes
+    rows = synthetic.label(*(synthetic.record(**one) for one in records)).frame
+    (axes,) = drawn.draw_skill(rows)["adding"].axes
     assert [text.get_text() for text in axes.get_xticklabels()] == ["none", "1", "0.01"]
     assert [text.get_text() for text in axes.get_xticklabels(minor=True)] == ["lstm (norm)", "lstm (value)"]
+
+
+FACTS = {"learner": "pytorch", "framework": "pytorch", "path": "eager", "activation": None}
 
 
 def test_step_times_have_one_kind_of_axis_with_ticks_to_read() -> None:
     middles = {"a": (2.0, 90.0), "b": (20.0, 60.0), "c": (5.0, 8.0)}
     lines = [
-        {"setting": setting, "cell": cell, "learner": "pytorch", "step ms": at, "low ms": at * 0.9, "high ms": at * 1.1}
+        FACTS
+        | {"setting": setting, "cell": cell, "cell_label": cell, "step ms": at, "low ms": at * 0.9, "high ms": at * 1.1}
         for setting, pair in middles.items()
         for cell, at in zip(("rnn", "gru"), pair, strict=True)
     ]
-    figure = drawn.step_time(pd.DataFrame(lines), source="made up")
+    figure = drawn.draw_step_time(pd.DataFrame(lines), source="made up")
     figure.draw_without_rendering()
     assert {axes.get_yscale() for axes in figure.axes} == {"log"}
     for axes in figure.axes:

@@ -12,6 +12,7 @@ import pytest
 
 from farreach.benchmarks.matrix.case import Case
 from farreach.results.analysis import agreement, labels, run_times, tables
+from farreach.results.analysis.rows import label_rows
 from farreach.results.analysis.staleness import Versions
 from farreach.results.record import Record
 from farreach.results.report import contents, findings, markdown, result_set
@@ -19,6 +20,8 @@ from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import PARTS, Store
 from tests.support import synthetic
 from tests.support.synthetic import rows
+
+TABLES = (tables.tabulate_accuracy, tables.tabulate_gradients, tables.tabulate_divergence, tables.tabulate_summary)
 
 
 def seeds(solved: int, of: int, **changes: Any) -> list[Record]:
@@ -123,8 +126,8 @@ def test_a_runs_log_that_is_damaged_does_not_hide_the_others(tmp_path: Path) -> 
 
 
 def test_the_accuracy_table_gives_the_planted_shares_and_steps() -> None:
-    table = tables.accuracy(rows(*seeds(2, 3, **norm(0.1)), *seeds(0, 3)))
-    clipped, free = line(table, clip="norm 0.1"), line(table, clip="none")
+    table = tables.tabulate_accuracy(synthetic.label(*seeds(2, 3, **norm(0.1)), *seeds(0, 3)))
+    clipped, free = line(table, clip_label="norm 0.1"), line(table, clip_label="none")
     assert (clipped["solved"], clipped["judged"], clipped["steps to solve"]) == (2, 3, 150)
     assert (free["solved"], free["judged"]) == (0, 3)
     assert math.isnan(free["steps to solve"])
@@ -136,40 +139,41 @@ def test_the_accuracy_table_gives_the_planted_shares_and_steps() -> None:
 def test_no_table_depends_on_the_order_of_the_rows() -> None:
     frame = rows(*[one for one in synthetic.quick() if one.task == "adding"])
     shuffled = frame.sample(frac=1, random_state=3)
-    for make in (tables.accuracy, tables.gradients, tables.divergence, tables.summary, agreement.agreement):
-        pd.testing.assert_frame_equal(make(frame), make(shuffled))
+    for make in (*TABLES, agreement.measure_gaps):
+        pd.testing.assert_frame_equal(make(label_rows(frame)), make(label_rows(shuffled)))
 
 
 def test_copies_and_native_runs_do_not_count_as_solved() -> None:
-    frame = rows(*seeds(0, 2), *seeds(2, 2, replicate=1), *seeds(2, 2, mode="native"))
-    assert len(labels.counted(frame)) == 2
-    matched = line(tables.accuracy(frame), setting="adding T=50 (adam 0.003)")
+    frame = synthetic.label(*seeds(0, 2), *seeds(2, 2, replicate=1), *seeds(2, 2, mode="native"))
+    assert len(frame.counted) == 2
+    matched = line(tables.tabulate_accuracy(frame), setting="adding T=50 (adam 0.003)")
     assert (matched["solved"], matched["judged"]) == (0, 2)
     assert "No task was solved by any case." in findings.sentences(frame, [], None)
 
 
 def test_a_threshold_that_never_clipped_is_marked_in_every_table_of_cases() -> None:
-    frame = rows(
+    frame = synthetic.label(
         *seeds(1, 1, **norm(10, 0.0)),
         *seeds(1, 1, framework="tensorflow", **norm(10, 0.0)),
         *seeds(1, 1, replicate=1, **norm(10, 0.0)),
         synthetic.diverged(seed=0),
     )
-    for make in (tables.accuracy, tables.gradients, tables.divergence, tables.task_metrics, tables.summary):
+    for make in (*TABLES, tables.tabulate_metrics):
         table = make(frame)
+        table = table if make is tables.tabulate_summary else tables.show_labels(table)
         assert set(table.loc[table["clip"] == "norm 10", "clipped"]) == {labels.NEVER}, make.__name__
-    assert agreement.agreement(frame).empty  # it is the case without clipping once more, no evidence of its own
-    _, wide = next(tables.wide(frame))
+    assert agreement.measure_gaps(frame).empty  # it is the case without clipping once more, no evidence of its own
+    _, wide = next(tables.tabulate_wide(frame))
     assert line(wide, clip="norm 10")["pytorch clipped"] == labels.NEVER
 
 
 def test_a_rare_clip_is_not_rounded_to_never() -> None:
-    assert labels.clipped("norm 10", 0.0004) == "<1 %"
-    assert labels.clipped("norm 10", 0.9996) == ">99 %"
+    assert labels.describe_clipping("norm", 0.0004) == "<1 %"
+    assert labels.describe_clipping("norm", 0.9996) == ">99 %"
 
 
 def test_a_setting_is_named_by_its_penalty_where_it_has_one() -> None:
-    frame = labels.labelled(rows(synthetic.record(), synthetic.record(regulariser="l2", strength=1e-4)))
+    frame = synthetic.label(synthetic.record(), synthetic.record(regulariser="l2", strength=1e-4)).frame
     assert {name.partition("(")[2] for name in frame["setting"].astype(str)} == {
         "adam 0.003)",
         "adam 0.003, l2 0.0001)",
@@ -177,14 +181,14 @@ def test_a_setting_is_named_by_its_penalty_where_it_has_one() -> None:
 
 
 def test_settings_are_named_apart_by_whatever_differs() -> None:
-    frame = rows(
+    frame = synthetic.label(
         synthetic.record(),
         synthetic.record(hidden=128),
         synthetic.record(parameters='{"T": 200}'),
         synthetic.record(optimizer="sgd", learning_rate=0.1),
         synthetic.record(mode="native"),
     )
-    assert list(labels.labelled(frame)["setting"].cat.categories) == [
+    assert list(frame.frame["setting"].cat.categories) == [
         "adding T=50 (adam 0.003, hidden 64)",
         "adding T=50 (adam 0.003, hidden 128)",
         "adding T=50 (adam 0.003, native)",
@@ -195,16 +199,18 @@ def test_settings_are_named_apart_by_whatever_differs() -> None:
 
 def test_clips_are_ordered_none_then_ascending() -> None:
     ladder = [synthetic.record(clip="norm", threshold=at) for at in (10.0, 0.01, 1.0, 0.1)]
-    frame = rows(*ladder, synthetic.record(), synthetic.record(clip="value", threshold=0.001))
-    assert list(tables.accuracy(frame)["clip"]) == [
+    frame = synthetic.label(*ladder, synthetic.record(), synthetic.record(clip="value", threshold=0.001))
+    assert list(tables.tabulate_accuracy(frame)["clip_label"]) == [
         *("none", "norm 0.01", "norm 0.1", "norm 1", "norm 10"),
         "value 0.001",
     ]
 
 
 def test_two_paths_of_one_framework_are_two_learners() -> None:
-    frame = rows(synthetic.record(), synthetic.record(path="compiled"), synthetic.record(framework="jax", path="scan"))
-    assert list(tables.accuracy(frame)["framework"]) == ["pytorch (compiled)", "pytorch (eager)", "jax"]
+    frame = synthetic.label(
+        synthetic.record(), synthetic.record(path="compiled"), synthetic.record(framework="jax", path="scan")
+    )
+    assert list(tables.tabulate_accuracy(frame)["learner"]) == ["pytorch (compiled)", "pytorch (eager)", "jax"]
 
 
 # Wall time and failures
@@ -241,7 +247,7 @@ def test_markup_in_a_table_is_escaped() -> None:
 
 
 def test_a_metric_s_name_is_written_in_words() -> None:
-    assert [labels.words(name) for name in ("source_gain", "within_0_04")] == ["source gain", "within 0.04"]
+    assert [labels.format_metric(name) for name in ("source_gain", "within_0_04")] == ["source gain", "within 0.04"]
 
 
 def test_code_keeps_its_backticks() -> None:
@@ -249,7 +255,7 @@ def test_code_keeps_its_backticks() -> None:
 
 
 def test_a_zero_has_no_sign() -> None:
-    assert [tables.rounded(value) for value in (-0.001, 0.0, -0.01, 1.0)] == ["0.00", "0.00", "-0.01", "1.00"]
+    assert [tables.format_skill(value) for value in (-0.001, 0.0, -0.01, 1.0)] == ["0.00", "0.00", "-0.01", "1.00"]
 
 
 # Stale rows
@@ -267,7 +273,7 @@ def test_rows_of_another_version_are_left_out_and_said(tmp_path: Path) -> None:
     numerics = planted[0].numerics
     now = Versions(numerics, {"adding": (1, 1)})
     found = contents.read(tmp_path, now=now)
-    assert found.rows["key"].tolist() == ["now", "copy"]
+    assert found.rows.frame["key"].tolist() == ["now", "copy"]
     (sentence,) = found.trouble
     assert sentence.startswith("3 rows of adding left out as stale")
     assert f"it is now 1.1 with numerics {numerics}" in sentence
@@ -281,7 +287,7 @@ def test_a_framework_that_moves_the_numbers_of_a_cell_leaves_every_other_row_as_
     synthetic.write(tmp_path, planted)
     now = Versions(planted[0].numerics, {"adding": (1, 1)}, {("jax", "gru", "matched"): 1})
     found = contents.read(tmp_path, now=now)
-    assert set(zip(found.rows["framework"], found.rows["cell"], strict=True)) == {*PAIRS} - {("jax", "gru")}
+    assert set(zip(found.rows.frame["framework"], found.rows.frame["cell"], strict=True)) == {*PAIRS} - {("jax", "gru")}
     assert found.trouble[0].startswith("1 row of adding left out as stale: made by version 1.1 with numerics 1;")
     assert "it is now 1.1 with numerics 2" in found.trouble[0]
 

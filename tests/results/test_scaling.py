@@ -146,7 +146,7 @@ def test_every_curve_has_a_line_for_each_cost_in_order() -> None:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    return dict(scaling_figures.figures(plausible()))
+    return dict(scaling_figures.draw_growth(plausible()))
 
 
 def test_an_axis_has_a_figure_with_time_above_memory_and_a_column_for_each_cell(figures: dict[str, Any]) -> None:
@@ -198,12 +198,12 @@ def test_no_text_covers_a_curve_or_another_text(figures: dict[str, Any]) -> None
 def test_paths_of_one_framework_are_told_apart_and_what_is_missing_is_left_out() -> None:
     whole = plausible().query("axis == 'batch'")
     torn = whole[whole["framework"] == "tensorflow"].assign(path="graph", peak_memory_bytes=math.nan)
-    found = scaling_figures.figures(pd.concat([whole, torn]))
+    found = scaling_figures.draw_growth(pd.concat([whole, torn]))
     (figure,) = found.values()
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["pytorch", "tensorflow (graph)", "tensorflow (xla)", "jax", "fitted power law"]
     assert [len(axes.get_legend().get_texts()) for axes in figure.axes] == [4, 4, 4, 3, 3, 3]
-    no_memory = scaling_figures.figures(whole.assign(peak_memory_bytes=math.nan))["batch"]
+    no_memory = scaling_figures.draw_growth(whole.assign(peak_memory_bytes=math.nan))["batch"]
     assert len(no_memory.axes) == 3
 
 
@@ -215,7 +215,7 @@ def test_a_point_by_another_path_is_hollow_and_the_table_says_where_the_path_cha
     found = scaling.fit_exponents(whole).set_index(["framework", "cell", "cost"])["paths"]
     assert found["tensorflow", "rnn", "peak memory"] == "xla 1 to 128, graph at 512"
     assert found["tensorflow", "lstm", "peak memory"] == "xla"
-    figure = scaling_figures.figures(whole)["batch"]
+    figure = scaling_figures.draw_growth(whole)["batch"]
     assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == scaling_figures.OTHER_PATH
     for axes in figure.axes:
         hollow = [line for line in axes.lines if line.get_markerfacecolor() == "white"]

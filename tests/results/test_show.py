@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from farreach.results.analysis.rows import label_rows
 from farreach.results.report import slices
 from farreach.results.storage.result_set import Store
 from tests.support import synthetic
@@ -62,8 +63,8 @@ def test_csv_has_every_digit_of_the_rows_that_are_left(quick: Path) -> None:
 
 @pytest.mark.parametrize("name", slices.ROWS)
 def test_every_table_of_trained_cases_is_shown_in_every_way(quick: Path, name: str) -> None:
-    rows = Store(quick).rows()
-    frame = slices.shown(slices.ROWS[name](rows[rows["framework"] == "pytorch"]))
+    rows = label_rows(Store(quick).rows())
+    frame = slices.shown(slices.ROWS[name](rows.select(rows.frame["framework"] == "pytorch")))
     if name != "divergence":
         assert len(frame)
     assert slices.written(frame, "markdown").count("\n") == len(frame) + 2

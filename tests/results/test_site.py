@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from farreach.benchmarks.matrix import registry, suite
-from farreach.results.analysis import labels, overview, tables
+from farreach.results.analysis import overview, tables
+from farreach.results.analysis.rows import Rows, label_rows
 from farreach.results.figures import overview as overview_figures
 from farreach.results.figures import palette, style
 from farreach.results.record import Record
@@ -112,7 +113,7 @@ def test_page_and_libraries_stay_below_eight_megabytes(quick: Path) -> None:
 
 def test_the_tables_hold_what_the_report_holds(quick: Path, text: str) -> None:
     shown = table(text, "accuracy")
-    whole = tables.accuracy(Store(quick).rows())
+    whole = tables.tabulate_accuracy(label_rows(Store(quick).rows()))
     assert len(shown) == len(whole)
     assert shown["setting"].tolist() == whole["setting"].astype(str).tolist()
     np.testing.assert_allclose(shown["skill"].astype(float), whole["skill"].astype(float), rtol=1e-3)
@@ -148,7 +149,9 @@ def test_whole_tables_lie_beside_the_page_as_parquet(quick: Path) -> None:
     rows, back = Store(quick).rows(), pd.read_parquet(quick / page.FOLDER / "cases.parquet")
     assert len(back) == len(rows)
     assert set(rows.columns) <= set(back.columns)
-    assert len(pd.read_parquet(quick / page.FOLDER / "lines.parquet")) == len(tables.accuracy(rows))
+    assert len(pd.read_parquet(quick / page.FOLDER / "lines.parquet")) == len(
+        tables.tabulate_accuracy(label_rows(rows))
+    )
 
 
 def test_failures_of_the_runs_are_named(text: str) -> None:
@@ -229,10 +232,10 @@ def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
 
 def test_labels_of_pictures_are_escaped() -> None:
     name = "<b>x</b> <a href='https://a'>y</a>"
-    rows = synthetic.rows(
+    rows = synthetic.label(
         *[synthetic.record(seed=at, parameters=json.dumps({"T": 50, "name": name})) for at in range(3)]
     )
-    made = charts.atlas(overview.atlas(rows))[0]
+    made = charts.draw_atlas(overview.tabulate_atlas(rows))[0]
     assert "&lt;b&gt;" in json.dumps(made.figure)
     assert "<a href" not in json.dumps(made.figure)
 
@@ -334,14 +337,14 @@ def test_rows_without_curves_and_curves_that_are_damaged_open_what_is_there(tmp_
     assert found[keys[1]]["flow"] == {}
 
 
-def many(count: int) -> pd.DataFrame:
+def many(count: int) -> Rows:
     """Return labelled rows of so many cases, the line of each being its own but for three seeds."""
     made = synthetic.rows(*[one for one in synthetic.quick() if one.replicate == 0 and one.task != "translation"])
     parts = [
         made.assign(hidden=8 + at // 3, seed=made["seed"] + 3 * (at % 3), key=[f"{at:05d}{key}" for key in made["key"]])
         for at in range(-(-count // len(made)))
     ]
-    return labels.labelled(pd.concat(parts, ignore_index=True).head(count))
+    return label_rows(pd.concat(parts, ignore_index=True).head(count))
 
 
 def test_a_page_of_more_rows_than_it_can_hold_says_so_and_stays_small(
@@ -361,8 +364,8 @@ def test_a_page_of_more_rows_than_it_can_hold_says_so_and_stays_small(
 
 def test_ten_thousand_lines_fit_below_eight_megabytes() -> None:
     rows = many(1_500)
-    summed, each = lines.lines(rows), lines.runs(rows)
-    made = [lines.accuracy(summed), lines.gradients(summed), lines.every(each)]
+    summed, each = lines.tabulate_lines(rows), lines.tabulate_runs(rows)
+    made = [lines.make_accuracy(summed), lines.make_gradients(summed), lines.make_cases(each)]
     size = len(json.dumps(lines.encoded(made), separators=(",", ":"))) + 20 * (len(summed) + len(each))
     libraries = sum(len(bundle.bundled(*one)) for one in LIBRARIES)
     assert libraries + size / len(each) * 10_000 < 8e6
@@ -409,17 +412,17 @@ def test_every_picture_of_the_page_has_its_twins_for_a_paper(quick: Path, monkey
 
 
 def test_a_picture_for_a_paper_made_again_is_the_same_file(tmp_path: Path) -> None:
-    found = overview.atlas(synthetic.rows(*synthetic.quick()))
+    found = overview.tabulate_atlas(synthetic.label(*synthetic.quick()))
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        style.save(overview_figures.atlas(found)["adding"], folder / "atlas.png", vector=True)
+        style.save(overview_figures.draw_atlas(found)["adding"], folder / "atlas.png", vector=True)
     assert (tmp_path / "a" / "atlas.svg").read_bytes() == (tmp_path / "b" / "atlas.svg").read_bytes()
 
 
 def test_the_atlas_counts_seeds_and_names_the_share_of_steps_clipped() -> None:
-    found = overview.atlas(synthetic.rows(*synthetic.quick()))
+    found = overview.tabulate_atlas(synthetic.label(*synthetic.quick()))
     ladder = found[(found["task"] == "adding") & (found["cell_label"] == "lstm")]
-    said = {str(row["clip_label"]): overview.words(row) for row in ladder.to_dict("records")}
+    said = {str(row["clip_label"]): overview.describe_field(row) for row in ladder.to_dict("records")}
     assert said == {
         "none": ("0/3", ""),
         "norm 0.01": ("3/3", "100 %"),
@@ -440,20 +443,20 @@ def test_reach_is_drawn_against_length_where_there_are_two() -> None:
         for at in (50, 100)
         for seed in (0, 1)
     ]
-    assert overview.reach(synthetic.rows(*one)).empty
-    found = overview.reach(synthetic.rows(*two))
+    assert overview.tabulate_reach(synthetic.label(*one)).empty
+    found = overview.tabulate_reach(synthetic.label(*two))
     assert found["length"].tolist() == [50, 100]
     assert found["reach"].between(0, 1).all()
-    assert overview_figures.reach(found)
-    assert not overview_figures.reach(found.iloc[:0])
+    assert overview_figures.draw_reach(found)
+    assert not overview_figures.draw_reach(found.iloc[:0])
 
 
 def test_a_framework_has_one_colour_in_every_picture() -> None:
-    rows = synthetic.rows(*[synthetic.looked_at(synthetic.record(parameters=f'{{"T": {at}}}'))[0] for at in (50, 100)])
-    drawn = charts.reach(overview.reach(rows)).figure["data"][0]
+    rows = synthetic.label(*[synthetic.looked_at(synthetic.record(parameters=f'{{"T": {at}}}'))[0] for at in (50, 100)])
+    drawn = charts.draw_reach(overview.tabulate_reach(rows)).figure["data"][0]
     assert drawn["line"]["color"] == palette.LOOKS["pytorch"].colour
     pairs = name_steps(interleaved.compare_pairs([make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0})]))
-    assert charts.forest(pairs).figure["data"][0]["marker"]["color"] == palette.LOOKS["pytorch"].colour
+    assert charts.draw_forest(pairs).figure["data"][0]["marker"]["color"] == palette.LOOKS["pytorch"].colour
 
 
 def test_damaged_timings_are_one_line(tmp_path: Path) -> None:

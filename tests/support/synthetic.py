@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis.reach import figures as flow_figures
+from farreach.results.analysis.rows import Rows, label_rows
 from farreach.results.record import SPECTRA, Record
 from farreach.results.storage.result_set import Store
 
@@ -183,6 +184,11 @@ def quick() -> list[Record]:
 def rows(*records: Record) -> pd.DataFrame:
     """Return records as the rows of a store."""
     return pd.DataFrame([one.row() for one in records])
+
+
+def label(*records: Record) -> Rows:
+    """Return records as the labelled rows of a set."""
+    return label_rows(rows(*records))
 
 
 def write(folder: Path, records: list[Record], *, runs: list[dict[str, Any]] | None = None) -> Store:

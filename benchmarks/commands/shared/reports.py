@@ -36,7 +36,8 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
                 pending, answers = page.begun(folder, page.whole(known, timed, new)), new
 
             paths, results = result_set.put(results, timed, now, begin_page)
-        sentences += [*findings.scope(results.rows, results.runs), *findings.owned(results.rows), *results.trouble]
+        sentences += findings.scope(results.rows.frame, results.runs)
+        sentences += [*findings.owned(results.rows.own), *results.trouble]
         table = terminal.summary(results.rows)
     if timing_contents.has_timings(folder):
         from farreach.results.report import timing

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis.labels import labelled
+from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers import solving
 from farreach.results.report.answers.agreement import answer_agreement
 from farreach.results.report.answers.base import Answer
@@ -22,7 +22,7 @@ __all__ = ["Answer", "answers"]
 
 
 def answers(
-    rows: pd.DataFrame,
+    rows: Rows,
     timings: pd.DataFrame | None = None,
     groups: list[dict[str, Any]] | None = None,
     test: AATest | None = None,
@@ -36,11 +36,10 @@ def answers(
         test: the A/A test of the interleaved timings, where there is one.
 
     """
-    frame = labelled(rows)
     return [
         answer_speed(timings, groups or [], test.launches if test else None),
-        solving.solved(frame),
-        solving.thresholds(frame),
-        answer_gradients(frame),
-        answer_agreement(frame),
+        solving.solved(rows),
+        solving.thresholds(rows),
+        answer_gradients(rows),
+        answer_agreement(rows),
     ]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
-
 from farreach.results.analysis import agreement, certificates, statistics
 from farreach.results.analysis.agreement import PairAgreement
 from farreach.results.analysis.certificates import Coverage
-from farreach.results.analysis.labels import joined, ours
+from farreach.results.analysis.labels import join_words
+from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers.base import AGREE, Answer
 from farreach.results.report.phrases import list_labels, write_count
 
@@ -20,12 +19,12 @@ APART = {
 }
 
 
-def answer_agreement(frame: pd.DataFrame) -> Answer:
+def answer_agreement(rows: Rows) -> Answer:
     """Say which rows were proved to compute what the reference computes, and how far the frameworks lie apart."""
-    rows = ours(frame)
-    if rows.empty:
+    rows = rows.ours
+    if not len(rows):
         return Answer(AGREE, "", ("not known: no case of a suite has finished",), missing=True)
-    coverage = certificates.count_certified(rows)
+    coverage = certificates.count_certified(rows.frame)
     verdicts = agreement.compare_pairs(agreement.measure_gaps(rows))
     parts = (*write_coverage(coverage), *write_agreement(rows, verdicts))
     missing = not coverage.certified and not verdicts
@@ -38,21 +37,21 @@ def write_coverage(coverage: Coverage) -> list[str]:
     if coverage.certified:
         parts.append(
             f"{coverage.certified} of {coverage.matched} cases in mode matched stand under a certificate that every "
-            f"step equals the NumPy reference's within 1e-10 in float64 ({joined(coverage.names)})"
+            f"step equals the NumPy reference's within 1e-10 in float64 ({join_words(coverage.names)})"
         )
     if coverage.bare:
         count = write_count(coverage.matched - coverage.certified, "case stands", "cases stand")
-        versions = joined(f"{framework} {version}" for framework, version in coverage.bare)
+        versions = join_words(f"{framework} {version}" for framework, version in coverage.bare)
         parts.append(f"{count} under NO certificate ({versions}) and may not compare")
     if coverage.native:
         parts.append(f"{coverage.native} ran with the frameworks' own defaults, which are not meant to agree")
     return parts
 
 
-def write_agreement(rows: pd.DataFrame, verdicts: list[PairAgreement]) -> list[str]:
+def write_agreement(rows: Rows, verdicts: list[PairAgreement]) -> list[str]:
     """Return a clause for each pair of frameworks, or one that says why there is none."""
-    if rows["framework"].nunique() < 2:  # noqa: PLR2004
-        return [f"only {joined(list_labels(rows['framework']))} ran, so nothing is said about agreement"]
+    if rows.frame["framework"].nunique() < 2:  # noqa: PLR2004
+        return [f"only {join_words(list_labels(rows.frame['framework']))} ran, so nothing is said about agreement"]
     missing = "no case has two frameworks and a permuted replicate"
     return [*map(write_pair, verdicts)] or [f"whether the frameworks agree cannot be said: {missing}"]
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
-
 from farreach.results.analysis.diagnosis import Label
 from farreach.results.analysis.gradient_faults import FAULTS, Fault, Faults, find_faults
-from farreach.results.analysis.labels import joined, percent
+from farreach.results.analysis.labels import format_percent, join_words
+from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers.base import GRADIENTS, MOST, Answer
 from farreach.results.report.phrases import write_clip, write_count
 
 
-def answer_gradients(frame: pd.DataFrame) -> Answer:
+def answer_gradients(rows: Rows) -> Answer:
     """Say in how many cases a gradient vanished, exploded or was not finite, and where, with the figures."""
-    found = find_faults(frame)
+    found = find_faults(rows)
     if not found.cases:
         return Answer(GRADIENTS, "", ("not known: no case has finished",), missing=True)
     parts = [write_fault(label, found) for label in FAULTS]
     others = [f"{many} {label}" for label, many in found.labels.items() if label not in FAULTS]
-    parts += [f"the others {joined(others)}"] if others else []
+    parts += [f"the others {join_words(others)}"] if others else []
     if found.unprobed:
         unseen = "none of them" if found.unprobed == found.cases else f"{found.unprobed} of them not"
         parts.append(f"{unseen} looked at for the gradient through time, so not for vanishing or exploding either")
@@ -35,11 +34,13 @@ def write_fault(label: Label, found: Faults) -> str:
     faults = [one for one in found.faults if one.label == label]
     places = [f"{one.cell} on {one.setting} {_clips(one.clips)} ({_figures(one)})" for one in faults[:MOST]]
     further = [f"{len(faults) - MOST} further settings and cells"] if len(faults) > MOST else []
-    return f"{found.labels[label]} {label}, {joined([*places, *further])}"
+    return f"{found.labels[label]} {label}, {join_words([*places, *further])}"
 
 
-def _clips(clips: tuple[str, ...]) -> str:
-    return joined(map(write_clip, clips[:MOST])) + (f" and {len(clips) - MOST} more" if len(clips) > MOST else "")
+def _clips(clips: tuple[tuple[str, str], ...]) -> str:
+    return join_words(write_clip(*clip) for clip in clips[:MOST]) + (
+        f" and {len(clips) - MOST} more" if len(clips) > MOST else ""
+    )
 
 
 def _figures(one: Fault) -> str:
@@ -53,5 +54,5 @@ def _figures(one: Fault) -> str:
     if math.isnan(one.value):
         return f"{many}: the gradient was exactly zero"
     certain = math.isnan(one.low) or one.low == one.high
-    ends = "" if certain else f", 95 % interval {percent(one.low)} to {percent(one.high)}"
-    return f"{many}: 1 % of the norm is left over {percent(one.value)} of {one.steps_before:.0f} steps{ends}"
+    ends = "" if certain else f", 95 % interval {format_percent(one.low)} to {format_percent(one.high)}"
+    return f"{many}: 1 % of the norm is left over {format_percent(one.value)} of {one.steps_before:.0f} steps{ends}"

@@ -12,69 +12,26 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import statistics, tables
-from farreach.results.analysis.labels import (
-    CELL,
-    CLIP,
-    NEVER,
-    NONE,
-    SETTING,
-    clipped,
-    counted,
-    drawn,
-    joined,
-    length,
-    matched,
-    ours,
-    percent,
-    words,
-)
-from farreach.results.analysis.once import once
+from farreach.results.analysis.labels import NEVER, describe_clipping, format_metric, format_percent, join_words
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CELL, CLIP, SETTING, number_places
+from farreach.results.analysis.solved import count_solved
 from farreach.results.report.answers.base import SOLVED, THRESHOLD, Answer
+from farreach.results.vocabulary import NONE
 
 HALF = 0.5
 """More than this share of the seeds must have solved a task for a cell, or a threshold, to be said to solve it."""
 
-KEYS = ["task", "recipe", "name", "length", SETTING, CELL, CLIP]
-JUDGED = [*KEYS, "solved", "seeds", "clip fraction"]
 SUMS: Any = {"solved": ("solved", "sum"), "seeds": ("seeds", "sum"), "fraction": ("clip fraction", "mean")}
+SUMS |= {"clip": ("clip", "first")}
 
 
-@once
-def judged(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return for each setting, cell and clip how many seeds solved the task.
-
-    Columns: task, recipe (optimizer and learning rate), name and length (of the parameter that says how long the
-    dependency is), setting, cell, clip, solved and seeds (counts), and clip fraction (mean).
-    """
-    rows = _verdicts(frame)
-    rows = rows[rows["solved"].notna()]
-    if rows.empty:
-        return pd.DataFrame(columns=JUDGED)
-    lengths = [length(text) or ("", 0.0) for text in rows["parameters"].astype(object)]
-    facts: dict[str, Any] = {
-        "recipe": rows["optimizer"].astype(str) + rows["learning_rate"].map(" {:g}".format),
-        "name": [name for name, _ in lengths],
-        "length": [value for _, value in lengths],
-        "solved": rows["solved"].astype(bool),
-    }
-    seeds = rows.assign(**facts).groupby([*KEYS, "seed"], observed=True, sort=False)
-    each = seeds.agg(solved=("solved", "min"), fraction=("clip_fraction", "mean")).reset_index()
-    lines = each.groupby(KEYS, observed=True, sort=False)
-    found = lines.agg(solved=("solved", "sum"), seeds=("solved", "size"), fraction=("fraction", "mean")).reset_index()
-    return found.rename(columns={"fraction": "clip fraction"})[JUDGED]
-
-
-def _verdicts(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that a verdict counts, or those of mode native where no others ran."""
-    return counted(frame) if len(counted(frame)) else ours(drawn(frame))
-
-
-def solved(frame: pd.DataFrame) -> Answer:
+def solved(rows: Rows) -> Answer:
     """Say for each task up to which length each cell solved it, at the best of the clips and recipes tried."""
-    table, gains = judged(frame), tuple(_gains(frame))
+    table, gains = count_solved(rows), tuple(_gains(rows))
     if table.empty and not gains:
         return Answer(SOLVED, "", ("not known: no case of a task with a criterion has finished",), missing=True)
-    parts = [f"{task}: {_cells(part)}" for task, part in table.groupby("task", sort=False)]
+    parts = [f"{task}: {_cells(part)}" for task, part in table.groupby("task", sort=False, observed=True)]
     lead = "By more than half of the seeds (with the 95 % interval of the share), at the best clip and recipe tried:"
     lead = lead if parts else ""
     known = (table["solved"] > HALF * table["seeds"]).any() or any(above for _, above in gains)
@@ -98,43 +55,44 @@ def _cells(part: pd.DataFrame) -> str:
         notes += [f"not at {', '.join(f'{one:g}' for one in missed)}"] if len(missed) else []
         notes += [f"at {beyond.index[0]:g} {_share(beyond.iloc[0])}"] if len(beyond) else ["the longest tried"]
         said.append(f"{cell} up to {name}={reached:g} ({'; '.join(notes)})")
-    said += [f"{joined(cells)} at no {name} {why}" for why, cells in never.items()]
+    said += [f"{join_words(cells)} at no {name} {why}" for why, cells in never.items()]
     return ", ".join(said)
 
 
-def _gains(frame: pd.DataFrame) -> Iterator[tuple[str, bool]]:
+def _gains(rows: Rows) -> Iterator[tuple[str, bool]]:
     """Say of each task without a criterion what its headline metric is at best, and whether an interval is above 0."""
-    lines = tables.accuracy(matched(frame) if len(counted(frame)) else ours(frame))
+    lines = tables.tabulate_accuracy(rows.matched if len(rows.counted) else rows.ours)
     lines = lines[(lines["judged"] == 0) & lines["score"].notna()]
-    for task, part in lines.groupby("task", sort=False):
-        best = part.loc[part.groupby("cell", observed=True)["score"].idxmax()]
+    for task, part in lines.groupby("task", sort=False, observed=True):
+        best = part.loc[part.groupby(CELL, observed=True)["score"].idxmax()]
         said = []
         for _, row in best.iterrows():
             ends = "" if pd.isna(row["score low"]) else f" ({row['score low']:.2g} to {row['score high']:.2g})"
-            said.append(f"{row['cell']} {row['score']:.2g}{ends}")
-        nothing = [str(cell) for cell in best.loc[best["score low"] <= 0, "cell"]]
-        verdict = f", where the interval of {joined(nothing)} includes 0" if nothing else ""
-        metric = words(best["metric"].iloc[0])
+            said.append(f"{row[CELL]} {row['score']:.2g}{ends}")
+        nothing = [str(cell) for cell in best.loc[best["score low"] <= 0, CELL]]
+        verdict = f", where the interval of {join_words(nothing)} includes 0" if nothing else ""
+        metric = format_metric(best["metric"].iloc[0])
         text = f"{task} has no criterion; its best {metric} with a 95 % interval: {', '.join(said)}{verdict}"
         yield text, bool((best["score low"] > 0).any())
 
 
-def thresholds(frame: pd.DataFrame) -> Answer:
+def thresholds(rows: Rows) -> Answer:
     """Say for each task which clips worked, at the recipe that solved most: a threshold means something beside it only.
 
     Seeds are added up over the settings and cells that some clip solved, since elsewhere no threshold helped, and where
     there are such with several clips over those. One clip is told from another over the places where both ran.
     """
-    table = judged(frame)
+    table = count_solved(rows)
     if table.empty:
         return Answer(THRESHOLD, "", ("not known: no case of a task with a criterion has finished",), missing=True)
-    said = [_clips(str(task), part) for task, part in table.groupby("task", sort=False)]
+    said = [_clips(str(task), part) for task, part in table.groupby("task", sort=False, observed=True)]
     lead = "Seeds that solved it, with the 95 % interval of the share:"
     return Answer(THRESHOLD, lead, tuple(text for text, _ in said), missing=not any(known for _, known in said))
 
 
 def _clips(task: str, part: pd.DataFrame) -> tuple[str, bool]:
     """Return what is said of one task, and whether some clip worked."""
+    part = part.assign(recipe=number_places(part, ["optimizer", "learning_rate"]))
     places = [part[SETTING], part[CELL]]
     some = part[(part["solved"] > HALF * part["seeds"]).groupby(places, observed=True).transform("any")]
     if some.empty:
@@ -146,8 +104,9 @@ def _clips(task: str, part: pd.DataFrame) -> tuple[str, bool]:
     sums = chosen.groupby(CLIP, observed=True).agg(**SUMS)
     share = sums["solved"] / sums["seeds"]
     others = part["recipe"].nunique() - 1
+    rate = chosen["learning_rate"].iloc[0]
     more = "" if not others else f", {others} other recipe{'s' if others > 1 else ''} in the tables"
-    head = f"{task} ({recipe}{more}): {_named(sums[share == share.max()])}"
+    head = f"{task} ({chosen['optimizer'].iloc[0]} {rate:g}{more}): {_named(sums[share == share.max()])}"
     if len(sums) == 1:
         return f"{head}, the only one tried", True
     if share.min() == share.max():
@@ -175,16 +134,16 @@ def _named(sums: pd.DataFrame) -> str:
     """Return ``no clip (4/4 seeds, 51 % to 100 %) and norm 1 (4/4 seeds, 51 % to 100 %; 46 % of steps clipped)``."""
     said = []
     for clip, row in sums.iterrows():
-        done = clipped(str(clip), row["fraction"])
-        notes = [_share(row)] + ([] if clip == NONE else [done if done == NEVER else f"{done} of steps clipped"])
-        said.append(f"{'no clip' if clip == NONE else clip} ({'; '.join(notes)})")
-    return joined(said)
+        done = describe_clipping(row["clip"], row["fraction"])
+        free = row["clip"] == NONE
+        notes = [_share(row)] + ([] if free else [NEVER if row["fraction"] == 0 else f"{done} of steps clipped"])
+        said.append(f"{'no clip' if free else clip} ({'; '.join(notes)})")
+    return join_words(said)
 
 
 def _tried(part: pd.DataFrame) -> list[str]:
-    return [
-        "no clip" if clip == NONE else str(clip) for clip in part[CLIP].cat.categories if (part[CLIP] == clip).any()
-    ]
+    tried = part.drop_duplicates(CLIP).sort_values(CLIP)
+    return ["no clip" if kind == NONE else str(clip) for kind, clip in zip(tried["clip"], tried[CLIP], strict=True)]
 
 
 def _interval(row: pd.Series[Any]) -> statistics.Interval:
@@ -192,5 +151,5 @@ def _interval(row: pd.Series[Any]) -> statistics.Interval:
 
 
 def _share(row: pd.Series[Any]) -> str:
-    low, high = (percent(end) for end in _interval(row))
+    low, high = (format_percent(end) for end in _interval(row))
     return f"{row['solved']:.0f}/{row['seeds']:.0f} seed{'s' if row['seeds'] > 1 else ''}, {low} to {high}"
