@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from farreach.benchmarks.commands import COMMANDS
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.running import sweep
 from farreach.results.analysis import calibration, run_times
@@ -502,29 +503,8 @@ def test_any_only_narrows_or_is_refused(words: list[str]) -> None:
         one_line(error)
 
 
-COMMANDS = [
-    "list",
-    "run",
-    "report",
-    "show",
-    "history",
-    "publish",
-    "reproduce",
-    "compare",
-    "speed",
-    "advise",
-    "certify",
-    "semantics",
-    "calibrate",
-    "live-check",
-    "cluster-cost",
-    "own-cost",
-    "x",
-]
-
-
 @within("commands")
-@given(name=st.sampled_from(COMMANDS), words=st.lists(WORDS | st.text(max_size=8), max_size=5))
+@given(name=st.sampled_from([*COMMANDS, "x"]), words=st.lists(WORDS | st.text(max_size=8), max_size=5))
 def test_any_command_line_is_refused_with_one_line_or_done(
     place: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: list[str]
 ) -> None:
