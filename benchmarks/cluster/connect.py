@@ -68,7 +68,7 @@ def _ask_kind(address: str) -> str:
 
 def _divert_logs(log: Path) -> None:
     """Have what Dask says about connections that come and go written to a file: what matters is said in our words."""
-    files.appended(log).close()  # refuses a link
+    files.open_log(log).close()  # refuses a link
     handler = logging.FileHandler(log, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     for name in LOGS:

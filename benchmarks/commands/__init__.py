@@ -17,6 +17,7 @@ from farreach.benchmarks.commands.history import history
 from farreach.benchmarks.commands.list_ import list_
 from farreach.benchmarks.commands.live_check import live_check
 from farreach.benchmarks.commands.own_cost import own_cost
+from farreach.benchmarks.commands.pack import pack
 from farreach.benchmarks.commands.publish import publish
 from farreach.benchmarks.commands.report import report
 from farreach.benchmarks.commands.reproduce import reproduce
@@ -24,6 +25,7 @@ from farreach.benchmarks.commands.run import run
 from farreach.benchmarks.commands.semantics import semantics
 from farreach.benchmarks.commands.show import show
 from farreach.benchmarks.commands.speed import speed
+from farreach.benchmarks.commands.unpack import unpack
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_,
@@ -41,6 +43,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "live-check": live_check,
     "cluster-cost": cluster_cost,
     "own-cost": own_cost,
+    "pack": pack,
+    "unpack": unpack,
     "publish": publish,
 }
 

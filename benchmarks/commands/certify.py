@@ -33,7 +33,7 @@ def certify(
     from farreach.results.storage import files
 
     chosen = certificates_made.choose_checks(only or [], device)
-    files.writable(out or certificates.PUBLISHED)
+    files.require_writable(out or certificates.PUBLISHED)
     passed = True
     for framework, checks in chosen.items():
         console = output.console

@@ -66,7 +66,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     if live and comparison.CHANGED in (fail_on or []):
         message = f"--fail-on {comparison.CHANGED} is about bits, and --live compares times alone"
         raise registry.UsageError(message)
-    files.writable(folder)
+    files.require_writable(folder)
     failed: list[str] = []
     if live:
         failed, paths = _time_environments((old, new), suite, only or [], launches=launches, limit=limit, folder=folder)

@@ -31,7 +31,7 @@ def history(
     from farreach.results.storage import files
 
     folder = out or registry.RUNS / "history"
-    files.writable(folder)
+    files.require_writable(folder)
     changes = histories.history(histories.read(folders, versions.current()))
     paths = history_report.write_page(folder, changes, command=runs.format_command())
     paths += pages.write(folder, changes, command=runs.format_command())

@@ -39,7 +39,8 @@ def show(
     from farreach.results.report import contents, slices, terminal, timing_contents
     from farreach.results.storage.sanitising import clean, line
 
-    results, timed = contents.read(folder, now=versions.current()), timing_contents.read_timings(folder)
+    results = contents.read(folder, now=versions.current())
+    timed = timing_contents.read_timings(results.store)
     tables = slices.there(results, timed)
     if not tables:
         message = f"no results in {folder}"

@@ -54,7 +54,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     """
     from farreach.benchmarks.running import sweep
     from farreach.benchmarks.speed import command, pairs
-    from farreach.results.storage import files
+    from farreach.results.storage import files, sets
 
     refusals.check_dask(context, dask)
     if dask and check:
@@ -73,7 +73,8 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         groups = command.chosen(suite, only or [], device=device, threads=threads, handwritten=handwritten)
         cases = [one.case for group in groups for one in group.contenders]
         jobs = command.timing_jobs(groups, plan, folder)
-    files.writable(folder)
+    sets.open_run_folder(folder)
+    files.require_writable(folder)
     missing = command.undone(jobs, folder, output.print_line)
     if dask and missing:
         with runs.connect_cluster(dask, patience, folder) as pool:

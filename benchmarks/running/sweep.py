@@ -21,7 +21,8 @@ from farreach.benchmarks.running import environment
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
 from farreach.results.analysis import certificates, reach
 from farreach.results.record import TIMES, Record, number
-from farreach.results.storage.result_set import PARTS, Store
+from farreach.results.storage.parts import PARTS
+from farreach.results.storage.result_set import Store
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from farreach.benchmarks.matrix.registry import HOME, environment
 from farreach.frameworks.base import merge_environment
-from farreach.results.storage.files import StoreError, appended
+from farreach.results.storage.files import StoreError, open_log
 
 NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
@@ -50,7 +50,7 @@ class Live:
             raise StartError(self.fault)  # it did not start the first time and will not now
         began = time.perf_counter()
         try:
-            opened = appended(self.log)
+            opened = open_log(self.log)
         except StoreError as error:
             raise StartError(str(error)) from error
         with opened as log:

@@ -21,6 +21,7 @@ from farreach.benchmarks.speed.handwritten import LOOPS, NEEDS
 from farreach.frameworks.base import Device
 from farreach.results.report import timing_contents
 from farreach.results.storage import files
+from farreach.results.storage.result_set import Store
 from farreach.results.timing import aa_check as checked
 from farreach.results.timing import files as timing_files
 from farreach.results.timing import interleaved, side_by_side
@@ -134,8 +135,8 @@ def measure_machine(folder: Path, case: Case, said: Callable[[str], object]) -> 
 
     Of a damaged file a line is `said`, and the machine is measured again.
     """
-    path = folder / interleaved.MACHINE
-    known = timing_contents.read_machine(folder, lambda path, damage: said(files.set_aside(path, folder, damage))) or {}
+    store, path = Store(folder), folder / interleaved.MACHINE
+    known = timing_contents.read_machine(store, lambda path, damage: said(store.leave_out(path, damage))) or {}
     gpu = known.get("device")
     if case.device != "cpu" and not gpu:
         gpu = machine.gpu(case, folder / "logs")

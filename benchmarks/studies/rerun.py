@@ -11,8 +11,9 @@ from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.sweep import Failure
 from farreach.results.report.reproduction import FAILED, Reproduction, held
-from farreach.results.storage.result_set import Store
-from farreach.results.storage.row_index import KEY
+from farreach.results.storage.interface import ResultSet
+from farreach.results.storage.parts import KEYS
+from farreach.results.storage.sets import is_packed, open_set
 from farreach.results.vocabulary import OWN
 
 SETS = ("results/published", "results/runs")
@@ -29,7 +30,7 @@ class Recorded:
 
     """
 
-    store: Store
+    store: ResultSet
     rows: dict[Case, dict[str, Any]]
 
 
@@ -38,8 +39,8 @@ def find_rows(target: str, only: list[str]) -> Recorded:
 
     Raises `UsageError` where there are none, or none that a suite could have made; `StoreError` where they are damaged.
     """
-    folder = _find_folder(target)
-    store = Store(folder)
+    store = _find_set(target)
+    folder = store.folder
     rows = _read_rows(store)
     key = Path(target).name if folder != Path(target) else None
     chosen = [row for row in rows if key in {None, row["key"]}]
@@ -51,7 +52,7 @@ def find_rows(target: str, only: list[str]) -> Recorded:
     return Recorded(store, {case: cases[case] for case in narrowed})
 
 
-def compare_rows(recorded: Recorded, again: Store, failed: list[Failure]) -> list[Reproduction]:
+def compare_rows(recorded: Recorded, again: ResultSet, failed: list[Failure]) -> list[Reproduction]:
     """Compare each case that was run again into `again` with its recorded row; raise `StoreError` on damage."""
     reasons = {failure.case: failure.reason for failure in failed}
     rows = {row["key"]: row for row in _read_rows(again)} if again.finished() else {}
@@ -66,21 +67,30 @@ def compare_rows(recorded: Recorded, again: Store, failed: list[Failure]) -> lis
     return verdicts
 
 
-def _read_rows(store: Store) -> list[dict[str, Any]]:
+def _read_rows(store: ResultSet) -> list[dict[str, Any]]:
     table = store.rows().astype(object)
     return [dict(zip(map(str, table), row, strict=True)) for row in table.itertuples(index=False, name=None)]
 
 
-def _find_folder(target: str) -> Path:
-    """Return the folder of the result set that a folder, a row's path without its ending, or a key names."""
+def _find_set(target: str) -> ResultSet:
+    """Return the result set that a folder, a folder and a key in it, or a key alone names."""
     path = Path(target)
-    if (path / "rows").is_dir():
-        return path
-    if re.fullmatch(KEY, path.name) and (path.parent / "rows" / f"{path.name}.json").exists():
-        return path.parent
-    if re.fullmatch(KEY, target):
+    if _has_cases(path):
+        return open_set(path)
+    if re.fullmatch(KEYS, path.name) and _has_case(path.parent, path.name):
+        return open_set(path.parent)
+    if re.fullmatch(KEYS, target):
         for place in SETS:
-            for row in sorted((registry.ROOT / place).glob(f"*/rows/{target}.json")):
-                return row.parent.parent
+            for folder in sorted((registry.ROOT / place).glob("*")):
+                if _has_case(folder, target):
+                    return open_set(folder)
     message = f"{target} is neither a result set nor the key of a row in {' or '.join(SETS)}"
     raise registry.UsageError(message)
+
+
+def _has_case(folder: Path, key: str) -> bool:
+    return _has_cases(folder) and key in open_set(folder).finished()
+
+
+def _has_cases(folder: Path) -> bool:
+    return is_packed(folder) or (folder / "rows").is_dir()

@@ -8,8 +8,8 @@ import pandas as pd
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.diagnosis import LABELS, diagnose_rows
-from farreach.results.storage.files import DamagedError, read_json
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.files import DamagedError, StoreError, parse_json
+from farreach.results.storage.interface import ResultSet
 
 PLANTED = "planted.json"
 """Beside the rows: the key of every planted case and the diagnosis that it should get."""
@@ -41,9 +41,13 @@ class Calibration:
         return statistics.bound_share(self.right, self.cases)
 
 
-def calibrate(store: Store) -> Calibration:
+def calibrate(store: ResultSet) -> Calibration:
     """Compare the diagnoses of a store's rows with what was planted; cases that gave no row are left out."""
-    planted = read_json(store.folder / PLANTED)
+    paths = store.list_documents(PLANTED)
+    if not paths:
+        message = f"{store.folder} has no {PLANTED}: it is no calibration"
+        raise StoreError(message)
+    planted = parse_json(store.read_document(paths[0]), paths[0])
     unknown = [key for key, label in planted.items() if label not in LABELS]
     if unknown:
         raise DamagedError(store.folder / PLANTED, f"{unknown[0]} has no diagnosis that there is")

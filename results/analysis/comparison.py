@@ -24,8 +24,7 @@ from farreach.results.analysis.labels import HEADINGS, format_parameters
 from farreach.results.analysis.rows import label_rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, LINE, SETTING, restore_order
 from farreach.results.analysis.staleness import Versions, find_stale
-from farreach.results.storage.files import StoreError
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import list_sets, open_set
 from farreach.results.vocabulary import OWN
 
 SEEDS, RUNS, STARTS = 10, 5, 10
@@ -129,18 +128,9 @@ class Comparison:
         return set(verdicts) <= {statistics.INCONCLUSIVE} and set(self.quality["bits"]) <= {OTHER}
 
 
-def sets(folder: Path) -> list[Path]:
-    """Return the result sets that a folder is or holds; raise `StoreError` where there are none."""
-    found = [path for path in (folder, *sorted(folder.glob("*"))) if (path / "rows").is_dir()]
-    if not found:
-        message = f"no results in {folder}"
-        raise StoreError(message)
-    return found[:1] if found[0] == folder else found
-
-
 def read(folder: Path, now: Versions | None = None) -> pd.DataFrame:
     """Return the rows of a side without stale ones, with the column ``run``: the result set that each comes from."""
-    parts = [Store(path).rows().assign(run=str(path)) for path in sets(folder)]
+    parts = [open_set(path).rows().assign(run=str(path)) for path in list_sets(folder)]
     rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
     rows = rows[rows["mode"] != OWN]
     return rows if now is None else rows[~find_stale(rows, now)]

@@ -17,13 +17,13 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact, sets
+from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.rows import label_rows
 from farreach.results.analysis.selection import GROUP, LINE, restore_order
 from farreach.results.analysis.staleness import Versions, find_stale
 from farreach.results.storage.files import StoreError
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import list_sets, open_set
 from farreach.results.vocabulary import OWN
 
 FEWEST = 8
@@ -65,8 +65,8 @@ def read(folders: Sequence[Path], now: Versions | None = None) -> pd.DataFrame:
     Each folder is a result set or holds several. Raises `StoreError` where there are fewer than two.
     """
     parts = []
-    for path in dict.fromkeys(path for folder in folders for path in sets(folder)):
-        rows = Store(path).rows()
+    for path in dict.fromkeys(path for folder in folders for path in list_sets(folder)):
+        rows = open_set(path).rows()
         rows = rows[rows["mode"] != OWN]
         rows = rows if now is None else rows[~find_stale(rows, now)]
         if len(rows):

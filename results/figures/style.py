@@ -23,7 +23,7 @@ from PIL import Image
 
 from farreach.results.analysis.selection import CELL, CLIP, sort_clip
 from farreach.results.figures import palette
-from farreach.results.storage.files import write
+from farreach.results.storage.files import write_file
 from farreach.results.vocabulary import CLIPS, NONE
 
 WIDTH = 9.0
@@ -53,11 +53,11 @@ def save(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
     with style():
         # A palette makes the file a third as large, and no eye sees the difference.
         image = _pixels(figure).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-        write(path, lambda part: image.save(part, format="png", optimize=True), flush=False)
+        write_file(path, lambda part: image.save(part, format="png", optimize=True), flush=False)
         if not vector:
             return [path]
         with mpl.rc_context({"svg.hashsalt": path.stem}):
-            write(
+            write_file(
                 path.with_suffix(".svg"),
                 lambda part: figure.savefig(part, format="svg", metadata={"Date": None}),
                 flush=False,

@@ -25,7 +25,8 @@ from farreach.results.report.markdown import escape, table
 from farreach.results.report.matched_native import write_change, write_gap
 from farreach.results.report.speed_sentences import title_steps, write_overheads, write_pairs, write_test
 from farreach.results.storage.files import StoreError, read_json
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.packed_set import MANIFEST
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import interleaved
 from farreach.results.timing.ratios import STEP
 from farreach.results.vocabulary import NONE
@@ -76,7 +77,7 @@ def _listed(sentences: list[str]) -> str:
 
 def answers(folder: Path) -> str:
     """Return the five answers of a set as a list."""
-    asked = contents.answered(contents.read(folder), timing_contents.read_timings(folder))
+    asked = contents.answered(contents.read(folder), timing_contents.read_timings(open_set(folder)))
     return "".join(f"- **{one.question}** {escape(one.sentence)}\n" for one in asked)
 
 
@@ -85,12 +86,12 @@ def _quick(published: Path) -> str:
 
 
 def _summary(published: Path) -> str:
-    return table(tables.tabulate_summary(label_rows(Store(published / "quick").rows())))
+    return table(tables.tabulate_summary(label_rows(open_set(published / "quick").rows())))
 
 
 def _headline(published: Path) -> str:
     """Return the lines of the compact table in which the clip decides: the adding problem, by two cells."""
-    rows = Store(published / "quick").rows()
+    rows = open_set(published / "quick").rows()
     picked = rows[(rows["task"] == "adding") & ((rows["optimizer"] == "sgd") | (rows["cell"] == "lstm"))]
     return table(tables.tabulate_summary(label_rows(picked)))
 
@@ -103,7 +104,7 @@ def _reach(published: Path) -> str:
 def _pascanu(published: Path) -> str:
     """Return how many of the seeds solved each length and learning rate, under each way to train."""
     lines: dict[str, dict[str, str]] = {}
-    for row in tables.tabulate_accuracy(label_rows(Store(published / "pascanu").rows())).to_dict("records"):
+    for row in tables.tabulate_accuracy(label_rows(open_set(published / "pascanu").rows())).to_dict("records"):
         name, length = find_length(row["parameters"]) or ("length", float("nan"))
         place = f"{name}={length:g}, learning rate {row['learning_rate']:g}"
         ways = ["SGD", *([] if row["clip"] == NONE else [f"clip {row[CLIP]}"])]
@@ -113,7 +114,7 @@ def _pascanu(published: Path) -> str:
 
 
 def _calibration(published: Path) -> str:
-    found = calibration.calibrate(Store(published / "calibration"))
+    found = calibration.calibrate(open_set(published / "calibration"))
     return f"{write_share_right(found)} Rows were planted, columns diagnosed:\n\n{table(found.confusion)}"
 
 
@@ -126,7 +127,7 @@ WIDE = 128
 
 def _speed(published: Path) -> str:
     """Return the first and the last three steps, and what the A/A test says."""
-    timed = timing_contents.read_timings(published / "speed")
+    timed = timing_contents.read_timings(open_set(published / "speed"))
     steps = write_pairs(timed.pairs)
     test = write_test(timed.test) if timed.test else []
     return _listed([escape(one) for one in (*steps[:3], *steps[-3:], *test)])
@@ -134,7 +135,7 @@ def _speed(published: Path) -> str:
 
 def _handwritten(published: Path) -> str:
     """Return how many comparisons are within what is wanted, and the LSTM of 128 units."""
-    timed = timing_contents.read_timings(published / "speed-handwritten")
+    timed = timing_contents.read_timings(open_set(published / "speed-handwritten"))
     lines = timed.overheads
     said = []
     for what, part in lines.groupby(lines["loop"].map(interleaved.get_kind) == "loop", sort=False):
@@ -157,7 +158,7 @@ def _scaling(published: Path) -> str:
 
 def _flushed(folder: Path) -> str:
     """Say where PyTorch's step gained most by counting subnormal numbers as zero; nothing where that was not tried."""
-    tried = interleaved.list_paths(timing_contents.read_timings(folder).groups)
+    tried = interleaved.list_paths(timing_contents.read_timings(open_set(folder)).groups)
     ways = tried[tried["framework"] == "pytorch"].pivot_table("ms a step", STEP, "path").reset_index()
     if not {"eager", "flushed"} <= {*ways}:
         return ""
@@ -177,8 +178,8 @@ def _native(published: Path) -> str:
 def _sets(published: Path) -> str:
     """Return one line a set, from the manifests."""
     lines = []
-    for folder in manifests.sets(published):
-        one = read_json(folder / manifests.FILE)
+    for folder in manifests.list_published(published):
+        one = read_json(folder / MANIFEST)
         frameworks = [f"{name} {join_words(versions)}" for name, versions in one["frameworks"].items()]
         lines.append(
             {
@@ -199,7 +200,7 @@ def _nightly(published: Path) -> str:
     folder = published / "nightly"
     if not folder.exists():
         return "Not published yet."
-    rows = Store(folder).rows()
+    rows = open_set(folder).rows()
     seeds = join_words(sorted(map(str, rows["seed"].unique())))
     of = f"{len(rows)} cases so far, seed {seeds} of {join_words(sorted(rows['framework'].unique()))}"
     return f"From [its report](nightly/report.md), {of}:\n\n{answers(folder)}"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from farreach.results.analysis import tables
-from farreach.results.publishing import blocks, manifests, pictures
-from farreach.results.report import contents, timing, timing_contents
-from farreach.results.report.markdown import escape, table
+from farreach.results.publishing import blocks, manifests, pictures, reports
 from farreach.results.report.speed_sentences import write_stale
-from farreach.results.storage.files import read_json, write_json
+from farreach.results.storage.files import StoreError, write_json
+from farreach.results.storage.packed_set import MANIFEST, PackedSet, is_packed
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import interleaved
 
 PUBLISHED = "results/published"
@@ -37,29 +36,40 @@ def list_figures(root: Path) -> list[Path]:
 
 def write_documents(root: Path) -> list[Path]:
     """Write the manifests of all published sets, and the documents' blocks; return what has changed."""
-    published, changed = root / PUBLISHED, []
-    for folder in manifests.sets(published):
-        path, now = folder / manifests.FILE, manifests.manifest(folder)
-        if not path.exists() or read_json(path) != now:
-            write_json(path, now)
-            changed.append(path)
+    changed, wanted = [], [path for path in list_figures(root) if not path.exists()]
+    for folder in manifests.list_published(root / PUBLISHED):
+        store = _open_published(folder)
+        manifest = store.manifest | manifests.describe_set(store)
+        if store.manifest != manifest:
+            write_json(folder / MANIFEST, manifest)
+            changed.append(folder / MANIFEST)
+        missing = any(path.is_relative_to(folder.resolve()) for path in wanted)
+        if missing or [*reports.list_stale_reports(store)]:
+            changed += reports.write_reports(store)
     for path, text in _render_documents(root).items():
         if path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             changed.append(path)
-    return changed
+    shown = {*list_figures(root)}
+    for folder in manifests.list_published(root / PUBLISHED):
+        changed += reports.prune_reports(folder, shown)
+    return [*dict.fromkeys(changed)]
 
 
 def list_stale(root: Path) -> list[str]:
     """Return a line for each manifest, report, document and picture that does not say what its rows say."""
     published = root / PUBLISHED
-    found = []
-    for folder in manifests.sets(published):
+    found: list[str] = []
+    for folder in manifests.list_published(published):
         name = folder.relative_to(root).as_posix()
-        path = folder / manifests.FILE
-        if not path.exists() or read_json(path) != manifests.manifest(folder):
-            found.append(f"{name}/{manifests.FILE} is not that of the files beside it")
-        found += [f"{name}/{one}" for one in _check_reports(folder)]
+        try:
+            store = _open_published(folder)
+        except StoreError as error:
+            found.append(str(error))
+            continue
+        if store.manifest != store.manifest | manifests.describe_set(store):
+            found.append(f"{name}/{MANIFEST} does not give the facts of its rows")
+        found += [f"{name}/{one}" for one in reports.list_stale_reports(store)]
     if found:
         return found
     found += [
@@ -79,11 +89,10 @@ def list_stale(root: Path) -> list[str]:
 
 def list_old_timings(root: Path) -> list[str]:
     """Return a line for each set with timings of an older version of the step, which only a timing makes new."""
-    sets = manifests.sets(root / PUBLISHED)
     return [
-        f"{one.relative_to(root).as_posix()}: {said}"
-        for one in sets
-        for said in write_stale(interleaved.read_groups(one))
+        f"{folder.relative_to(root).as_posix()}: {line}"
+        for folder in manifests.list_published(root / PUBLISHED)
+        for line in write_stale(interleaved.read_groups(open_set(folder)))
     ]
 
 
@@ -94,19 +103,8 @@ def _render_documents(root: Path) -> dict[Path, str]:
     return {path: blocks.fill_blocks(path.read_text("utf-8"), published, path.parent) for path in paths}
 
 
-def _check_reports(folder: Path) -> list[str]:
-    """Return what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
-    found, timed = [], timing_contents.read_timings(folder)
-    if (page := folder / contents.PAGE).exists():
-        text, results = page.read_text("utf-8"), contents.read(folder)
-        asked = contents.answered(results, timed)
-        if not all(escape(line) in text for one in asked for line in one.lines()):
-            found.append(f"{contents.PAGE} does not give the answers of its rows")
-        summary = table(tables.tabulate_summary(results.rows))
-        if summary not in (folder / "tables" / "summary.md").read_text("utf-8"):
-            found.append("tables/summary.md is not that of its rows")
-    if (page := folder / timing.PAGE).exists():
-        text = page.read_text("utf-8")
-        if not all(escape(one) in text for one in timing_contents.write_findings(timed)):
-            found.append(f"{timing.PAGE} does not say what its timings say")
-    return found
+def _open_published(folder: Path) -> PackedSet:
+    if not is_packed(folder):
+        message = f"{folder.name} is not packed: python -m benchmarks pack DIR --thin --out {PUBLISHED}/{folder.name}"
+        raise StoreError(message)
+    return PackedSet(folder)

@@ -1,8 +1,7 @@
-"""The manifest of a published set: what it holds, who made it how, and a digest of every kind of file."""
+"""The facts of a result set: what it holds, and who made it how, when and where."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,32 +9,31 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import run_times
-from farreach.results.storage.files import read_json
-from farreach.results.storage.result_set import PARTS, Store
+from farreach.results.storage.files import StoreError, parse_json
+from farreach.results.storage.interface import ResultSet
+from farreach.results.storage.sets import is_set
 from farreach.results.timing import aa_check, interleaved
 
-FILE = "manifest.json"
 SCHEMA = 1
-
-KINDS = ("rows", *PARTS, "runs", interleaved.FOLDER, aa_check.FOLDER)
-"""The folders whose files a set is; tables, figures and pages are made from them."""
-
-SINGLE = ("speed.json", "machine.json", "planted.json")
+"""Version of the manifest."""
 
 
-def sets(published: Path) -> list[Path]:
+def list_published(published: Path) -> list[Path]:
     """Return the folders of a tree that are result sets, by name."""
-    found = {path.parent for kind in ("rows", interleaved.FOLDER, aa_check.FOLDER) for path in published.rglob(kind)}
-    return sorted(path for path in found if path.is_dir())
+    return sorted(path for path in published.rglob("*") if path.is_dir() and is_set(path))
 
 
-def manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a set as it stands. Raises `StoreError` where a file in it is damaged."""
-    store = Store(folder)
-    rows = store.rows() if (folder / "rows").is_dir() else pd.DataFrame()
-    files = [path for kind in (interleaved.FOLDER, aa_check.FOLDER) for path in sorted((folder / kind).glob("*.json"))]
-    given = [read_json(path) for path in files]
-    facts = [dict(one["facts"]) for one in given]
+def describe_set(store: ResultSet) -> dict[str, Any]:
+    """Return the facts of a set. Raises `StoreError` where a file in it is damaged."""
+    try:
+        rows = store.rows()
+    except StoreError:
+        rows = pd.DataFrame()
+    interleaved.read_groups(store)
+    aa_check.read_test(store)
+    paths = [path for part in (interleaved.FOLDER, aa_check.FOLDER) for path in store.list_documents(part)]
+    timings = [parse_json(store.read_document(path), path) for path in paths]
+    facts = [_read_facts(one) for one in timings]
     facts += rows.to_dict("records") if len(rows) else []
     failed = run_times.failures(store.runs())["case"].tolist()
     return {
@@ -43,37 +41,32 @@ def manifest(folder: Path) -> dict[str, Any]:
         "cases": len(rows),
         "diverged": int((rows["status"] == "diverged").sum()) if len(rows) else 0,
         "failed": failed,
-        "timings": len(files),
-        "frameworks": _versions(rows, given),
-        "seeds": sorted({int(seed) for seed in rows["seed"]}) if len(rows) else [],
-        **{name: _texts(one.get(name) for one in facts) for name in ("command", "commit", "processor", "python")},
+        "timings": len(timings),
+        "frameworks": _list_versions(rows, timings),
+        "seeds": sorted({int(seed) for seed in rows["seed"].dropna()}) if len(rows) else [],
+        **{name: _list_texts(one.get(name) for one in facts) for name in ("command", "commit", "processor", "python")},
         "first": min((str(one["started"]) for one in facts if one.get("started")), default=None),
         "last": max((str(one["started"]) for one in facts if one.get("started")), default=None),
-        "files": {kind: _digest([*(folder / kind).iterdir()]) for kind in KINDS if (folder / kind).is_dir()}
-        | {name: _digest([folder / name]) for name in SINGLE if (folder / name).exists()},
     }
 
 
-def _versions(rows: pd.DataFrame, given: list[dict[str, Any]]) -> dict[str, list[str]]:
+def _list_versions(rows: pd.DataFrame, timings: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Return the versions of each framework, of rows and of timed steps."""
     pairs = set(rows[["framework", "framework_version"]].itertuples(index=False, name=None)) if len(rows) else set()
-    for one in given:
+    for one in timings:
         pairs |= {
-            (line["framework"], line["facts"].get("framework_version", ""))
+            (line["framework"], _read_facts(line).get("framework_version", ""))
             for line in one.get("contenders", [])
             if not line.get("loop")
         }
-    return {
-        name: _texts(version for other, version in pairs if other == name) for name in _texts(one for one, _ in pairs)
-    }
+    names = _list_texts(name for name, _ in pairs)
+    return {name: _list_texts(version for other, version in pairs if other == name) for name in names}
 
 
-def _texts(values: Iterable[Any]) -> list[str]:
+def _read_facts(content: dict[str, Any]) -> dict[str, Any]:
+    facts = content.get("facts")
+    return facts if isinstance(facts, dict) else {}
+
+
+def _list_texts(values: Iterable[Any]) -> list[str]:
     return sorted({str(value) for value in values if value})
-
-
-def _digest(paths: list[Path]) -> dict[str, Any]:
-    """Return how many files there are, and one digest of their names and contents."""
-    kept = sorted(path for path in paths if path.is_file() and not path.name.startswith("."))
-    lines = [f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in kept]
-    return {"count": len(kept), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from farreach.results.publishing import chromium, manifests
+from farreach.results.publishing import chromium
 from farreach.results.site import page
+from farreach.results.storage import packed_set
 from farreach.results.storage.files import StoreError, read_json, write_json
 
 FOLDER = "docs/pictures"
@@ -49,7 +50,7 @@ def are_stale(published: Path, folder: Path) -> bool:
 
 def digest(source: Path) -> dict[str, Any]:
     """Return what tells the rows of a set from others."""
-    return dict(read_json(source / manifests.FILE)["files"]["rows"])
+    return dict(read_json(source / packed_set.MANIFEST)["files"][packed_set.ROWS])
 
 
 def _open_page(browser: Any, source: Path, fragment: str, *, size: dict[str, int], scheme: str) -> Any:

@@ -22,7 +22,7 @@ from farreach.results.analysis.threshold_advice import Thumb, Verdict
 from farreach.results.figures import advice as advice_figure
 from farreach.results.figures import style
 from farreach.results.report.markdown import code, escape, table
-from farreach.results.storage.files import StoreError, write_csv, write_text
+from farreach.results.storage.files import report_unwritable, write_csv, write_text
 from farreach.results.vocabulary import NONE
 
 RULE = (
@@ -178,15 +178,12 @@ def write(folder: Path, found: Advice) -> list[Path]:
     lines["recommended"] = [at == marks[rate].recommended for rate, at in pairs]
     lines = lines[["learning_rate", *(name for name in lines if name != "learning_rate")]]
     paths = [folder / name for name in ("advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv")]
-    try:
+    with report_unwritable(folder):
         write_text(paths[0], text(found))
         figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip=found.clip, named=found.named)
         style.save(figure, paths[1])
         for path, frame in zip(paths[2:], (lines, found.cases, found.norms), strict=True):
             write_csv(path, frame, float_format="%.6g")
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
     return paths
 
 

@@ -24,7 +24,7 @@ from farreach.results.analysis.comparison import (
 from farreach.results.analysis.tables import show_labels
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_count, write_list
-from farreach.results.storage.files import StoreError, write_csv, write_text
+from farreach.results.storage.files import report_unwritable, write_csv, write_text
 
 PAGE = "comparison.md"
 
@@ -63,15 +63,12 @@ def write_page(folder: Path, found: Comparison, *, title: str, command: str) -> 
     said = "".join(f"- {escape(one)}\n" for one in write_findings(found))
     parts = [f"# {escape(title)}\n", f"Made by {code(command)}.\n", said]
     parts += [f"## {name.capitalize()}\n\n{table(_shown(frame))}" for name, frame in tables if len(frame)]
-    try:
+    with report_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         page = folder / PAGE
         write_text(page, "\n".join(parts))
         for name, frame in tables:
             write_csv(folder / f"comparison-{name}.csv", show_labels(frame))
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
     return [page, *(folder / f"comparison-{name}.csv" for name, _ in tables)]
 
 

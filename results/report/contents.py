@@ -17,7 +17,9 @@ from farreach.results.report.answers import Answer, answers
 from farreach.results.report.staleness import write_stale
 from farreach.results.report.timing_contents import TimingSet
 from farreach.results.storage.files import StoreError
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.interface import ResultSet
+from farreach.results.storage.packed_set import MANIFEST
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import pytest_benchmark
 
 PAGE = "report.md"
@@ -37,7 +39,7 @@ class Results:
 
     """
 
-    store: Store
+    store: ResultSet
     rows: Rows
     runs: list[dict[str, Any]]
     timings: pd.DataFrame | None
@@ -50,17 +52,14 @@ def fresh(folder: Path) -> bool:
     here = Path(__file__).parents[1]
     written = [*here.rglob("*.py")]
     looks = [path for part in ("templates", "static") for path in (here / "site" / part).iterdir()]
-    sources = [folder / "rows", folder / pytest_benchmark.FILE, *written, *looks]
+    sources = [folder / "rows", folder / MANIFEST, folder / pytest_benchmark.FILE, *written, *looks]
     # A folder's time is that of the last file that was moved into it.
     return page.exists() and page.stat().st_mtime >= max(path.stat().st_mtime for path in sources if path.exists())
 
 
-def read(folder: Path, *, store: Store | None = None, now: Versions | None = None) -> Results:
+def read(folder: Path, *, store: ResultSet | None = None, now: Versions | None = None) -> Results:
     """Read what a result folder holds, whichever parts of it are there."""
-    if not folder.is_dir():
-        message = f"no such folder: {folder}"
-        raise StoreError(message)
-    store = store or Store(folder)
+    store = store or open_set(folder)
     try:
         rows = store.rows()
     except StoreError:  # there is none; the page says what there is instead
@@ -71,9 +70,7 @@ def read(folder: Path, *, store: Store | None = None, now: Versions | None = Non
         trouble += [write_stale(one) for one in staleness.count_stale(rows[old], now)]
         rows = rows[~old] if old.any() else rows
     try:
-        timings = (
-            pytest_benchmark.load(folder / pytest_benchmark.FILE) if (folder / pytest_benchmark.FILE).exists() else None
-        )
+        timings = pytest_benchmark.read_benchmarks(store)
     except pytest_benchmark.SpeedError as error:
         trouble.append(f"{error}.")
     return Results(store, label_rows(rows), store.runs(), timings, [*trouble, *store.trouble()])

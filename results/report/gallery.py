@@ -16,7 +16,7 @@ from farreach.results.figures.captions import NO_TIMINGS, TIMINGS
 from farreach.results.record import FLOW
 from farreach.results.report.contents import Results, spared
 from farreach.results.report.speed_sentences import label_timed_steps, name_steps
-from farreach.results.storage.result_set import CURVES
+from farreach.results.storage.parts import CURVES
 from farreach.results.timing import speed
 
 VECTOR = {"atlas", "ratios", "reach-length"}

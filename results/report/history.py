@@ -15,7 +15,7 @@ from farreach.results.analysis.selection import GROUP
 from farreach.results.analysis.tables import format_skill, show_labels
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_list
-from farreach.results.storage.files import StoreError, write_csv, write_text
+from farreach.results.storage.files import report_unwritable, write_csv, write_text
 
 PAGE = "history.md"
 TABLE = "history.csv"
@@ -98,16 +98,13 @@ def write_page(folder: Path, found: History, *, command: str) -> list[Path]:
         f"## The sets\n\n{table(found.points)}",
         f"## The rows\n\n{table(show_labels(shown))}",
     ]
-    try:
+    with report_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / PAGE, "\n".join(parts))
         joined = {
             name: [" ".join(f"{one:.6g}" for one in values) for values in lines[name]] for name in ("skills", "times")
         }
         write_csv(folder / TABLE, show_labels(lines.assign(**joined)))
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
     return [folder / PAGE, folder / TABLE]
 
 

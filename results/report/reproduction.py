@@ -10,7 +10,9 @@ import pandas as pd
 
 from farreach.results.analysis.labels import join_words
 from farreach.results.report import markdown
-from farreach.results.storage.result_set import CURVES, Store
+from farreach.results.storage.interface import ResultSet
+from farreach.results.storage.packed_set import hash_curves
+from farreach.results.storage.parts import CURVES
 
 ENVIRONMENT = (
     *("framework_version", "kernel", "precision", "numerics", "task_version", "metric_version", "device_name"),
@@ -54,7 +56,7 @@ class Reproduction:
         return f"{self.case}: {self.verdict}, {self.found}.{why}"
 
 
-def held(then: Store, now: Store, rows: tuple[dict[str, Any], dict[str, Any]], case: str) -> Reproduction:
+def held(then: ResultSet, now: ResultSet, rows: tuple[dict[str, Any], dict[str, Any]], case: str) -> Reproduction:
     """Hold a row of one store against the same case's row of another, with what lies beside each.
 
     Raises `StoreError` where that cannot be read.
@@ -70,9 +72,15 @@ def held(then: Store, now: Store, rows: tuple[dict[str, Any], dict[str, Any]], c
         amount = "" if by is None else f", by {by:.2g} relative"
         return Reproduction(old["key"], case, DIFFERS, found + amount, step, by, apart)
 
-    step, column, by = _first(then.curves(old["key"]), now.curves(new["key"]), [*CURVES[1:]])
-    if step is not None:
-        return differs(f"first at step {step}, in {column.replace('_', ' ')}", step, by)
+    whole = then.hash_whole_curves(old["key"])
+    if whole is not None:
+        curves = now.read_part("curves", new["key"])
+        if curves is None or hash_curves(curves) != whole:
+            return differs("in its curves, of which the recorded set has the digest and no steps")
+    else:
+        step, column, by = _first(then.curves(old["key"]), now.curves(new["key"]), [*CURVES[1:]])
+        if step is not None:
+            return differs(f"first at step {step}, in {column.replace('_', ' ')}", step, by)
     before, after = then.evaluations(old["key"]), now.evaluations(new["key"])
     step, column, by = _first(before, after, [str(name) for name in before if name in after and name != "step"])
     if step is not None:

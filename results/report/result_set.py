@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +23,7 @@ from farreach.results.report.diagnosis import write_diagnoses
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.timing_contents import TimingSet
-from farreach.results.storage.aside import Aside
-from farreach.results.storage.files import StoreError, cleared, write_csv, write_text, written
+from farreach.results.storage.files import clear_folder, list_files, report_unwritable, write_csv, write_text
 from farreach.results.timing import pytest_benchmark
 
 TABLES = (
@@ -43,9 +41,6 @@ MADE = {
 Meanwhile = Callable[[Results, list[Answer]], object]
 """What is called of the results and of the five answers to them."""
 
-LARGE = 5_000
-"""Rows from which on other processes draw the figures and write the longest tables, while this one does the rest."""
-
 
 def write(folder: Path, now: Versions | None = None) -> list[Path]:
     """Write tables, figures and report.md into a result folder and return their paths, report.md first.
@@ -53,7 +48,8 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are stale: left out and said. A case whose files turn out to be damaged
     is set aside, left out and named. Raises `StoreError` where there is no such folder, or where it cannot be written.
     """
-    return put(read(folder, now=now), timing_contents.read_timings(folder), now)[0]
+    results = read(folder, now=now)
+    return put(results, timing_contents.read_timings(results.store), now)[0]
 
 
 def put(
@@ -73,30 +69,25 @@ def put(
 
 def _written(results: Results, timed: TimingSet, meanwhile: Meanwhile | None) -> list[Path]:
     folder = results.store.folder
-    try:
+    with report_unwritable(folder):
         for part, ours in MADE.items():
-            cleared(folder / part, ours)
-        drawing = Aside(functools.partial(_draw, results), worth=len(results.rows) >= LARGE)
+            clear_folder(folder / part, ours)
         asked = answered(results, timed)
         shown = [*_write_tables(results)]
         found = findings.sentences(results.rows, results.runs, results.timings)
         if meanwhile:
             meanwhile(results, asked)
-        drawn, damaged = drawing.result()
-        results.store.damaged |= damaged
+        drawn = _draw(results)
         path = folder / PAGE
         write_text(path, text(results, asked, found=found, tables_text=shown, figure_paths=drawn))
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
-    return [path, *(one for part, ours in MADE.items() for one in written(folder / part, ours))]
+    return [path, *(one for part, ours in MADE.items() for one in list_files(folder / part, ours))]
 
 
-def _draw(results: Results) -> tuple[list[tuple[str, Path]], dict[str, str]]:
-    """Draw the figures; return their names and paths, and which cases turned out to be damaged."""
-    from farreach.results.report import gallery  # noqa: PLC0415 - loads what draws, which another process does meanwhile
+def _draw(results: Results) -> list[tuple[str, Path]]:
+    """Draw the figures; return their names and paths."""
+    from farreach.results.report import gallery  # noqa: PLC0415 - loads what draws, which takes a second
 
-    return [*gallery.write(results)], results.store.damaged
+    return [*gallery.write(results)]
 
 
 def text(
@@ -225,17 +216,13 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     if len(own):
         made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
         made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
-    writing = []
     for name, heading, frame, body in made:
         path = results.store.folder / "tables" / name
-        save = functools.partial(write_csv, path.with_suffix(".csv"), frame)
-        writing.append(Aside(save, worth=len(frame) >= LARGE))
+        write_csv(path.with_suffix(".csv"), frame)
         shown = body if len(frame) else "Nothing to show.\n"
         write_text(path.with_suffix(".md"), f"# {heading}\n\n{shown}")
         if len(frame) and name != "time-shares":
             yield heading, shown
-    for one in writing:
-        one.result()
 
 
 def _shares(runs: list[dict[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from farreach.results.figures import style, timing
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.speed_sentences import title_steps, write_stale
 from farreach.results.report.timing_contents import TimingSet, write_findings
-from farreach.results.storage.files import StoreError, cleared, write_csv, write_text
+from farreach.results.storage.files import clear_folder, report_unwritable, write_csv, write_text
 from farreach.results.timing import interleaved, scaling
 
 PAGE = "speed.md"
@@ -51,17 +51,14 @@ def write_page(folder: Path, timed: TimingSet) -> list[Path]:
         figures["overheads"] = timing.draw_overheads(titled)
     if len(grown):
         figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.draw_growth(grown).items()}
-    try:
+    with report_unwritable(folder):
         for part, ours in MADE.items():
-            cleared(folder / part, ours)
+            clear_folder(folder / part, ours)
         made = [_write_table(folder, name, title, frame) for name, title, frame in shown]
         for name, figure in figures.items():
             made += style.save(figure, folder / "figures" / f"{name}.png", vector=True)
         page = folder / PAGE
         write_text(page, _write_text(groups, facts, sentences=sentences, tables=shown, figures=list(figures)))
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
     return [page, *made]
 
 

@@ -10,13 +10,14 @@ import pandas as pd
 
 from farreach.results.report import speed_sentences
 from farreach.results.storage import files
+from farreach.results.storage.interface import ResultSet
 from farreach.results.timing import aa_check, interleaved
 from farreach.results.timing import files as timing_files
 
 
-def has_timings(folder: Path) -> bool:
-    """Return whether a folder holds timings or an A/A test of them."""
-    return any((folder / part).is_dir() for part in (interleaved.FOLDER, aa_check.FOLDER))
+def has_timings(store: ResultSet) -> bool:
+    """Return whether a result set holds timings or an A/A test of them."""
+    return any(store.list_documents(part) for part in (interleaved.FOLDER, aa_check.FOLDER))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,31 +49,34 @@ def write_findings(timed: TimingSet) -> list[str]:
     return [*sentences, *speed_sentences.write_trouble(timed.groups), *timed.damaged]
 
 
-def read_timings(folder: Path) -> TimingSet:
-    """Return what a folder's timings say; a file that is damaged is set aside, and said."""
-    damages = [line for part in (interleaved.FOLDER, aa_check.FOLDER) for line in files.put_aside(folder, part)]
+def read_timings(store: ResultSet) -> TimingSet:
+    """Return what a result set's timings say; a file that is damaged is left out, and said."""
+    parts = (interleaved.FOLDER, aa_check.FOLDER)
+    damages = [line for part in parts for line in files.list_set_aside(store.folder, part)]
 
     def damaged(path: Path, damage: files.DamagedError) -> None:
-        damages.append(files.set_aside(path, folder, damage))
+        damages.append(store.leave_out(path, damage))
 
-    groups, test = interleaved.read_groups(folder, damaged), aa_check.read_test(folder, damaged)
+    groups, test = interleaved.read_groups(store, damaged), aa_check.read_test(store, damaged)
     launches = test.launches if test else None
     pairs, overheads = interleaved.compare_pairs(groups, launches), interleaved.compare_overheads(groups)
-    return TimingSet(groups, test, pairs, overheads, read_machine(folder, damaged), damages)
+    return TimingSet(groups, test, pairs, overheads, read_machine(store, damaged), damages)
 
 
-def read_machine(folder: Path, damaged: timing_files.Damage | None = None) -> dict[str, Any] | None:
+def read_machine(store: ResultSet, damaged: timing_files.Damage | None = None) -> dict[str, Any] | None:
     """Return what the machine can do at best, None where it was not measured.
 
     Where the file is damaged, `damaged` hears of it; without it `DamagedError` is raised.
     """
-    path = folder / interleaved.MACHINE
+    paths = store.list_documents(interleaved.MACHINE)
+    if not paths:
+        return None
     try:
-        return timing_files.read(path, timing_files.Machine)
+        return timing_files.parse(store.read_document(paths[0]), paths[0], timing_files.Machine)
     except FileNotFoundError:
         return None
     except files.DamagedError as damage:
         if damaged is None:
             raise
-        damaged(path, damage)
+        damaged(paths[0], damage)
         return None

@@ -59,10 +59,10 @@ def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
     return environment.get_template(template).render(context | ours)
 
 
-def cleared(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the folder beside a page, without what an earlier one had there, and with plotly's script."""
-    files.cleared(folder, BESIDE)
-    files.write(folder / PLOTLY, lambda part: part.write_bytes(plotly_script()), flush=False)
+    files.clear_folder(folder, BESIDE)
+    files.write_file(folder / PLOTLY, lambda part: part.write_bytes(plotly_script()), flush=False)
 
 
 def plotly_script() -> bytes:

@@ -6,9 +6,6 @@ The page works from the disk and loads nothing from elsewhere; its policy forbid
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +22,7 @@ from farreach.results.site import bundle, charts, row_dialog, timing_tables
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
-from farreach.results.storage.aside import Aside
-from farreach.results.storage.files import StoreError, write_text, written
+from farreach.results.storage.files import list_files, report_unwritable, write_text
 from farreach.results.timing import interleaved, speed
 from farreach.results.timing.aa_check import AATest
 
@@ -73,7 +69,8 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are left out. Raises `StoreError` where there is no such folder, where a
     file in it is damaged, or where it cannot be written.
     """
-    return put(folder, whole(contents.read(folder, now=now), timing_contents.read_timings(folder)))
+    results = contents.read(folder, now=now)
+    return put(folder, whole(results, timing_contents.read_timings(results.store)))
 
 
 def whole(results: contents.Results, timed: timing_contents.TimingSet, asked: list[Answer] | None = None) -> Set:
@@ -107,22 +104,14 @@ def put(folder: Path, told: Set) -> list[Path]:
 def begun(folder: Path, told: Set) -> Begun:
     """Write what lies beside the page, for which no figure need be there yet."""
     beside = folder / FOLDER
-    with _writing(folder):
-        bundle.cleared(beside)
+    with report_unwritable(folder):
+        bundle.prepare_folder(beside)
         each = lines.tabulate_runs(told.results.rows)
         shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, row_dialog.MOST))
-        curves = Aside(functools.partial(_curves, beside, told.results, shown), worth=len(each) >= result_set.LARGE)
+        row_dialog.write(beside, told.results.store, shown)
         made = _tables(told, each)
         lines.save(beside, made)
-        page = _begun(told, made, [str(key) for key in shown["key"]])
-        told.results.store.damaged |= curves.result()
-    return page
-
-
-def _curves(beside: Path, results: contents.Results, shown: pd.DataFrame) -> dict[str, str]:
-    """Write the curves of cases; return which of them turned out to be damaged."""
-    row_dialog.write(beside, results.store, shown)
-    return results.store.damaged
+        return _begun(told, made, [str(key) for key in shown["key"]])
 
 
 def finished(page: Begun) -> list[Path]:
@@ -132,18 +121,9 @@ def finished(page: Begun) -> list[Path]:
         "charts": [(one, _twins(page.folder, one.name)) for one in page.drawn],
         "gallery": _gallery(page.folder, {one.name for one in page.drawn}),
     }
-    with _writing(page.folder):
+    with report_unwritable(page.folder):
         write_text(path, bundle.render("report.html.j2", page.context | figures, page.data))
-    return [path, *written(page.folder / FOLDER, bundle.BESIDE)]
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
+    return [path, *list_files(page.folder / FOLDER, bundle.BESIDE)]
 
 
 def _tables(whole: Set, each: pd.DataFrame) -> list[Table]:

@@ -19,7 +19,7 @@ from farreach.results.record import Record
 from farreach.results.site import rerun_command
 from farreach.results.site.tables import rounded, simple
 from farreach.results.storage.files import StoreError, write_text
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.interface import ResultSet
 
 CASES = 40
 """Cases of one file."""
@@ -37,7 +37,7 @@ FIGURES = 3
 """Significant figures of a curve."""
 
 
-def write(folder: Path, store: Store, runs: pd.DataFrame) -> dict[str, int]:
+def write(folder: Path, store: ResultSet, runs: pd.DataFrame) -> dict[str, int]:
     """Write the curves of these runs as ``curves-N.js`` and return which file holds which key."""
     also = rerun_command.varying(runs)
     places: dict[str, int] = {}
@@ -50,7 +50,7 @@ def write(folder: Path, store: Store, runs: pd.DataFrame) -> dict[str, int]:
     return places
 
 
-def _case(store: Store, row: dict[Any, Any], also: list[str]) -> dict[str, Any]:
+def _case(store: ResultSet, row: dict[Any, Any], also: list[str]) -> dict[str, Any]:
     """Return what the panel of one case shows."""
     key = str(row["key"])
     facts = {name: simple(row.get(name)) for name in FACTS}

@@ -13,7 +13,7 @@ from farreach.results.site import bundle
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
-from farreach.results.storage.files import StoreError, write_text, written
+from farreach.results.storage.files import list_files, report_unwritable, write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +59,8 @@ def write(folder: Path, short: Short) -> list[Path]:
     context: dict[str, Any] = {field.name: getattr(short, field.name) for field in dataclasses.fields(short)}
     context |= {"beside": short.name, "text": f"{short.name}.md", "most": lines.MOST}
     beside, path = folder / short.name, folder / f"{short.name}.html"
-    try:
-        bundle.cleared(beside)
+    with report_unwritable(folder):
+        bundle.prepare_folder(beside)
         lines.save(beside, short.tables)
         write_text(path, bundle.render("short.html.j2", context, data))
-    except OSError as error:
-        message = f"cannot write to {folder}: {error.strerror or error}"
-        raise StoreError(message) from error
-    return [path, *written(beside, bundle.BESIDE)]
+    return [path, *list_files(beside, bundle.BESIDE)]

@@ -16,7 +16,7 @@ from farreach.results.analysis.labels import DASH, format_metric, format_paramet
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, SETTING
 from farreach.results.report.diagnosis import write_reason, write_remarks
-from farreach.results.storage.files import write
+from farreach.results.storage.files import write_file
 from farreach.results.storage.sanitising import clean
 
 FEWEST_SEEDS = 3
@@ -227,7 +227,7 @@ def save(folder: Path, made: list[Table]) -> None:
     """Write the data of tables as Parquet, one file a source."""
     for source, frame in {one.source: one.frame for one in made}.items():
         shown = _plain(frame)
-        write(
+        write_file(
             folder / f"{source}.parquet",
             functools.partial(shown.to_parquet, compression="zstd", index=False),
             flush=False,

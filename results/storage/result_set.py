@@ -1,4 +1,4 @@
-"""Where records are kept: one folder, one row a case, written once and atomically.
+"""The folder of a run, where records are kept: one row a case, written once and atomically.
 
     rows/KEY.json             the record, flat
     curves/KEY.parquet        per training step: step, loss, norm_before, norm_after, clipped; or .csv, by `farreach`
@@ -10,12 +10,12 @@
     damaged/KEY/              files that could not be read, set aside with the reason
 
 The row is written last: a case is finished when its row is there, and not before. No name repeats within a
-folder or between machines but a case's own key, so result sets are merged by copying folders together.
+folder or between machines but a case's own key, so result sets are merged by copying folders together. A set that is
+no longer written to can be packed: `packed_set`.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import re
@@ -26,33 +26,29 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from filelock import FileLock, Timeout
+from pyarrow import csv
 
-from farreach.results.record import FLOW, SPECTRA, Record
-from farreach.results.storage import row_index, run_log
+from farreach.results.record import Record
+from farreach.results.storage import rows
 from farreach.results.storage.files import (
     ASIDE,
     LARGEST_CSV,
+    LARGEST_JSON,
     DamagedError,
     StoreError,
-    made,
+    make_folder,
+    move_aside,
     read_bytes,
-    read_parquet,
-    writable,
+    require_writable,
     write_json,
-    write_parquet,
     write_text,
 )
-from farreach.results.storage.row_index import KEY
+from farreach.results.storage.interface import DOCUMENT, SINGLE, ResultSet, join_tables
+from farreach.results.storage.parquet import read_table, report_damage, write_parquet
+from farreach.results.storage.parts import CURVES, KEYS, NEEDED, PARTS, arrange_part, declare_column, make_part
 from farreach.results.storage.sanitising import line
-
-PARTS = ("curves", "evaluations", "flow", "spectra")
-"""What lies beside the row of a case, one Parquet file each."""
-
-NEEDED = ("curves", "evaluations")
-"""The parts without which a case of a suite is not whole; the others came later."""
-
-CURVES = ("step", "loss", "norm_before", "norm_after", "clipped")
 
 MAGIC = b"PAR1"
 """What a Parquet file begins and ends with."""
@@ -60,28 +56,21 @@ MAGIC = b"PAR1"
 LARGEST_REASON = 2**12
 """Bytes that the reason may have for which a case was set aside."""
 
+AT_ONCE = 2_000
+"""Rows that are held as Python has them, before they become a table."""
 
-class Store:
-    """A result set on disk.
 
-    Attributes:
-        folder: where it lies.
-        damaged: what was found damaged while it was read: keys, and the reason in words.
-
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.damaged: dict[str, str] = {}
+class Store(ResultSet):
+    """A result set that is the folder of a run."""
 
     def create(self) -> None:
         """Make the folder and its parts; raise `StoreError` where they cannot be written."""
         for part in ("rows", *PARTS, "runs", "locks"):
-            writable(made(self.folder / part))
+            require_writable(make_folder(self.folder / part))
 
     def finished(self) -> set[str]:
         """Return the keys of the cases that are done."""
-        return {*row_index.listed(self.folder / "rows")} - self.damaged.keys()
+        return {*list_keys(self.folder / "rows")} - self.damaged.keys()
 
     def has(self, key: str) -> bool:
         """Return whether a case is done."""
@@ -89,13 +78,13 @@ class Store:
 
     def sound(self, keys: Iterable[str]) -> set[str]:
         """Return those of the finished cases `keys` whose files are whole, and set the others aside."""
-        row_index.rows(self.folder, self._set_aside)
+        self.read_table()
         for key in sorted(set(keys) & self.finished()):
             for part in PARTS:
                 path = self.folder / part / f"{key}.parquet"
                 there = os.path.lexists(path)
-                if not (_whole(path) if there else part not in NEEDED):
-                    self._set_aside(key, DamagedError(path, "it is cut off" if there else "it is not there"))
+                if not (_is_whole(path) if there else part not in NEEDED):
+                    self._set_case_aside(key, DamagedError(path, "it is cut off" if there else "it is not there"))
                     break
         return set(keys) & self.finished()
 
@@ -134,74 +123,77 @@ class Store:
         if self.has(record.key):
             return False
         for part in PARTS:
-            write_parquet(self.folder / part / f"{record.key}.parquet", parts[part])
+            write_parquet(self.folder / part / f"{record.key}.parquet", make_part(part, parts[part]))
         write_json(self.folder / "rows" / f"{record.key}.json", record.row())
         return True
-
-    def rows(self) -> pd.DataFrame:
-        """Return all rows, one a case, sorted by key; damaged ones are set aside.
-
-        Raises `StoreError` where there are none.
-        """
-        frame = row_index.rows(self.folder, self._set_aside)
-        if len(frame) and self.damaged:
-            frame = frame[~frame["key"].isin([*self.damaged])].reset_index(drop=True)
-        if frame.empty:
-            message = f"no results in {self.folder}"
-            raise StoreError(message)
-        return frame
-
-    def curves(self, key: str) -> pd.DataFrame:
-        """Return the per-step curves of one case, or of a run of the user's own, which are text.
-
-        This and the next three raise `StoreError` where there is no such file, and `DamagedError` where it cannot be
-        read: then the case is set aside.
-        """
-        text = self._path("curves", key).with_suffix(".csv")
-        if os.path.lexists(text) and not os.path.lexists(self._path("curves", key)):
-            try:
-                content = io.BytesIO(read_bytes(text, LARGEST_CSV))
-                return pd.read_csv(content, usecols=[*CURVES], dtype=float).astype({"step": int})[[*CURVES]]
-            except (ValueError, OverflowError, DamagedError) as error:
-                damage = error if isinstance(error, DamagedError) else DamagedError(text, error)
-                self._set_aside(key, damage)
-                raise damage from error
-        return self._part("curves", key, CURVES)
-
-    def evaluations(self, key: str) -> pd.DataFrame:
-        """Return the evaluations of one case, empty where it diverged before the first."""
-        return self._part("evaluations", key)
-
-    def flow(self, key: str) -> pd.DataFrame:
-        """Return the gradient through time of one case, empty where it was not looked at."""
-        return self._looked(key, "flow", FLOW)
-
-    def spectra(self, key: str) -> pd.DataFrame:
-        """Return the spectra of the recurrent matrices of one case, empty where they were not looked at."""
-        return self._looked(key, "spectra", SPECTRA)
 
     def log(self, run: dict[str, Any]) -> None:
         """Keep what one run planned, what failed, and where its wall time went."""
         started = re.sub(r"[^\dT]", "", str(run["started"])[:19])
         write_json(self.folder / "runs" / f"{started}-{uuid.uuid4().hex[:8]}.json", run)
 
-    def runs(self) -> list[dict[str, Any]]:
-        """Return what the runs logged, oldest first; an empty list where none did."""
-        found = []
-        for path in sorted((self.folder / "runs").glob("*.json")):
+    def read_table(self) -> pa.Table:
+        """Return all rows that can be read; the files of a damaged one are set aside."""
+        keys = list_keys(self.folder / "rows")
+        return join_tables(self._read_rows(keys[at : at + AT_ONCE]) for at in range(0, len(keys), AT_ONCE))
+
+    def _read_rows(self, keys: list[str]) -> pa.Table:
+        texts: dict[str, bytes] = {}
+        for key in keys:
             try:
-                found.append(run_log.read(path))
-            except (DamagedError, FileNotFoundError):
-                continue  # a run's log is about the run: its cases are in their rows
-        return sorted(found, key=lambda run: str(run.get("started", "")))
+                texts[key] = read_bytes(f"{self.folder}{os.sep}rows{os.sep}{key}.json", rows.LARGEST)
+            except DamagedError as damage:
+                self._set_case_aside(key, damage)
+            except FileNotFoundError:
+                continue  # another run set it aside a moment ago
+        table = rows.bulk([*texts.values()], [*texts])
+        if table is not None:
+            return table
+        lines = []
+        for key, text in texts.items():
+            try:
+                lines.append(rows.checked(text, self.folder / "rows" / f"{key}.json", key))
+            except DamagedError as damage:
+                self._set_case_aside(key, damage)
+        return rows.table(lines)
+
+    def read_part(self, part: str, key: str) -> pa.Table | None:
+        """Return what lies beside a row; curves of a run of the user's own may be text."""
+        path = self.folder / part / f"{key}.parquet"
+        text = path.with_suffix(".csv")
+        try:
+            if os.path.lexists(path):
+                with report_damage(path):
+                    return arrange_part(part, read_table(path))
+            return _read_text(text) if part == "curves" and os.path.lexists(text) else None
+        except FileNotFoundError:
+            return None
+        except DamagedError as damage:
+            self._set_case_aside(key, damage)
+            raise
+
+    def list_documents(self, part: str) -> list[Path]:
+        """Return the JSON files of a part."""
+        if part in SINGLE:
+            return [self.folder / part] if os.path.lexists(self.folder / part) else []
+        place = self.folder / part
+        return sorted(path for path in place.glob("*.json") if DOCUMENT.fullmatch(path.name))
+
+    def read_document(self, path: Path) -> bytes:
+        """Return the text of one of `list_documents`."""
+        return read_bytes(path, LARGEST_JSON)
+
+    def leave_out(self, path: Path, damage: DamagedError) -> str:
+        """Set a document aside, so that its command makes it again."""
+        return move_aside(path, self.folder, damage)
 
     def trouble(self) -> list[str]:
         """Return a sentence for each case whose files were damaged and which has not been run again since."""
-        told = {key: _reason(self.folder / ASIDE / key) for key in self._put_aside()} | self.damaged
+        reasons = {key: _read_reason(self.folder / ASIDE / key) for key in self._list_set_aside()} | self.damaged
         again = "the case was set aside, and its command runs it again"
-        return [f"{reason}: {again}." for key, reason in told.items() if not self.has(key)]
+        return [f"{reason}: {again}." for key, reason in reasons.items() if not self.has(key)]
 
-    def _put_aside(self) -> list[str]:
+    def _list_set_aside(self) -> list[str]:
         """Return the keys of the cases that were set aside; a folder of another name, or behind a link, is none."""
         place = self.folder / ASIDE
         if place.is_symlink() or not place.is_dir():
@@ -210,40 +202,17 @@ class Store:
             return sorted(
                 one.name
                 for one in entries
-                if re.fullmatch(KEY, one.name)
+                if re.fullmatch(KEYS, one.name)
                 and one.is_dir(follow_symlinks=False)
                 and os.path.lexists(place / one.name / "reason.txt")
             )
 
-    def _path(self, part: str, key: str) -> Path:
-        if not re.fullmatch(KEY, key):  # it would be a path of its own
-            message = f"{key[:80]!r} is no key"
-            raise StoreError(message)
-        return self.folder / part / f"{key}.parquet"
-
-    def _part(self, part: str, key: str, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-        path = self._path(part, key)
-        try:
-            return read_parquet(path, columns)
-        except FileNotFoundError as error:
-            message = f"{part}/{path.name} is not there"
-            raise StoreError(message) from error
-        except DamagedError as damage:
-            self._set_aside(key, damage)
-            raise
-
-    def _looked(self, key: str, part: str, columns: tuple[str, ...]) -> pd.DataFrame:
-        if not self._path(part, key).exists():
-            return _nothing(columns)
-        frame = self._part(part, key)
-        return frame if set(columns) <= set(frame) else _nothing(columns)
-
-    def _set_aside(self, key: str, damage: DamagedError) -> None:
+    def _set_case_aside(self, key: str, damage: DamagedError) -> None:
         """Move the files of a case out of the way, its row first; in a folder that cannot be changed, leave it out."""
         self.damaged[key] = str(damage)
         try:
-            made(self.folder / ASIDE)
-            aside = made(self.folder / ASIDE / key)
+            make_folder(self.folder / ASIDE)
+            aside = make_folder(self.folder / ASIDE / key)
             write_text(aside / "reason.txt", f"{damage}\n")
             for part in (one for one in ("rows", *PARTS) if not (self.folder / one).is_symlink()):
                 for path in (self.folder / part).glob(f"{key}.*"):
@@ -252,13 +221,21 @@ class Store:
             return
 
 
-@functools.cache
-def _nothing(columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return a table without lines, the same one each time: making one takes as long as reading a file."""
-    return pd.DataFrame(columns=list(columns))
+def list_keys(folder: Path) -> list[str]:
+    """Return the keys of the files in a folder of rows, sorted."""
+    whole = re.compile(rf"({KEYS})\.json").fullmatch
+    return sorted(one.name[:-5] for one in os.scandir(folder) if whole(one.name)) if folder.is_dir() else []
 
 
-def _reason(aside: Path) -> str:
+def _read_text(path: Path) -> pa.Table:
+    """Return curves that are text; every number is the one that was written, to the last bit."""
+    types = {name: declare_column(name).type for name in CURVES}
+    options = csv.ConvertOptions(column_types=types, include_columns=[*CURVES], null_values=[])
+    with report_damage(path):
+        return csv.read_csv(io.BytesIO(read_bytes(path, LARGEST_CSV)), convert_options=options)
+
+
+def _read_reason(aside: Path) -> str:
     """Return why a case was set aside, as far as its folder says so in a line that can be shown."""
     try:
         text = read_bytes(aside / "reason.txt", LARGEST_REASON).decode("utf-8", errors="replace")
@@ -267,7 +244,7 @@ def _reason(aside: Path) -> str:
     return line(text, most=300) or f"{aside.name} is damaged, its reason cannot be read"
 
 
-def _whole(path: Path) -> bool:
+def _is_whole(path: Path) -> bool:
     """Return whether a Parquet file, and no link to one, begins and ends as one does."""
     if not stat.S_ISREG(path.lstat().st_mode):
         return False

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NotRequired
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from farreach.results.storage.files import DamagedError, read_bytes
+from farreach.results.storage.files import DamagedError
 from farreach.results.storage.sanitising import line
 
 LARGEST = 2**24
@@ -49,11 +49,13 @@ class Run(TypedDict):
 _adapter = TypeAdapter(Run)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return what a log holds; raise `DamagedError` where it is none."""
+def parse_log(text: bytes, path: Path) -> dict[str, Any]:
+    """Return what a log holds; raise `DamagedError`, of the file that it is from, where it is none."""
+    if len(text) > LARGEST:
+        raise DamagedError(path, f"it has {len(text)} bytes, more than {LARGEST}")
     try:
-        found: dict[str, Any] = dict(_adapter.validate_json(read_bytes(path, LARGEST)))
+        log: dict[str, Any] = dict(_adapter.validate_json(text))
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         raise DamagedError(path, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
-    return found
+    return log

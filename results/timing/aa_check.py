@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics
+from farreach.results.storage.interface import ResultSet
 from farreach.results.timing import files
 
 FOLDER = "check"
@@ -104,13 +104,13 @@ class AATest:
         return statistics.bound_factor(_average_launches(self.equals))
 
 
-def read_test(folder: Path, damaged: files.Damage | None = None) -> AATest | None:
+def read_test(store: ResultSet, damaged: files.Damage | None = None) -> AATest | None:
     """Return the A/A test of a result set, or None where it has none.
 
     Where a file is damaged, `damaged` hears of it; without it `DamagedError` is raised.
     """
     rows: list[dict[str, Any]] = []
-    for launch in files.each(folder / FOLDER, files.Launch, None, damaged):
+    for launch in files.read_each(store, FOLDER, files.Launch, schema=None, damaged=damaged):
         facts = {name: launch[name] for name in ("framework", "path", "cell", "launch")}
         facts |= {"injected": launch["planted"], "rounds": launch["rounds"]}
         for trial in launch["trials"]:

@@ -10,7 +10,8 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from farreach.results.record import use_names
-from farreach.results.storage.files import LARGEST_JSON, DamagedError, StoreError, read_bytes, set_aside
+from farreach.results.storage.files import LARGEST_JSON, DamagedError, StoreError, move_aside, read_bytes
+from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.sanitising import CONTROL
 
 Word = Annotated[str, Field(max_length=2_000, pattern=rf"^[^{CONTROL}]*$")]
@@ -226,12 +227,17 @@ class Benchmarks(TypedDict):
 
 
 def read(path: Path, kind: type[Any], schema: int | None = None) -> dict[str, Any]:
-    """Return what a file holds; raise `DamagedError` where it is not of a kind, or of another version than `schema`.
+    """Return what a file holds, as `parse` does."""
+    return parse(read_bytes(path, LARGEST_JSON), path, kind, schema)
 
-    The rounds of one file have one length for every contender.
+
+def parse(text: bytes, path: Path, kind: type[Any], schema: int | None = None) -> dict[str, Any]:
+    """Return what a text is; raise `DamagedError`, of the file that it is from, where it is not of a kind.
+
+    Another version than `schema` is damage too. The rounds of one file have one length for every contender.
     """
     try:
-        found: dict[str, Any] = TypeAdapter(kind).validate_json(read_bytes(path, LARGEST_JSON))
+        found: dict[str, Any] = TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(map(str, fault["loc"]))
@@ -252,15 +258,17 @@ Damage = Callable[[Path, DamagedError], object]
 """What hears of a file that is damaged, which is then left out."""
 
 
-def each(folder: Path, kind: type[Any], schema: int | None, damaged: Damage | None) -> list[dict[str, Any]]:
-    """Return what the files of a folder hold, in the order of their names.
+def read_each(
+    store: ResultSet, part: str, kind: type[Any], *, schema: int | None, damaged: Damage | None
+) -> list[dict[str, Any]]:
+    """Return what the files of a part of a result set hold, in the order of their names.
 
     Raises `DamagedError` where one is damaged and there is nobody to hear of it.
     """
     found = []
-    for path in sorted(folder.glob("*.json")):
+    for path in store.list_documents(part):
         try:
-            found.append(read(path, kind, schema))
+            found.append(parse(store.read_document(path), path, kind, schema))
         except FileNotFoundError:
             continue  # another command set it aside a moment ago
         except DamagedError as damage:
@@ -277,7 +285,7 @@ def sound(path: Path, folder: Path, kind: type[Any], schema: int | None) -> tupl
     except FileNotFoundError:
         return False, ""
     except DamagedError as damage:
-        return False, set_aside(path, folder, damage)
+        return False, move_aside(path, folder, damage)
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise StoreError(message) from error

@@ -7,7 +7,6 @@ round. Each figure has its interval.
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pandas as pd
 from farreach.results.analysis import statistics
 from farreach.results.analysis.selection import sort_words
 from farreach.results.analysis.statistics import INCONCLUSIVE
+from farreach.results.storage.interface import ResultSet
 from farreach.results.timing import files, scaling
 from farreach.results.timing.ratios import IMPLEMENTATION, RATIO, STEP, describe_pair
 from farreach.results.vocabulary import CELLS
@@ -63,13 +63,13 @@ FASTEST = "fastest"
 """The path of a curve whose points were each timed on the path that was the fastest there."""
 
 
-def read_groups(folder: Path, damaged: files.Damage | None = None) -> list[dict[str, Any]]:
+def read_groups(store: ResultSet, damaged: files.Damage | None = None) -> list[dict[str, Any]]:
     """Return the timing files of a result set, sorted by their steps.
 
     Where one is damaged, `damaged` hears of it; without it `DamagedError` is raised. Of one step and the same
     implementations those of the newest version are kept.
     """
-    groups = files.each(folder / FOLDER, files.Group, SCHEMA, damaged)
+    groups = files.read_each(store, FOLDER, files.Group, schema=SCHEMA, damaged=damaged)
     newest: dict[str, int] = {}
     for group in groups:
         for implementation in group["contenders"]:

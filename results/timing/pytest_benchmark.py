@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from farreach.results.analysis import statistics
 from farreach.results.analysis.selection import sort_words
 from farreach.results.storage.files import StoreError
+from farreach.results.storage.interface import ResultSet
 from farreach.results.timing import files
 from farreach.results.timing.ratios import LAUNCHES, RATIO, describe_pair
 from farreach.results.vocabulary import CELLS, FRAMEWORKS
@@ -34,12 +34,18 @@ class SpeedError(Exception):
     """A file that is not pytest-benchmark's JSON of our speed rows; the message is one line."""
 
 
-def load(path: Path) -> pd.DataFrame:
-    """Return one row per benchmark: what was timed, and ``seconds``, the array of seconds per step, one per round."""
+def read_benchmarks(store: ResultSet) -> pd.DataFrame | None:
+    """Return one row per benchmark of a result set: what was timed, and ``seconds``, one per round.
+
+    None where the set has none. Raises `SpeedError` where their file is damaged.
+    """
+    paths = store.list_documents(FILE)
+    if not paths:
+        return None
     try:
-        benchmarks = files.read(path, files.Benchmarks)["benchmarks"]
+        benchmarks = files.parse(store.read_document(paths[0]), paths[0], files.Benchmarks)["benchmarks"]
     except (OSError, StoreError) as error:
-        message = f"{path.name} cannot be read as speed rows ({error})"
+        message = f"{FILE} cannot be read as speed rows ({error})"
         raise SpeedError(message) from error
     lines = [
         {name: one["extra_info"][name] for name in TIMINGS[:-1]}

@@ -17,7 +17,7 @@ def compare_pairs(
     """Return every pair of implementations with its ratio, and how the steps were timed; None where none was.
 
     Args:
-        timings: what `pytest_benchmark.load` returned, or None.
+        timings: what `pytest_benchmark.read_benchmarks` returned, or None.
         groups: what `interleaved.read_groups` returned.
         launches: the factor by which two launches of identical code differ, where that is known.
 

@@ -36,6 +36,7 @@ from farreach.benchmarks.speed import command, pairs  # noqa: E402
 from farreach.benchmarks.speed.contenders import groups  # noqa: E402
 from farreach.results.report import timing, timing_contents  # noqa: E402
 from farreach.results.storage.result_set import Store  # noqa: E402
+from farreach.results.storage.sets import open_set  # noqa: E402
 from tests.support import errands  # noqa: E402
 from tests.support.commands import read_refusal  # noqa: E402
 
@@ -395,7 +396,7 @@ def test_groups_of_contenders_are_timed_on_one_worker_of_a_machine(
         assert one["facts"]["cores"] == os.cpu_count()
         assert one["facts"]["command"] == "a test"
         assert len(one["contenders"][0]["seconds"]) == 30
-    timing.write_page(tmp_path, timing_contents.read_timings(tmp_path))
+    timing.write_page(tmp_path, timing_contents.read_timings(open_set(tmp_path)))
     page = (tmp_path / timing.PAGE).read_text()
     assert "## The machine\n\np, 1 cores" in page
     assert page.count("## The machine") == 1

@@ -30,9 +30,12 @@ from farreach.results.report import timing_contents
 from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import table
 from farreach.results.storage import rows
-from farreach.results.storage.files import DamagedError, StoreError, read_parquet
-from farreach.results.storage.result_set import CURVES, Store
+from farreach.results.storage.files import DamagedError, StoreError
+from farreach.results.storage.parquet import read_parquet
+from farreach.results.storage.parts import CURVES
+from farreach.results.storage.result_set import Store
 from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import aa_check, interleaved, pytest_benchmark, side_by_side
 from tests.support import synthetic
 from tests.support.commands import call_command
@@ -263,13 +266,13 @@ def read_timing(kind: str, place: Path) -> None:
     folder = {"timings": interleaved.FOLDER, "check": aa_check.FOLDER}.get(kind, "")
     path = place / folder / "k.json"
     if kind == "timings":
-        interleaved.compare_pairs(interleaved.read_groups(place))
+        interleaved.compare_pairs(interleaved.read_groups(open_set(place)))
     elif kind == "check":
-        aa_check.read_test(place)
+        aa_check.read_test(open_set(place))
     elif kind == "live":
         side_by_side.compare_environments([path])
     else:
-        pytest_benchmark.compare_pairs(pytest_benchmark.load(path))
+        pytest_benchmark.compare_pairs(pytest_benchmark.read_benchmarks(open_set(place)))
 
 
 @within("timings")
@@ -287,7 +290,7 @@ def test_a_mutated_timing_file_is_read_or_refused(
         text = json.dumps(whole).encode()
     folder = place / {"timings": interleaved.FOLDER, "check": aa_check.FOLDER}.get(kind, "")
     folder.mkdir(exist_ok=True)
-    (folder / "k.json").write_bytes(text)
+    (folder / (pytest_benchmark.FILE if kind == "speed" else "k.json")).write_bytes(text)
     try:
         read_timing(kind, place)
     except (StoreError, pytest_benchmark.SpeedError) as error:
@@ -300,7 +303,7 @@ def test_a_mutated_machine_is_one_or_damaged(place: Path, data: st.DataObject) -
     path = place / interleaved.MACHINE
     path.write_bytes(data.draw(changed(MACHINE)))
     try:
-        timing_contents.read_machine(place)
+        timing_contents.read_machine(open_set(place))
     except DamagedError as error:
         one_line(error)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["reproduce", "nowhere"], "nowhere is neither a result set nor the key of a row"),
     (["reproduce", QUICK, "--only", "cell=elman"], "has no case with cell=elman; it has: gru, lstm, rnn"),
     (["reproduce", QUICK, "--out", QUICK], "the new ones need a folder of their own"),
-    (["reproduce", QUICK, "--page", "results"], "cannot write results: it is a folder"),
+    (["reproduce", QUICK, "--page", "results"], "cannot write to results: it is a folder"),
     (["compare", "a", "b", "--only", "cell=rnn"], f"--only has no effect {LIVE}"),
     (["compare", "a", "b", "--suite", "speed"], f"--suite has no effect {LIVE}"),
     (["compare", "a", "b", "--limit", "20", "--launches", "8"], f"--launches and --limit have no effect {LIVE}"),
@@ -68,14 +67,18 @@ REFUSED: list[tuple[list[str], str]] = [
     (["calibrate", "--first-seed", "-1"], "--first-seed"),
     (["certify", "--only", "colour=red"], "unknown key 'colour'; allowed: framework, "),
     (["certify", "--only", "cell=rnn", "--only", "regulariser=omega", "--only", "optimizer=adam"], "no check has"),
-    (["semantics", "--out", "results"], "cannot write results: it is a folder"),
+    (["semantics", "--out", "results"], "cannot write to results: it is a folder"),
     (["semantics", "table.md"], "Got unexpected extra argument(s) (table.md)"),
     (["live-check", "--framework", "reference"], "unknown framework 'reference'; allowed: "),
     (["live-check", "--pairs", "0"], "--pairs"),
     (["live-check", "--limit", "-1"], "--limit must be a positive finite number, not -1"),
-    (["cluster-cost", "--out", "results"], "cannot write results: it is a folder"),
+    (["cluster-cost", "--out", "results"], "cannot write to results: it is a folder"),
     (["own-cost", "--repeats", "0"], "--repeats"),
-    (["own-cost", "--out", "results"], "cannot write results: it is a folder"),
+    (["own-cost", "--out", "results"], "cannot write to results: it is a folder"),
+    (["pack", "/nowhere"], "no results in /nowhere"),
+    (["pack", QUICK], f"{QUICK} is packed already"),
+    (["unpack", QUICK], "Missing option '--out'"),
+    (["unpack", QUICK, "--out", "results"], "results is not empty: unpack into a new folder"),
     (["publish", "--check", "--pictures"], "--check writes nothing, so it takes no --pictures"),
 ]
 """Bad calls of every command, and what their one line says."""
@@ -147,6 +150,6 @@ def test_a_table_without_a_name_is_none(tmp_path: Path) -> None:
 
 
 def test_rows_are_not_compared_with_themselves(tmp_path: Path) -> None:
-    shutil.copytree(registry.ROOT / "results" / "published" / "reach" / "rows", tmp_path / "rows")
+    synthetic.write(tmp_path, [synthetic.record()])
     line = ["reproduce", str(tmp_path), "--out", str(tmp_path / "x" / "..")]
     assert "the new ones need a folder of their own" in read_refusal(*line)

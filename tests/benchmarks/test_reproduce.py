@@ -14,9 +14,11 @@ from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import sweep
 from farreach.benchmarks.studies import rerun
+from farreach.results.publishing import packing
 from farreach.results.report import reproduction
 from farreach.results.report.reproduction import DIFFERS, FAILED, IDENTICAL, Reproduction
 from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import list_sets, open_set
 from tests.support.commands import run_command
 from tests.support.sweeps import Listener
 
@@ -135,8 +137,42 @@ def test_a_key_is_enough_where_the_set_lies_in_its_place(recorded: Path, monkeyp
 
 
 def test_every_published_row_of_a_suite_is_a_case_here() -> None:
-    for folder in sorted((registry.ROOT / "results" / "published").glob("*/rows")):
-        assert rerun.find_rows(str(folder.parent), []).rows
+    for folder in list_sets(registry.ROOT / "results" / "published"):
+        if open_set(folder).finished():
+            assert rerun.find_rows(str(folder), []).rows
+
+
+def test_a_row_of_a_packed_set_is_found_by_its_folder_and_by_its_key(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing.pack_set(recorded, tmp_path / "sets" / "packed")
+    key = min(Store(recorded).finished())
+    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    monkeypatch.setattr(rerun, "SETS", ("sets",))
+    for target in (key, str(tmp_path / "sets" / "packed" / key)):
+        (row,) = rerun.find_rows(target, []).rows.values()
+        assert row["key"] == key
+    found = rerun.find_rows(str(tmp_path / "sets" / "packed"), [])
+    assert found.rows == rerun.find_rows(str(recorded), []).rows
+    assert {one.verdict for one in rerun.compare_rows(found, Store(recorded), [])} == {"identical"}
+
+
+def test_of_thinned_curves_the_digest_is_compared(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "LONGEST", 10)
+    changed = Path(shutil.copytree(recorded, tmp_path / "changed"))
+    packing.pack_set(recorded, tmp_path / "thin", thin=True)
+    found = rerun.find_rows(str(tmp_path / "thin"), [])
+    assert {one.verdict for one in rerun.compare_rows(found, Store(recorded), [])} == {"identical"}
+    key = min(Store(changed).finished())
+    path = changed / "curves" / f"{key}.parquet"
+    curves = pd.read_parquet(path)
+    curves.loc[3, "loss"] = np.nextafter(curves.loc[3, "loss"], 0)
+    curves.to_parquet(path)
+    one = next(one for one in rerun.compare_rows(found, Store(changed), []) if one.key == key)
+    assert one.verdict == "differs"
+    assert "the digest and no steps" in one.found
 
 
 @pytest.mark.parametrize("target", ["nowhere", "0123456789abcdef", "..", "/", "a b", ""])

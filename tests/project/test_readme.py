@@ -14,7 +14,7 @@ from farreach.benchmarks.matrix import registry, suite
 from farreach.results.analysis import calibration, threshold_advice
 from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import table
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import open_set
 from tests.support.documents import DOCUMENTS, PAGES, read_page
 
 README = (registry.ROOT / "README.md").read_text()
@@ -69,8 +69,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_the_tables_of_the_documents_are_the_published_one() -> None:
-    summary = (PUBLISHED / "tables" / "summary.md").read_text()
-    table = summary[summary.index("|") :].strip()
+    report = (PUBLISHED / "report.md").read_text()
+    table = report[report.index("| setting |") :].partition("\n\n")[0].strip()
     assert table in read_page("results")
     headline = re.search(r"<!-- headline -->\n(.*)\n<!-- end of headline -->", README, re.DOTALL)
     assert headline
@@ -100,7 +100,7 @@ def test_no_file_names_an_index_or_a_place_on_a_machine() -> None:
     ],
 )
 def test_every_published_row_is_certified_and_from_a_commit(name: str, frameworks: list[str]) -> None:
-    rows = Store(PUBLISHED.parent / name).rows()
+    rows = open_set(PUBLISHED.parent / name).rows()
     assert rows.loc[rows["mode"] == "matched", "certificate"].notna().all()
     assert not rows["commit"].str.contains("changes").any()
     seeds = sorted(set(rows["seed"]))
@@ -109,7 +109,7 @@ def test_every_published_row_is_certified_and_from_a_commit(name: str, framework
 
 
 def test_the_published_calibration_is_right_as_often_as_the_page_says() -> None:
-    found = calibration.calibrate(Store(PUBLISHED.parent / "calibration"))
+    found = calibration.calibrate(open_set(PUBLISHED.parent / "calibration"))
     assert found.cases >= 200
     assert found.right / found.cases >= 0.95
     page = read_page("vanishing")
@@ -118,7 +118,7 @@ def test_the_published_calibration_is_right_as_often_as_the_page_says() -> None:
 
 
 def test_the_published_table_of_the_temporal_order_problem_is_on_the_page() -> None:
-    rows = Store(PUBLISHED.parent / "pascanu").rows()
+    rows = open_set(PUBLISHED.parent / "pascanu").rows()
     solved = rows[rows["parameters"].str.contains("40") & (rows["learning_rate"] == 0.01)].fillna({"strength": 0})
     counts = solved.groupby(["clip", "strength"])["solved"].sum()
     line = re.search(r"\| T=40, learning rate 0.01 \|(.*)\|", read_page("vanishing"))
@@ -131,7 +131,7 @@ def test_the_published_table_of_the_temporal_order_problem_is_on_the_page() -> N
 
 def test_the_published_advice_follows_from_its_cases_and_is_what_the_page_says() -> None:
     folder = PUBLISHED.parent / "advice" / "adding-lstm"
-    rows = Store(folder).rows()
+    rows = open_set(folder).rows()
     cases, points = (pd.read_csv(folder / name) for name in ("cases.csv", "points.csv"))
     assert len(rows) == len(cases) == 81
     assert rows["certificate"].notna().all()

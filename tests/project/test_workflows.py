@@ -17,6 +17,7 @@ import yaml
 
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import open_set
 from tests.support.rows import hash_rows
 
 FILES = sorted((registry.ROOT / ".github" / "workflows").glob("*.yml"))
@@ -177,10 +178,9 @@ def test_a_night_in_which_nothing_is_learned_fails_the_gate_and_is_published_all
     """The published rows, all with three times the floor's loss and nothing solved, as another machine ran them."""
     published, broken = registry.ROOT / "results" / "published" / "nightly", tmp_path / "broken"
     (broken / "rows").mkdir(parents=True)
-    for path in (published / "rows").iterdir():
-        row = json.loads(path.read_text())
+    for row in open_set(published).read_table().to_pylist():
         row |= {"loss": 3 * row["floor"], "skill": -2.0, "solved": None if row["solved"] is None else False}
-        (broken / "rows" / path.name).write_text(json.dumps(row | {"platform": "elsewhere"}))
+        (broken / "rows" / f"{row['key']}.json").write_text(json.dumps(row | {"platform": "elsewhere"}))
     gate = next(line for line in after_the_merge() if "--fail-on worse" in line)
     changes = {"results/runs/nightly": str(broken), "results/runs/compare": str(tmp_path / "compare")}
     done = ran(gate, changes)

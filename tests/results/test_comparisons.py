@@ -14,6 +14,7 @@ import pytest
 from farreach.results.analysis import agreement
 from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers.agreement import write_agreement
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import pytest_benchmark
 from tests.support import synthetic
 
@@ -103,7 +104,7 @@ def test_the_worst_pair_stands_first_and_every_pair_has_a_line() -> None:
 
 def timings(tmp_path: Path, milliseconds: dict[tuple[str, str], float], **more: Any) -> pd.DataFrame:
     (tmp_path / pytest_benchmark.FILE).write_text(json.dumps(synthetic.speed_json(milliseconds, **more)))
-    return pytest_benchmark.load(tmp_path / pytest_benchmark.FILE)
+    return pytest_benchmark.read_benchmarks(open_set(tmp_path))
 
 
 def test_the_bootstrap_interval_holds_a_planted_ratio(tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_step_times_are_the_medians_in_milliseconds(tmp_path: Path) -> None:
     (tmp_path / pytest_benchmark.FILE).write_text(
         json.dumps({"benchmarks": [synthetic.benchmark("pytorch", "rnn", seconds)]})
     )
-    one = pytest_benchmark.list_steps(pytest_benchmark.load(tmp_path / pytest_benchmark.FILE)).iloc[0]
+    one = pytest_benchmark.list_steps(pytest_benchmark.read_benchmarks(open_set(tmp_path))).iloc[0]
     assert (one["step ms"], one["rounds"], one["compile s"]) == pytest.approx((30, 5, 0.7))
 
 
@@ -154,4 +155,4 @@ def test_step_times_are_the_medians_in_milliseconds(tmp_path: Path) -> None:
 def test_a_broken_speed_file_is_an_error_of_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / pytest_benchmark.FILE).write_text(text)
     with pytest.raises(pytest_benchmark.SpeedError, match="cannot be read as speed rows"):
-        pytest_benchmark.load(tmp_path / pytest_benchmark.FILE)
+        pytest_benchmark.read_benchmarks(open_set(tmp_path))

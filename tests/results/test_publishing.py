@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from farreach.benchmarks.matrix import registry
-from farreach.results.publishing import blocks, documents, manifests, pictures
+from farreach.results.publishing import blocks, documents, packing, pictures
 from farreach.results.storage import files
 from farreach.results.storage.files import StoreError, read_json
+from farreach.results.storage.packed_set import DOCUMENTS, FILES, MANIFEST
 from tests.support import synthetic
 from tests.support.commands import run_command
 
@@ -26,7 +28,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a tree with one small published set, its report and the documents that quote it."""
     root = tmp_path_factory.mktemp("root")
     folder = root / documents.PUBLISHED / "quick"
-    synthetic.write(folder, [synthetic.record(seed=seed) for seed in range(3)], runs=[synthetic.run_line()])
+    synthetic.write(root / "run", [synthetic.record(seed=seed) for seed in range(3)], runs=[synthetic.run_line()])
+    packing.pack_set(root / "run", folder)
     assert run_command("report", str(folder)).returncode == 0
     (root / "README.md").write_text(
         "# A\n\n<!-- quick -->\nold\n<!-- end of quick -->\n\n<!-- summary -->\n<!-- end of summary -->\n"
@@ -54,30 +57,58 @@ def test_what_was_written_is_not_stale_and_is_written_once(root: Path) -> None:
 
 
 def test_the_manifest_says_what_the_set_holds(root: Path) -> None:
-    found = read_json(root / documents.PUBLISHED / "quick" / manifests.FILE)
+    found = read_json(root / documents.PUBLISHED / "quick" / MANIFEST)
     assert (found["cases"], found["seeds"], found["frameworks"]) == (3, [0, 1, 2], {"pytorch": ["2.13.0"]})
-    assert found["files"]["rows"]["count"] == found["files"]["curves"]["count"] == 3
+    assert found["files"]["rows.parquet"]["rows"] == 3
+    assert found["files"]["curves.parquet"]["rows"] == 3 * len(synthetic.curves(synthetic.record())[0])
     assert found["command"] == ["python -m benchmarks run quick"]
 
 
-@pytest.mark.parametrize("part", ["rows", "curves", "runs"])
-def test_another_file_in_a_set_makes_its_manifest_stale(root: Path, part: str) -> None:
-    path = next((root / documents.PUBLISHED / "quick" / part).iterdir())
+@pytest.mark.parametrize("name", ["rows.parquet", "curves.parquet", "documents.json"])
+def test_a_file_of_a_set_that_was_changed_is_named(root: Path, name: str) -> None:
+    path = root / documents.PUBLISHED / "quick" / name
     path.write_bytes(path.read_bytes() + b" ")
-    assert any("manifest.json is not that of the files" in one for one in documents.list_stale(root))
+    assert f"quick/{name} is damaged: its SHA-256 is not the one in manifest.json" in documents.list_stale(root)
 
 
-def test_a_new_row_makes_manifest_report_documents_and_pictures_stale(root: Path) -> None:
+def test_a_published_set_that_is_not_packed_is_named(root: Path) -> None:
+    shutil.move(root / "run", root / documents.PUBLISHED / "another")
+    (line,) = documents.list_stale(root)
+    assert line.startswith("another is not packed: python -m benchmarks pack")
+
+
+def test_a_manifest_with_other_facts_than_its_rows_is_stale(root: Path) -> None:
+    path = root / documents.PUBLISHED / "quick" / MANIFEST
+    files.write_json(path, read_json(path) | {"cases": 4})
+    assert documents.list_stale(root) == ["results/published/quick/manifest.json does not give the facts of its rows"]
+
+
+def test_a_new_row_makes_report_documents_and_pictures_stale(root: Path) -> None:
     folder = root / documents.PUBLISHED / "quick"
-    synthetic.write(folder, [synthetic.record(seed=3, solved=False, loss=0.1, steps_to_solve=None)])
+    synthetic.write(root / "run", [synthetic.record(seed=3, solved=False, loss=0.1, steps_to_solve=None)])
+    packing.pack_set(root / "run", folder)
     assert [one.rpartition("/")[2] for one in documents.list_stale(root)] == [
-        "manifest.json is not that of the files beside it",
         "report.md does not give the answers of its rows",
-        "summary.md is not that of its rows",
+        "report.md does not have the compact table of its rows",
     ]
-    assert run_command("report", str(folder)).returncode == 0
     documents.write_documents(root)
     assert documents.list_stale(root) == [f"the pictures in {pictures.FOLDER} were taken from other rows"]
+
+
+def test_figures_that_no_document_shows_are_removed_with_their_links(root: Path) -> None:
+    folder = root / documents.PUBLISHED / "quick"
+    (root / "docs").mkdir(exist_ok=True)
+    (root / documents.PAGES[0]).write_text("![b](../results/published/quick/figures/skill-adding.png)\n")
+    assert run_command("report", str(folder)).returncode == 0
+    assert len([*(folder / "figures").iterdir()]) > 1
+    documents.write_documents(root)
+    assert [path.name for path in (folder / "figures").iterdir()] == ["skill-adding.png"]
+    assert not (folder / "tables").exists()
+    assert re.findall(r"\]\((figures/[^)]+)\)", (folder / "report.md").read_text()) == ["figures/skill-adding.png"]
+    assert documents.list_stale(root) == []
+    (folder / "figures" / "skill-adding.png").unlink()
+    documents.write_documents(root)
+    assert [path.name for path in (folder / "figures").iterdir()] == ["skill-adding.png"]
 
 
 def test_a_document_that_was_changed_by_hand_is_stale(root: Path) -> None:
@@ -90,9 +121,7 @@ def test_a_document_that_was_changed_by_hand_is_stale(root: Path) -> None:
 
 def test_links_of_a_block_lead_from_where_its_document_stands(root: Path) -> None:
     text = "<!-- scaling -->\n<!-- end of scaling -->\n"
-    shutil.copytree(
-        registry.ROOT / documents.PUBLISHED / "scaling" / "timings", root / documents.PUBLISHED / "scaling" / "timings"
-    )
+    copy_set("scaling", root)
     published = root / documents.PUBLISHED
     for folder, place in ((root, "results/published"), (root / "docs", "../results/published"), (published, ".")):
         links = re.findall(r"\]\(([^)]+)\)", blocks.fill_blocks(text, published, folder))
@@ -130,9 +159,26 @@ def test_a_block_that_cannot_be_made_is_an_error(root: Path, text: str, expected
 
 
 def test_timings_of_an_older_step_are_named_and_nothing_that_publish_could_make(root: Path) -> None:
-    folder = root / documents.PUBLISHED / "t" / "timings"
-    for path in sorted((registry.ROOT / documents.PUBLISHED / "speed" / "timings").iterdir()):
-        files.write_json(folder / path.name, read_json(path) | {"step_version": 1})
-    count = len([*folder.iterdir()])
+    folder = copy_set("speed", root)
+    content = read_json(folder / DOCUMENTS)
+    timed = [name for name in content if name.startswith("timings/")]
+    for name in timed:
+        content[name]["step_version"] = 1
+    files.write_json(folder / DOCUMENTS, content)
+    manifest = read_json(folder / MANIFEST)
+    manifest["files"][DOCUMENTS]["sha256"] = hashlib.sha256((folder / DOCUMENTS).read_bytes()).hexdigest()
+    files.write_json(folder / MANIFEST, manifest)
     said = [one.partition(", which is ")[0] for one in documents.list_old_timings(root)]
-    assert said == [f"results/published/t: Stale: {count} of {count} timings are of version 1 of our step"]
+    assert said == [
+        f"results/published/speed: Stale: {len(timed)} of {len(timed)} timings are of version 1 of our step"
+    ]
+
+
+def copy_set(name: str, root: Path) -> Path:
+    """Copy the files of a published set, without its reports."""
+    source, folder = (place / documents.PUBLISHED / name for place in (registry.ROOT, root))
+    folder.mkdir()
+    for one in (MANIFEST, *FILES):
+        if (source / one).exists():
+            shutil.copy(source / one, folder / one)
+    return folder

@@ -30,6 +30,7 @@ from farreach.results.report.markdown import escape
 from farreach.results.report.speed_sentences import label_timed_steps
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import pytest_benchmark
 from tests.support import synthetic
 
@@ -161,7 +162,7 @@ def test_a_report_made_again_leaves_no_stale_figure(tmp_path: Path) -> None:
 
 def test_the_terminal_shows_the_same_five_answers_with_names_as_text(folder: Path) -> None:
     console = Console(width=4_000, record=True, file=io.StringIO())
-    asked = contents.answered(contents.read(folder), timing_contents.read_timings(folder))
+    asked = contents.answered(contents.read(folder), timing_contents.read_timings(open_set(folder)))
     console.print(terminal.answers(asked))
     shown = console.export_text()
     page = (folder / "report.md").read_text()

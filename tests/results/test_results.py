@@ -17,7 +17,8 @@ from farreach.results.analysis.staleness import Versions
 from farreach.results.record import Record
 from farreach.results.report import contents, findings, markdown, result_set
 from farreach.results.storage.files import StoreError
-from farreach.results.storage.result_set import PARTS, Store
+from farreach.results.storage.parts import PARTS
+from farreach.results.storage.result_set import Store
 from tests.support import synthetic
 from tests.support.synthetic import rows
 

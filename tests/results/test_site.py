@@ -27,6 +27,7 @@ from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.rows import REQUIRED
 from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import interleaved
 from tests.support import synthetic
 from tests.support.pages import HOSTILE, read_shards, write_hostile, write_page
@@ -245,7 +246,7 @@ def test_labels_of_pictures_are_escaped() -> None:
 
 @pytest.mark.parametrize("name", ["quick", "native", "reach", "pascanu"])
 def test_the_command_of_a_published_row_selects_that_case_alone(name: str) -> None:
-    rows = Store(registry.ROOT / "results" / "published" / name).rows()
+    rows = open_set(registry.ROOT / "results" / "published" / name).rows()
     also = rerun_command.varying(rows)
     frameworks = sorted(set(rows["framework"]))
     suites = {one: suite.load(one).cases(frameworks) for one in set(rows["suite"])}
@@ -462,6 +463,6 @@ def test_a_framework_has_one_colour_in_every_picture() -> None:
 def test_damaged_timings_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "timings").mkdir()
     (tmp_path / "timings" / "x.json").write_text("{}")
-    (said,) = timing_contents.read_timings(tmp_path).damaged
+    (said,) = timing_contents.read_timings(open_set(tmp_path)).damaged
     assert re.match(r"timings/x\.json is damaged: .*: it was set aside", said)
     assert "\n" not in said

@@ -28,9 +28,11 @@ from farreach.results.report import contents, result_set, timing, timing_content
 from farreach.results.report.console import Screen
 from farreach.results.site import bundle
 from farreach.results.storage import files, rows
-from farreach.results.storage.files import DamagedError, StoreError, read_parquet
+from farreach.results.storage.files import DamagedError, StoreError
+from farreach.results.storage.parquet import read_parquet
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import aa_check, interleaved
 from tests.support import synthetic
 from tests.support.commands import call_command, read_refusal
@@ -324,8 +326,8 @@ def test_a_damaged_timing_is_not_done(there: Path) -> None:
     assert not command.work(jobs(there), there, "again", Console(file=out, width=200))
     assert "timings/0.json is damaged" in out.getvalue()
     assert "2 timings, 1 already done, 1 to do" in out.getvalue()
-    assert len(interleaved.read_groups(there)) == 2
-    assert not timing_contents.read_timings(there).damaged
+    assert len(interleaved.read_groups(open_set(there))) == 2
+    assert not timing_contents.read_timings(open_set(there)).damaged
 
 
 @pytest.mark.parametrize("harm", ["5", "{}", '{"gflops": 5}', "/dev/zero"])
@@ -350,7 +352,7 @@ def test_a_damaged_machine_is_said_and_measured_again(there: Path, monkeypatch: 
     (any_case,) = suite.load("quick").cases(["reference"])[:1]
     command.measure_machine(there, any_case, said.append)
     assert len(said) == 1
-    assert timing_contents.read_machine(there) == MACHINE
+    assert timing_contents.read_machine(open_set(there)) == MACHINE
 
 
 def test_a_machine_stands_in_speed_md(there: Path) -> None:
@@ -468,5 +470,5 @@ def test_what_is_no_plain_file_stops_no_report(there: Path, harm: str) -> None:
     (there / "speed.json").write_text("{}")
     for name in ("rows/k0.json", "curves/k1.parquet", "timings/0.json", "runs/r.json", "speed.json"):
         HARMS[harm](there / name)
-    result_set.put(contents.read(there), timing_contents.read_timings(there))
+    result_set.put(contents.read(there), timing_contents.read_timings(open_set(there)))
     assert "root:" not in (there / "report.md").read_text()

@@ -125,7 +125,7 @@ def curves(one: Record) -> tuple[pd.DataFrame, pd.DataFrame]:
         loss[-1] = before[-1] = np.nan
     after = before if one.threshold is None or one.clip != "norm" else np.minimum(before, one.threshold)
     steps = pd.DataFrame(
-        {"step": step, "loss": loss, "norm_before": before, "norm_after": after, "clipped": after < before}
+        {"step": step, "loss": loss, "norm_before": before, "norm_after": after, "clipped": (after < before) * 1.0}
     )
     at = steps[steps["step"] % one.evaluate_every == 0]
     return steps, pd.DataFrame({"step": at["step"], "loss": at["loss"], one.metric: at["loss"]})

@@ -10,6 +10,7 @@ import numpy as np
 
 from farreach.benchmarks.matrix.case import Case
 from farreach.results.storage.files import write_json
+from farreach.results.storage.sets import open_set
 from farreach.results.timing import aa_check, interleaved
 from tests.support import synthetic
 
@@ -112,7 +113,7 @@ def write_check(tmp_path: Path, *, bias: float = 0.0, planted: float = 0.02) -> 
         ]
         facts = {"framework": "jax", "path": "scan", "cell": "rnn", "launch": number, "planted": slower, "rounds": 30}
         write_json(tmp_path / aa_check.FOLDER / f"{number}.json", facts | {"trials": trials})
-    found = aa_check.read_test(tmp_path)
+    found = aa_check.read_test(open_set(tmp_path))
     assert found
     return found
 

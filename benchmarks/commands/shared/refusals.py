@@ -50,7 +50,9 @@ def require_distributed(name: str) -> None:
 
 def check_result_set(folder: Path) -> None:
     """Refuse a folder that holds no results."""
-    if not any((folder / part).is_dir() for part in ("rows", "timings", "check")):
+    from farreach.results.storage.sets import is_set
+
+    if not is_set(folder):
         message = f"no results in {folder}"
         raise registry.UsageError(message)
 
@@ -60,16 +62,16 @@ def check_page(path: Path | None) -> None:
     from farreach.results.storage import files
 
     if path is not None:
-        files.writable(path.parent)
+        files.require_writable(path.parent)
         if path.is_dir():
-            message = f"cannot write {path}: it is a folder"
+            message = f"cannot write to {path}: it is a folder"
             raise registry.UsageError(message)
 
 
 def open_store(folder: Path) -> Store:
-    """Return the store of a folder, which is made where it is not there."""
-    from farreach.results.storage.result_set import Store
+    """Return the store of a folder, which is made where it is not there; refuse one that holds a packed set."""
+    from farreach.results.storage.sets import open_run_folder
 
-    store = Store(folder)
+    store = open_run_folder(folder)
     store.create()
     return store

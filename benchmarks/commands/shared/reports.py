@@ -23,8 +23,9 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
     table = pending = answers = None
     now = versions.current()
     gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
-    results, timed = contents.read(folder, now=now), timing_contents.read_timings(folder)
-    if (folder / "rows").is_dir():
+    results = contents.read(folder, now=now)
+    timed = timing_contents.read_timings(results.store)
+    if results.store.finished() or (folder / "rows").is_dir():
         if anew or not contents.fresh(folder):
             # It takes a second to import, and a finished suite needs none.
             from farreach.results.report import result_set
@@ -39,7 +40,7 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
         sentences += findings.scope(results.rows.frame, results.runs)
         sentences += [*findings.owned(results.rows.own), *results.trouble]
         table = terminal.summary(results.rows)
-    if timing_contents.has_timings(folder):
+    if timing_contents.has_timings(results.store):
         from farreach.results.report import timing
 
         paths += timing.write_page(folder, timed)

@@ -31,7 +31,7 @@ def answers(
 
     Args:
         rows: the rows of a store, none where there are none.
-        timings: what `pytest_benchmark.load` returned, or None where nothing was timed that way.
+        timings: what `pytest_benchmark.read_benchmarks` returned, or None where nothing was timed that way.
         groups: what `interleaved.read_groups` returned; interleaved timings come before `timings`.
         test: the A/A test of the interleaved timings, where there is one.
 

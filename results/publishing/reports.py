@@ -1,0 +1,82 @@
+"""The reports beside published sets: held against their rows, written again, and pruned to what documents show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from farreach.results.analysis import tables
+from farreach.results.report import contents, result_set, timing, timing_contents
+from farreach.results.report.markdown import escape, table
+from farreach.results.storage.files import list_files, write_text
+from farreach.results.storage.packed_set import PackedSet
+
+PICTURE = re.compile(r"!\[[^\]]*\]\((figures/[^)]+)\).*\n|\[All \d+ trials\]\((tables/[^)]+)\)\n")
+"""A picture or a table that a report links to."""
+
+DRAWN = "Pictures that no document shows are not kept here: the first of the commands at the end draws them."
+
+
+def list_stale_reports(store: PackedSet) -> Iterator[str]:
+    """Yield what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
+    timed = timing_contents.read_timings(store)
+    if (page := store.folder / contents.PAGE).exists():
+        text, results = page.read_text("utf-8"), contents.read(store.folder, store=store)
+        asked = contents.answered(results, timed)
+        if not all(escape(line) in text for one in asked for line in one.lines()):
+            yield f"{contents.PAGE} does not give the answers of its rows"
+        if table(tables.tabulate_summary(results.rows)) not in text:
+            yield f"{contents.PAGE} does not have the compact table of its rows"
+    if (page := store.folder / timing.PAGE).exists():
+        text = page.read_text("utf-8")
+        if not all(escape(one) in text for one in timing_contents.write_findings(timed)):
+            yield f"{timing.PAGE} does not say what its timings say"
+
+
+def write_reports(store: PackedSet) -> list[Path]:
+    """Write the reports that lie beside a set again; return their pages."""
+    pages = []
+    timed = timing_contents.read_timings(store)
+    if (store.folder / contents.PAGE).exists():
+        pages.append(result_set.put(contents.read(store.folder, store=store), timed)[0][0])
+    if (store.folder / timing.PAGE).exists():
+        pages.append(timing.write_page(store.folder, timed)[0])
+    return pages
+
+
+def prune_reports(folder: Path, shown: set[Path]) -> list[Path]:
+    """Remove the figures and tables of a set's reports that no document shows, and the links to them.
+
+    Args:
+        folder: the set.
+        shown: the files that documents show, resolved.
+
+    Returns:
+        The reports that have changed.
+
+    """
+    for module in (result_set, timing):
+        for part, ours in module.MADE.items():
+            for path in list_files(folder / part, ours) if (folder / part).is_dir() else []:
+                if path.resolve() not in shown:
+                    path.unlink()
+            if (folder / part).is_dir() and not any((folder / part).iterdir()):
+                (folder / part).rmdir()
+    return [page for page in (folder / contents.PAGE, folder / timing.PAGE) if page.exists() and _drop_links(page)]
+
+
+def _drop_links(page: Path) -> bool:
+    """Remove the links to what is not there from a report; return whether there were any."""
+
+    def keep(match: re.Match[str]) -> str:
+        return match[0] if (page.parent / (match[1] or match[2])).exists() else ""
+
+    text = page.read_text("utf-8")
+    kept = re.sub(r"\n{3,}", "\n\n", PICTURE.sub(keep, text))
+    head, heading, rest = kept.partition("## Figures\n\n")
+    if heading and kept != text and DRAWN not in text:
+        kept = f"{head}{heading}{DRAWN}\n\n{rest}"
+    if kept != text:
+        write_text(page, kept)
+    return kept != text

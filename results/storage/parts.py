@@ -1,0 +1,67 @@
+"""What lies beside the row of a case: the declared columns of each part, and how a table of other types becomes one.
+
+curves        per training step: step, loss, norm_before, norm_after, clipped
+evaluations   per evaluation: step, loss and the task's metrics
+flow          per training step probed, layer and time step: norms of dL/dh_t and dL/dc_t
+spectra       per training step probed, layer and gate: spectral radius, largest singular value
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+
+from farreach.results.record import FLOW, SPECTRA
+from farreach.results.storage.parquet import TEXT
+
+PARTS = ("curves", "evaluations", "flow", "spectra")
+"""What lies beside the row of a case, one Parquet file each."""
+
+NEEDED = ("curves", "evaluations")
+"""The parts without which a case of a suite is not whole; the others came later."""
+
+CURVES = ("step", "loss", "norm_before", "norm_after", "clipped")
+
+COLUMNS = {"curves": CURVES, "evaluations": ("step", "loss"), "flow": FLOW, "spectra": SPECTRA}
+"""The columns that each part has; evaluations have the task's metrics besides."""
+
+COUNTS = {"step", "layer", "time", "steps", "events"}
+"""The columns that are whole numbers; ``gate`` is a text, all others are floats."""
+
+KEYS = r"[\w-]{1,64}"
+"""What a key may be made of: it is the name of files."""
+
+
+def declare_column(name: str) -> pa.Field:
+    """Return the declared type of a column of any part."""
+    return pa.field(name, pa.int64() if name in COUNTS else TEXT if name == "gate" else pa.float64())
+
+
+def arrange_part(part: str, table: pa.Table) -> pa.Table:
+    """Return a part with its declared columns and types; raise Arrow's error where a column is missing or odd.
+
+    Evaluations keep what other columns there are, the metrics; of the other parts those alone are kept that are
+    declared. What a file says of a case without lines does not matter.
+    """
+    if part == "evaluations":
+        names = [*dict.fromkeys([*COLUMNS[part], *table.column_names])]
+    else:
+        names = [*COLUMNS[part], *(name for name in ("steps", "events") if name in table.column_names)]
+    schema = pa.schema([declare_column(name) for name in names])
+    if not len(table):
+        return schema.empty_table()
+    return pa.table([_cast_column(table, field) for field in schema], schema=schema)
+
+
+def make_part(part: str, frame: pd.DataFrame) -> pa.Table:
+    """Return a frame of a part as `arrange_part` does."""
+    return arrange_part(part, pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None))
+
+
+def _cast_column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
+    column = table.column(field.name)
+    if pa.types.is_dictionary(field.type) and pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_dictionary(field.type):
+        return column.cast(pa.string()).dictionary_encode().cast(field.type)
+    return column.cast(field.type)
