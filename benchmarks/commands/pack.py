@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import options, output
+from farreach.benchmarks.commands.shared import options, output
 
 
 def pack(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands import output
+from farreach.benchmarks.commands.shared import output
 
 
 def unpack(
