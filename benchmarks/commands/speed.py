@@ -22,10 +22,13 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     handwritten: Annotated[
         bool, typer.Option("--handwritten", help="Time each framework against hand-written training loops instead.")
     ] = False,
-    check: Annotated[
+    aa_test: Annotated[
         int,
         typer.Option(
-            min=0, metavar="TRIALS", help="Run an A/A test instead: time identical code against itself TRIALS times."
+            "--aa-test",
+            min=0,
+            metavar="TRIALS",
+            help="Run an A/A test instead: time identical code against itself TRIALS times.",
         ),
     ] = 0,
     width: Annotated[
@@ -42,7 +45,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     patience: options.Patience = 60.0,
     out: Annotated[
         Path | None,
-        options.make_folder_option("results/runs/SUITE, or check for an A/A test; -cuda is added on cuda"),
+        options.make_folder_option("results/runs/SUITE, or aa-test for an A/A test; -cuda is added on cuda"),
     ] = None,
 ) -> None:
     """Time the frameworks' training steps against each other, in alternating blocks.
@@ -57,16 +60,16 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     from farreach.results.storage import files, sets
 
     refusals.check_dask(context, dask)
-    if dask and check:
-        message = "--check is about one machine: run it there, without --dask"
+    if dask and aa_test:
+        message = "--aa-test is about one machine: run it there, without --dask"
         raise registry.UsageError(message)
-    if check:
-        refusals.refuse_options(context, ("suite", "handwritten", "energy"), "with --check, which has its own steps")
+    if aa_test:
+        refusals.refuse_options(context, ("suite", "handwritten", "energy"), "with --aa-test, which has its own steps")
     plan = pairs.Plan(width=width, limit=limit, energy=energy)
-    name = "check" if check else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
+    name = "aa-test" if aa_test else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
     folder = out or registry.RUNS / (name if device == "cpu" else f"{name}-{device}")
-    if check:
-        launches = command.launches(check, only or [], device=device, threads=threads)
+    if aa_test:
+        launches = command.launches(aa_test, only or [], device=device, threads=threads)
         cases = [launch.case for launch in launches]
         jobs = command.check_jobs(launches, plan, folder)
     else:

@@ -94,7 +94,7 @@ def launches(trials: int, only: list[str], *, device: Device, threads: int) -> l
     """Return the launches of a check; raise `UsageError` where --only narrows it by more than a framework."""
     wrong = [text for text in only if not text.startswith("framework=")]
     if wrong:
-        message = f"a check is narrowed by framework alone, not by {' and '.join(wrong)}"
+        message = f"an A/A test is narrowed by framework only, not by {' and '.join(wrong)}"
         raise registry.UsageError(message)
     frameworks = suites.named(only) or [name for name in registry.compared() if registry.version(name)]
     return aa_check.launches(frameworks, trials, threads, device)

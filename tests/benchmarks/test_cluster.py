@@ -463,7 +463,7 @@ def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path
         (("run", "quick", "--dask", "tcp://127.0.0.1:1", "--jobs", "2"), "--jobs is about this machine"),
         (("run", "quick", "--dask", "tcp://127.0.0.1:1", "--patience", "0"), "--patience"),
         (("speed", "--dask", "tcp://127.0.0.1:1"), "no Dask scheduler answers at tcp://127.0.0.1:1 within 1 s"),
-        (("speed", "--check", "5", "--dask", "tcp://127.0.0.1:1"), "--check is about one machine"),
+        (("speed", "--aa-test", "5", "--dask", "tcp://127.0.0.1:1"), "--aa-test is about one machine"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_status_2(

@@ -271,11 +271,11 @@ def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, t
         (["--only", "path=eager"], "unknown path 'eager'; allowed: auto, numpy"),
         (["--only", "path=auto", "--only", "path=numpy"], "speed takes one path, or auto"),
         (["--handwritten"], "no step that anybody can run"),
-        (["--check", "6", "--only", "cell=rnn"], "a check is narrowed by framework alone"),
+        (["--aa-test", "6", "--only", "cell=rnn"], "an A/A test is narrowed by framework only"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_status_2(suite: str, tmp_path: Path, arguments: list[str], said: str) -> None:
-    named = [] if "--check" in arguments else [suite]
+    named = [] if "--aa-test" in arguments else [suite]
     done = run_command("speed", *named, "--only", "framework=reference", *arguments, "--out", str(tmp_path / "out"))
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr

@@ -276,7 +276,7 @@ def test_checks_and_launches_are_made_for_a_device() -> None:
     assert {launch.case.path for launch in launches} == {"cudnn"}
 
 
-COMMANDS = [["run", "quick"], ["speed"], ["speed", "--handwritten"], ["speed", "--check", "6"], ["certify"]]
+COMMANDS = [["run", "quick"], ["speed"], ["speed", "--handwritten"], ["speed", "--aa-test", "6"], ["certify"]]
 
 
 @pytest.mark.parametrize(
