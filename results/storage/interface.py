@@ -74,9 +74,9 @@ class ResultSet(abc.ABC):
     def trouble(self) -> list[str]:
         """Return a sentence for each case whose files were damaged and which has not been run again since."""
 
+    @abc.abstractmethod
     def hash_whole_curves(self, key: str) -> str | None:
         """Return the digest of curves as they were before they were thinned; None where they are whole."""
-        del key
 
     def rows(self) -> pd.DataFrame:
         """Return all rows, one a case, sorted by key, without damaged ones.

@@ -5,6 +5,7 @@ Each test mutates valid bytes, or puts odd values in valid places; `EXAMPLES` sa
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -25,12 +26,14 @@ from farreach.benchmarks.running import sweep
 from farreach.results.analysis import calibration, run_times
 from farreach.results.analysis.rows import label_rows
 from farreach.results.figures import style
+from farreach.results.publishing import packing
 from farreach.results.record import SPECTRA
 from farreach.results.report import timing_contents
 from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import table
 from farreach.results.storage import rows
 from farreach.results.storage.files import DamagedError, StoreError
+from farreach.results.storage.packed_set import MANIFEST
 from farreach.results.storage.parquet import read_parquet
 from farreach.results.storage.parts import CURVES
 from farreach.results.storage.result_set import Store
@@ -54,6 +57,7 @@ EXAMPLES = {
     "logs": 400,
     "machine": 300,
     "planted": 200,
+    "packed": 600,
 }
 
 ODD = st.one_of(
@@ -387,6 +391,59 @@ def whole(folder: Path, other: Path) -> None:
         assert clean(out + errors) == out + errors
         assert errors.count("\n") <= 1 or name == "show", errors
         assert status != 2 or name != "report", errors
+
+
+# Packed sets
+
+
+@pytest.fixture(scope="module")
+def packed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files of a small packed set."""
+    folder = tmp_path_factory.mktemp("packed")
+    synthetic.write(folder / "run", [synthetic.record(key=f"k{at}", seed=at) for at in range(3)], runs=[LOG])
+    write_groups(folder / "run", make_pair(1.5))
+    packing.pack_set(folder / "run", folder / "out")
+    return {path.name: path.read_bytes() for path in sorted((folder / "out").iterdir())}
+
+
+def read_packed(place: Path) -> None:
+    """Read everything of a packed set; what is damaged in the parts of a case leaves out that case alone."""
+    store = open_set(place)
+    for key in store.finished():
+        for read in (store.curves, store.evaluations, store.flow, store.spectra):
+            try:
+                read(key)
+            except DamagedError as error:
+                one_line(error)
+                assert key not in store.finished()
+    store.rows()
+    store.runs()
+    timing_contents.read_timings(store)
+
+
+@within("packed")
+@given(data=st.data())
+def test_a_mutated_packed_set_is_read_or_refused(
+    place: Path, packed_files: dict[str, bytes], data: st.DataObject
+) -> None:
+    """With the digest of before the file is refused; with its own, as a stranger would write it, it may be a set."""
+    name = data.draw(st.sampled_from(sorted(packed_files)))
+    content = packed_files[name]
+    text = data.draw(changed(json.loads(content)) if name.endswith(".json") else mutated(content))
+    files = packed_files | {name: text}
+    agrees = name != MANIFEST and data.draw(st.booleans())
+    if agrees:
+        manifest = json.loads(files[MANIFEST])
+        manifest["files"][name]["sha256"] = hashlib.sha256(text).hexdigest()
+        files[MANIFEST] = json.dumps(manifest).encode()
+    for one, written in files.items():
+        (place / one).write_bytes(written)
+    try:
+        read_packed(place)
+    except StoreError as error:
+        one_line(error)
+    else:
+        assert agrees or name == MANIFEST or text == content
 
 
 @pytest.mark.usefixtures("quickly")
