@@ -23,7 +23,7 @@ HEADINGS |= {f"{LEARNER} {side}": f"framework {side}" for side in ("a", "b")}
 NEVER = "never clipped"
 DASH = "\N{EN DASH}"
 
-Facts = Mapping[str, Any]
+Facts = Mapping[Any, Any]
 
 
 def label_settings(settings: list[dict[str, Any]]) -> list[str]:

@@ -54,7 +54,7 @@ class Advice:
 
     Attributes:
         setting: what it is about, in words.
-        recipe: optimizer and named learning rate, ``adam 0.003``.
+        optimizer: its name.
         clip: ``norm`` or ``value``.
         named: the learning rate that was asked about.
         verdicts: one a learning rate, ascending.
@@ -66,7 +66,7 @@ class Advice:
     """
 
     setting: str
-    recipe: str
+    optimizer: str
     clip: str
     named: float
     verdicts: list[Verdict]
@@ -74,11 +74,6 @@ class Advice:
     norms: pd.DataFrame
     cases: pd.DataFrame
     rows: pd.DataFrame
-
-    @property
-    def optimizer(self) -> str:
-        """The optimizer's name."""
-        return self.recipe.split(" ", maxsplit=1)[0]
 
 
 Load = Callable[[str], pd.DataFrame]
@@ -114,8 +109,7 @@ def gather(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named: float,
         f"{layers}{first['hidden']} hidden units, "
         f"batch {first['batch']}, {first['steps']} steps, {first['framework']} {first['framework_version']}"
     ).replace("  ", " ")
-    recipe = f"{first['optimizer']} {named:g}"
-    return Advice(setting, recipe, clip, named, verdicts, thumbs, observed, cases, rows)
+    return Advice(setting, str(first["optimizer"]), clip, named, verdicts, thumbs, observed, cases, rows)
 
 
 def sentences(found: Advice) -> list[str]:
@@ -143,7 +137,6 @@ def shown(found: Advice) -> pd.DataFrame:
         for line in verdict.lines.to_dict("records"):
             free = pd.isna(line["threshold"])
             kind = NONE if free else found.clip
-            label = label_clip({"clip": kind, "threshold": line["threshold"]})
             here = not free and line["threshold"] == verdict.recommended
             place = "recommended" if here else "plateau" if line["threshold"] in verdict.plateau else ""
             place = place or ("as good" if line["as good"] and verdict.outcome in JUDGED else "")
@@ -154,13 +147,15 @@ def shown(found: Advice) -> pd.DataFrame:
             lines.append(
                 {
                     "learning rate": f"{verdict.learning_rate:g}",
-                    "clip": label,
+                    "clip": label_clip({"clip": kind, "threshold": line["threshold"]}),
+                    "threshold": NONE if free else f"{line['threshold']:g}",
                     "solved": f"{line['solved']}/{line['judged']}" if line["judged"] else DASH,
                     "steps": DASH if pd.isna(line["steps to solve"]) else f"{line['steps to solve']:.0f}",
                     "skill": DASH if line["diverged"] == line["seeds"] else f"{line['skill']:.2f}",
                     "score": score,
                     "clipped": describe_clipping(kind, line["clip fraction"]),
                     "verdict": ", ".join(part for part in (place, torn) if part),
+                    "recommended": here,
                 }
             )
     return pd.DataFrame(lines)
@@ -199,7 +194,7 @@ def text(found: Advice) -> str:
         "![Score and clip fraction against the threshold, one line a learning rate](advice.png)\n",
         CAPTION,
         "## What was tried\n",
-        table(shown(found)),
+        table(shown(found).drop(columns=["threshold", "recommended"])),
         "## The gradient norms without a clip\n",
         table(found.norms.rename(columns={"learning_rate": "learning rate"})),
         f"## The rule\n\n{RULE}\n",

@@ -17,6 +17,7 @@ from farreach.results.analysis.labels import NEVER
 from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers import Answer
 from farreach.results.report.console import Screen
+from farreach.results.vocabulary import NONE
 
 
 def summary(rows: Rows) -> Table:
@@ -61,18 +62,17 @@ def answers(asked: list[Answer]) -> Text:
 
 def advice(tried: pd.DataFrame, *, clip: str, setting: str) -> Table:
     """Return what an advice tried (`advice_report.shown`) as a table of rich, a rule below each learning rate."""
-    frame = tried.drop(columns="skill").replace({NEVER: "never"})  # 80 columns, so only what is needed
-    frame["clip"] = frame["clip"].str.removeprefix(f"{clip} ")
-    frame = frame.rename(columns={"learning rate": "rate", "clip": clip})
+    frame = tried.drop(columns=["skill", "clip", "recommended"])  # 80 columns, so only what is needed
+    frame = frame.replace({NEVER: "never"}).rename(columns={"learning rate": "rate", "threshold": clip})
     table = Table(title=escape(setting), title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     for name in frame.columns:
         table.add_column(escape(str(name)), no_wrap=True)
     before = None
-    for row in frame.astype(str).itertuples(index=False):
+    for row, recommended in zip(frame.astype(str).itertuples(index=False), tried["recommended"], strict=True):
         rate, *rest = row
         if before not in {None, rate}:
             table.add_section()
-        bold = "bold" if rest[-1].startswith("recommended") else None
+        bold = "bold" if recommended else None
         table.add_row("" if rate == before else escape(rate), *(escape(cell) for cell in rest), style=bold)
         before = rate
     return table
@@ -107,7 +107,7 @@ def certificate(whole: dict[str, Any]) -> Table:
         table.add_column(name, no_wrap=name != "check")
     for row in frame.head(SHOWN).to_dict("records"):
         model = f"{row['layers']} {row['cell']} {row['activation']} {row['inputs']}"
-        update = f"{row['optimizer']} {row['clip']} {row['regulariser']}".removesuffix(" none")
+        update = " ".join([row["optimizer"], row["clip"], *({row["regulariser"]} - {NONE})])
         figures = [f"{row[name]:.1e}" for name in (certificates.WORST, "drift", "copy_drift")]
         table.add_row(f"{model} {update}", *figures, "yes" if row["passed"] else "[red]NO[/red]")
     return table

@@ -60,6 +60,38 @@ def test_a_room_imports_only_what_flows_into_it(room: str) -> None:
         assert not wrong, f"{path} imports {wrong}"
 
 
+FLOORS = {
+    "results": ("publishing", "site", "report", "figures", "timing", "analysis", "storage"),
+    "benchmarks": ("commands", "studies", "cluster", "speed", "running", "matrix"),
+}
+BESIDE = {"worker": "running"}
+RISING = {
+    ("benchmarks/worker.py", "benchmarks.speed.device"),
+    ("benchmarks/worker.py", "benchmarks.speed.timed"),
+    ("benchmarks/worker.py", "benchmarks.studies.certification"),
+    ("benchmarks/worker.py", "benchmarks.studies.clip_semantics"),
+}
+
+
+def floor(room: str, part: str) -> int:
+    """Return how far down a part of a room lies; what lies on no floor of its own is below them all."""
+    floors = FLOORS[room]
+    return floors.index(BESIDE.get(part, part)) if BESIDE.get(part, part) in floors else len(floors)
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_within_a_room_imports_go_downward_only(room: str) -> None:
+    rising = set()
+    for path in files(room):
+        place = path.relative_to(registry.ROOT / room).parts[0].removesuffix(".py")
+        if place in {"__main__", "__init__"}:
+            continue
+        inner = {name for name in imported(path) if name.startswith(f"{room}.")}
+        above = {name for name in inner if floor(room, name.split(".")[1]) < floor(room, place)}
+        rising |= {(path.relative_to(registry.ROOT).as_posix(), name) for name in above}
+    assert rising == {pair for pair in RISING if pair[0].startswith(f"{room}/")}
+
+
 @pytest.mark.parametrize("room", ["tasks", "benchmarks", "results"])
 def test_no_file_outside_frameworks_imports_a_framework_but_the_handwritten_loops(room: str) -> None:
     for path in set(files(room)) - set(HANDWRITTEN):
