@@ -19,7 +19,7 @@ from farreach.results.storage.result_set import Store
 from tests.support.documents import DOCUMENTS, list_commands, read_page
 
 GUIDE = read_page("lasting")
-LINES = [line.strip() for line in GUIDE.splitlines() if line.startswith("    python -m benchmarks ")]
+LINES = re.findall(r"^ {4,6}(python -m benchmarks .*)$", GUIDE, re.MULTILINE)
 LINES = [line for line in LINES if "--dask" not in line]  # tests/benchmarks/test_cluster.py has a cluster for those
 
 
@@ -41,7 +41,7 @@ def ran(line: str, place: Path) -> str:
 
 
 def test_the_guide_carries_on_runs_again_and_compares(place: Path) -> None:
-    first, again, reproduced, kept_too, compared, _, followed, shown = LINES
+    first, again, reproduced, kept_too, compared, _, followed, shown, packed, unpacked = LINES
     assert first == again
     assert "2 cases, 0 already done, 2 to run" in ran(first, place)
     kept = {path: path.stat().st_mtime_ns for path in (place / "guide" / "rows").iterdir()}
@@ -54,6 +54,12 @@ def test_the_guide_carries_on_runs_again_and_compares(place: Path) -> None:
     assert "2 sets from" in ran(followed, place)
     assert (place / "guide-history" / "history.html").exists()
     assert "rnn" in ran(shown, place)
+    ran(packed, place)
+    assert len([path for path in (place / "guide-packed").iterdir() if path.suffix in {".parquet", ".json"}]) <= 12
+    ran(unpacked, place)
+    rows = [open_set(place / name).rows().set_index("key") for name in ("guide", "guide-packed", "guide-unpacked")]
+    for other in rows[1:]:
+        pd.testing.assert_frame_equal(rows[0].sort_index(), other.loc[rows[0].sort_index().index, rows[0].columns])
 
 
 def test_the_guide_compares_two_environments_side_by_side(place: Path) -> None:
