@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import typer
@@ -16,6 +17,7 @@ from farreach.benchmarks.__main__ import app
 from farreach.benchmarks.commands import COMMANDS
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import open_set
 from tests.support.documents import DOCUMENTS, list_commands, read_page
 
 GUIDE = read_page("lasting")

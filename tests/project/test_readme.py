@@ -53,6 +53,16 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
         assert part in ci
 
 
+def test_the_documents_say_the_fields_words() -> None:
+    """Those of the page of the words; quoted results have writers and tests of their own."""
+    wrong = re.compile(
+        r"\b(ladder|rung|contender|renumber\w*|cannot tell|slow-down|the judge|slope along|a second through)\b"
+    )
+    for path in set(DOCUMENTS) - {registry.ROOT / "CHANGELOG.md"}:
+        text = re.sub(r"<!-- ([\w-]+) -->.*?<!-- end of \1 -->", "", path.read_text(), flags=re.DOTALL)
+        assert wrong.findall(text) == [], path
+
+
 def test_the_pages_name_every_suite_and_every_task() -> None:
     for name in registry.suites():
         assert f"`{name}`" in read_page("commands")
