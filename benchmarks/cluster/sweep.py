@@ -11,7 +11,7 @@ from farreach.benchmarks.cluster.pool import Pool
 from farreach.benchmarks.cluster.workers import Work
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import environment
-from farreach.benchmarks.running.sweep import ELSEWHERE, Keeper, Listener, Plan, Report
+from farreach.benchmarks.running.sweep import ELSEWHERE, Keeper, Listener, Plan, RunSummary
 from farreach.results.storage.result_set import Store
 
 
@@ -31,7 +31,7 @@ class Sweep(Keeper):
         super().__init__(chosen, store, listener=listener, facts=facts | {"jobs": jobs})
         self.pool = pool
 
-    def run(self) -> Report:
+    def run(self) -> RunSummary:
         """Run what is missing; Ctrl-C ends it with everything finished kept."""
         began, started = time.perf_counter(), environment.now()
         missing = self.plan.missing
@@ -44,7 +44,7 @@ class Sweep(Keeper):
         finally:
             wall = time.perf_counter() - began
             self._log(started, wall)
-        return Report(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+        return RunSummary(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
 
     def _hear_progress(self, key: str, case: Case, steps: float) -> None:
         """Hear how far a case is; one that another run into this folder has finished meanwhile is not run again."""

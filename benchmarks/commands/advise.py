@@ -87,7 +87,7 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     question = threshold_search.make_question(fields, clip=clip, seeds=seeds, thresholds=grid)
     store = refusals.open_store(out or threshold_search.choose_folder(question))
     if device == "cuda":
-        sweep.preflight(question.list_unclipped(), store.folder / "logs")
+        sweep.try_devices(question.list_unclipped(), store.folder / "logs")
     facts = runs.collect_facts("advise", jobs, threads)
     search = threshold_search.ThresholdSearch(question, store, output.console, facts)
     with runs.end_on_interruption():

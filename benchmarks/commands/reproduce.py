@@ -43,11 +43,11 @@ def reproduce(
     if out and out.resolve() == recorded.store.folder.resolve():
         message = f"--out {out} holds the recorded rows: the new ones need a folder of their own"
         raise registry.UsageError(message)
-    sweep.check([*recorded.rows])
+    sweep.require_frameworks([*recorded.rows])
     refusals.check_page(page)
     with tempfile.TemporaryDirectory() as scratch:
         store = refusals.open_store(out or Path(scratch))
-        plan = sweep.plan([*recorded.rows], store)
+        plan = sweep.plan_run([*recorded.rows], store)
         facts = runs.collect_facts("reproduce", jobs)
         report = runs.run_cases(plan, store, facts, workers=facts["jobs"])
         verdicts = rerun.compare_rows(recorded, store, report.failed)

@@ -50,17 +50,17 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     frameworks = suites.named(only or []) or registry.list_installed()
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
     cases = suites.shard(suites.narrow(cases, only or [], suite), shard)
-    sweep.check(cases)
+    sweep.require_frameworks(cases)
     folder = out or registry.RUNS / Path(suite).stem
     store = refusals.open_store(folder)
-    plan = sweep.plan(cases, store)
+    plan = sweep.plan_run(cases, store)
     facts = runs.collect_facts(Path(suite).stem, jobs, threads)
     if dask and plan.missing:
         with runs.connect_cluster(dask, patience, folder) as pool:
             report = _run_on_cluster(plan, store, facts, pool)
     else:
         if device == "cuda" and not dask:
-            sweep.preflight(cases, folder / "logs")
+            sweep.try_devices(cases, folder / "logs")
         alone = len({case.framework for case in cases}) == 1
         report = runs.run_cases(plan, store, facts, workers=facts["jobs"] if alone else 1)
     if store.finished():
@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     output.end_run(report.failed)
 
 
-def _run_on_cluster(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.Report:
+def _run_on_cluster(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.RunSummary:
     """Print how much there is to do and have a cluster run what is missing, with a progress bar."""
     from farreach.benchmarks.cluster.sweep import Sweep, list_work
     from farreach.benchmarks.running.progress import Progress

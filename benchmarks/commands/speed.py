@@ -88,7 +88,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
             failed = command.work(jobs, folder, runs.format_command(), output.console, measure=measure)
     else:
         if device != "cpu" and not dask:
-            sweep.preflight(cases, folder / "logs")
+            sweep.try_devices(cases, folder / "logs")
         with runs.end_on_interruption():
             if not dask:
                 command.measure_machine(folder, cases[0], output.print_line)

@@ -34,7 +34,7 @@ class Failure:
 
 
 @dataclasses.dataclass
-class Report:
+class RunSummary:
     """How a run ended; what it says is also a line in the store's log of runs."""
 
     planned: int
@@ -84,19 +84,19 @@ class Turn:
     claim: FileLock
 
 
-def plan(cases: list[Case], store: Store) -> Plan:
+def plan_run(cases: list[Case], store: Store) -> Plan:
     """Name every case by its key and find out which are done; damaged ones are set aside and so are missing."""
     keyed = {case.key(): case for case in cases}
     return Plan(keyed, store.sound(keyed))
 
 
-def check(cases: list[Case]) -> None:
+def require_frameworks(cases: list[Case]) -> None:
     """Refuse what cannot run here: a framework that is not installed."""
     for framework, mode in dict.fromkeys((case.framework, case.mode) for case in cases):
         registry.require(framework, mode)
 
 
-def preflight(cases: list[Case], log: Path) -> None:
+def try_devices(cases: list[Case], log: Path) -> None:
     """Start each framework once on its device, so that a missing GPU is said before anything runs."""
     for framework, device in dict.fromkeys((case.framework, case.device) for case in cases):
         worker = Live(framework, device, 1, log / f"{framework}.log")
@@ -172,7 +172,7 @@ class Sweep(Keeper):
         self.stopping = threading.Event()
         self.lock = threading.Lock()
 
-    def run(self) -> Report:
+    def run(self) -> RunSummary:
         """Run what is missing, lane beside lane; Ctrl-C ends it with everything finished kept."""
         began = time.perf_counter()
         started = environment.now()
@@ -197,7 +197,7 @@ class Sweep(Keeper):
                 thread.join()
             wall = time.perf_counter() - began
             self._log(started, wall)
-        return Report(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+        return RunSummary(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
 
     def _lanes(self) -> list[list[tuple[str, Case]]]:
         lanes: dict[Lane, list[tuple[str, Case]]] = {}

@@ -104,7 +104,7 @@ def measure_workers(say: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
         facts = {"suite": "cost", "command": COMMAND, "jobs": 1}
         lines: list[list[str]] = []
         store = _store(scratch)
-        local = sweep.plan(kinds.trivial(TRIVIAL_EACH), store)
+        local = sweep.plan_run(kinds.trivial(TRIVIAL_EACH), store)
         report = sweep.Sweep(local, store, listener=Quiet(), facts=facts).run()
         lines.append(["no cluster", f"{report.finished / report.wall_seconds:.2f}", *[""] * 6])
         first: list[float] = []
@@ -131,7 +131,7 @@ def _run(cases: list[Case], pool: Pool, scratch: Path) -> float:
     """Return the cases a second of a run; every one of them has to arrive."""
     store = _store(scratch)
     facts = {"suite": "cost", "command": COMMAND}
-    report = Sweep(sweep.plan(cases, store), store, pool, listener=Quiet(), facts=facts).run()
+    report = Sweep(sweep.plan_run(cases, store), store, pool, listener=Quiet(), facts=facts).run()
     if report.finished != len(cases):
         message = f"{len(cases) - report.finished} cases did not arrive: {report.failed[:1]}"
         raise RuntimeError(message)

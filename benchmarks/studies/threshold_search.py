@@ -204,7 +204,7 @@ class ThresholdSearch:
 
     def _run_cases(self, name: str, cases: list[Case], seconds: float | None = None) -> None:
         """Run what the store lacks of some cases; Ctrl-C goes through, with everything finished kept."""
-        plan = sweep.plan(cases, self.store)
+        plan = sweep.plan_run(cases, self.store)
         line = f"{name}: {len(plan.cases)} cases, {len(plan.done)} already done, {len(plan.missing)} to run"
         if seconds is not None and plan.missing:
             line += f", about {_format_duration(seconds * len(plan.missing) / self.facts['jobs'])}"

@@ -59,7 +59,7 @@ def test_the_cases_of_one_framework_are_dealt_among_workers_each_once(tmp_path: 
 
     store = Store(tmp_path)
     store.create()
-    plan = sweep.plan(question().list_unclipped(), store)
+    plan = sweep.plan_run(question().list_unclipped(), store)
     facts = {"suite": "advise", "command": "a test", "jobs": 2}
     running = sweep.Sweep(plan, store, listener=Deaf(), facts=facts, workers=2)
     assert running.run().finished == len(store.rows()) == 6

@@ -189,7 +189,7 @@ def run_here(
     act: Callable[[int], None] = lambda _: None,
     *,
     chosen: sweep.Plan | None = None,
-) -> tuple[list[str], sweep.Report]:
+) -> tuple[list[str], sweep.RunSummary]:
     """Run cases in this process; return the labels of those that ended, as they did, and how it went.
 
     `act` is told how many have ended.
@@ -207,7 +207,7 @@ def run_here(
 
     store.create()
     facts = {"suite": "short", "command": "a test"}
-    chosen = chosen or sweep.plan(cases, store)
+    chosen = chosen or sweep.plan_run(cases, store)
     return heard, clustered.Sweep(chosen, store, pool, listener=Listener(), facts=facts).run()
 
 
@@ -254,7 +254,7 @@ def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     assert set(rows["jobs"]) <= {1, 2, 3}
     here = training.train(cases[0], lambda _: None)
     assert rows.loc[cases[0].key(), "weights_sha256"] == here.result["weights_sha256"]
-    assert sweep.plan(cases, store).missing == {}
+    assert sweep.plan_run(cases, store).missing == {}
     late = sweep.Plan({case.key(): case for case in cases}, set())  # as of before another run had finished them
     said, ended = run_here(cases, store, pool, chosen=late)
     assert sorted(said) == sorted(heard)

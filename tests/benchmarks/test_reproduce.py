@@ -40,7 +40,7 @@ def run_into(folder: Path, cases: list[Case]) -> Store:
     store = Store(folder)
     store.create()
     facts = {"suite": "short", "command": "a test", "jobs": 1}
-    sweep.Sweep(sweep.plan(cases, store), store, listener=Listener(), facts=facts).run()
+    sweep.Sweep(sweep.plan_run(cases, store), store, listener=Listener(), facts=facts).run()
     return store
 
 

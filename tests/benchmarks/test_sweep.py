@@ -48,11 +48,11 @@ def tiny(tmp_path: Path) -> str:
     return str(path)
 
 
-def run_here(cases: list[Case], store: Store, listener: Listener | None = None, jobs: int = 2) -> sweep.Report:
+def run_here(cases: list[Case], store: Store, listener: Listener | None = None, jobs: int = 2) -> sweep.RunSummary:
     store.create()
     listener = listener or Listener()
     facts = {"suite": "tiny", "command": "a test", "jobs": jobs}
-    listener.sweep = sweep.Sweep(sweep.plan(cases, store), store, listener=listener, facts=facts)
+    listener.sweep = sweep.Sweep(sweep.plan_run(cases, store), store, listener=listener, facts=facts)
     return listener.sweep.run()
 
 
@@ -201,7 +201,7 @@ def test_cuda_without_a_gpu_is_said_plainly(tiny: str, tmp_path: Path) -> None:
 def test_a_framework_that_is_not_installed_is_refused(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "version", lambda _: None)
     with pytest.raises(registry.UsageError, match=f"{FRAMEWORK} is not installed: it needs the package"):
-        sweep.check(suite.load(tiny).cases())
+        sweep.require_frameworks(suite.load(tiny).cases())
 
 
 def test_list_names_every_plugin() -> None:

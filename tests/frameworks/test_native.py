@@ -339,12 +339,12 @@ def test_the_other_frameworks_have_a_sigmoid_rnn_of_their_own() -> None:
 def test_a_package_that_only_native_needs_is_missed_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "installed", lambda name: None if name == "flax" else "1.0")
     cases = [case for case in suite.load("native").cases(["jax"]) if case.seed == 0]
-    sweep.check([case for case in cases if case.mode == "matched"])
+    sweep.require_frameworks([case for case in cases if case.mode == "matched"])
     with pytest.raises(registry.UsageError, match="jax in mode native needs a package that is not installed: flax"):
-        sweep.check(cases)
+        sweep.require_frameworks(cases)
     monkeypatch.setattr(registry, "installed", lambda name: None if name == "optax" else "1.0")
     with pytest.raises(registry.UsageError, match="jax in mode matched needs a package that is not installed: optax"):
-        sweep.check([case for case in cases if case.mode == "matched"])
+        sweep.require_frameworks([case for case in cases if case.mode == "matched"])
 
 
 def test_the_key_of_a_native_case_changes_with_the_packages_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def print_plan(plan: sweep.Plan, facts: dict[str, Any]) -> None:
     output.print_line(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
 
 
-def run_cases(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1) -> sweep.Report:
+def run_cases(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1) -> sweep.RunSummary:
     """Print how much there is to do and run what is missing, with a progress bar."""
     from farreach.benchmarks.running.progress import Progress
     from farreach.benchmarks.running.sweep import Sweep
