@@ -49,7 +49,7 @@ class HandWritten:
         model, training = case.model(), case.training()
         limit = training.clip
         if (model.loss, model.scored, training.optimizer) != ("mse", 1, "adam") or not (limit and limit.kind == "norm"):
-            message = f"{loop} trains one target a sequence by adam under a clip by norm, not {case.label()}"
+            message = f"{loop} trains one target per sequence with adam under a norm clip, not {case.label()}"
             raise ValueError(message)
         module = importlib.import_module(f"farreach.benchmarks.speed.handwritten.{loop}")
         self.loop = module.Loop(

@@ -90,5 +90,5 @@ def interpreter(environment: str) -> str:
     for found in (path, path / "bin" / "python", path / "Scripts" / "python.exe"):
         if found.is_file() and os.access(found, os.X_OK):
             return str(found.absolute())  # not resolved: a link to the system's Python would lose the environment
-    message = f"{environment} is no environment: neither an interpreter nor a folder with bin/python"
+    message = f"{environment} is not a Python environment: neither an interpreter nor a folder with bin/python"
     raise registry.UsageError(message)

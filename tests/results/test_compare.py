@@ -260,7 +260,7 @@ def test_the_gate_exits_1_and_the_page_is_written(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["/nowhere", "/nowhere"], "no results in /nowhere"),
-        (["/nowhere", "/nowhere", "--live"], "is no environment"),
+        (["/nowhere", "/nowhere", "--live"], "is not a Python environment"),
         (["a", "b", "--fail-on", "better"], "unknown --fail-on 'better'; allowed: worse, changed"),
         ([sys.executable, sys.executable, "--live", "--suite", "none"], "unknown suite 'none'"),
         ([sys.executable, sys.executable, "--live", "--launches", "1"], "--launches"),
