@@ -53,6 +53,14 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
         assert part in ci
 
 
+def test_the_constants_that_contributing_names_stand_in_the_files_that_it_names() -> None:
+    text = (registry.ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`([A-Z_]+)`[^`]*?`(\w+/[\w/]+\.py)`", text)
+    assert {name for name, _ in named} == {"NUMERICS", "STEP_VERSION"}
+    for name, path in named:
+        assert re.search(rf"^{name} = \d+$", (registry.ROOT / path).read_text(), re.MULTILINE), path
+
+
 def test_the_documents_say_the_fields_words() -> None:
     """Those of the page of the words; quoted results have writers and tests of their own."""
     wrong = re.compile(
