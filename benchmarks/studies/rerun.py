@@ -12,8 +12,9 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.sweep import Failure
 from farreach.results.report.reproduction import FAILED, Reproduction, held
 from farreach.results.storage.interface import ResultSet
+from farreach.results.storage.packed_set import is_packed
 from farreach.results.storage.parts import KEYS
-from farreach.results.storage.sets import is_packed, open_set
+from farreach.results.storage.sets import open_set
 from farreach.results.vocabulary import OWN
 
 SETS = ("results/published", "results/runs")

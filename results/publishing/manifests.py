@@ -34,7 +34,7 @@ def describe_set(store: ResultSet) -> dict[str, Any]:
     paths = [path for part in (interleaved.FOLDER, aa_check.FOLDER) for path in store.list_documents(part)]
     timings = [parse_json(store.read_document(path), path) for path in paths]
     facts = [_read_facts(one) for one in timings]
-    facts += rows.to_dict("records") if len(rows) else []
+    facts += [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
     failed = run_times.failures(store.runs())["case"].tolist()
     return {
         "schema": SCHEMA,

@@ -29,11 +29,21 @@ from farreach.results.storage.files import (
     write_text,
 )
 from farreach.results.storage.interface import SERIES, SINGLE, ResultSet
-from farreach.results.storage.packed_set import DOCUMENTS, FILES, LINES, MANIFEST, NUMBERS, ROWS, SHAPE, PackedSet
-from farreach.results.storage.parquet import TEXT, fits_float32, write_parquet, write_tables
+from farreach.results.storage.packed_set import (
+    DOCUMENTS,
+    FILES,
+    LINES,
+    MANIFEST,
+    NUMBERS,
+    ROWS,
+    SHAPE,
+    PackedSet,
+    is_packed,
+)
+from farreach.results.storage.parquet import LARGEST_FILE, TEXT, fits_float32, write_parquet, write_tables
 from farreach.results.storage.parts import CURVES, PARTS
 from farreach.results.storage.result_set import Store, list_keys
-from farreach.results.storage.sets import is_packed, is_run_folder, is_set
+from farreach.results.storage.sets import is_run_folder, is_set
 
 GROUP = 2**16
 """Lines from which on a row group is full; the lines of a case are never parted."""
@@ -135,7 +145,7 @@ def write_manifest(out: Path, facts: dict[str, Any]) -> list[str]:
     """Write the manifest of a packed set, whose other files are there; return the names of all of its files."""
     files: dict[str, dict[str, Any]] = {}
     for name in (one for one in FILES if (out / one).exists()):
-        files[name] = {"sha256": hash_file(out / name, packed_set.LARGEST_FILE)}
+        files[name] = {"sha256": hash_file(out / name, LARGEST_FILE)}
         if name.endswith(".parquet"):
             files[name]["rows"] = pq.read_metadata(out / name).num_rows
     write_json(out / MANIFEST, facts | {"packed": packed_set.VERSION, "files": files})
@@ -156,7 +166,7 @@ def unpack_set(folder: Path, out: Path) -> Packed:
         raise StoreError(message)
     store = Store(make_folder(out))
     store.create()
-    notes = []
+    thinned = 0
     for row, shape in zip(packed.read_table().to_pylist(), packed.shapes, strict=True):
         key = row["key"]
         for part in PARTS:
@@ -164,7 +174,7 @@ def unpack_set(folder: Path, out: Path) -> Packed:
             if table is None:
                 continue
             if part == "curves" and packed.hash_whole_curves(key):
-                notes.append(key)
+                thinned += 1
             elif part == "curves" and row["mode"] == "own":
                 _write_text_curves(out / part / f"{key}.csv", table)
             else:
@@ -173,9 +183,9 @@ def unpack_set(folder: Path, out: Path) -> Packed:
     documents = [path for part in (*SERIES, *SINGLE) for path in packed.list_documents(part)]
     for path in documents:
         write_json(out / path.relative_to(folder), parse_json(packed.read_document(path), path))
-    said = f"{len(notes)} curves were thinned when the set was packed: they are left out" if notes else ""
+    note = f"{thinned} curves were thinned when the set was packed: they are left out"
     files = [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()]
-    notes = (said,) if said else ()
+    notes = (note,) if thinned else ()
     return _sum_up(out, files, cases=len(packed.read_table()), documents=len(documents), notes=notes)
 
 
