@@ -10,7 +10,7 @@ import typer
 import farreach
 from farreach.benchmarks.commands import COMMANDS, format_help
 from farreach.benchmarks.commands.shared import refusals
-from farreach.results.storage.sanitising import line
+from farreach.results.storage.sanitising import format_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 for name, command in COMMANDS.items():
@@ -57,7 +57,7 @@ def main() -> None:
         if not refusals.is_user_error(error):
             raise
         text: str = getattr(error, "format_message", error.__str__)()
-        sys.stderr.write(f"error: {line(text, most=2_000)}\n")
+        sys.stderr.write(f"error: {format_line(text, most=2_000)}\n")
         sys.exit(2)
     sys.exit(status)
 

@@ -41,7 +41,7 @@ def calibrate(
     plan = sweep.plan_run([case for _, case in planted.values()], store)
     facts = runs.collect_facts("calibration", jobs)
     report = runs.run_cases(plan, store, facts, workers=facts["jobs"])
-    if store.finished():
+    if store.list_finished():
         confusion, page = calibration.write_page(store, facts["command"])
         output.console.print(terminal.confusion(confusion))
         output.print_line(calibration.write_share_right(confusion))

@@ -63,7 +63,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
             sweep.try_devices(cases, folder / "logs")
         alone = len({case.framework for case in cases}) == 1
         report = runs.run_cases(plan, store, facts, workers=facts["jobs"] if alone else 1)
-    if store.finished():
+    if store.list_finished():
         reports.write_report(folder, anew=False)
     output.end_run(report.failed)
 

@@ -37,7 +37,7 @@ def show(
     """
     from farreach.benchmarks.matrix import versions
     from farreach.results.report import contents, slices, terminal, timing_contents
-    from farreach.results.storage.sanitising import clean, line
+    from farreach.results.storage.sanitising import clean_text, format_line
 
     results = contents.read(folder, now=versions.current())
     timed = timing_contents.read_timings(results.store)
@@ -56,9 +56,9 @@ def show(
         lines, shared = slices.split(slices.texts(frame))
         terminal.show(terminal.grouped(lines, f"{contents.title(results)}: {name}", shared), output.console)
     else:
-        sys.stdout.write(clean(slices.written(frame, style)))
+        sys.stdout.write(clean_text(slices.written(frame, style)))
     for trouble in (*results.trouble, *timed.damaged):
-        sys.stderr.write(f"{line(trouble)}\n")
+        sys.stderr.write(f"{format_line(trouble)}\n")
 
 
 def _choose_rows(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> pd.Series[bool]:

@@ -25,7 +25,7 @@ from farreach.frameworks.base import (
     Training,
 )
 from farreach.results.record import SCHEMA, use_first_names
-from farreach.results.storage.sanitising import line
+from farreach.results.storage.sanitising import format_line
 from farreach.tasks.base import Task
 
 NUMERICS = 1
@@ -124,10 +124,12 @@ class Case:
         """Refuse what no machine could hold."""
         for name, most in MOST.items():
             if not 1 <= getattr(self, name) <= most:
-                message = f"{name} must be a whole number from 1 to {most}, not {line(getattr(self, name), most=40)}"
+                given = format_line(getattr(self, name), most=40)
+                message = f"{name} must be a whole number from 1 to {most}, not {given}"
                 raise registry.UsageError(message)
         if not 0 <= max(self.seed, self.replicate) < 2**63:
-            message = f"seed and replicate must be below 2**63, not {line(max(self.seed, self.replicate), most=40)}"
+            given = format_line(max(self.seed, self.replicate), most=40)
+            message = f"seed and replicate must be below 2**63, not {given}"
             raise registry.UsageError(message)
 
     def _check_path(self, mode: str) -> None:

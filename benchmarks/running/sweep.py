@@ -87,7 +87,7 @@ class Turn:
 def plan_run(cases: list[Case], store: Store) -> Plan:
     """Name every case by its key and find out which are done; damaged ones are set aside and so are missing."""
     keyed = {case.key(): case for case in cases}
-    return Plan(keyed, store.sound(keyed))
+    return Plan(keyed, store.keep_whole(keyed))
 
 
 def require_frameworks(cases: list[Case]) -> None:

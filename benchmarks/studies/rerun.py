@@ -56,7 +56,7 @@ def find_rows(target: str, only: list[str]) -> Recorded:
 def compare_rows(recorded: Recorded, again: ResultSet, failed: list[Failure]) -> list[Reproduction]:
     """Compare each case that was run again into `again` with its recorded row; raise `StoreError` on damage."""
     reasons = {failure.case: failure.reason for failure in failed}
-    rows = {row["key"]: row for row in _read_rows(again)} if again.finished() else {}
+    rows = {row["key"]: row for row in _read_rows(again)} if again.list_finished() else {}
     verdicts = []
     for case, row in recorded.rows.items():
         new = rows.get(case.key())
@@ -90,7 +90,7 @@ def _find_set(target: str) -> ResultSet:
 
 
 def _has_case(folder: Path, key: str) -> bool:
-    return _has_cases(folder) and key in open_set(folder).finished()
+    return _has_cases(folder) and key in open_set(folder).list_finished()
 
 
 def _has_cases(folder: Path) -> bool:

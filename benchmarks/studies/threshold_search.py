@@ -170,7 +170,7 @@ class ThresholdSearch:
 
     def propose_grid(self) -> tuple[float, ...]:
         """Return the thresholds that the observed norms of the cases without a clip suggest."""
-        finished = self.store.finished()
+        finished = self.store.list_finished()
         keys = [key for key in (case.key() for case in self.question.list_unclipped()) if key in finished]
         norms = [gradient_norms.lived(self.store.curves(key)) for key in keys]
         if self.question.clip == "norm":
@@ -181,7 +181,7 @@ class ThresholdSearch:
 
     def run_grid(self, grid: Sequence[float]) -> None:
         """Train at every threshold, from small to large; not where no case without a clip gave a record."""
-        unclipped = {case.key() for case in self.question.list_unclipped()} & self.store.finished()
+        unclipped = {case.key() for case in self.question.list_unclipped()} & self.store.list_finished()
         if not unclipped:
             return
         if not grid:
@@ -194,7 +194,7 @@ class ThresholdSearch:
     def judge_cases(self, grid: Sequence[float]) -> Advice | None:
         """Return the advice that the finished cases of this question give; None where there are none."""
         cases = [*self.question.list_unclipped(), *self.question.list_clipped(grid)]
-        keys = {case.key() for case in cases} & self.store.finished()
+        keys = {case.key() for case in cases} & self.store.list_finished()
         if not keys:
             return None
         rows = self.store.rows()

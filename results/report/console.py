@@ -8,7 +8,7 @@ from typing import IO
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 
 
 class Screen(Console):
@@ -20,4 +20,4 @@ class Screen(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Return what is printed, clean; what rich itself tells the terminal is apart from the texts, and stays."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=clean(segment.text))
+            yield segment if segment.control else segment._replace(text=clean_text(segment.text))

@@ -73,7 +73,7 @@ def read(folder: Path, *, store: ResultSet | None = None, now: Versions | None =
         timings = pytest_benchmark.read_benchmarks(store)
     except pytest_benchmark.SpeedError as error:
         trouble.append(f"{error}.")
-    return Results(store, label_rows(rows), store.runs(), timings, [*trouble, *store.trouble()])
+    return Results(store, label_rows(rows), store.runs(), timings, [*trouble, *store.list_trouble()])
 
 
 def answered(results: Results, timed: TimingSet) -> list[Answer]:

@@ -7,12 +7,12 @@ import re
 import pandas as pd
 
 from farreach.results.analysis.labels import DASH
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 
 
 def escape(value: object) -> str:
     """Return text that Markdown shows as it is, on one line, also inside a table's cell."""
-    text = clean(str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = clean_text(str(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\|`*_\[\]~$#])", r"\\\1", text)
     return " ".join(text.split())
 
@@ -50,7 +50,7 @@ def plain(value: object) -> str:
 
 def code(text: str) -> str:
     """Return text as inline code, whatever backticks it holds."""
-    text = clean(text)
+    text = clean_text(text)
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if len(fence) > 1 else ""
     return fence + pad + " ".join(text.split()) + pad + fence

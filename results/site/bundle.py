@@ -21,7 +21,7 @@ from markupsafe import Markup
 
 from farreach.results.storage import files
 from farreach.results.storage.files import StoreError
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 
 SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
 """The page's own scripts, in the order in which they stand in it."""
@@ -80,7 +80,7 @@ def _script(name: str) -> str:
 
 
 def _finalized(value: object) -> object:
-    return clean(value) if type(value) is str else value
+    return clean_text(value) if type(value) is str else value
 
 
 def _trusted(text: str) -> Markup:

@@ -15,7 +15,7 @@ from farreach.results.analysis import overview
 from farreach.results.analysis.labels import label_learner, label_side
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING, sort_words
 from farreach.results.figures import palette
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 from farreach.results.timing import scaling
 from farreach.results.vocabulary import CELLS
 
@@ -280,4 +280,4 @@ def plain(figure: go.Figure) -> dict[str, Any]:
 
 def text(given: str) -> str:
     """Return text that plotly shows as it is: it takes tags in labels."""
-    return html.escape(clean(given), quote=False).replace("\n", "<br>")
+    return html.escape(clean_text(given), quote=False).replace("\n", "<br>")

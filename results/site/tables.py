@@ -17,7 +17,7 @@ from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, SETTING
 from farreach.results.report.diagnosis import write_reason, write_remarks
 from farreach.results.storage.files import write_file
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 
 FEWEST_SEEDS = 3
 """A t interval of fewer seeds says next to nothing."""
@@ -267,9 +267,9 @@ def packed(values: pd.Series[Any]) -> dict[str, Any]:
         return {"values": [rounded(one) for one in values.astype(float)]}
     if isinstance(values.dtype, pd.CategoricalDtype) and values.notna().all():
         values = values.cat.remove_unused_categories()
-        return {"codes": values.cat.codes.tolist(), "words": [clean(str(word)) for word in values.cat.categories]}
+        return {"codes": values.cat.codes.tolist(), "words": [clean_text(str(word)) for word in values.cat.categories]}
     codes, words = pd.factorize(values.astype(object).where(values.notna(), DASH).astype(str), use_na_sentinel=False)
-    return {"codes": codes.tolist(), "words": [clean(str(word)) for word in words]}
+    return {"codes": codes.tolist(), "words": [clean_text(str(word)) for word in words]}
 
 
 def rounded(value: float, digits: int = DIGITS) -> float | int | None:
@@ -288,7 +288,7 @@ def simple(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float):
         return rounded(value, 6)
-    return value if isinstance(value, int | bool) else clean(str(value))
+    return value if isinstance(value, int | bool) else clean_text(str(value))
 
 
 def _interval(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TextIO
 
 import pandas as pd
 
-from farreach.results.storage.sanitising import clean, line
+from farreach.results.storage.sanitising import clean_text, format_line
 
 LARGEST_JSON = 64 * 2**20
 """Bytes that a JSON file of a result set may have; the longest are paired timings."""
@@ -34,7 +34,7 @@ class StoreError(Exception):
     """A folder or a file that cannot hold, or does not hold, results; the message is one line, and can be shown."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(line(message, most=900))
+        super().__init__(format_line(message, most=900))
 
 
 class DamagedError(StoreError):
@@ -43,7 +43,7 @@ class DamagedError(StoreError):
     def __init__(self, path: Path, reason: object) -> None:
         lines = str(reason).strip().splitlines() or [type(reason).__name__]
         self.path = path
-        self.reason = line(lines[0], most=200)
+        self.reason = format_line(lines[0], most=200)
         super().__init__(f"{path.parent.name}/{path.name} is damaged: {self.reason}")
 
 
@@ -125,7 +125,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_csv(path: Path, frame: pd.DataFrame, **ways: Any) -> None:
     """Write a table as CSV, which people look at on a terminal too: clean."""
-    write_text(path, clean(frame.to_csv(index=False, **ways)))
+    write_text(path, clean_text(frame.to_csv(index=False, **ways)))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -185,8 +185,8 @@ def list_set_aside(folder: Path, part: str) -> list[str]:
     place = folder / ASIDE / part
     if any(one.is_symlink() for one in (place.parent, place)) or not place.is_dir():
         return []
-    names = sorted(path.name for path in place.glob("*.json"))
-    return [line(f"{part}/{name} was damaged: {MADE_AGAIN}") for name in names if not (folder / part / name).exists()]
+    names = sorted(path.name for path in place.glob("*.json") if not (folder / part / path.name).exists())
+    return [format_line(f"{part}/{name} was damaged: {MADE_AGAIN}") for name in names]
 
 
 def check_plain_file(path: Path | str, largest: int) -> None:

@@ -41,7 +41,7 @@ class ResultSet(abc.ABC):
         self.damaged: dict[str, str] = {}
 
     @abc.abstractmethod
-    def finished(self) -> set[str]:
+    def list_finished(self) -> set[str]:
         """Return the keys of the cases that are done."""
 
     @abc.abstractmethod
@@ -71,7 +71,7 @@ class ResultSet(abc.ABC):
         """Leave out a document that is damaged; return what to say of it."""
 
     @abc.abstractmethod
-    def trouble(self) -> list[str]:
+    def list_trouble(self) -> list[str]:
         """Return a sentence for each case whose files were damaged and which has not been run again since."""
 
     @abc.abstractmethod

@@ -50,7 +50,7 @@ from farreach.results.storage.parquet import (
     unfold_texts,
 )
 from farreach.results.storage.parts import COLUMNS, COUNTS, CURVES, PARTS, arrange_part, declare_column
-from farreach.results.storage.sanitising import CONTROL, line
+from farreach.results.storage.sanitising import CONTROL, format_line
 
 MANIFEST = "manifest.json"
 ROWS, DOCUMENTS, NUMBERS = "rows.parquet", "documents.json", "series.parquet"
@@ -97,7 +97,7 @@ class PackedSet(ResultSet):
         self._table, self._lines, self.shapes = self._read_rows()
         self._places = {str(key): at for at, key in enumerate(self._table["key"].to_pylist())}
 
-    def finished(self) -> set[str]:
+    def list_finished(self) -> set[str]:
         """Return the keys of the cases."""
         return {*self._places} - self.damaged.keys()
 
@@ -144,7 +144,7 @@ class PackedSet(ResultSet):
         del path
         return f"{damage}: it is left out."
 
-    def trouble(self) -> list[str]:
+    def list_trouble(self) -> list[str]:
         """Return a sentence for each case that is left out."""
         return [f"{reason}: the case is left out." for reason in self.damaged.values()]
 
@@ -184,7 +184,7 @@ class PackedSet(ResultSet):
         for name in contents:
             part, _, rest = name.rpartition("/")
             if not (name in SINGLE or (part in SERIES and DOCUMENT.fullmatch(rest))):
-                raise DamagedError(path, f"it holds {line(name, most=60)}, which is not known")
+                raise DamagedError(path, f"it holds {format_line(name, most=60)}, which is not known")
         if NUMBERS in self.manifest["files"]:
             _restore_numbers(self.folder / NUMBERS, contents)
         return contents
@@ -207,14 +207,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         message = f"{folder} is packed, and has no {MANIFEST}: pack it again"
         raise StoreError(message) from error
     if manifest.get("packed") != VERSION:
-        found = line(manifest.get("packed"), most=40)
+        found = format_line(manifest.get("packed"), most=40)
         raise DamagedError(path, f"it is of version {found} of the packed form; this version reads {VERSION}")
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(isinstance(one, dict) for one in files.values()):
         raise DamagedError(path, "it names no files")
     unknown = [name for name in files if name not in FILES]
     if unknown:
-        raise DamagedError(path, f"it names {line(unknown[0], most=60)}, which is no file of a packed set")
+        raise DamagedError(path, f"it names {format_line(unknown[0], most=60)}, which is no file of a packed set")
     missing = [name for name in FILES if os.path.lexists(folder / name) and name not in files]
     if missing:
         raise DamagedError(path, f"it does not name {missing[0]}, which lies beside it")
@@ -235,7 +235,8 @@ def _check_file(path: Path, facts: dict[str, Any]) -> None:
             with report_damage(path), pq.ParquetFile(path) as file:
                 count = file.metadata.num_rows
             if count != facts.get("rows"):
-                raise DamagedError(path, f"it has {count} rows, and {MANIFEST} says {line(facts.get('rows'), most=40)}")
+                declared = format_line(facts.get("rows"), most=40)
+                raise DamagedError(path, f"it has {count} rows, and {MANIFEST} says {declared}")
     except FileNotFoundError as error:
         raise DamagedError(path, "it is not there") from error
 
@@ -248,9 +249,9 @@ def _check_schema(path: Path, schema: pa.Schema, part: str) -> None:
         declared = pa.field("key", TEXT) if name == "key" else declare_column(name)
         known = name in {"key", *COLUMNS[part], *more} or (part == "evaluations" and name not in COUNTS)
         if not known or not PLAIN_NAME.fullmatch(name):
-            raise DamagedError(path, f"it has a column {line(name, most=40)}, which is not known")
+            raise DamagedError(path, f"it has a column {format_line(name, most=40)}, which is not known")
         if not _is_alike(field.type, declared.type):
-            raise DamagedError(path, f"its column {line(name, most=40)} is of type {field.type}")
+            raise DamagedError(path, f"its column {format_line(name, most=40)} is of type {field.type}")
     missing = [name for name in ("key", *COLUMNS[part]) if name not in schema.names]
     if missing or len({*schema.names}) < len(schema.names):
         raise DamagedError(path, f"it has no column {missing[0]}" if missing else "it has a column twice")
@@ -300,7 +301,7 @@ def _restore_numbers(path: Path, contents: dict[str, Any]) -> None:
         try:
             _put_numbers(contents[names[start]], json.loads(places[start]), values[start:stop].tolist())
         except (LookupError, TypeError, ValueError, RecursionError) as error:
-            reason = f"there is no place {line(places[start], most=60)} in {line(names[start], most=60)}"
+            reason = f"there is no place {format_line(places[start], most=60)} in {format_line(names[start], most=60)}"
             raise DamagedError(path, reason) from error
 
 

@@ -48,7 +48,7 @@ from farreach.results.storage.files import (
 from farreach.results.storage.interface import DOCUMENT, SINGLE, ResultSet, join_tables
 from farreach.results.storage.parquet import read_table, report_damage, write_parquet
 from farreach.results.storage.parts import CURVES, KEYS, NEEDED, PARTS, arrange_part, declare_column, make_part
-from farreach.results.storage.sanitising import line
+from farreach.results.storage.sanitising import format_line
 
 MAGIC = b"PAR1"
 """What a Parquet file begins and ends with."""
@@ -68,7 +68,7 @@ class Store(ResultSet):
         for part in ("rows", *PARTS, "runs", "locks"):
             require_writable(make_folder(self.folder / part))
 
-    def finished(self) -> set[str]:
+    def list_finished(self) -> set[str]:
         """Return the keys of the cases that are done."""
         return {*list_keys(self.folder / "rows")} - self.damaged.keys()
 
@@ -76,17 +76,17 @@ class Store(ResultSet):
         """Return whether a case is done."""
         return key not in self.damaged and (self.folder / "rows" / f"{key}.json").exists()
 
-    def sound(self, keys: Iterable[str]) -> set[str]:
+    def keep_whole(self, keys: Iterable[str]) -> set[str]:
         """Return those of the finished cases `keys` whose files are whole, and set the others aside."""
         self.read_table()
-        for key in sorted(set(keys) & self.finished()):
+        for key in sorted(set(keys) & self.list_finished()):
             for part in PARTS:
                 path = self.folder / part / f"{key}.parquet"
                 there = os.path.lexists(path)
                 if not (_is_whole(path) if there else part not in NEEDED):
                     self._set_case_aside(key, DamagedError(path, "it is cut off" if there else "it is not there"))
                     break
-        return set(keys) & self.finished()
+        return set(keys) & self.list_finished()
 
     def claim(self, key: str) -> FileLock | None:
         """Return a lock on a case until it is released, or None where another run holds it.
@@ -190,7 +190,7 @@ class Store(ResultSet):
         """Set a document aside, so that its command makes it again."""
         return move_aside(path, self.folder, damage)
 
-    def trouble(self) -> list[str]:
+    def list_trouble(self) -> list[str]:
         """Return a sentence for each case whose files were damaged and which has not been run again since."""
         reasons = {key: _read_reason(self.folder / ASIDE / key) for key in self._list_set_aside()} | self.damaged
         again = "the case was set aside, and its command runs it again"
@@ -244,7 +244,7 @@ def _read_reason(aside: Path) -> str:
         text = read_bytes(aside / "reason.txt", LARGEST_REASON).decode("utf-8", errors="replace")
     except (OSError, DamagedError):
         text = ""
-    return line(text, most=300) or f"{aside.name} is damaged, its reason cannot be read"
+    return format_line(text, most=300) or f"{aside.name} is damaged, its reason cannot be read"
 
 
 def _is_whole(path: Path) -> bool:

@@ -9,12 +9,12 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from typing_extensions import TypedDict
 
 from farreach.results.storage.files import DamagedError
-from farreach.results.storage.sanitising import line
+from farreach.results.storage.sanitising import format_line
 
 LARGEST = 2**24
 """Bytes that a log may have; the longest name thousands of cases that failed."""
 
-Words = Annotated[str, AfterValidator(line)]
+Words = Annotated[str, AfterValidator(format_line)]
 """What a framework said, as it may be shown: its own colours are no damage."""
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]

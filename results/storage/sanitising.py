@@ -13,12 +13,12 @@ ODD = re.compile(rf"[{CONTROL}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800
 INSTEAD = "\N{REPLACEMENT CHARACTER}"
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return text with `INSTEAD` for each character that does something else than to be shown."""
     return ODD.sub(INSTEAD, text)
 
 
-def line(value: object, most: int = 500) -> str:
+def format_line(value: object, most: int = 500) -> str:
     """Return what is shown of a value on one line: clean, without line breaks, and no longer than `most`."""
-    text = clean(" ".join(str(value)[: 4 * most].split()))
+    text = clean_text(" ".join(str(value)[: 4 * most].split()))
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -133,7 +133,7 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip() == "interrupted: what was finished is kept, the same command carries on"
-    assert Store(tmp_path).finished()
+    assert Store(tmp_path).list_finished()
     assert not (tmp_path / "advice.md").exists()
 
 

@@ -224,7 +224,7 @@ def start(suite_text: str, folder: Path, *arguments: str) -> subprocess.Popen[st
 
 
 def finished(folder: Path) -> int:
-    return len(Store(folder / "out").finished())
+    return len(Store(folder / "out").list_finished())
 
 
 def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
@@ -550,8 +550,8 @@ def test_the_commands_of_the_documents_run_a_suite(document: str, heading: str, 
                         stderr=log,
                     )
                 )
-        wait_until(lambda: len(Store(tmp_path).finished()) == 2 or started[-1].poll(), 2 * DEADLINE)
-        assert len(Store(tmp_path).finished()) == 2, (tmp_path / "log").read_text()
+        wait_until(lambda: len(Store(tmp_path).list_finished()) == 2 or started[-1].poll(), 2 * DEADLINE)
+        assert len(Store(tmp_path).list_finished()) == 2, (tmp_path / "log").read_text()
     finally:
         for process in reversed(started):
             process.terminate()  # a nanny ends its worker then

@@ -37,7 +37,7 @@ from farreach.results.storage.packed_set import MANIFEST
 from farreach.results.storage.parquet import read_parquet
 from farreach.results.storage.parts import CURVES
 from farreach.results.storage.result_set import Store
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 from farreach.results.storage.sets import open_set
 from farreach.results.timing import aa_check, interleaved, pytest_benchmark, side_by_side
 from tests.support import synthetic
@@ -331,7 +331,7 @@ def test_a_mutated_log_is_told_of_or_left_out(place: Path, data: st.DataObject) 
     (place / "runs").mkdir(exist_ok=True)
     (place / "runs" / "k.json").write_bytes(data.draw(changed(LOG)))
     runs = Store(place).runs()
-    assert clean(table(run_times.failures(runs)) + table(run_times.shares(runs)))
+    assert clean_text(table(run_times.failures(runs)) + table(run_times.shares(runs)))
 
 
 @within("planted")
@@ -388,7 +388,7 @@ def whole(folder: Path, other: Path) -> None:
         where = ["--out", str(folder / "out")] if more else []
         status, out, errors = call_command(*[name, str(folder), *more, *where])
         assert status in {None, 0, 2}, errors
-        assert clean(out + errors) == out + errors
+        assert clean_text(out + errors) == out + errors
         assert errors.count("\n") <= 1 or name == "show", errors
         assert status != 2 or name != "report", errors
 
@@ -409,13 +409,13 @@ def packed_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def read_packed(place: Path) -> None:
     """Read everything of a packed set; what is damaged in the parts of a case leaves out that case alone."""
     store = open_set(place)
-    for key in store.finished():
+    for key in store.list_finished():
         for read in (store.curves, store.evaluations, store.flow, store.spectra):
             try:
                 read(key)
             except DamagedError as error:
                 one_line(error)
-                assert key not in store.finished()
+                assert key not in store.list_finished()
     store.rows()
     store.runs()
     timing_contents.read_timings(store)
@@ -470,7 +470,7 @@ def test_mutated_rows_go_through_a_whole_report(place: Path) -> None:
             row = json.loads(ROW) | odd | {"key": f"k{at}"}
             (folder / "rows" / f"k{at}.json").write_text(json.dumps(row))
         whole(folder, other)
-        assert len(Store(folder).finished()) > 40  # a good part of them is accepted, and drawn
+        assert len(Store(folder).list_finished()) > 40  # a good part of them is accepted, and drawn
 
 
 @pytest.mark.usefixtures("quickly")

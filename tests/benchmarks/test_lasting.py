@@ -88,8 +88,8 @@ def done_in(out: Path) -> int:
 def check_whole(out: Path, keys: set[str]) -> None:
     """Hold each finished case's files against what they should hold."""
     store = Store(out)
-    assert store.finished() <= keys
-    if store.finished():
+    assert store.list_finished() <= keys
+    if store.list_finished():
         rows = store.rows()
         assert not store.damaged
         assert rows["key"].is_unique
@@ -148,7 +148,7 @@ def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_p
     said, _ = ended(started(path, out))
     assert f"{len(keys)} cases, {len(seen)} already done, {len(keys) - len(seen)} to run" in said
     assert seen.items() <= hash_rows(out).items()
-    assert Store(out).finished() == keys
+    assert Store(out).list_finished() == keys
     check_whole(out, keys)
 
 
@@ -195,14 +195,14 @@ def test_a_run_takes_over_what_a_killed_one_held(tmp_path: Path) -> None:
     assert store.claim(key) is None
     running = started(path, out)
     deadline = time.monotonic() + 120
-    while len(store.finished()) < 2 and time.monotonic() < deadline:
+    while len(store.list_finished()) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1.5)
     assert running.poll() is None  # it waits for the one case that another holds
-    assert len(store.finished()) == 2
+    assert len(store.list_finished()) == 2
     holder.kill()
     ended(running)
-    assert len(store.finished()) == 3
+    assert len(store.list_finished()) == 3
 
 
 def test_the_workers_of_a_run_that_is_killed_alone_end_too(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_damaged_file_is_named_set_aside_and_run_again(
     suite_path, whole = three
     out = tmp_path / "out"
     shutil.copytree(whole, out)
-    (key, *_) = sorted(Store(out).finished())
+    (key, *_) = sorted(Store(out).list_finished())
     victim = next((out / part).glob(f"{key}.*"))
     harm(victim)  # type: ignore[operator]
     missing = not victim.exists()
@@ -288,7 +288,7 @@ def test_a_damaged_file_is_named_set_aside_and_run_again(
     text = (out / "report.md").read_text()
     if not missing:  # a report does without curves; a run does not
         assert f"{victim.name} is damaged" in text.replace("\\_", "_")
-        assert Store(out).finished() == Store(whole).finished() - {key}
+        assert Store(out).list_finished() == Store(whole).list_finished() - {key}
         assert (out / "damaged" / key / "reason.txt").exists()
     said, _ = ended(started(suite_path, out))
     assert "2 already done, 1 to run" in said
@@ -340,7 +340,7 @@ def test_a_link_is_not_followed(three: tuple[str, Path], tmp_path: Path) -> None
     out = tmp_path / "out"
     shutil.copytree(three[1], out)
     secret = tmp_path / "secret.parquet"
-    key = min(Store(out).finished())
+    key = min(Store(out).list_finished())
     (out / "curves" / f"{key}.parquet").replace(secret)
     (out / "curves" / f"{key}.parquet").symlink_to(secret)
     with pytest.raises(DamagedError, match="link"):

@@ -74,7 +74,7 @@ def test_a_difference_of_one_bit_is_found_at_its_step_with_the_facts_that_differ
     recorded: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(recorded, tmp_path / "set")
-    key = min(Store(recorded).finished())
+    key = min(Store(recorded).list_finished())
     path = tmp_path / "set" / "curves" / f"{key}.parquet"
     curves = pd.read_parquet(path)
     curves.loc[136, "norm_before"] = np.nextafter(curves.loc[136, "norm_before"], np.inf)
@@ -94,7 +94,7 @@ def test_a_difference_of_one_bit_is_found_at_its_step_with_the_facts_that_differ
 
 def test_weights_evaluations_and_lengths_count_too(recorded: Path, tmp_path: Path) -> None:
     shutil.copytree(recorded, tmp_path / "set")
-    first, second = sorted(Store(recorded).finished())
+    first, second = sorted(Store(recorded).list_finished())
     row = tmp_path / "set" / "rows" / f"{first}.json"
     row.write_text(json.dumps(json.loads(row.read_text()) | {"weights_sha256": "f" * 64}))
     path = tmp_path / "set" / "evaluations" / f"{second}.parquet"
@@ -124,11 +124,11 @@ def test_a_case_that_does_not_run_has_failed_and_the_others_count(recorded: Path
 
 def test_a_row_gives_its_case_back(recorded: Path) -> None:
     found = rerun.find_rows(str(recorded), [])
-    assert {case.key() for case in found.rows} == Store(recorded).finished()
+    assert {case.key() for case in found.rows} == Store(recorded).list_finished()
 
 
 def test_a_key_is_enough_where_the_set_lies_in_its_place(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = min(Store(recorded).finished())
+    key = min(Store(recorded).list_finished())
     assert len(rerun.find_rows(str(recorded / key), []).rows) == 1
     monkeypatch.setattr(registry, "ROOT", recorded.parent.parent)
     monkeypatch.setattr(rerun, "SETS", (recorded.parent.name,))
@@ -138,7 +138,7 @@ def test_a_key_is_enough_where_the_set_lies_in_its_place(recorded: Path, monkeyp
 
 def test_every_published_row_of_a_suite_is_a_case_here() -> None:
     for folder in list_sets(registry.ROOT / "results" / "published"):
-        if open_set(folder).finished():
+        if open_set(folder).list_finished():
             assert rerun.find_rows(str(folder), []).rows
 
 
@@ -146,7 +146,7 @@ def test_a_row_of_a_packed_set_is_found_by_its_folder_and_by_its_key(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packing.pack_set(recorded, tmp_path / "sets" / "packed")
-    key = min(Store(recorded).finished())
+    key = min(Store(recorded).list_finished())
     monkeypatch.setattr(registry, "ROOT", tmp_path)
     monkeypatch.setattr(rerun, "SETS", ("sets",))
     for target in (key, str(tmp_path / "sets" / "packed" / key)):
@@ -165,7 +165,7 @@ def test_of_thinned_curves_the_digest_is_compared(
     packing.pack_set(recorded, tmp_path / "thin", thin=True)
     found = rerun.find_rows(str(tmp_path / "thin"), [])
     assert {one.verdict for one in rerun.compare_rows(found, Store(recorded), [])} == {"identical"}
-    key = min(Store(changed).finished())
+    key = min(Store(changed).list_finished())
     path = changed / "curves" / f"{key}.parquet"
     curves = pd.read_parquet(path)
     curves.loc[3, "loss"] = np.nextafter(curves.loc[3, "loss"], 0)

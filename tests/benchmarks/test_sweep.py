@@ -155,7 +155,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip() == "interrupted: what was finished is kept, the same command carries on"
-    kept = Store(out).finished()
+    kept = Store(out).list_finished()
     assert 1 <= len(kept) < 3
     finished = run_command("run", tiny, "--out", str(out))
     assert f"3 cases, {len(kept)} already done" in finished.stdout

@@ -256,9 +256,9 @@ def test_what_was_flushed_survives_a_crash_and_is_no_row(tmp_path: Path) -> None
     for _ in range(3):
         recorder.step(loop.backward())
     assert len(Store(tmp_path).curves(recorder.curves.key)) == 2
-    assert Store(tmp_path).finished() == set()
+    assert Store(tmp_path).list_finished() == set()
     recorder.close()
-    assert Store(tmp_path).finished() == {recorder.curves.key}
+    assert Store(tmp_path).list_finished() == {recorder.curves.key}
     assert len(Store(tmp_path).curves(recorder.curves.key)) == 3
 
 

@@ -18,7 +18,7 @@ from farreach.results.analysis import tables
 from farreach.results.analysis.rows import label_rows
 from farreach.results.site import page as pages
 from farreach.results.storage.result_set import Store
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 from tests.support import synthetic
 from tests.support.browsing import PHONE, READY, WIDE, Opened, column, serious, until
 from tests.support.pages import HOSTILE, read_shards, write_hostile
@@ -314,7 +314,7 @@ def test_hostile_names_show_as_text_and_run_nothing(opened: Opened, tmp_path: Pa
     write_hostile(tmp_path)
     page = opened(tmp_path)
     assert page.evaluate("window.hacked") is None
-    assert set(column(page, "accuracy", "framework")) == set(map(clean, HOSTILE))
+    assert set(column(page, "accuracy", "framework")) == set(map(clean_text, HOSTILE))
     assert page.locator("#table-accuracy img, #table-accuracy script, #answers b").count() == 0
     page.locator("#table-accuracy button.open").first.click()
     page.wait_for_selector("#opened[open] [data-curve=learning] .plot-container")

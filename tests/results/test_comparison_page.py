@@ -7,7 +7,7 @@ from pathlib import Path
 from farreach.results.analysis import comparison
 from farreach.results.analysis.comparison import WORSE
 from farreach.results.site import comparison_page
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 from tests.support import synthetic
 from tests.support.browsing import PHONE, Opened, column, serious, until
 from tests.support.commands import run_command
@@ -70,7 +70,7 @@ def test_hostile_names_show_as_text_in_a_comparison(opened: Opened, tmp_path: Pa
     found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
     comparison_page.write(tmp_path, found, title=HOSTILE[0], command=HOSTILE[1])
     page = opened(tmp_path, page=comparison_page.PAGE)
-    assert set(column(page, "quality", "framework")) == set(map(clean, HOSTILE))
+    assert set(column(page, "quality", "framework")) == set(map(clean_text, HOSTILE))
     page.locator("[data-chart]").first.scroll_into_view_if_needed()
     page.wait_for_selector("[data-chart] .plot-container")
     page.locator("#table-quality button.open").first.click()

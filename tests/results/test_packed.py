@@ -58,7 +58,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(folder / "planted.json", {"a": "learning", "b": "learning"})
     write_groups(folder, make_pair(1.5))
     write_check(folder)
-    assert store.finished() == {"a", "b", "c", "own"}
+    assert store.list_finished() == {"a", "b", "c", "own"}
     return folder
 
 
@@ -77,7 +77,7 @@ def copy(packed: Path, tmp_path: Path) -> Path:
 def read_all(store: ResultSet) -> dict[str, Any]:
     """Everything that a set holds, floats as their bits."""
     found: dict[str, Any] = {"rows": {name: read_bits(column) for name, column in store.rows().items()}}
-    for key in sorted(store.finished()):
+    for key in sorted(store.list_finished()):
         for part in PARTS:
             try:
                 frame = getattr(store, part)(key)
@@ -117,7 +117,7 @@ def test_what_is_unpacked_is_what_was_packed(run: Path, packed: Path, tmp_path: 
 def test_a_run_goes_on_in_what_was_unpacked(packed: Path, tmp_path: Path) -> None:
     unpack_set(packed, tmp_path / "again")
     store = Store(tmp_path / "again")
-    assert store.sound(["a", "b", "c"]) == {"a", "b", "c"}
+    assert store.keep_whole(["a", "b", "c"]) == {"a", "b", "c"}
 
 
 def test_a_set_of_any_size_is_a_few_files_and_the_manifest_names_each(packed: Path) -> None:
@@ -311,7 +311,7 @@ def test_lines_of_another_case_are_refused_and_the_case_is_left_out(copy: Path) 
     with pytest.raises(DamagedError, match="lines of another case"):
         store.curves("a")
     assert "a" not in set(store.rows()["key"])
-    assert any("lines of another case" in line for line in store.trouble())
+    assert any("lines of another case" in line for line in store.list_trouble())
 
 
 def test_no_link_is_followed(copy: Path, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_no_link_is_followed(copy: Path, tmp_path: Path) -> None:
             open_set(copy)
         (copy / name).unlink()
         shutil.move(tmp_path / name, copy / name)
-    assert open_set(copy).finished()
+    assert open_set(copy).list_finished()
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../x.json", "rows/x.json", "timings/../../x.json", "runs/.x.json"])
@@ -392,14 +392,14 @@ def test_what_belongs_to_no_finished_case_is_left_out_and_said(run: Path, tmp_pa
     folder = Path(shutil.copytree(run, tmp_path / "run"))
     (folder / "rows" / "a.json").unlink()
     assert pack_set(folder, tmp_path / "packed").notes == ("2 files of cases that are not finished were left out",)
-    assert open_set(tmp_path / "packed").finished() == {"b", "c", "own"}
+    assert open_set(tmp_path / "packed").list_finished() == {"b", "c", "own"}
 
 
 def test_packed_again_a_set_is_replaced_and_a_reader_in_between_finds_no_manifest(run: Path, tmp_path: Path) -> None:
     pack_set(run, tmp_path / "packed")
     smaller = synthetic.write(tmp_path / "small", [synthetic.record(key="z")])
     pack_set(smaller.folder, tmp_path / "packed")
-    assert open_set(tmp_path / "packed").finished() == {"z"}
+    assert open_set(tmp_path / "packed").list_finished() == {"z"}
     assert not (tmp_path / "packed" / NUMBERS).exists()
     assert list_sets(tmp_path) == [tmp_path / "packed", tmp_path / "small"]
 

@@ -76,9 +76,9 @@ def test_a_row_with_the_first_name_of_a_column_is_read(tmp_path: Path) -> None:
 
 def test_a_case_is_finished_only_when_its_row_is_there(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, [synthetic.record(key="a"), synthetic.record(key="b", seed=1)])
-    assert store.finished() == {"a", "b"}
+    assert store.list_finished() == {"a", "b"}
     (tmp_path / "rows" / "a.json").unlink()
-    assert store.finished() == {"b"}
+    assert store.list_finished() == {"b"}
 
 
 @pytest.mark.parametrize("part", [*PARTS, "rows"])
@@ -101,7 +101,7 @@ def test_a_write_that_fails_in_the_middle_leaves_nothing_half_done(
     monkeypatch.setattr(Path, "replace", replace)
     with pytest.raises(StoreError, match="disk full"):
         store.write(*synthetic.looked_at(one))
-    assert store.finished() == set()
+    assert store.list_finished() == set()
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".part"]
 
 
@@ -109,7 +109,7 @@ def test_a_non_finite_figure_never_reaches_a_row(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, [])
     with pytest.raises(ValueError, match="not JSON compliant"):
         store.write(synthetic.record(loss=math.nan), dict.fromkeys(PARTS, pd.DataFrame({"step": [1]})))
-    assert store.finished() == set()
+    assert store.list_finished() == set()
 
 
 def test_a_folder_without_rows_is_one_line_of_error(tmp_path: Path) -> None:

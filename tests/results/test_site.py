@@ -26,7 +26,7 @@ from farreach.results.site import tables as lines
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.rows import REQUIRED
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 from farreach.results.storage.sets import open_set
 from farreach.results.timing import interleaved
 from tests.support import synthetic
@@ -227,8 +227,8 @@ def test_hostile_names_are_text_everywhere(tmp_path: Path) -> None:
     for part in (text, *(path.read_text() for path in (tmp_path / page.FOLDER).glob("curves-*.js"))):
         assert "<script>window" not in part
         assert "<img src=x" not in part
-    assert set(table(text, "cases")["learner"]) == {*map(clean, HOSTILE)}
-    assert {one["facts"]["framework"] for one in read_shards(tmp_path).values()} == {*map(clean, HOSTILE)}
+    assert set(table(text, "cases")["learner"]) == {*map(clean_text, HOSTILE)}
+    assert {one["facts"]["framework"] for one in read_shards(tmp_path).values()} == {*map(clean_text, HOSTILE)}
 
 
 def test_labels_of_pictures_are_escaped() -> None:
@@ -328,7 +328,7 @@ def test_rows_of_an_older_schema_get_a_page(tmp_path: Path) -> None:
 
 def test_rows_without_curves_and_curves_that_are_damaged_open_what_is_there(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, one_framework()[:2])
-    keys = sorted(store.finished())
+    keys = sorted(store.list_finished())
     (tmp_path / "curves" / f"{keys[0]}.parquet").write_bytes(b"no parquet")
     (tmp_path / "flow" / f"{keys[1]}.parquet").unlink()
     page.write(tmp_path)

@@ -31,7 +31,7 @@ from farreach.results.storage import files, rows
 from farreach.results.storage.files import DamagedError, StoreError
 from farreach.results.storage.parquet import read_parquet
 from farreach.results.storage.result_set import Store
-from farreach.results.storage.sanitising import clean
+from farreach.results.storage.sanitising import clean_text
 from farreach.results.storage.sets import open_set
 from farreach.results.timing import aa_check, interleaved
 from tests.support import synthetic
@@ -162,7 +162,7 @@ def test_a_reason_that_is_a_link_is_neither_shown_nor_written_through(there: Pat
     for key in ("abc", "k0"):
         (there / "damaged" / key).mkdir(parents=True)
         (there / "damaged" / key / "reason.txt").symlink_to(secret)
-    assert "mine" not in " ".join(Store(there).trouble())
+    assert "mine" not in " ".join(Store(there).list_trouble())
     broken(there, "k0")
     result_set.write(there)
     assert secret.read_text() == "mine\n"
@@ -173,7 +173,7 @@ def test_a_reason_is_one_clean_line_of_limited_length(there: Path) -> None:
     for key, text in (("long", "x" * 100_000), ("odd", f"a{ESCAPE}\nb"), ("no key", "c"), ("f", "")):
         (there / "damaged" / key).mkdir(parents=True)
         (there / "damaged" / key / "reason.txt").write_text(text)
-    told = Store(there).trouble()
+    told = Store(there).list_trouble()
     assert len(told) == 3
     assert all("\x1b" not in one and "\n" not in one and len(one) < 500 for one in told)
 
@@ -195,7 +195,7 @@ def test_curves_that_are_no_plain_file_are_damaged(there: Path, target: str) -> 
 def test_a_part_that_is_a_pipe_makes_its_case_run_again(there: Path) -> None:
     (there / "curves" / "k1.parquet").unlink()
     os.mkfifo(there / "curves" / "k1.parquet")
-    assert Store(there).sound(["k0", "k1", "k2"]) == {"k0", "k2"}
+    assert Store(there).keep_whole(["k0", "k1", "k2"]) == {"k0", "k2"}
 
 
 def test_columns_of_one_value_that_unpack_to_too_much_are_refused(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_no_control_character_of_a_name_or_a_reason_is_shown(there: Path) -> Non
     path.write_text(json.dumps({"failed": failed, "started": f"s{ESCAPE}"}))
     seen = shown(there)
     assert "r\N{REPLACEMENT CHARACTER}" in seen
-    assert clean(seen) == seen
+    assert clean_text(seen) == seen
     page = (there / "report.html").read_text()
     assert "c\N{REPLACEMENT CHARACTER}" in page
     assert ESCAPE not in page
@@ -398,8 +398,8 @@ def test_a_word_between_colons_is_no_picture() -> None:
 
 def test_text_is_clean_and_ours_is_left_as_it_is() -> None:
     ours = "95 % interval \N{EN DASH} \N{GREEK SMALL LETTER ALPHA}\tb\n"
-    assert clean(ours) == ours
-    assert clean("\x1b\x07\x9b\u202e\ud800") == "\N{REPLACEMENT CHARACTER}" * 5
+    assert clean_text(ours) == ours
+    assert clean_text("\x1b\x07\x9b\u202e\ud800") == "\N{REPLACEMENT CHARACTER}" * 5
 
 
 # Claims

@@ -25,7 +25,7 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
     gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
     results = contents.read(folder, now=now)
     timed = timing_contents.read_timings(results.store)
-    if results.store.finished() or (folder / "rows").is_dir():
+    if results.store.list_finished() or (folder / "rows").is_dir():
         if anew or not contents.fresh(folder):
             # It takes a second to import, and a finished suite needs none.
             from farreach.results.report import result_set

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from farreach.benchmarks.commands.shared import output, refusals
-from farreach.results.storage.sanitising import line
+from farreach.results.storage.sanitising import format_line
 
 if TYPE_CHECKING:
     from farreach.benchmarks.cluster.pool import Pool
@@ -53,7 +53,7 @@ def end_on_interruption() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        sys.stderr.write(f"error: {line(error)}; {RESUME}\n")
+        sys.stderr.write(f"error: {format_line(error)}; {RESUME}\n")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted: {RESUME}\n")
