@@ -104,8 +104,9 @@ def _print_advice(search: ThresholdSearch, grid: tuple[float, ...]) -> None:
     verdict = search.judge_cases(grid)
     if verdict is None:
         return
-    paths = advice.write(search.store.folder, verdict)
+    paths = advice.write_files(search.store.folder, verdict)
+    tried = advice.tabulate_tried(verdict)
     output.console.print()
-    output.console.print(terminal.advice(advice.shown(verdict), clip=verdict.clip, setting=verdict.setting))
-    output.print_list(advice.sentences(verdict))
+    output.console.print(terminal.render_advice(tried, clip=verdict.clip, setting=verdict.setting))
+    output.print_list(advice.write_findings(verdict))
     output.print_written(paths)

@@ -158,7 +158,7 @@ class ThresholdSearch:
         """Train without a clip, and return the grid: the one that was given, or that of the observed norms."""
         cases, seeds = self.question.list_unclipped(), self.question.seeds
         grid = self.question.thresholds
-        count = f"at most {gradient_norms.RUNGS}" if grid is None else str(len(grid))
+        count = f"at most {gradient_norms.MOST}" if grid is None else str(len(grid))
         self.console.print(
             f"{len(cases)} cases without clipping ({len(FACTORS)} learning rates, {seeds} seeds), "
             f"then {count} threshold{'' if count == '1' else 's'} of {len(cases)} cases each"
@@ -172,12 +172,12 @@ class ThresholdSearch:
         """Return the thresholds that the observed norms of the cases without a clip suggest."""
         finished = self.store.list_finished()
         keys = [key for key in (case.key() for case in self.question.list_unclipped()) if key in finished]
-        norms = [gradient_norms.lived(self.store.curves(key)) for key in keys]
+        norms = [gradient_norms.cut_divergence(self.store.curves(key)) for key in keys]
         if self.question.clip == "norm":
-            return gradient_norms.ladder(norms)
+            return gradient_norms.make_grid(norms)
         initial = weights.draw(self.question.case.model(), 0)
         count = sum(array.size for array in initial.values())
-        return gradient_norms.ladder(norms, scale=1 / math.sqrt(count), head=HEAD)
+        return gradient_norms.make_grid(norms, scale=1 / math.sqrt(count), head=HEAD)
 
     def run_grid(self, grid: Sequence[float]) -> None:
         """Train at every threshold, from small to large; not where no case without a clip gave a record."""
@@ -200,7 +200,7 @@ class ThresholdSearch:
         rows = self.store.rows()
         rows = rows[rows["key"].isin(keys)].reset_index(drop=True)
         rate, clip = self.question.case.learning_rate, self.question.clip
-        return advice_report.gather(rows, self.store.evaluations, self.store.curves, named=rate, clip=clip)
+        return advice_report.gather_advice(rows, self.store.evaluations, self.store.curves, named=rate, clip=clip)
 
     def _run_cases(self, name: str, cases: list[Case], seconds: float | None = None) -> None:
         """Run what the store lacks of some cases; Ctrl-C goes through, with everything finished kept."""

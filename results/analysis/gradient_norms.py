@@ -1,4 +1,4 @@
-"""The observed gradient norms of training without a clip, and the ladder of thresholds that they suggest."""
+"""The observed gradient norms of training without a clip, and the grid of thresholds that they suggest."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Norms = NDArray[np.float64]
 
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
-RUNGS = 9
-"""A ladder has at most this many rungs, and at least `FEWEST`."""
+MOST = 9
+"""A threshold grid has at most this many points, and at least `FEWEST`."""
 
 FEWEST = 4
 
@@ -22,7 +22,7 @@ OUTBURST = 100
 """Norms beyond this many times the median are an explosion under way, and no place for a threshold."""
 
 
-def lived(curves: pd.DataFrame) -> Norms:
+def cut_divergence(curves: pd.DataFrame) -> Norms:
     """Return the norms before the clip of one case, up to the step at which it diverged.
 
     Args:
@@ -34,7 +34,7 @@ def lived(curves: pd.DataFrame) -> Norms:
     return norms if finite.all() else norms[: int(np.argmin(finite))]
 
 
-def summary(runs: Iterable[Norms]) -> dict[str, float]:
+def summarise_norms(runs: Iterable[Norms]) -> dict[str, float]:
     """Return how many steps the runs have together, their average norm, `QUANTILES` and the largest.
 
     Every step counts once, so that a run which diverged early weighs little. NaN where no step is left.
@@ -49,19 +49,19 @@ def summary(runs: Iterable[Norms]) -> dict[str, float]:
     return {"steps": len(steps), "average": average, **found, "largest": float(steps.max())}
 
 
-def ladder(runs: Iterable[Norms], *, scale: float = 1.0, head: float = 1.0) -> tuple[float, ...]:
+def make_grid(runs: Iterable[Norms], *, scale: float = 1.0, head: float = 1.0) -> tuple[float, ...]:
     """Return thresholds from small to large, out of ... 0.01, 0.03, 0.1, 0.3, 1 ..., that span the norms.
 
     The smallest lies at or below their 1st percentile, so that nearly every step is clipped; the largest at or above
     their 99.9th (or `OUTBURST` times the median, if that is less), so that nearly none is. Where that would be more
-    than `RUNGS`, every second or third of the series is taken. Round numbers make it likely that another seed, or
+    than `MOST`, every second or third of the series is taken. Round numbers make it likely that another seed, or
     another machine, tries the same thresholds.
 
     Args:
         runs: the norms of each run without a clip, in any order.
         scale: what a norm is multiplied by; for a clip by value, 1 / sqrt(number of weights), which makes it the root
             mean square of an element.
-        head: how many times larger the largest rung should be; for a clip by value the largest elements are well
+        head: how many times larger the largest point should be; for a clip by value the largest elements are well
             above the root mean square.
 
     Returns:
@@ -74,18 +74,18 @@ def ladder(runs: Iterable[Norms], *, scale: float = 1.0, head: float = 1.0) -> t
         return ()
     low, middle, high = np.quantile(steps, [0.01, 0.5, 0.999])
     top = max(low, min(high, OUTBURST * middle)) * head
-    first, last = math.floor(_rung(low)), math.ceil(_rung(top))
+    first, last = math.floor(_place(low)), math.ceil(_place(top))
     first = min(first, last - FEWEST + 1)
-    stride = -(-(last - first) // (RUNGS - 1))
+    stride = -(-(last - first) // (MOST - 1))
     return tuple(_threshold(at) for at in range(first, last + stride, stride))
 
 
-def _rung(value: float) -> float:
-    """Return the place of a value in the series 0.1, 0.3, 1, 3 ..., between two rungs a fraction."""
+def _place(value: float) -> float:
+    """Return the place of a value in the series 0.1, 0.3, 1, 3 ..., between two points a fraction."""
     decade = math.floor(math.log10(value))
     mantissa = value / 10.0**decade
     part = math.log(mantissa, 3) if mantissa <= 3 else 1 + math.log(mantissa / 3, 10 / 3)  # noqa: PLR2004
-    return round(2 * decade + part, 9)  # 0.3 is a rung, and not a trifle below one
+    return round(2 * decade + part, 9)  # 0.3 is a point, and not a trifle below one
 
 
 def _threshold(at: int) -> float:

@@ -35,13 +35,10 @@ def describe_field(row: Mapping[Any, Any]) -> tuple[str, str]:
     return f"{row['solved']:.0f}/{row['seeds']:.0f}", share
 
 
-def limit_lines(table: pd.DataFrame, column: str = SETTING) -> tuple[pd.DataFrame, str]:
-    """Return the lines of the first `SETTINGS` settings, as many as a picture takes, and what is said of the others."""
+def limit_lines(table: pd.DataFrame, column: str = SETTING) -> pd.DataFrame:
+    """Return the lines of the first `SETTINGS` settings, as many as a picture takes."""
     settings = list(dict.fromkeys(table[column]))
-    if len(settings) <= SETTINGS:
-        return table, ""
-    first = table[table[column].isin(settings[:SETTINGS])]
-    return first, f" The first {SETTINGS} of {len(settings)} settings; the table has all."
+    return table if len(settings) <= SETTINGS else table[table[column].isin(settings[:SETTINGS])]
 
 
 def tabulate_reach(rows: Rows) -> pd.DataFrame:

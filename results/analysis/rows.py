@@ -121,28 +121,22 @@ def label_rows(frame: pd.DataFrame) -> Rows:
     return Rows(frame.sort_values([*GROUP, "seed", "replicate", "key"], ignore_index=True))
 
 
-def limit_curves(rows: Rows) -> tuple[Rows, str]:
-    """Return the rows whose curves a report reads, the first seeds of every line first, and what is said of the others.
+def limit_curves(rows: Rows) -> Rows:
+    """Return the rows whose curves a report reads, the first seeds of every line first; these very rows if all are.
 
     At most `SEEDS` of a line and `FILES` in all: beyond that, further curves move no mean that an eye can see, and
     reading them would take the time.
     """
     nth = rows.frame.groupby(GROUP, observed=True).cumcount()
     first = nth[nth < SEEDS].sort_values(kind="stable").index[:FILES]
-    chosen = rows.select(pd.Series(rows.frame.index.isin(first), rows.frame.index))
-    if chosen is rows:
-        return rows, ""
-    return chosen, f" Of the {len(rows):,} cases the first seeds of every line, {len(chosen):,} in all."
+    return rows.select(pd.Series(rows.frame.index.isin(first), rows.frame.index))
 
 
-def limit_settings(rows: Rows) -> tuple[Rows, str]:
-    """Return the rows of each task's first `SETTINGS` settings, which a picture takes, and whether there are more."""
+def limit_settings(rows: Rows) -> Rows:
+    """Return the rows of each task's first `SETTINGS` settings, which a picture takes; these very rows if all are."""
     there = rows.frame[["task", SETTING]].drop_duplicates()
     first = there.groupby("task", sort=False).head(SETTINGS)
-    if len(first) == len(there):
-        return rows, ""
-    chosen = rows.select(rows.frame[SETTING].isin(first[SETTING]))
-    return chosen, f" The first {SETTINGS} settings of a task; the tables have all."
+    return rows.select(rows.frame[SETTING].isin(first[SETTING]))
 
 
 def _each(make: Callable[[dict[str, Any]], str]) -> Callable[[list[dict[str, Any]]], list[str]]:

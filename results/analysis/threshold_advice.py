@@ -1,12 +1,13 @@
 """Which clip threshold to use: the cases that were tried in, a recommendation and the reasons for it out.
 
-A case's **score** is its skill averaged over the evaluations of its training, a skill below 0 and an evaluation that a
+A case's **average skill** is that over the evaluations of its training, a skill below 0 and an evaluation that a
 diverged run never reached counting 0: it rises when a task is learned better, and when it is learned sooner. The best
-of a learning rate is what most seeds solved and, among those, what has the highest mean score; no clipping takes part.
-A threshold is **as good as the best** where as many seeds solved the task and its score falls short of the best's, seed
-by seed, by no more than one standard error of that gap (the one-standard-error rule of Breiman et al., "Classification
-and Regression Trees", 1984) or by `MARGIN`, whichever is more. The **plateau** is the unbroken run of tried thresholds
-that are as good as the best, around the best of them. Recommended is the one nearest to its geometric middle.
+of a learning rate is what most seeds solved and, among those, what has the highest average skill; no clipping takes
+part. A threshold is **as good as the best** where as many seeds solved the task and its average skill falls short of
+the best's, seed by seed, by no more than one standard error of that gap (the one-standard-error rule of Breiman et
+al., "Classification and Regression Trees", 1984) or by `MARGIN`, whichever is more. The **plateau** is the unbroken
+run of tried thresholds that are as good as the best, around the best of them. Recommended is the one nearest to its
+geometric middle.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from farreach.results.analysis import statistics
 from farreach.results.vocabulary import NONE
 
 MARGIN = 0.01
-"""A score that is lower by this much or less is no worse."""
+"""An average skill that is lower by this much or less is no worse."""
 
 LEARNED = 0.05
-"""Where no seed solved the task and no mean score is above this, nothing was learned."""
+"""Where no seed solved the task and no average skill is above this, nothing was learned."""
 
 THUMB = (0.5, 10.0)
 """Pascanu, Mikolov and Bengio (2013), section 3.2: half to ten times the average norm."""
@@ -36,26 +37,26 @@ Outcome = Literal["helps", "harmless", "indifferent", "harms", "single", "nothin
 
 helps: some thresholds are as good as the best and no clipping is not. harmless: no clipping is as good, and so are some
 thresholds. indifferent: no clipping and every threshold are as good. harms: no threshold is as good as no clipping.
-single: a ladder of one value. nothing: nothing was learned anywhere. diverged: every run. untried: no threshold ran.
+single: a grid of one value. nothing: nothing was learned anywhere. diverged: every run. untried: no threshold ran.
 """
 
 COLUMNS = [
     *("learning_rate", "threshold", "seed", "solved", "steps_to_solve"),
-    *("score", "skill", "clip_fraction", "diverged_at"),
+    *("average_skill", "skill", "clip_fraction", "diverged_at"),
 ]
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
+class Recommendation:
     """What the tries at one learning rate say.
 
     Attributes:
         learning_rate: the learning rate.
         outcome: see `Outcome`.
-        lines: one line a threshold, ascending, no clipping (threshold NaN) last: seeds, solved, judged (seeds with a
+        lines: one line per threshold, ascending, no clipping (threshold NaN) last: seeds, solved, judged (seeds with a
             criterion), share (of the two), steps to solve (median over those that solved it), skill (mean at the end),
-            score (mean), least and most (its range over seeds), low and high (its 95 % t interval, cut at 0 and 1),
-            clip fraction (mean, 0 to 1), diverged (seeds), as good (bool).
+            average skill (mean), least and most (its range over seeds), low and high (its 95 % t interval, cut at 0
+            and 1), clip fraction (mean, 0 to 1), diverged (seeds), as good (bool).
         plateau: its thresholds, ascending; empty where there is none.
         recommended: a threshold of the plateau; None where none is better than another or than no clipping.
         left_out: what is recommended with each seed left out in turn; empty for one seed.
@@ -69,7 +70,7 @@ class Verdict:
     recommended: float | None
     left_out: tuple[float | None, ...]
 
-    def line(self, threshold: float | None) -> pd.Series[Any]:
+    def get_line(self, threshold: float | None) -> pd.Series[Any]:
         """Return the line of one threshold, None for no clipping."""
         at = self.lines["threshold"]
         return self.lines[at.isna() if threshold is None else at == threshold].iloc[0]
@@ -105,14 +106,14 @@ class Thumb:
         return THUMB[0] * self.average, THUMB[1] * self.average
 
 
-def score(losses: pd.Series[float], floor: float, planned: int) -> float:
+def compute_average_skill(losses: pd.Series[float], floor: float, planned: int) -> float:
     """Return the skill averaged over the planned evaluations; see the head of this file."""
     skills = (1 - losses.to_numpy(np.float64) / floor).clip(min=0)
     return float(np.nan_to_num(skills[:planned]).sum() / planned)
 
 
-def tried(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """Return one line a case with `COLUMNS`, the threshold NaN for no clipping.
+def tabulate_tries(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """Return one line per case with `COLUMNS`, the threshold NaN for no clipping.
 
     Args:
         rows: rows of a store that differ in clip, threshold, learning rate and seed alone.
@@ -126,7 +127,9 @@ def tried(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame]) -> pd.
             "seed": row["seed"],
             "solved": row["solved"],
             "steps_to_solve": row["steps_to_solve"],
-            "score": score(_losses(evaluations(row["key"])), row["floor"], row["steps"] // row["evaluate_every"]),
+            "average_skill": compute_average_skill(
+                _losses(evaluations(row["key"])), row["floor"], row["steps"] // row["evaluate_every"]
+            ),
             "skill": row["skill"],
             "clip_fraction": row["clip_fraction"],
             "diverged_at": row["diverged_at"],
@@ -144,12 +147,12 @@ def _losses(evaluations: pd.DataFrame) -> pd.Series[float]:
     return evaluations["loss"] if "loss" in evaluations else pd.Series(dtype=float)
 
 
-def judge(cases: pd.DataFrame) -> list[Verdict]:
-    """Return a verdict for each learning rate of the cases that `tried` gave, ascending."""
-    return [_judge(float(str(rate)), part) for rate, part in cases.groupby("learning_rate")]
+def recommend(cases: pd.DataFrame) -> list[Recommendation]:
+    """Return a verdict for each learning rate of the cases that `tabulate_tries` gave, ascending."""
+    return [_recommend(float(str(rate)), part) for rate, part in cases.groupby("learning_rate")]
 
 
-def thumb(verdict: Verdict, average: float) -> Thumb | None:
+def check_thumb(verdict: Recommendation, average: float) -> Thumb | None:
     """Return whether the rule of thumb held; None where there is no average norm to hold it against."""
     if not (math.isfinite(average) and average > 0):
         return None
@@ -164,11 +167,11 @@ def thumb(verdict: Verdict, average: float) -> Thumb | None:
     return Thumb(average, within, failing, worse, inside)
 
 
-def _judge(rate: float, cases: pd.DataFrame) -> Verdict:
+def _recommend(rate: float, cases: pd.DataFrame) -> Recommendation:
     outcome, lines, plateau, recommended = _decide(cases)
     seeds = sorted(cases["seed"].unique())
     left_out = [_decide(cases[cases["seed"] != seed])[3] for seed in seeds] if len(seeds) > 1 else []
-    return Verdict(rate, outcome, lines, plateau, recommended, tuple(left_out))
+    return Recommendation(rate, outcome, lines, plateau, recommended, tuple(left_out))
 
 
 def _decide(cases: pd.DataFrame) -> tuple[Outcome, pd.DataFrame, tuple[float, ...], float | None]:
@@ -177,7 +180,7 @@ def _decide(cases: pd.DataFrame) -> tuple[Outcome, pd.DataFrame, tuple[float, ..
     free = cases[cases["threshold"].isna()].set_index("seed")
     everything = {float(str(at)): part for at, part in points.items()} | ({math.nan: free} if len(free) else {})
     lines = pd.DataFrame([{"threshold": at} | _line(part) for at, part in everything.items()])
-    ranks = [(line["share"], line["score"]) for line in lines.to_dict("records")]
+    ranks = [(line["share"], line["average skill"]) for line in lines.to_dict("records")]
     parts = list(everything.values())
     best = parts[max(range(len(parts)), key=lambda at: ranks[at])]
     lines["as good"] = [_as_good(part, best) for part in parts]
@@ -201,7 +204,7 @@ def _outcome(lines: pd.DataFrame, cases: pd.DataFrame, *, count: int, free: bool
     found: dict[Outcome, bool] = {
         "untried": count == 0,
         "diverged": bool(cases["diverged_at"].notna().all()),
-        "nothing": not lines["solved"].any() and lines["score"].max() < LEARNED,
+        "nothing": not lines["solved"].any() and lines["average skill"].max() < LEARNED,
         "single": count == 1,
         "harms": not good[:count].any(),
         "helps": not (free and good[-1]),
@@ -213,7 +216,7 @@ def _outcome(lines: pd.DataFrame, cases: pd.DataFrame, *, count: int, free: bool
 def _line(part: pd.DataFrame) -> dict[str, Any]:
     judged = int(part["solved"].notna().sum())
     solved = int(part["solved"].sum())
-    low, high = statistics.bound_mean(part["score"])
+    low, high = statistics.bound_mean(part["average_skill"])
     return {
         "seeds": len(part),
         "solved": solved,
@@ -221,9 +224,9 @@ def _line(part: pd.DataFrame) -> dict[str, Any]:
         "share": solved / judged if judged else 0.0,
         "steps to solve": part["steps_to_solve"].median(),
         "skill": part["skill"].mean(),
-        "score": part["score"].mean(),
-        "least": part["score"].min(),
-        "most": part["score"].max(),
+        "average skill": part["average_skill"].mean(),
+        "least": part["average_skill"].min(),
+        "most": part["average_skill"].max(),
         "low": max(low, 0.0) if math.isfinite(low) else low,
         "high": min(high, 1.0) if math.isfinite(high) else high,
         "clip fraction": part["clip_fraction"].mean(),
@@ -236,7 +239,7 @@ def _as_good(one: pd.DataFrame, best: pd.DataFrame) -> bool:
     seeds = one.index.intersection(best.index)
     if not len(seeds) or one.loc[seeds, "solved"].sum() < best.loc[seeds, "solved"].sum():
         return False
-    gap = best.loc[seeds, "score"] - one.loc[seeds, "score"]
+    gap = best.loc[seeds, "average_skill"] - one.loc[seeds, "average_skill"]
     return float(gap.mean()) <= max(statistics.compute_standard_error(gap), MARGIN)
 
 
@@ -246,7 +249,7 @@ def _middle(plateau: pd.DataFrame) -> float:
     Thresholds that never clipped are no clipping at all: they are left out where others are there.
     """
     clipped = plateau[plateau["clip fraction"] > 0]
-    rungs = (clipped if len(clipped) else plateau)["threshold"].to_numpy(np.float64)
-    logs = np.log(rungs)
+    points = (clipped if len(clipped) else plateau)["threshold"].to_numpy(np.float64)
+    logs = np.log(points)
     away = np.abs(logs - (logs[0] + logs[-1]) / 2)
-    return float(rungs[int(np.argmin(np.round(away, 9)))])
+    return float(points[int(np.argmin(np.round(away, 9)))])

@@ -1,4 +1,4 @@
-"""The figure of an advice: score and clip fraction against the threshold, over the norms that were observed."""
+"""The figure of an advice: average skill and clip fraction against the threshold, over the norms that were observed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from farreach.results.analysis.threshold_advice import Thumb, Verdict
+from farreach.results.analysis.threshold_advice import Recommendation, Thumb
 from farreach.results.figures import palette, style
 
 mpl.use("Agg")  # files only: no window, and none needed
@@ -24,7 +24,7 @@ ASIDE = 1.06
 
 
 def draw(
-    verdicts: list[Verdict], thumbs: dict[float, Thumb], norms: pd.DataFrame, *, clip: str, named: float
+    verdicts: list[Recommendation], thumbs: dict[float, Thumb], norms: pd.DataFrame, *, clip: str, named: float
 ) -> Figure:
     """Return the figure, one line a learning rate.
 
@@ -39,28 +39,28 @@ def draw(
     with style.style():
         parts = [3.0, 1.6, 1.1] if clip == "norm" else [3.0, 1.6]  # norms and the size of an element share no axis
         figure = Figure(figsize=(style.WIDTH * 0.85, 1.3 * sum(parts)), layout="constrained")
-        grid = figure.add_gridspec(len(parts), 1, height_ratios=parts)
-        upper = figure.add_subplot(grid[0])
-        axes = [upper, *(figure.add_subplot(grid[at], sharex=upper) for at in range(1, len(parts)))]
-        rungs = sorted({at for one in verdicts for at in one.tried})
+        places = figure.add_gridspec(len(parts), 1, height_ratios=parts)
+        upper = figure.add_subplot(places[0])
+        axes = [upper, *(figure.add_subplot(places[at], sharex=upper) for at in range(1, len(parts)))]
+        grid = sorted({at for one in verdicts for at in one.tried})
         entries: dict[str, Line2D | Patch] = {}
         marks: dict[str, Line2D | Patch] = {}
         for place, one in enumerate(verdicts):
             look = palette.SPARE[place % len(palette.SPARE)]  # the frameworks keep their own colours
             factor = ASIDE ** (place - (len(verdicts) - 1) / 2)
-            _line(upper, one, look, factor, rungs=rungs, score=True)
-            _line(axes[1], one, look, factor, rungs=rungs, score=False)
+            _line(upper, one, look, factor, grid=grid, average=True)
+            _line(axes[1], one, look, factor, grid=grid, average=False)
             name = f"learning rate {one.learning_rate:g}" + (" (named)" if one.learning_rate == named else "")
             entries[name] = Line2D([], [], color=look.colour, marker=look.marker, markersize=6)
             for ax in axes[2:]:
                 _box(ax, norms[norms["learning_rate"] == one.learning_rate], look.colour, -place)
             if one.learning_rate == named:
-                marks = _marks(axes, one, _within(thumbs.get(named), rungs), factor)
+                marks = _marks(axes, one, _within(thumbs.get(named), grid), factor)
         for ax in axes[:-1]:
             ax.tick_params(axis="x", labelbottom=False)
-        _axis(axes[-1], rungs, clip)
+        _axis(axes[-1], grid, clip)
         upper.set_ylim(-0.04, 1.04)
-        upper.set_ylabel("score\n(mean skill over training)")
+        upper.set_ylabel("average skill\n(over training)")
         axes[1].set_ylim(-6, 106)
         axes[1].set_ylabel("steps clipped (%)")
         for ax in axes[2:]:
@@ -73,21 +73,23 @@ def draw(
     return figure
 
 
-def _line(ax: Axes, one: Verdict, look: palette.Look, factor: float, *, rungs: list[float], score: bool) -> None:
+def _line(
+    ax: Axes, one: Recommendation, look: palette.Look, factor: float, *, grid: list[float], average: bool
+) -> None:
     """Draw one learning rate: its mean and the range of its seeds at each threshold, and no clipping at the right."""
     lines = one.lines
-    at = np.where(lines["threshold"].isna(), _free(rungs), lines["threshold"]) * factor
-    values = lines["score"].to_numpy(float) if score else 100 * lines["clip fraction"].to_numpy(float)
-    ladder = lines["threshold"].notna().to_numpy()
-    ax.plot(at[ladder], values[ladder], color=look.colour, marker=look.marker, markersize=5, linewidth=1.4)
-    if not score:
+    at = np.where(lines["threshold"].isna(), _free(grid), lines["threshold"]) * factor
+    values = lines["average skill"].to_numpy(float) if average else 100 * lines["clip fraction"].to_numpy(float)
+    clipped = lines["threshold"].notna().to_numpy()
+    ax.plot(at[clipped], values[clipped], color=look.colour, marker=look.marker, markersize=5, linewidth=1.4)
+    if not average:
         return
-    ax.plot(at[~ladder], values[~ladder], color=look.colour, marker=look.marker, markersize=6, linestyle="")
+    ax.plot(at[~clipped], values[~clipped], color=look.colour, marker=look.marker, markersize=6, linestyle="")
     bars = np.maximum([values - lines["least"].to_numpy(float), lines["most"].to_numpy(float) - values], 0)
     ax.errorbar(at, values, bars, fmt="none", ecolor=look.colour, elinewidth=1, capsize=2.5, alpha=0.8)
 
 
-def _marks(axes: list[Axes], one: Verdict, thumb: Thumb | None, factor: float) -> dict[str, Line2D | Patch]:
+def _marks(axes: list[Axes], one: Recommendation, thumb: Thumb | None, factor: float) -> dict[str, Line2D | Patch]:
     """Shade the plateau, ring the recommended threshold, draw the rule of thumb; return the legend's entries."""
     entries: dict[str, Line2D | Patch] = {}
     if one.plateau:
@@ -102,7 +104,7 @@ def _marks(axes: list[Axes], one: Verdict, thumb: Thumb | None, factor: float) -
             "markeredgecolor": "0.1",
             "linestyle": "",
         }
-        axes[0].plot([one.recommended * factor], [one.line(one.recommended)["score"]], **ring)
+        axes[0].plot([one.recommended * factor], [one.get_line(one.recommended)["average skill"]], **ring)
         entries["recommended"] = Line2D([], [], **(ring | {"markersize": 9}))
     if thumb is not None:
         for ax in axes:
@@ -114,11 +116,11 @@ def _marks(axes: list[Axes], one: Verdict, thumb: Thumb | None, factor: float) -
     return entries
 
 
-def _within(thumb: Thumb | None, rungs: list[float]) -> Thumb | None:
+def _within(thumb: Thumb | None, grid: list[float]) -> Thumb | None:
     """Return the rule of thumb where an end of it lies on the axis: after an explosion it may be far beyond."""
-    if thumb is None or not rungs:
+    if thumb is None or not grid:
         return None
-    return thumb if any(rungs[0] / 2 < end < 2 * _free(rungs) for end in thumb.ends) else None
+    return thumb if any(grid[0] / 2 < end < 2 * _free(grid) for end in thumb.ends) else None
 
 
 def _box(ax: Axes, found: pd.DataFrame, colour: str, height: float) -> None:
@@ -134,16 +136,16 @@ def _box(ax: Axes, found: pd.DataFrame, colour: str, height: float) -> None:
     ax.plot([line["average"]], [height], color=colour, marker="D", markersize=5)
 
 
-def _free(rungs: list[float]) -> float:
+def _free(grid: list[float]) -> float:
     """Return where no clipping stands on the axis: one half decade beyond the largest threshold, or two."""
-    return rungs[-1] * 10 ** (2 / 3) if rungs else 1.0
+    return grid[-1] * 10 ** (2 / 3) if grid else 1.0
 
 
-def _axis(ax: Axes, rungs: list[float], clip: str) -> None:
+def _axis(ax: Axes, grid: list[float], clip: str) -> None:
     """Label x with the thresholds that were tried, and with no clipping beyond the largest."""
     ax.set_xscale("log")
-    free = _free(rungs)
-    names = {at: f"{at:g}" for at in rungs} | {free: "none"}
+    free = _free(grid)
+    names = {at: f"{at:g}" for at in grid} | {free: "none"}
     ax.xaxis.set_major_locator(FixedLocator([*names]))
     ax.xaxis.set_minor_locator(NullLocator())
 
@@ -151,5 +153,5 @@ def _axis(ax: Axes, rungs: list[float], clip: str) -> None:
         return next((text for at, text in names.items() if math.isclose(at, value, rel_tol=1e-6)), "")
 
     ax.xaxis.set_major_formatter(FuncFormatter(name))
-    ax.set_xlim((rungs[0] if rungs else free) / 2, free * 2)
+    ax.set_xlim((grid[0] if grid else free) / 2, free * 2)
     ax.set_xlabel(f"clip threshold ({clip})")

@@ -25,7 +25,7 @@ def draw_atlas(table: pd.DataFrame) -> dict[str, Figure]:
     Colour and first line: the share of the seeds that solved the task; second line: the share of the steps clipped.
     """
     tasks = table.groupby("task", sort=False, observed=True)
-    return {str(task): _draw_atlas(overview.limit_lines(part)[0]) for task, part in tasks}
+    return {str(task): _draw_atlas(overview.limit_lines(part)) for task, part in tasks}
 
 
 def _draw_atlas(part: pd.DataFrame) -> Figure:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import gradient_norms, threshold_advice
+from farreach.results.analysis import threshold_advice
+from farreach.results.analysis.gradient_norms import cut_divergence, summarise_norms
 from farreach.results.analysis.labels import (
     DASH,
     describe_clipping,
@@ -18,7 +19,7 @@ from farreach.results.analysis.labels import (
     join_words,
     label_clip,
 )
-from farreach.results.analysis.threshold_advice import Thumb, Verdict
+from farreach.results.analysis.threshold_advice import Recommendation, Thumb
 from farreach.results.figures import advice as advice_figure
 from farreach.results.figures import style
 from farreach.results.report.markdown import code, escape, table
@@ -26,18 +27,18 @@ from farreach.results.storage.files import report_unwritable, write_csv, write_t
 from farreach.results.vocabulary import NONE
 
 RULE = (
-    "A case's *score* is its skill averaged over the evaluations of its training, so that it rises when the task is "
+    "A case's *average skill* is that over the evaluations of its training, so that it rises when the task is "
     "learned better and when it is learned sooner; a skill below 0 counts as 0, and so does an evaluation that a "
     "diverged run never reached. The best point of a learning rate is the one that most seeds solved and, among "
-    "those, the one with the highest mean score; no clipping takes part. A threshold is *as good as the best* where "
-    "as many seeds solved the task and its score falls short of the best's, seed by seed, by no more than one standard "
-    f"error of that gap, or by {threshold_advice.MARGIN:g}, whichever is more. The *plateau* is the unbroken run of "
-    "tried thresholds that are as good as the best; recommended is the one nearest to its geometric middle, leaving "
-    "out those that never clipped where others are there. In the table an interval is the 95 % t interval of the mean "
-    "over seeds, cut at 0 and 1, and steps are those to solve it, the median over the seeds that did."
+    "those, the one with the highest average skill; no clipping takes part. A threshold is *as good as the best* where "
+    "as many seeds solved the task and its average skill falls short of the best's, seed by seed, by no more than one "
+    f"standard error of that gap, or by {threshold_advice.MARGIN:g}, whichever is more. The *plateau* is the unbroken "
+    "run of tried thresholds that are as good as the best; recommended is the one nearest to its geometric middle, "
+    "leaving out those that never clipped where others are there. In the table an interval is the 95 % t interval of "
+    "the mean over seeds, cut at 0 and 1, and steps are those to solve it, the median over the seeds that did."
 )
 CAPTION = (
-    "Upper: the score, mean and range over seeds; for the named learning rate the plateau is shaded and the "
+    "Upper: the average skill, mean and range over seeds; for the named learning rate the plateau is shaded and the "
     "recommended threshold ringed. Next: the share of steps clipped. For a clip by norm, below: the norms of the runs "
     "without a clip, a box from the 10th to the 90th percentile with the median, a line from the 1st to the 99th, a "
     "diamond at the average.\n"
@@ -57,10 +58,10 @@ class Advice:
         optimizer: its name.
         clip: ``norm`` or ``value``.
         named: the learning rate that was asked about.
-        verdicts: one a learning rate, ascending.
+        verdicts: one per learning rate, ascending.
         thumbs: the rule of thumb at each learning rate; empty for a clip by value.
-        norms: one line a learning rate: `norms.summary` of the runs without a clip.
-        cases: one line a case, as `advice.tried` gives it.
+        norms: one line per learning rate: `norms.summary` of the runs without a clip.
+        cases: one line per case, as `advice.tried` gives it.
         rows: the rows of the store that all this comes from.
 
     """
@@ -69,7 +70,7 @@ class Advice:
     optimizer: str
     clip: str
     named: float
-    verdicts: list[Verdict]
+    verdicts: list[Recommendation]
     thumbs: dict[float, Thumb]
     norms: pd.DataFrame
     cases: pd.DataFrame
@@ -79,7 +80,7 @@ class Advice:
 Load = Callable[[str], pd.DataFrame]
 
 
-def gather(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named: float, clip: str) -> Advice:
+def gather_advice(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named: float, clip: str) -> Advice:
     """Judge the rows of one question; they differ in clip, threshold, learning rate and seed alone.
 
     Args:
@@ -92,15 +93,16 @@ def gather(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named: float,
     """
     free = rows[rows["clip"] == NONE]
     lines = [
-        {"learning_rate": rate} | gradient_norms.summary(gradient_norms.lived(curves(key)) for key in part["key"])
+        {"learning_rate": rate} | summarise_norms(cut_divergence(curves(key)) for key in part["key"])
         for rate, part in free.groupby("learning_rate")
     ]
-    observed = pd.DataFrame(lines, columns=["learning_rate", *gradient_norms.summary([])])
-    cases = threshold_advice.tried(rows, evaluations)
-    verdicts = threshold_advice.judge(cases)
+    observed = pd.DataFrame(lines, columns=["learning_rate", *summarise_norms([])])
+    cases = threshold_advice.tabulate_tries(rows, evaluations)
+    verdicts = threshold_advice.recommend(cases)
     averages = dict(zip(observed["learning_rate"], observed["average"], strict=True))
-    found = {one.learning_rate: threshold_advice.thumb(one, averages.get(one.learning_rate, 0.0)) for one in verdicts}
-    thumbs = {rate: held for rate, held in found.items() if held is not None and clip == "norm"}
+    rates = [one.learning_rate for one in verdicts]
+    checks = [threshold_advice.check_thumb(one, averages.get(one.learning_rate, 0.0)) for one in verdicts]
+    thumbs = {rate: one for rate, one in zip(rates, checks, strict=True) if one is not None and clip == "norm"}
     first = rows.iloc[0]
     cell = first["cell"] if first["cell"] != "rnn" else f"rnn ({first['activation']})"
     layers = f"{first['layers']} layers of " if first["layers"] > 1 else ""
@@ -112,7 +114,7 @@ def gather(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named: float,
     return Advice(setting, str(first["optimizer"]), clip, named, verdicts, thumbs, observed, cases, rows)
 
 
-def sentences(found: Advice) -> list[str]:
+def write_findings(found: Advice) -> list[str]:
     """Return the advice in plain sentences, that for the named learning rate first."""
     ranked = sorted(found.verdicts, key=lambda one: (one.learning_rate != found.named, one.learning_rate))
     said = [_verdict(found, one) for one in ranked]
@@ -130,8 +132,8 @@ def sentences(found: Advice) -> list[str]:
     return said + [_thumb(found, one) for one in ranked if one.learning_rate in found.thumbs]
 
 
-def shown(found: Advice) -> pd.DataFrame:
-    """Return what was tried as text, one line a learning rate and threshold."""
+def tabulate_tried(found: Advice) -> pd.DataFrame:
+    """Return what was tried as text, one line per learning rate and threshold."""
     lines = []
     for verdict in found.verdicts:
         for line in verdict.lines.to_dict("records"):
@@ -141,9 +143,9 @@ def shown(found: Advice) -> pd.DataFrame:
             place = "recommended" if here else "plateau" if line["threshold"] in verdict.plateau else ""
             place = place or ("as good" if line["as good"] and verdict.outcome in JUDGED else "")
             torn = f"{line['diverged']} diverged" if line["diverged"] else ""
-            score = f"{line['score']:.2f}"
+            average = f"{line['average skill']:.2f}"
             if pd.notna(line["low"]):
-                score += f" ({line['low']:.2f} to {line['high']:.2f})"
+                average += f" ({line['low']:.2f} to {line['high']:.2f})"
             lines.append(
                 {
                     "learning rate": f"{verdict.learning_rate:g}",
@@ -152,7 +154,7 @@ def shown(found: Advice) -> pd.DataFrame:
                     "solved": f"{line['solved']}/{line['judged']}" if line["judged"] else DASH,
                     "steps": DASH if pd.isna(line["steps to solve"]) else f"{line['steps to solve']:.0f}",
                     "skill": DASH if line["diverged"] == line["seeds"] else f"{line['skill']:.2f}",
-                    "score": score,
+                    "average skill": average,
                     "clipped": describe_clipping(kind, line["clip fraction"]),
                     "verdict": ", ".join(part for part in (place, torn) if part),
                     "recommended": here,
@@ -161,7 +163,7 @@ def shown(found: Advice) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def write(folder: Path, found: Advice) -> list[Path]:
+def write_files(folder: Path, found: Advice) -> list[Path]:
     """Write advice.md, its figure and its tables into a folder and return their paths.
 
     Raises `StoreError` where it cannot be written.
@@ -174,7 +176,7 @@ def write(folder: Path, found: Advice) -> list[Path]:
     lines = lines[["learning_rate", *(name for name in lines if name != "learning_rate")]]
     paths = [folder / name for name in ("advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv")]
     with report_unwritable(folder):
-        write_text(paths[0], text(found))
+        write_text(paths[0], write_text_page(found))
         figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip=found.clip, named=found.named)
         style.save(figure, paths[1])
         for path, frame in zip(paths[2:], (lines, found.cases, found.norms), strict=True):
@@ -182,7 +184,7 @@ def write(folder: Path, found: Advice) -> list[Path]:
     return paths
 
 
-def text(found: Advice) -> str:
+def write_text_page(found: Advice) -> str:
     """Return advice.md."""
     commands = sorted({str(command) for command in found.rows["command"]})
     commits = join_words(sorted({str(commit) for commit in found.rows["commit"]}))
@@ -190,11 +192,11 @@ def text(found: Advice) -> str:
     under = f"certificate {join_words(sorted(map(str, marks)))}" if len(marks) else "no certificate"
     parts = [
         f"# Which clip threshold? {escape(found.setting)}\n",
-        "".join(f"- {escape(sentence)}\n" for sentence in sentences(found)),
-        "![Score and clip fraction against the threshold, one line a learning rate](advice.png)\n",
+        "".join(f"- {escape(sentence)}\n" for sentence in write_findings(found)),
+        "![Score and clip fraction against the threshold, one line per learning rate](advice.png)\n",
         CAPTION,
         "## What was tried\n",
-        table(shown(found).drop(columns=["threshold", "recommended"])),
+        table(tabulate_tried(found).drop(columns=["threshold", "recommended"])),
         "## The gradient norms without a clip\n",
         table(found.norms.rename(columns={"learning_rate": "learning rate"})),
         f"## The rule\n\n{RULE}\n",
@@ -206,19 +208,19 @@ def text(found: Advice) -> str:
     return "\n".join(parts)
 
 
-def _verdict(found: Advice, one: Verdict) -> str:
+def _verdict(found: Advice, one: Recommendation) -> str:
     head = f"At {found.optimizer} {one.learning_rate:g}"
-    free = one.line(None) if one.lines["threshold"].isna().any() else None
+    free = one.get_line(None) if one.lines["threshold"].isna().any() else None
     beside = "" if free is None else f" Without clipping, {_point(free)}."
     if one.outcome == "untried":
         return f"{head} no threshold was tried, so there is nothing to advise.{beside}"
-    ladder = f"{found.clip} {_span(one.tried)}"
-    best = one.lines[one.lines["threshold"].notna()].sort_values(["share", "score"], ascending=False).iloc[0]
+    grid = f"{found.clip} {_span(one.tried)}"
+    best = one.lines[one.lines["threshold"].notna()].sort_values(["share", "average skill"], ascending=False).iloc[0]
     at_best = f"{found.clip} {best['threshold']:g}, {_point(best)}"
     words = {
-        "diverged": f"every run diverged, at {ladder} as without clipping: no tried threshold helps.",
-        "nothing": f"nothing was learned, at {ladder} or without clipping: no threshold helps.",
-        "single": f"the ladder is one value, so there is nothing to choose from. At {at_best}.{beside}",
+        "diverged": f"every run diverged, at {grid} as without clipping: no tried threshold helps.",
+        "nothing": f"nothing was learned, at {grid} or without clipping: no threshold helps.",
+        "single": f"the threshold grid is one value, so there is nothing to choose from. At {at_best}.{beside}",
         "harms": f"no threshold helps: none is as good as no clipping. At the best of them, {at_best}.{beside}",
     }
     if one.outcome in words:
@@ -228,21 +230,21 @@ def _verdict(found: Advice, one: Verdict) -> str:
     opening = {
         "helps": f"the recommended threshold is {interval}",
         "harmless": f"no clipping is as good as any; the recommended threshold is {interval}",
-        "indifferent": f"clipping makes no difference, from {ladder} to none; the middle is {interval}",
+        "indifferent": f"clipping makes no difference, from {grid} to none; the middle is {interval}",
     }[one.outcome]
-    line = one.line(threshold)
+    line = one.get_line(threshold)
     short = " No tried threshold had every seed solve it." if line["solved"] < line["judged"] else ""
     return f"{head} {opening}. At {threshold:g}, {_point(line)}.{short}{beside}{_stability(one)}"
 
 
-def _thumb(found: Advice, one: Verdict) -> str:
+def _thumb(found: Advice, one: Recommendation) -> str:
     held = found.thumbs[one.learning_rate]
     low, high = held.ends
     head = (
         f"{THUMB} gives {low:.3g} to {high:.3g} at {found.optimizer} {one.learning_rate:g}, where the average "
         f"norm without a clip is {held.average:.3g}."
     )
-    torn = one.line(None)["diverged"]
+    torn = one.get_line(None)["diverged"]
     if torn:
         head += f" That average holds the explosions of {torn} runs that diverged, so it is little to go by."
     if not held.within:
@@ -251,12 +253,12 @@ def _thumb(found: Advice, one: Verdict) -> str:
     if held.failing:
         said = f"It did not hold: at {_numbers(held.failing)} fewer seeds solved the task than at the best."
     elif one.lines["solved"].any():
-        rest = f"; the score, in which speed counts, fell short at {worse}" if worse else ", and as soon"
+        rest = f"; the average skill, in which speed counts, fell short at {worse}" if worse else ", and as soon"
         said = f"It held: at {within} as many seeds solved the task as at the best{rest}."
     elif worse:
-        said = f"By the score it did not hold: {worse} fell short of the best."
+        said = f"By the average skill it did not hold: {worse} fell short of the best."
     else:
-        said = f"By the score it held: {within} {'are' if len(held.within) > 1 else 'is'} as good as the best."
+        said = f"By the average skill it held: {within} {'are' if len(held.within) > 1 else 'is'} as good as the best."
     if held.inside is not None:
         said += (
             f" The recommended threshold, {one.recommended:g}, is {'inside' if held.inside else 'outside'} that range."
@@ -271,7 +273,7 @@ def _point(line: pd.Series[Any]) -> str:
         parts.append(f"{line['solved']} of {line['judged']} seeds solved it")
         if pd.notna(line["steps to solve"]):
             parts[-1] += f", in {line['steps to solve']:.0f} steps in the median"
-    parts.append(f"the score was {line['score']:.2f}")
+    parts.append(f"the average skill was {line['average skill']:.2f}")
     if line["diverged"]:
         parts.append(f"{line['diverged']} of {line['seeds']} diverged")
     if pd.notna(line["threshold"]):
@@ -282,15 +284,15 @@ def _point(line: pd.Series[Any]) -> str:
     return join_words(parts)
 
 
-def _plateau(one: Verdict) -> str:
-    """Return the plateau's ends, marked where they are those of the ladder: it may go on beyond."""
+def _plateau(one: Recommendation) -> str:
+    """Return the plateau's ends, marked where they are those of the grid: it may go on beyond."""
     low, high = (f"{at:g}" for at in (one.plateau[0], one.plateau[-1]))
     low += " (the smallest tried)" if one.plateau[0] == one.tried[0] else ""
     high += " (the largest tried)" if one.plateau[-1] == one.tried[-1] else ""
     return f"{low} alone" if len(one.plateau) == 1 else f"{low} to {high}"
 
 
-def _stability(one: Verdict) -> str:
+def _stability(one: Recommendation) -> str:
     if not one.left_out:
         return " One seed is no verdict."
     same = sum(other == one.recommended for other in one.left_out)

@@ -26,8 +26,8 @@ VECTOR = {"atlas", "ratios", "reach-length"}
 def write(results: Results) -> Iterator[tuple[str, Path]]:
     """Draw and save every figure that has something to show; yield its name and path."""
     store = results.store
-    rows, _ = limit_settings(results.rows)
-    read, _ = limit_curves(rows)
+    rows = limit_settings(results.rows)
+    read = limit_curves(rows)
     curves, evaluations = spared(store.curves, CURVES), spared(store.evaluations, ("step", "loss"))
     flow = spared(store.flow, FLOW)
     makers: dict[str, Callable[[], dict[str, Figure]]] = {

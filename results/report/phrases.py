@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis.labels import format_percent
+from farreach.results.analysis.selection import SETTING
 from farreach.results.vocabulary import NONE
 
 MOST = 20
@@ -36,6 +37,12 @@ def write_share(share: float) -> str:
 def write_list(rows: list[str]) -> str:
     """Return the first `MOST` rows, and how many more there are."""
     return "; ".join(rows[:MOST]) + (f", and {len(rows) - MOST} more" if len(rows) > MOST else "")
+
+
+def write_limit(whole: pd.DataFrame, shown: pd.DataFrame, column: str = SETTING) -> str:
+    """Return how many settings a picture shows of how many, for the end of its caption; nothing where it shows all."""
+    count, of = (len(table[column].unique()) for table in (shown, whole))
+    return "" if count == of else f" The first {count} of {of} settings; the table has all."
 
 
 def list_labels(values: pd.Series[Any]) -> list[str]:

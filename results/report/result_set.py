@@ -11,7 +11,7 @@ import pandas as pd
 
 from farreach.results.analysis import agreement, certificates, matched_native, observatory, run_times, tables
 from farreach.results.analysis.labels import format_percent
-from farreach.results.analysis.rows import limit_curves, limit_settings
+from farreach.results.analysis.rows import SETTINGS, Rows, limit_curves, limit_settings
 from farreach.results.analysis.staleness import Versions
 from farreach.results.analysis.tables import show_labels, tabulate_accuracy, tabulate_gradients
 from farreach.results.figures.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
@@ -74,7 +74,7 @@ def _written(results: Results, timed: TimingSet, meanwhile: Meanwhile | None) ->
             clear_folder(folder / part, ours)
         asked = answered(results, timed)
         shown = [*_write_tables(results)]
-        found = findings.sentences(results.rows, results.runs, results.timings)
+        found = findings.write_findings(results.rows, results.runs)
         if meanwhile:
             meanwhile(results, asked)
         drawn = _draw(results)
@@ -103,7 +103,7 @@ def text(
     Args:
         results: what the folder holds.
         asked: the five answers.
-        found: what `findings.sentences` found.
+        found: what `findings.write_findings` found.
         tables_text: heading and Markdown of each table.
         figure_paths: name (a key of `CAPTIONS`) and path of each figure.
 
@@ -113,9 +113,8 @@ def text(
     parts += [_answer(one) for one in asked]
     parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in [*found, *results.trouble])]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
-    pictured, more = limit_settings(rows)
-    left_out = more + limit_curves(pictured)[1]
-    parts.append(f"## Figures\n{left_out}\n" if left_out else "## Figures\n")
+    parts.append("## Figures\n")
+    parts += [f"{note}\n" for note in _limits(rows)]
     for name, (heading, caption) in CAPTIONS.items():
         paths = [path for one, path in figure_paths if one == name]
         if name in OPTIONAL and not paths:
@@ -140,6 +139,16 @@ def _answer(one: Answer) -> str:
     first, *parts = map(escape, one.lines())
     listed = "".join(f"- {part}\n" for part in parts)
     return f"**{one.question}** {first}\n" + (f"\n{listed}" if parts else "")
+
+
+def _limits(rows: Rows) -> Iterator[str]:
+    """Say which rows the figures leave out."""
+    pictured = limit_settings(rows)
+    if pictured is not rows:
+        yield f"The first {SETTINGS} settings of a task; the tables have all."
+    read = limit_curves(pictured)
+    if read is not pictured:
+        yield f"Of the {len(pictured):,} cases the first seeds of every line, {len(read):,} in all."
 
 
 def _link(heading: str, path: Path) -> str:
@@ -171,7 +180,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     torn, gaps = show_labels(tables.tabulate_divergence(rows)), show_labels(agreement.measure_gaps(rows))
     shares = run_times.shares(results.runs)
     far, found = observatory.measure_reach(rows), show_labels(write_diagnoses(rows))
-    spectra = observatory.summarise_spectra(limit_curves(rows)[0], spared(results.store.spectra, SPECTRA))
+    spectra = observatory.summarise_spectra(limit_curves(rows), spared(results.store.spectra, SPECTRA))
     matrices = show_labels(spectra)
     by_task = (
         (str(task), show_labels(part).dropna(axis="columns", how="all"))

@@ -85,24 +85,6 @@ def title_steps(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(setting=named)
 
 
-def write_steps(timings: pd.DataFrame | None) -> list[str]:
-    """Say of the steps that pytest-benchmark timed who was faster by how much, and what such timings cannot say."""
-    if timings is None or timings.empty:
-        return ["Nothing is said about who is faster: no timed steps (speed.json) can be read."]
-    pairs = pytest_benchmark.compare_pairs(timings)
-    if pairs.empty:
-        return ["Nothing is said about who is faster: the timed steps hold no case with two frameworks."]
-    sizes = [name for name in STEP if name in pairs and name != "cell"]
-    groups: dict[str, list[str]] = {}
-    for row in pairs.to_dict("records"):
-        groups.setdefault(describe_step(row, sizes), []).append(f"{row['cell']}: {write_ratio(row)}")
-    caveat = (
-        "The steps were timed one after the other, not interleaved; between launches identical code has been seen to "
-        f"differ by {100 * (LAUNCHES - 1):.0f} %, so ratios within that of 1 are inconclusive."
-    )
-    return [*(f"One training step of {step}: {'; '.join(parts)}." for step, parts in groups.items()), caveat]
-
-
 def write_test(test: AATest) -> list[str]:
     """Say what a reader of a speed table must know of the method: false positives, power, how launches spread."""
     count, rate = len(test.equals), test.false_positive_rate

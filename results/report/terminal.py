@@ -60,9 +60,9 @@ def answers(asked: list[Answer]) -> Text:
     return text
 
 
-def advice(tried: pd.DataFrame, *, clip: str, setting: str) -> Table:
-    """Return what an advice tried (`advice_report.shown`) as a table of rich, a rule below each learning rate."""
-    frame = tried.drop(columns=["skill", "clip", "recommended"])  # 80 columns, so only what is needed
+def render_advice(tried: pd.DataFrame, *, clip: str, setting: str) -> Table:
+    """Return what an advice tried (`advice.tabulate_tried`) as a table of rich, a rule below each learning rate."""
+    frame = tried.drop(columns=["clip", "skill", "recommended"])  # 80 columns, so only what is needed
     frame = frame.replace({NEVER: "never"}).rename(columns={"learning rate": "rate", "threshold": clip})
     table = Table(title=escape(setting), title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     for name in frame.columns:

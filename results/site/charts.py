@@ -15,6 +15,7 @@ from farreach.results.analysis import overview
 from farreach.results.analysis.labels import label_learner, label_side
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING, sort_words
 from farreach.results.figures import palette
+from farreach.results.report.phrases import write_limit
 from farreach.results.storage.sanitising import clean_text
 from farreach.results.timing import scaling
 from farreach.results.vocabulary import CELLS
@@ -65,9 +66,17 @@ def draw_atlas(table: pd.DataFrame) -> list[Chart]:
     )
     charts = []
     for task, whole in table.groupby("task", sort=False, observed=True):
-        part, note = overview.limit_lines(whole)
+        part = overview.limit_lines(whole)
         columns = len(part[CLIP].unique())
-        charts.append(Chart(f"atlas-{task}", f"Clip atlas: {task}", caption + note, plain(_draw_atlas(part)), columns))
+        charts.append(
+            Chart(
+                f"atlas-{task}",
+                f"Clip atlas: {task}",
+                caption + write_limit(whole, part),
+                plain(_draw_atlas(part)),
+                columns,
+            )
+        )
     return charts
 
 
@@ -111,7 +120,8 @@ def _draw_atlas(part: pd.DataFrame) -> go.Figure:
 
 def draw_forest(pairs: pd.DataFrame) -> Chart:
     """Return the timed ratios with their intervals; `pairs` is `speed_sentences.name_steps`."""
-    pairs, note = overview.limit_lines(pairs, "setting")
+    whole, pairs = pairs, overview.limit_lines(pairs, "setting")
+    note = write_limit(whole, pairs, "setting")
     settings = list(dict.fromkeys(pairs["setting"]))
     groups = [pairs[pairs["setting"] == setting] for setting in settings]
     figure = _facets(settings, [len(group) for group in groups], height=LINE + 6)

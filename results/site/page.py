@@ -173,7 +173,7 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
         "title": contents.title(results),
         "facts": _facts(results, groups),
         "answers": whole.asked or answers(rows, results.timings, groups, whole.test),
-        "findings": findings.sentences(rows, results.runs, results.timings) if len(rows) <= SENTENCES else [],
+        "findings": findings.write_findings(rows, results.runs) if len(rows) <= SENTENCES else [],
         "trouble": [*results.trouble, *write_stale(groups)],
         "tables": made,
         "beside": FOLDER,

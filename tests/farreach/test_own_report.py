@@ -107,16 +107,16 @@ def test_a_diverged_run_is_said_and_counted(tmp_path: Path) -> None:
     write(tmp_path, torn=True)
     rows = Store(tmp_path).rows()
     assert rows[["status", "diverged_at", "steps_done"]].to_numpy().tolist() == [["diverged", 41, 60]]
-    assert "1 of 1 run diverged" in " ".join(findings.owned(label_rows(rows).own))
+    assert "1 of 1 run diverged" in " ".join(findings.write_own_runs(label_rows(rows).own))
     assert tables.tabulate_divergence(label_rows(rows))["diverged at"].tolist() == [41]
     result_set.write(tmp_path)
 
 
 def test_own_runs_beside_a_suite_change_nothing_that_is_said_of_the_suite(tmp_path: Path) -> None:
     suite = synthetic.write(tmp_path, [one for one in synthetic.quick() if one.task == "adding"])
-    alone = findings.sentences(label_rows(suite.rows()), [], None)
+    alone = findings.write_findings(label_rows(suite.rows()), [])
     write(tmp_path, cell="lstm", seed=0)
-    both = findings.sentences(label_rows(suite.rows()), [], None)
+    both = findings.write_findings(label_rows(suite.rows()), [])
     assert [one for one in alone[1:] if one not in both] == []
     assert len(both) == len(alone) + 2
     whole = label_rows(suite.rows())

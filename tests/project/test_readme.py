@@ -155,12 +155,12 @@ def test_the_published_advice_follows_from_its_cases_and_is_what_the_page_says()
     assert rows["certificate"].notna().all()
     assert not rows["commit"].str.contains("changes").any()
     cases["solved"] = cases["solved"].astype("boolean")
-    judged = {one.learning_rate: one for one in threshold_advice.judge(cases)}
+    judged = {one.learning_rate: one for one in threshold_advice.recommend(cases)}
     for rate, one in judged.items():
         marked = points.loc[(points["learning_rate"] == rate) & points["recommended"], "threshold"]
         assert marked.tolist() == [one.recommended]
     named = judged[0.003]
-    there = named.line(named.recommended)
+    there = named.get_line(named.recommended)
     assert there["solved"] == there["judged"] == 3
     said = f"At adam 0.003 the recommended threshold is norm {named.recommended:g}"
     assert said in read_page("thresholds")

@@ -31,7 +31,7 @@ def tries(points: dict[float, list[float]], *, solved: float = 0.5, **changes: A
             "seed": seed,
             "solved": pd.NA if math.isnan(solved) else value > solved,
             "steps_to_solve": 1000 * (1 - value) if value > solved else math.nan,
-            "score": value,
+            "average_skill": value,
             "skill": value,
             "clip_fraction": 0.0 if math.isnan(threshold) else 0.5,
             "diverged_at": math.nan,
@@ -44,8 +44,8 @@ def tries(points: dict[float, list[float]], *, solved: float = 0.5, **changes: A
     return frame
 
 
-def verdict(points: dict[float, list[float]], **changes: Any) -> threshold_advice.Verdict:
-    (one,) = threshold_advice.judge(tries(points, **changes))
+def verdict(points: dict[float, list[float]], **changes: Any) -> threshold_advice.Recommendation:
+    (one,) = threshold_advice.recommend(tries(points, **changes))
     return one
 
 
@@ -89,7 +89,7 @@ def test_thresholds_that_never_clipped_are_left_out_of_the_middle() -> None:
     points = {0.1: [0.1, 0.1], 1: [0.8, 0.8], 10: [0.8, 0.8], 100: [0.8, 0.8], NONE: [0.8, 0.8]}
     frame = tries(points)
     frame.loc[frame["threshold"] >= 10, "clip_fraction"] = 0.0
-    (one,) = threshold_advice.judge(frame)
+    (one,) = threshold_advice.recommend(frame)
     assert (one.plateau, one.recommended) == ((1, 10, 100), 1)
 
 
@@ -104,7 +104,7 @@ def test_nothing_was_learned_anywhere() -> None:
     assert (one.outcome, one.recommended) == ("nothing", None)
 
 
-def test_a_ladder_of_one_value_leaves_nothing_to_choose_from() -> None:
+def test_a_grid_of_one_value_leaves_nothing_to_choose_from() -> None:
     one = verdict({0.1: [0.9, 0.9], NONE: [0.1, 0.1]})
     assert (one.outcome, one.recommended) == ("single", None)
 
@@ -113,13 +113,13 @@ def test_without_a_threshold_there_is_no_advice() -> None:
     assert verdict({NONE: [0.9, 0.9]}).outcome == "untried"
 
 
-def test_a_task_without_a_criterion_is_judged_by_the_score() -> None:
+def test_a_task_without_a_criterion_is_judged_by_the_average_skill() -> None:
     one = verdict(MIDDLE, solved=math.nan)
     assert one.plateau == (0.1, 1.0, 10.0)
     assert (one.lines["judged"] == 0).all()
 
 
-def test_more_solved_seeds_beat_a_higher_score() -> None:
+def test_more_solved_seeds_beat_a_higher_average_skill() -> None:
     one = verdict({0.1: [0.6, 0.6, 0.6], 1: [0.99, 0.99, 0.4], NONE: [0.1, 0.1, 0.1]})
     assert one.recommended == 0.1
 
@@ -136,7 +136,7 @@ def test_a_gap_counts_where_the_seeds_agree_on_it_and_not_where_they_do_not() ->
 def test_a_plateau_ends_at_the_first_threshold_that_is_worse() -> None:
     one = verdict({0.01: [0.8, 0.8], 0.1: [0.2, 0.2], 1: [0.805, 0.805], 10: [0.805, 0.805], NONE: [0.1, 0.1]})
     assert one.plateau == (1, 10)
-    assert bool(one.line(0.01)["as good"])
+    assert bool(one.get_line(0.01)["as good"])
 
 
 def test_leaving_seeds_out_shows_a_recommendation_that_hangs_on_one() -> None:
@@ -148,101 +148,103 @@ def test_leaving_seeds_out_shows_a_recommendation_that_hangs_on_one() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 8), st.integers(1, 5))
 def test_what_is_recommended_was_tried_and_all_seeds_solve_it_where_they_solve_any(
-    seed: int, rungs: int, seeds: int
+    seed: int, count: int, seeds: int
 ) -> None:
     random = np.random.default_rng(seed)
-    level = random.random(rungs)
+    level = random.random(count)
     spread = random.random() * 0.3
-    points = {10.0**at: list((level[at] + random.normal(0, spread, seeds)).clip(0, 1)) for at in range(rungs)}
+    points = {10.0**at: list((level[at] + random.normal(0, spread, seeds)).clip(0, 1)) for at in range(count)}
     one = verdict(points | {NONE: [0.0] * seeds})
     if one.recommended is None:
         assert one.outcome in {"nothing", "single"}
         return
     solved = [sum(value > 0.5 for value in scores) for scores in points.values()]
     assert one.recommended in one.plateau
-    assert one.line(one.recommended)["solved"] == max(solved)
+    assert one.get_line(one.recommended)["solved"] == max(solved)
     start, stop = one.tried.index(one.plateau[0]), one.tried.index(one.plateau[-1])
     assert tuple(one.tried[start : stop + 1]) == one.plateau
 
 
-def test_the_score_rises_with_speed_and_counts_what_a_diverged_run_never_reached_as_nothing() -> None:
+def test_the_average_skill_rises_with_speed_and_counts_what_a_diverged_run_never_reached_as_nothing() -> None:
     floor = 0.5
-    assert threshold_advice.score(pd.Series([0.5, 0.0, 0.0, 0.0]), floor, 4) == 0.75
-    assert threshold_advice.score(pd.Series([0.5, 0.5, 0.5, 0.0]), floor, 4) == 0.25
-    assert threshold_advice.score(pd.Series([0.0, 0.0]), floor, 4) == 0.5
-    assert threshold_advice.score(pd.Series([0.0, math.nan, 50.0, 0.5]), floor, 4) == 0.25
-    assert threshold_advice.score(pd.Series([], dtype=float), floor, 4) == 0
+    assert threshold_advice.compute_average_skill(pd.Series([0.5, 0.0, 0.0, 0.0]), floor, 4) == 0.75
+    assert threshold_advice.compute_average_skill(pd.Series([0.5, 0.5, 0.5, 0.0]), floor, 4) == 0.25
+    assert threshold_advice.compute_average_skill(pd.Series([0.0, 0.0]), floor, 4) == 0.5
+    assert threshold_advice.compute_average_skill(pd.Series([0.0, math.nan, 50.0, 0.5]), floor, 4) == 0.25
+    assert threshold_advice.compute_average_skill(pd.Series([], dtype=float), floor, 4) == 0
 
 
-def test_a_run_that_diverged_before_its_first_evaluation_has_no_score_and_no_column_of_losses() -> None:
+def test_a_run_that_diverged_before_its_first_evaluation_has_no_skill_and_no_column_of_losses() -> None:
     torn = synthetic.diverged(learning_rate=0.003)
-    frame = threshold_advice.tried(synthetic.rows(torn, synthetic.record(seed=1)), lambda _: pd.DataFrame())
-    assert frame["score"].tolist() == [0, 0]
+    frame = threshold_advice.tabulate_tries(synthetic.rows(torn, synthetic.record(seed=1)), lambda _: pd.DataFrame())
+    assert frame["average_skill"].tolist() == [0, 0]
 
 
 # The rule of thumb
 
 
 def test_the_rule_of_thumb_holds_where_all_its_thresholds_solve_as_many_seeds() -> None:
-    held = threshold_advice.thumb(verdict(MIDDLE), 1.0)
+    held = threshold_advice.check_thumb(verdict(MIDDLE), 1.0)
     assert held
     assert held.ends == (0.5, 10.0)
     assert (held.within, held.failing, held.worse, held.inside) == ((1.0, 10.0), (), (), True)
 
 
 def test_the_rule_of_thumb_fails_where_one_of_its_thresholds_solves_fewer_seeds() -> None:
-    held = threshold_advice.thumb(verdict(MIDDLE), 10.0)
+    held = threshold_advice.check_thumb(verdict(MIDDLE), 10.0)
     assert held
     assert (held.within, held.failing, held.worse, held.inside) == ((10.0, 100.0), (100.0,), (100.0,), False)
 
 
 def test_the_rule_of_thumb_says_nothing_without_an_average_or_a_threshold_in_its_range() -> None:
-    assert threshold_advice.thumb(verdict(MIDDLE), math.nan) is None
-    assert threshold_advice.thumb(verdict(MIDDLE), math.inf) is None
-    held = threshold_advice.thumb(verdict(MIDDLE), 1e-6)
+    assert threshold_advice.check_thumb(verdict(MIDDLE), math.nan) is None
+    assert threshold_advice.check_thumb(verdict(MIDDLE), math.inf) is None
+    held = threshold_advice.check_thumb(verdict(MIDDLE), 1e-6)
     assert held
     assert held.within == ()
 
 
-# The norms and the ladder
+# The norms and the grid
 
 
 def test_norms_end_before_the_step_that_diverged() -> None:
     curves = pd.DataFrame({"norm_before": [1.0, 2.0, math.inf, 4.0], "loss": [1.0, 1.0, 1.0, 1.0]})
-    assert gradient_norms.lived(curves).tolist() == [1, 2]
-    assert gradient_norms.lived(curves.assign(norm_before=[1.0, 2, 3, 4], loss=[1, math.nan, 1, 1])).tolist() == [1]
-    assert gradient_norms.lived(curves.assign(norm_before=[1.0, 2, 3, 4])).tolist() == [1, 2, 3, 4]
+    assert gradient_norms.cut_divergence(curves).tolist() == [1, 2]
+    assert gradient_norms.cut_divergence(
+        curves.assign(norm_before=[1.0, 2, 3, 4], loss=[1, math.nan, 1, 1])
+    ).tolist() == [1]
+    assert gradient_norms.cut_divergence(curves.assign(norm_before=[1.0, 2, 3, 4])).tolist() == [1, 2, 3, 4]
 
 
 def test_the_summary_counts_every_step_once() -> None:
-    found = gradient_norms.summary([np.array([1.0]), np.array([2.0, 3.0, 6.0])])
+    found = gradient_norms.summarise_norms([np.array([1.0]), np.array([2.0, 3.0, 6.0])])
     assert (found["steps"], found["average"], found["50 %"], found["largest"]) == (4, 3.0, 2.5, 6.0)
-    assert math.isnan(gradient_norms.summary([])["average"])
+    assert math.isnan(gradient_norms.summarise_norms([])["average"])
 
 
-def test_a_ladder_goes_from_clipping_nearly_always_to_nearly_never() -> None:
+def test_a_grid_goes_from_clipping_nearly_always_to_nearly_never() -> None:
     seen = np.random.default_rng(0).lognormal(-1, 1.3, 20_000)
-    rungs = gradient_norms.ladder([seen[:5_000], seen[5_000:]])
-    assert rungs == (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-    assert (seen > rungs[0]).mean() > 0.98
-    assert (seen > rungs[-1]).mean() < 0.002
+    grid = gradient_norms.make_grid([seen[:5_000], seen[5_000:]])
+    assert grid == (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+    assert (seen > grid[0]).mean() > 0.98
+    assert (seen > grid[-1]).mean() < 0.002
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(1e-12, 1e12), min_size=1, max_size=50))
-def test_a_ladder_ascends_has_four_to_nine_rungs_and_begins_at_or_below_the_norms(values: list[float]) -> None:
-    rungs = gradient_norms.ladder([np.array(values)])
-    assert gradient_norms.FEWEST <= len(rungs) <= gradient_norms.RUNGS
-    assert list(rungs) == sorted(set(rungs))
-    assert rungs[0] <= np.quantile(values, 0.01) * (1 + 1e-6)
+def test_a_grid_ascends_has_four_to_nine_points_and_begins_at_or_below_the_norms(values: list[float]) -> None:
+    grid = gradient_norms.make_grid([np.array(values)])
+    assert gradient_norms.FEWEST <= len(grid) <= gradient_norms.MOST
+    assert list(grid) == sorted(set(grid))
+    assert grid[0] <= np.quantile(values, 0.01) * (1 + 1e-6)
 
 
-def test_an_explosion_does_not_stretch_the_ladder() -> None:
-    assert gradient_norms.ladder([np.array([1.0, 2, 3, 4, 5, 6, 1e9, 1e30])])[-1] <= 1000
+def test_an_explosion_does_not_stretch_the_grid() -> None:
+    assert gradient_norms.make_grid([np.array([1.0, 2, 3, 4, 5, 6, 1e9, 1e30])])[-1] <= 1000
 
 
-def test_norms_that_hold_nothing_give_no_ladder() -> None:
-    assert gradient_norms.ladder([]) == gradient_norms.ladder([np.array([0.0, math.nan, math.inf])]) == ()
+def test_norms_that_hold_nothing_give_no_grid() -> None:
+    assert gradient_norms.make_grid([]) == gradient_norms.make_grid([np.array([0.0, math.nan, math.inf])]) == ()
 
 
 # In words, from a store
@@ -273,15 +275,15 @@ PLANTED: dict[float | None, list[float]] = {None: [0.1] * 3, 0.01: [0.1] * 3, 0.
 
 def gathered(folder: Path, rows: list[Record], clip: str = "norm") -> advice_report.Advice:
     store = synthetic.write(folder, rows)
-    return advice_report.gather(store.rows(), store.evaluations, store.curves, named=0.003, clip=clip)
+    return advice_report.gather_advice(store.rows(), store.evaluations, store.curves, named=0.003, clip=clip)
 
 
 def test_the_advice_names_the_planted_threshold_at_each_learning_rate(tmp_path: Path) -> None:
     found = gathered(tmp_path, records(PLANTED))
     assert [one.recommended for one in found.verdicts] == [0.1] * 3
-    said = advice_report.sentences(found)
+    said = advice_report.write_findings(found)
     assert said[0].startswith("At adam 0.003 the recommended threshold is norm 0.1, with an interval of 0.1 alone.")
-    assert "3 of 3 seeds solved it, in 600 steps in the median, the score was 0." in said[0]
+    assert "3 of 3 seeds solved it, in 600 steps in the median, the average skill was 0." in said[0]
     assert "and 50 % of the steps were clipped. Without clipping, 0 of 3 seeds solved it" in said[0]
     assert "the same is recommended 3 of 3 times" in said[0]
     assert [text[:13] for text in said[1:3]] == ["At adam 0.001", "At adam 0.009"]
@@ -291,7 +293,7 @@ def test_the_advice_names_the_planted_threshold_at_each_learning_rate(tmp_path: 
 
 def test_the_files_hold_the_advice_the_tries_and_a_figure(tmp_path: Path) -> None:
     found = gathered(tmp_path, records(PLANTED))
-    written = {path.name: path for path in advice_report.write(tmp_path, found)}
+    written = {path.name: path for path in advice_report.write_files(tmp_path, found)}
     assert set(written) == {"advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv"}
     text = written["advice.md"].read_text()
     assert "the recommended threshold is norm 0.1" in text
@@ -310,7 +312,7 @@ def test_the_files_hold_the_advice_the_tries_and_a_figure(tmp_path: Path) -> Non
         ({None: [0.97] * 2, 0.1: [0.97] * 2, 1.0: [0.97] * 2}, {}, "clipping makes no difference, from norm 0.1 to 1"),
         ({None: [0.97] * 2, 0.1: [0.1] * 2, 1.0: [0.97] * 2}, {}, "no clipping is as good as any; the recommended"),
         ({None: [-0.5] * 2, 0.1: [-0.5] * 2, 1.0: [-0.5] * 2}, {}, "nothing was learned, at norm 0.1 to 1 or without"),
-        ({None: [0.1] * 2, 0.1: [0.97] * 2}, {}, "the ladder is one value, so there is nothing to choose from"),
+        ({None: [0.1] * 2, 0.1: [0.97] * 2}, {}, "the threshold grid is one value, so there is nothing to choose from"),
         ({None: [0.1] * 2}, {}, "no threshold was tried"),
         ({None: [0.0] * 2, 0.1: [0.0] * 2, 1.0: [0.0] * 2}, {"torn": True}, "every run diverged, at norm 0.1 to 1"),
         ({None: [0.1], 0.1: [0.97], 1.0: [0.1]}, {}, "One seed is no verdict."),
@@ -329,11 +331,11 @@ def test_an_advice_that_is_none_says_what_it_is(
             for one in rows
         ]
     found = gathered(tmp_path, rows)
-    assert said in advice_report.sentences(found)[0]
-    assert said in advice_report.text(found)
-    assert terminal.advice(advice_report.shown(found), clip=found.clip, setting=found.setting).row_count == 3 * len(
-        points
-    )
+    assert said in advice_report.write_findings(found)[0]
+    assert said in advice_report.write_text_page(found)
+    assert terminal.render_advice(
+        advice_report.tabulate_tried(found), clip=found.clip, setting=found.setting
+    ).row_count == 3 * len(points)
     advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip="norm", named=0.003).draw_without_rendering()
 
 
@@ -343,7 +345,7 @@ def test_an_average_of_exploded_norms_is_called_that_and_not_drawn(tmp_path: Pat
     ]
     kept = [one for one in records(PLANTED) if one.clip == "norm" and one.learning_rate == 0.003]
     found = gathered(tmp_path, [*torn, *kept])
-    said = advice_report.sentences(found)[-1]
+    said = advice_report.write_findings(found)[-1]
     assert "That average holds the explosions of 2 runs that diverged" in said
     assert said.endswith("No tried threshold lies there.")
     figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip="norm", named=0.003)
@@ -353,9 +355,9 @@ def test_an_average_of_exploded_norms_is_called_that_and_not_drawn(tmp_path: Pat
 
 def test_the_rule_of_thumb_is_not_asked_about_a_clip_by_value(tmp_path: Path) -> None:
     found = gathered(tmp_path, records(PLANTED, clip="value"), clip="value")
-    said = advice_report.sentences(found)
+    said = advice_report.write_findings(found)
     assert "the recommended threshold is value 0.1" in said[0]
     about = [text for text in said if "rule of thumb" in text]
     assert len(about) == 1
     assert about[0].endswith("is about the norm and says nothing of a clip by value.")
-    advice_report.write(tmp_path, found)
+    advice_report.write_files(tmp_path, found)

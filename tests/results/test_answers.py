@@ -14,6 +14,7 @@ from farreach.results.analysis import statistics
 from farreach.results.analysis.rows import label_rows, make_empty
 from farreach.results.analysis.selection import find_length
 from farreach.results.analysis.solved import count_solved
+from farreach.results.analysis.task_verdicts import CellLengths, Count, Ranking
 from farreach.results.record import Record
 from farreach.results.report.answers import Answer, answers
 from farreach.results.report.answers.gradients import answer_gradients
@@ -138,7 +139,10 @@ def test_the_longest_length_that_most_seeds_solved_is_named_with_its_share() -> 
         *ladder({None: 4}, seeds=5, parameters='{"T": 100}'),
         *ladder({None: 2}, seeds=5, parameters='{"T": 200}'),
     ]
-    said = of(*records)[1].sentence
+    asked = of(*records)[1]
+    (task,) = asked.verdicts
+    assert task.cells == (CellLengths("lstm", (50, 100, 200), 100, Count(4, 5), (), (200, Count(2, 5))),)
+    said = asked.sentence
     assert "adding: lstm up to T=100 (4/5 seeds, 38 % to 96 %; at 200 2/5 seeds, 12 % to 77 %)" in said
 
 
@@ -147,7 +151,9 @@ def test_a_shorter_length_that_was_not_solved_is_named_too() -> None:
         *ladder({None: 0}, seeds=3, parameters='{"T": 50}'),
         *ladder({None: 3}, seeds=3, parameters='{"T": 100}'),
     ]
-    assert "lstm up to T=100 (3/3 seeds, 44 % to 100 %; not at 50; the longest tried)" in of(*records)[1].sentence
+    asked = of(*records)[1]
+    assert asked.verdicts[0].cells == (CellLengths("lstm", (50, 100), 100, Count(3, 3), (50,)),)
+    assert "lstm up to T=100 (3/3 seeds, 44 % to 100 %; not at 50; the longest tried)" in asked.sentence
 
 
 def test_a_seed_that_one_framework_did_not_solve_is_not_counted() -> None:
@@ -155,12 +161,14 @@ def test_a_seed_that_one_framework_did_not_solve_is_not_counted() -> None:
     assert count_solved(synthetic.label(*records))[["solved", "seeds"]].to_numpy().tolist() == [[1, 3]]
     one = of(*records)[1]
     assert one.missing
+    assert one.verdicts[0].cells == (CellLengths("lstm", (50,), None, Count(1, 3)),)
     assert "lstm at no T (50 tried; at 50 1/3 seed" in one.sentence
 
 
 def test_a_task_without_a_criterion_is_told_by_its_metric_and_interval() -> None:
     said = of(*[one for one in synthetic.quick() if one.task == "translation"])[1]
     assert not said.missing
+    assert {cell.cell: cell.low > 0 for cell in said.verdicts[0].cells} == {"rnn": False, "lstm": True, "gru": True}
     assert said.sentence.startswith("Translation has no criterion; its best source gain with a 95 % interval: rnn 0.0")
     assert "where the interval of rnn includes 0" in said.sentence
 
@@ -178,13 +186,23 @@ def test_the_length_of_every_task_is_found_in_its_parameters() -> None:
 # Thresholds
 
 
+def compared(one: Answer) -> tuple[Ranking, list[str], list[str], list[str]]:
+    """Return the ranking of a task's clips, the best ones, those that are worse, and those that may be."""
+    (clips,) = one.verdicts
+    best, worse, unclear = ([each.label for each in part] for part in (clips.best, clips.worse, clips.unclear))
+    return clips.ranking, best, worse, unclear
+
+
 def test_a_threshold_is_better_than_another_only_where_the_intervals_do_not_touch() -> None:
     told = of(*ladder({None: 0, 1.0: 10}, seeds=10))[2]
+    assert compared(told) == (Ranking.RANKED, ["norm 1"], ["none"], [])
     assert (
         "norm 1 (10/10 seeds, 72 % to 100 %; 50 % of steps clipped), better than no clip (0/10 seeds, 0 % to 28 %)"
         in told.sentence
     )
-    unsure = of(*ladder({None: 0, 1.0: 3}, seeds=3))[2].sentence
+    asked = of(*ladder({None: 0, 1.0: 3}, seeds=3))[2]
+    assert compared(asked) == (Ranking.RANKED, ["norm 1"], [], ["none"])
+    unsure = asked.sentence
     assert "whether better than no clip (0/3 seeds, 0 % to 56 %) cannot be told from so few seeds" in unsure
     assert ", better than" not in unsure
 
@@ -192,12 +210,13 @@ def test_a_threshold_is_better_than_another_only_where_the_intervals_do_not_touc
 def test_two_clips_are_compared_where_both_ran() -> None:
     both = ladder({None: 5, 1.0: 5}, seeds=10)
     alone = ladder({1.0: 10}, seeds=10, cell="gru", parameters='{"T": 20}') + ladder({None: 0}, seeds=10, cell="rnn")
-    assert "better than" not in of(*both, *alone)[2].sentence.replace("whether better than", "")
+    assert of(*both, *alone)[2].verdicts[0].worse == ()
 
 
 def test_no_threshold_is_recommended_where_nothing_was_solved_or_one_was_tried() -> None:
     never = of(*ladder({None: 0, 1.0: 0}, seeds=3))[2]
     assert never.missing
+    assert never.verdicts[0].ranking is Ranking.UNSOLVED
     assert "none of those tried (no clip, norm 1), since no cell solved it" in never.sentence
     assert "the only one tried" in of(*ladder({1.0: 3}, seeds=3))[2].sentence
     assert "without a difference" in of(*ladder({None: 3, 1.0: 3}, seeds=3))[2].sentence
@@ -205,7 +224,10 @@ def test_no_threshold_is_recommended_where_nothing_was_solved_or_one_was_tried()
 
 def test_a_threshold_stands_beside_its_recipe() -> None:
     records = ladder({1.0: 3}, seeds=3) + ladder({1.0: 0}, seeds=3, optimizer="sgd", learning_rate=0.1)
-    assert "adding (adam 0.003, 1 other recipe in the tables): norm 1" in of(*records)[2].sentence
+    asked = of(*records)[2]
+    (clips,) = asked.verdicts
+    assert (clips.optimizer, clips.learning_rate, clips.others) == ("adam", 0.003, 1)
+    assert "adding (adam 0.003, 1 other recipe in the tables): norm 1" in asked.sentence
 
 
 # Gradients and agreement
@@ -216,7 +238,14 @@ def test_where_gradients_vanished_stands_with_the_reach() -> None:
         dataclasses.replace(synthetic.looked_at(one)[0], reach_end=0.2 + 0.02 * one.seed)
         for one in ladder({None: 0}, seeds=3, cell="rnn")
     ]
-    said = of(*lost, synthetic.diverged(clip="norm", threshold=1.0))[3].sentence
+    asked = of(*lost, synthetic.diverged(clip="norm", threshold=1.0))[3]
+    (faults,) = asked.verdicts
+    assert faults.labels == {"vanishing": 3, "diverged": 1}
+    lost_reach, first_step = faults.faults
+    assert (lost_reach.cell, lost_reach.cases) == ("rnn", 3)
+    assert (lost_reach.value, lost_reach.low, lost_reach.high) == pytest.approx((0.22, 0.17, 0.27), abs=0.005)
+    assert (first_step.label, first_step.value) == ("diverged", 7)
+    said = asked.sentence
     assert (
         "3 vanishing, rnn on adding T=50 (adam 0.003) without clipping (3 cases: 1 % of the norm is left over 22 %"
         in said

@@ -12,9 +12,10 @@ import pytest
 
 from farreach.results.analysis import certificates, matched_native, statistics, tables
 from farreach.results.analysis.matched_native import Explanation
+from farreach.results.analysis.solved import count_solved
 from farreach.results.figures import training
 from farreach.results.record import Record
-from farreach.results.report import findings, result_set
+from farreach.results.report import result_set
 from farreach.results.report.answers.agreement import write_coverage
 from farreach.results.report.matched_native import write_change, write_divergence, write_findings, write_gap
 from tests.support import synthetic
@@ -202,7 +203,7 @@ def test_native_rows_are_settings_of_their_own_and_count_in_no_verdict() -> None
     assert set(frame.counted.frame["mode"]) == {"matched"}
     settings = set(tables.tabulate_summary(frame)["setting"])
     assert {"adding T=50 (adam 0.003)", "adding T=50 (adam 0.003, native)"} <= settings
-    assert not any("native)" in text for text in findings.solved(tables.tabulate_accuracy(frame.counted)))
+    assert not any("native)" in str(setting) for setting in count_solved(frame)["setting"])
 
 
 def test_native_rows_are_not_blamed_for_having_no_certificate() -> None:

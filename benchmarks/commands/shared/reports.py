@@ -37,8 +37,8 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
                 pending, answers = page.begun(folder, page.whole(known, timed, new)), new
 
             paths, results = result_set.put(results, timed, now, begin_page)
-        sentences += findings.scope(results.rows.frame, results.runs)
-        sentences += [*findings.owned(results.rows.own), *results.trouble]
+        sentences += findings.write_scope(results.rows.frame, results.runs)
+        sentences += [*findings.write_own_runs(results.rows.own), *results.trouble]
         table = terminal.summary(results.rows)
     if timing_contents.has_timings(results.store):
         from farreach.results.report import timing

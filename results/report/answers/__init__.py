@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis.rows import Rows
-from farreach.results.report.answers import solving
 from farreach.results.report.answers.agreement import answer_agreement
 from farreach.results.report.answers.base import Answer
 from farreach.results.report.answers.gradients import answer_gradients
+from farreach.results.report.answers.solving import answer_solved, answer_thresholds
 from farreach.results.report.answers.speed import answer_speed
 from farreach.results.timing.aa_check import AATest
 
@@ -38,8 +38,8 @@ def answers(
     """
     return [
         answer_speed(timings, groups or [], test.launches if test else None),
-        solving.solved(rows),
-        solving.thresholds(rows),
+        answer_solved(rows),
+        answer_thresholds(rows),
         answer_gradients(rows),
         answer_agreement(rows),
     ]
