@@ -31,7 +31,7 @@ def draw(
     Args:
         verdicts: one a learning rate.
         thumbs: the rule of thumb by learning rate; that of the named one is drawn.
-        norms: one line a learning rate, as `farreach.results.analysis.gradient_norms.summary` gives it.
+        norms: one line a learning rate, as `farreach.results.analysis.gradient_norms.summarise_norms` gives it.
         clip: ``norm`` or ``value``.
         named: the learning rate that was asked about, whose plateau is shaded.
 

@@ -62,7 +62,7 @@ def tell(frame: pd.DataFrame) -> dict[str, Any]:
     """Return everything that is told of a set: tables, verdicts and sentences."""
     rows = label_rows(frame)
     told: dict[str, Any] = {name: make(rows) for name, make in TABLES.items()}
-    told["findings"] = findings.sentences(rows, [], None)
+    told["findings"] = findings.write_findings(rows, [])
     told["answers"] = [(one.missing, *one.lines()) for one in answers(rows)]
     told["agreement"] = [vars(one) for one in agreement.compare_pairs(agreement.measure_gaps(rows))]
     told["gap shares"] = [vars(one) for one in matched_native.explain_gaps(rows)]
