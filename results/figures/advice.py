@@ -36,7 +36,7 @@ def draw(
         named: the learning rate that was asked about, whose plateau is shaded.
 
     """
-    with style.style():
+    with style.use_style():
         parts = [3.0, 1.6, 1.1] if clip == "norm" else [3.0, 1.6]  # norms and the size of an element share no axis
         figure = Figure(figsize=(style.WIDTH * 0.85, 1.3 * sum(parts)), layout="constrained")
         places = figure.add_gridspec(len(parts), 1, height_ratios=parts)

@@ -89,9 +89,9 @@ def _read_flow(load: Load, key: str) -> pd.DataFrame:
 
 
 def _draw_profiles(parts: list[Part]) -> Figure:
-    with style.style():
+    with style.use_style():
         settings = list(dict.fromkeys(part.setting for part in parts))
-        figure, axes = style.grid(len(settings))
+        figure, axes = style.make_grid(len(settings))
         entries = {
             part.label: Line2D([], [], color=palette.CELL_COLOURS.get(part.cell, palette.GREY), linewidth=3)
             for part in sorted(parts, key=lambda part: part.rank)
@@ -105,10 +105,10 @@ def _draw_profiles(parts: list[Part]) -> Figure:
                 if part.flow["c"].notna().any():
                     _draw_profile(ax, ends["end"], part.before, "c", color=colour, linestyle="--")
             ax.axhline(reach.LEFT, color="0.4", linewidth=1, linestyle="-.", zorder=1)
-            style.log_axis(ax)
+            style.make_log_axis(ax)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
             ax.set(xlabel="step before the scored ones", ylabel="norm of dL/dh$_t$, relative")
-            style.title(ax, setting, width=34)
+            style.write_title(ax, setting, width=34)
         kinds: dict[str, Any] = {
             "end of training": "-",
             "before training": ":",
@@ -116,7 +116,7 @@ def _draw_profiles(parts: list[Part]) -> Figure:
             "1 %": "-.",
         }
         entries |= {name: Line2D([], [], color="0.3", linestyle=dash) for name, dash in kinds.items()}
-        style.legend(figure, entries)
+        style.draw_legend(figure, entries)
     return figure
 
 
@@ -135,7 +135,7 @@ def _draw_profile(ax: Axes, flow: pd.DataFrame, before: int, column: str, **look
 
 
 def _draw_heat_maps(parts: list[Part]) -> Figure:
-    with style.style():
+    with style.use_style():
         # One plain grid: a colour bar beside the nested ones of `panels.facets` leaves them no room.
         columns = 2 if len(parts) in {2, 4} else 3
         rows = -(-len(parts) // columns)
@@ -155,8 +155,8 @@ def _draw_heat_maps(parts: list[Part]) -> Figure:
             ax.axhline(part.before - 0.5, color="white", linewidth=1, linestyle="--")
             ax.grid(visible=False)
             ax.set_ylabel("time step")
-            style.step_axis(ax)
-            style.title(ax, f"{part.label} · {part.setting}", width=28)
+            style.make_step_axis(ax)
+            style.write_title(ax, f"{part.label} · {part.setting}", width=28)
         if mesh is not None:
             bar = figure.colorbar(mesh, ax=axes, shrink=0.8, pad=0.02, extend="min")
             bar.set_label("log$_{10}$ of the norm of dL/dh$_t$")

@@ -29,7 +29,7 @@ def draw_atlas(table: pd.DataFrame) -> dict[str, Figure]:
 
 
 def _draw_atlas(part: pd.DataFrame) -> Figure:
-    with style.style():
+    with style.use_style():
         settings = list(dict.fromkeys(part[SETTING].astype(str)))
         clips = [clip for clip in part[CLIP].cat.categories if (part[CLIP] == clip).any()]
         cells = [len(part.loc[part[SETTING] == setting, CELL].unique()) for setting in settings]
@@ -80,9 +80,9 @@ def draw_reach(table: pd.DataFrame) -> dict[str, Figure]:
     """
     if table.empty:
         return {}
-    with style.style():
+    with style.use_style():
         tasks = list(dict.fromkeys(table["task"]))
-        figure, axes = style.grid(len(tasks))
+        figure, axes = style.make_grid(len(tasks))
         seen = palette.choose_looks(table)
         for ax, task in zip(axes, tasks, strict=True):
             part = table[table["task"] == task]
@@ -103,11 +103,11 @@ def draw_reach(table: pd.DataFrame) -> dict[str, Figure]:
             ax.set_xticks(sorted(set(part["length"])))
             ax.set(xlabel=str(part["name"].iloc[0]), ylabel="reach at the end", ylim=(-0.05, 1.08))
             ax.yaxis.set_major_formatter(PercentFormatter(1))
-            style.title(ax, task, width=28)
+            style.write_title(ax, task, width=28)
         entries = {name: Line2D([], [], color=look.colour, linewidth=3) for name, look in seen.items()}
         for cell, kind in list_cells(table).items():
             dash, marker = palette.CELL_DASHES.get(kind, "-."), palette.CELL_MARKERS.get(kind, "D")
             inside: dict[str, Any] = {"markersize": 10, "markerfacecolor": "none"} if kind == palette.RING else {}
             entries[cell] = Line2D([], [], color="0.25", linestyle=dash, marker=marker, **inside)
-        style.legend(figure, entries)
+        style.draw_legend(figure, entries)
     return {"": figure}

@@ -52,18 +52,18 @@ def _label_learners(points: pd.DataFrame) -> list[str]:
 
 
 def _draw_axis(axis: str, part: pd.DataFrame) -> Figure:
-    with style.style():
+    with style.use_style():
         cells, costs = (
             sort_words(part["cell"].astype(str), CELLS),
             [cost for cost in UNITS if (part["cost"] == cost).any()],
         )
-        figure, axes = style.facets([1.0] * len(cells) * len(costs), most=len(cells))
+        figure, axes = style.make_facets([1.0] * len(cells) * len(costs), most=len(cells))
         seen = palette.choose_looks(part)
         facets = [(cost, cell) for cost in costs for cell in cells]
         for ax, (cost, cell) in zip(axes, facets, strict=True):
             _draw_facet(ax, part[(part["cost"] == cost) & (part["cell"] == cell)], seen, UNITS[cost])
             ax.set_xlabel(scaling.NAMES.get(axis, axis))
-            style.title(ax, f"{cell} · {cost}", width=36)
+            style.write_title(ax, f"{cell} · {cost}", width=36)
         entries = {
             name: Line2D([], [], color=look.colour, marker=look.marker, markersize=6) for name, look in seen.items()
         }
@@ -73,7 +73,7 @@ def _draw_axis(axis: str, part: pd.DataFrame) -> Figure:
             entries[OTHER_PATH] = Line2D(
                 [], [], color="0.4", marker="o", linestyle="", markerfacecolor="white", markersize=6
             )
-        style.legend(figure, entries)
+        style.draw_legend(figure, entries)
     return figure
 
 
@@ -131,7 +131,7 @@ def _log_with_room(ax: Axes, lines: int) -> None:
     share = min(0.6, lines * TEXT_HEIGHT / FACET_HEIGHT)
     low, high = low / FLAT, high * FLAT
     ax.set_ylim(low, high * (high / low) ** (share / (1 - share)))
-    style.log_axis(ax)
+    style.make_log_axis(ax)
 
 
 def _number(value: float) -> str:

@@ -45,12 +45,12 @@ DASHES = [
 """Line styles of the clips, in the order of the clips; the first is that of ``none``."""
 
 
-def save(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
+def save_figure(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
     """Write a figure as PNG, and with `vector` as SVG for a paper too; return the paths.
 
     An SVG made again of the same data is the same file: no date, and names that do not change.
     """
-    with style():
+    with use_style():
         # A palette makes the file a third as large, and no eye sees the difference.
         image = _pixels(figure).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         write_file(path, lambda part: image.save(part, format="png", optimize=True), flush=False)
@@ -93,13 +93,13 @@ def choose_dashes(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def pattern(dash: Any) -> Any:
+def make_pattern(dash: Any) -> Any:
     """Return a line style of `DASHES` as seaborn writes it."""
     return "" if dash == "-" else dash[1]
 
 
 @contextmanager
-def style() -> Iterator[None]:
+def use_style() -> Iterator[None]:
     """Draw in the style of all figures; settings of the caller's own figures stay as they are."""
     settings: Any = {**sns.axes_style("whitegrid"), **sns.plotting_context("paper", font_scale=1.1)}
     with mpl.rc_context(
@@ -108,7 +108,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def facets(weights: list[float], *, most: float, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
+def make_facets(weights: list[float], *, most: float, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
     """Return a figure with one set of axes a weight, in rows; wide axes for large weights.
 
     Args:
@@ -134,10 +134,10 @@ def facets(weights: list[float], *, most: float, height: float = HEIGHT) -> tupl
     return figure, axes
 
 
-def grid(count: int, *, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
+def make_grid(count: int, *, height: float = HEIGHT) -> tuple[Figure, list[Axes]]:
     """Return a figure with `count` facets of one size, at most three a row, two where that fills the rows."""
     columns = count if count <= 3 else 2 if count == 4 else 3  # noqa: PLR2004
-    return facets([1.0] * count, most=max(columns, 2), height=height)
+    return make_facets([1.0] * count, most=max(columns, 2), height=height)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,20 +210,20 @@ def make_threshold_axis(table: pd.DataFrame) -> ThresholdAxis:
     return ThresholdAxis(positions, ticks, groups, kinds)
 
 
-def offsets(learners: Iterable[str]) -> dict[str, float]:
+def spread_learners(learners: Iterable[str]) -> dict[str, float]:
     """Return how far left or right of its position each learner is drawn."""
     names = list(learners)
     spread = min(0.8, 0.25 * len(names))
     return {name: spread * ((at + 0.5) / len(names) - 0.5) for at, name in enumerate(names)}
 
 
-def title(axes: Axes, text: str, *, width: int) -> None:
+def write_title(axes: Axes, text: str, *, width: int) -> None:
     """Put a facet's title, on several lines where it is longer than `width` characters."""
     whole = re.sub(r"(?<=[^,]) (?=[^(]*\))", "\N{NO-BREAK SPACE}", text)  # keeps (adam 0.003) on one line
     axes.set_title("\n".join(textwrap.wrap(whole, width)))
 
 
-def log_axis(axes: Axes) -> None:
+def make_log_axis(axes: Axes) -> None:
     """Make y logarithmic, with ticks that are plain numbers and not too few of them."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
@@ -234,13 +234,13 @@ def log_axis(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def step_axis(axes: Axes) -> None:
+def make_step_axis(axes: Axes) -> None:
     """Label x as training steps, with whole numbers."""
     axes.set_xlabel("training step")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def legend(figure: Figure, entries: dict[str, Line2D], *, heading: str | None = None) -> None:
+def draw_legend(figure: Figure, entries: dict[str, Line2D], *, heading: str | None = None) -> None:
     """Put the figure's one legend above the facets, under a heading if there is one."""
     if entries:
         room = int(figure.get_figwidth() * 12)  # characters beside each other
@@ -252,7 +252,7 @@ def legend(figure: Figure, entries: dict[str, Line2D], *, heading: str | None = 
         figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns, title=heading)
 
 
-def points(seen: dict[str, palette.Look]) -> dict[str, Line2D]:
+def mark_points(seen: dict[str, palette.Look]) -> dict[str, Line2D]:
     """Return the legend's entries of frameworks drawn as points."""
     return {
         name: Line2D([], [], color=look.colour, marker=look.marker, linestyle="", markersize=7)
@@ -260,7 +260,7 @@ def points(seen: dict[str, palette.Look]) -> dict[str, Line2D]:
     }
 
 
-def lines(seen: dict[str, palette.Look], clips: dict[str, Any], free: set[str]) -> dict[str, Line2D]:
+def mark_lines(seen: dict[str, palette.Look], clips: dict[str, Any], free: set[str]) -> dict[str, Line2D]:
     """Return the legend's entries of frameworks as colours and clips as line styles; `free` are those without one."""
     colours = {name: Line2D([], [], color=look.colour, linewidth=3) for name, look in seen.items()}
     styles = {

@@ -40,7 +40,7 @@ def draw_overheads(table: pd.DataFrame) -> Figure:
     kinds = table["loop"].map(lambda loop: "loop" if get_kind(loop) == "loop" else "trainer")
     settings, columns = list(dict.fromkeys(table["setting"])), [kind for kind in KINDS if (kinds == kind).any()]
     heights = [max(((table["setting"] == one) & (kinds == kind)).sum() for kind in columns) for one in settings]
-    with style.style():
+    with style.use_style():
         size = (style.WIDTH, ROW * sum(heights) + 0.62 * len(settings) + 0.9)
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(settings), len(columns), sharex="col", squeeze=False, height_ratios=heights)
@@ -91,7 +91,7 @@ def draw_ratios(table: pd.DataFrame) -> Figure:
     settings = list(dict.fromkeys(table["setting"]))
     heights = [int((table["setting"] == setting).sum()) for setting in settings]
     narrow = table["high"].max() < NARROW * min(1, table["low"].min())
-    with style.style():
+    with style.use_style():
         figure = Figure(figsize=(style.WIDTH, ROW * sum(heights) + 0.62 * len(settings) + 0.7), layout="constrained")
         axes = figure.subplots(len(settings), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for ax, setting in zip(axes, settings, strict=True):

@@ -5,7 +5,6 @@ A framework has one colour and marker everywhere, a clip one line style.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -24,12 +23,6 @@ from farreach.results.vocabulary import NONE
 
 mpl.use("Agg")  # files only: no window, and none needed
 
-Load = Callable[[str], pd.DataFrame]
-"""Maps a case's key to its curves or evaluations; raises OSError where they are not there."""
-
-BINS = 40
-"""Points of a gradient-norm curve: the median over the steps (and seeds) of each bin."""
-
 LOWEST = -0.3
 """Skill below this is drawn here, so that one bad run does not flatten the others."""
 
@@ -46,21 +39,6 @@ def draw_skill(table: pd.DataFrame) -> dict[str, Figure]:
     Small points are seeds; a large one with a bar is their mean and its standard error.
     """
     return {str(task): _draw_skill(part) for task, part in table.groupby("task", sort=False, observed=True)}
-
-
-def draw_learning(table: pd.DataFrame, evaluations: Load) -> dict[str, Figure]:
-    """Return for each task the evaluation loss against the step, mean over seeds, with the floor."""
-    return _draw_curves(table, evaluations, _draw_evaluation_loss)
-
-
-def draw_training_loss(table: pd.DataFrame, curves: Load) -> dict[str, Figure]:
-    """Return for each task of the user's own runs the loss of the training batches."""
-    return _draw_curves(table, curves, _draw_batch_loss)
-
-
-def draw_gradient_norm(table: pd.DataFrame, curves: Load) -> dict[str, Figure]:
-    """Return for each task the global gradient norm before the clip over training, with the thresholds."""
-    return _draw_curves(table, curves, _draw_norms)
 
 
 def draw_clip_fraction(table: pd.DataFrame) -> dict[str, Figure]:
@@ -82,11 +60,11 @@ def draw_step_time(table: pd.DataFrame, *, source: str) -> Figure:
         source: where the times come from, the figure's title.
 
     """
-    with style.style():
+    with style.use_style():
         settings = list(dict.fromkeys(table[SETTING]))
-        figure, axes = style.grid(len(settings))
+        figure, axes = style.make_grid(len(settings))
         seen = palette.choose_looks(table)
-        aside = style.offsets(seen)
+        aside = style.spread_learners(seen)
         spans = table.groupby(SETTING, observed=True)["step ms"]
         wide = bool((spans.max() > 20 * spans.min()).any())
         for ax, setting in zip(axes, settings, strict=True):
@@ -106,23 +84,23 @@ def draw_step_time(table: pd.DataFrame, *, source: str) -> Figure:
             if wide:
                 low, high = part[["step ms", "low ms"]].min().min(), part[["step ms", "high ms"]].max().max()
                 ax.set_ylim(low / ROOM, high * ROOM)
-                style.log_axis(ax)
+                style.make_log_axis(ax)
             else:
                 ax.set_ylim(0, 1.08 * part[["step ms", "high ms"]].max().max())
             ax.set(xlabel="cell", ylabel="step time (ms)")
-            style.title(ax, setting, width=36)
-        style.legend(figure, style.points(seen), heading=source)
+            style.write_title(ax, setting, width=36)
+        style.draw_legend(figure, style.mark_points(seen), heading=source)
     return figure
 
 
 def _draw_skill(frame: pd.DataFrame) -> Figure:
-    with style.style():
+    with style.use_style():
         seen = palette.choose_looks(frame)
-        aside = style.offsets(seen)
+        aside = style.spread_learners(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
         places = [style.make_threshold_axis(part) for _, part in parts]
-        figure, axes = style.facets([place.weight for place in places], most=ROW)
-        entries = style.points(seen)
+        figure, axes = style.make_facets([place.weight for place in places], most=ROW)
+        entries = style.mark_points(seen)
         for ax, (setting, part), place in zip(axes, parts, places, strict=True):
             points = _place_points(part, place, aside, part["skill"].clip(lower=LOWEST))
             ax.axhline(0, color="0.4", linewidth=1, linestyle="--")
@@ -143,19 +121,19 @@ def _draw_skill(frame: pd.DataFrame) -> Figure:
             low = min(-0.08, float(points["y"].min()) - 0.08) if points["y"].notna().any() else -0.08
             ax.set_ylim(LOWEST - 0.08 if len(torn) else low, 1.05)
             ax.set_ylabel("skill (1 \N{MINUS SIGN} loss / floor)")
-            style.title(ax, setting, width=int(6.5 * place.weight))
+            style.write_title(ax, setting, width=int(6.5 * place.weight))
         entries["floor"] = Line2D([], [], color="0.4", linewidth=1, linestyle="--")
-        style.legend(figure, entries)
+        style.draw_legend(figure, entries)
     return figure
 
 
 def _draw_modes(frame: pd.DataFrame) -> Figure:
-    with style.style():
+    with style.use_style():
         seen = palette.choose_looks(frame)
-        aside = style.offsets(seen)
+        aside = style.spread_learners(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
         places = [style.make_threshold_axis(part) for _, part in parts]
-        figure, axes = style.facets([place.weight for place in places], most=ROW)
+        figure, axes = style.make_facets([place.weight for place in places], most=ROW)
         for ax, (setting, part), place in zip(axes, parts, places, strict=True):
             points = _place_points(part, place, aside, part["skill"].clip(lower=LOWEST))
             points["native"] = part["skill native"].clip(lower=LOWEST)
@@ -171,14 +149,14 @@ def _draw_modes(frame: pd.DataFrame) -> Figure:
             low = means[["y", "native"]].min().min()
             ax.set_ylim(min(-0.08, low - 0.08) if pd.notna(low) else -0.08, 1.05)
             ax.set_ylabel("skill (1 \N{MINUS SIGN} loss / floor)")
-            style.title(ax, setting, width=int(6.5 * place.weight))
+            style.write_title(ax, setting, width=int(6.5 * place.weight))
         grey: dict[str, Any] = {"color": "0.25", "marker": "o", "linestyle": ""}
-        entries = style.points(seen) | {
+        entries = style.mark_points(seen) | {
             "matched": Line2D([], [], **grey, markerfacecolor="white", markeredgewidth=1.5, markersize=9),
             "native": Line2D([], [], **grey, markersize=4.5),
             "floor": Line2D([], [], color="0.4", linewidth=1, linestyle="--"),
         }
-        style.legend(figure, entries)
+        style.draw_legend(figure, entries)
     return figure
 
 
@@ -238,13 +216,13 @@ def _place_points(
 
 
 def _draw_clip_fraction(frame: pd.DataFrame) -> Figure:
-    with style.style():
+    with style.use_style():
         seen = palette.choose_looks(frame)
-        aside = style.offsets(seen)
+        aside = style.spread_learners(seen)
         parts = [(str(setting), part) for setting, part in frame.groupby(SETTING, observed=True)]
         places = [style.make_threshold_axis(part) for _, part in parts]
-        figure, axes = style.facets([place.weight for place in places], most=ROW, height=2.6)
-        entries = style.points(seen)
+        figure, axes = style.make_facets([place.weight for place in places], most=ROW, height=2.6)
+        entries = style.mark_points(seen)
         for ax, (setting, part), place in zip(axes, parts, places, strict=True):
             points = _place_points(part, place, aside, 100 * part["clip_fraction"])
             entries |= _draw_means(ax, points, seen)
@@ -254,125 +232,6 @@ def _draw_clip_fraction(frame: pd.DataFrame) -> Figure:
             place.label(ax)
             ax.set_ylim(-5, 105)
             ax.set_ylabel("steps clipped (%)")
-            style.title(ax, setting, width=int(6.5 * place.weight))
-        style.legend(figure, entries)
+            style.write_title(ax, setting, width=int(6.5 * place.weight))
+        style.draw_legend(figure, entries)
     return figure
-
-
-def _draw_curves(
-    table: pd.DataFrame, load: Load, draw: Callable[[Axes, pd.DataFrame, dict[str, Any]], dict[str, Line2D]]
-) -> dict[str, Figure]:
-    """Return for each task one facet a setting and cell, each filled by `draw`, for the rows that have curves."""
-    clips = style.choose_dashes(table)
-    free = set(table.loc[table["clip"] == NONE, CLIP].astype(str))
-    figures = {}
-    for task, part in table.groupby("task", sort=False, observed=True):
-        groups = part.groupby([SETTING, CELL], observed=True)
-        facets = [(f"{cell} · {setting}", _read_curves(group, load)) for (setting, cell), group in groups]
-        facets = [(title, curves) for title, curves in facets if len(curves)]
-        if not facets:
-            continue
-        shown = pd.concat([curves for _, curves in facets])
-        seen = palette.choose_looks(shown)
-        used = {clip: dash for clip, dash in clips.items() if clip in set(shown[CLIP])}
-        with style.style():
-            figure, axes = style.grid(len(facets))
-            entries = style.lines(seen, used, free)
-            for ax, (title, curves) in zip(axes, facets, strict=True):
-                entries |= draw(ax, curves, used | {name: look.colour for name, look in seen.items()})
-                style.step_axis(ax)
-                style.title(ax, title, width=28)
-            style.legend(figure, entries)
-        figures[str(task)] = figure
-    return figures
-
-
-FACTS = (CLIP, LEARNER, "clip", "threshold", "framework", "path", "floor", "unit", "status")
-"""What a curve needs to know of its row."""
-
-
-def _read_curves(group: pd.DataFrame, load: Load) -> pd.DataFrame:
-    """Return the curves of some rows beneath each other, with what they are."""
-    parts = []
-    for row in group[["key", *(name for name in FACTS if name in group)]].to_dict("records"):
-        try:
-            curves = load(row["key"])
-        except OSError:
-            continue
-        if curves.empty:
-            continue
-        facts = {str(name): str(row[name]) for name in (CLIP, LEARNER, "clip", "framework", "path")}
-        facts |= {"run": row["key"], "unit": row.get("unit") or ""}
-        numbers = {name: row[name] for name in ("floor", "threshold")}
-        parts.append(curves.assign(**facts, **numbers, torn=row["status"] == "diverged"))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def _draw_evaluation_loss(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
-    floor = float(curves["floor"].iloc[0])
-    finite = curves[np.isfinite(curves["loss"])]
-    means = finite.groupby([LEARNER, CLIP, "step"], sort=False)["loss"].mean().reset_index()
-    _draw_lines(ax, means, styles, x="step", y="loss")
-    ax.axhline(floor, color="0.8", linewidth=4, zorder=1)
-    low, high = min([floor, *means["loss"]]), max([floor, *means["loss"]])
-    ax.set_ylim(max(low / 1.15, 1e-6 * floor), min(high, 5 * floor) * 1.15)
-    if low > 0 and floor / low > 4:  # noqa: PLR2004
-        style.log_axis(ax)
-    unit = str(curves["unit"].iloc[0])
-    ax.set_ylabel(f"evaluation loss\n({unit})" if unit else "evaluation loss")
-    return {"floor": Line2D([], [], color="0.8", linewidth=4)}
-
-
-def _draw_lines(ax: Axes, frame: pd.DataFrame, styles: dict[str, Any], *, x: str, y: str) -> None:
-    """Draw one line a learner and clip, the first learner widest, so that lines that coincide all show."""
-    if len(frame):
-        learners = [name for name in styles if name in set(frame[LEARNER])]
-        names: dict[str, Any] = {"x": x, "y": y, "hue": LEARNER, "size": LEARNER, "style": CLIP}
-        widths = {name: 1.1 + 1.7 * at for at, name in enumerate(reversed(learners))}
-        patterns = {clip: style.pattern(styles[clip]) for clip in frame[CLIP].unique()}
-        looks: dict[str, Any] = {"palette": {name: styles[name] for name in learners}, "hue_order": learners}
-        sns.lineplot(frame, **names, **looks, sizes=widths, dashes=patterns, estimator=None, legend=False, ax=ax)
-
-
-def _take_medians(curves: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the median of a column over each stretch of a run's steps, and over the runs of a learner and clip."""
-    ends = curves.groupby("run", sort=False)["step"].transform("max")
-    width = np.maximum(1, ends // BINS)  # a run that diverged early keeps its few steps apart
-    binned = curves.assign(bin=(curves["step"] - 1) // width * width + (width + 1) / 2)
-    return binned.groupby([LEARNER, CLIP, "bin"], sort=False)[column].median().reset_index()
-
-
-def _draw_batch_loss(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
-    finite = curves[np.isfinite(curves["loss"])]
-    _draw_lines(ax, _take_medians(finite, "loss"), styles, x="bin", y="loss")
-    if len(finite) and finite["loss"].min() > 0:
-        style.log_axis(ax)
-    ax.set_ylabel("loss of the training batches")
-    return {}
-
-
-def _draw_norms(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
-    finite = curves[np.isfinite(curves["norm_before"]) & (curves["norm_before"] > 0)]
-    _draw_lines(ax, _take_medians(finite, "norm_before"), styles, x="bin", y="norm_before")
-    entries = {}
-    lasts = finite[finite["torn"]].groupby([LEARNER, CLIP, "run"], sort=False).last().reset_index()
-    for at, (learner, last) in enumerate(lasts.groupby(LEARNER, sort=False)):
-        size = 90 / 2**at  # two frameworks that diverge at the same place both show
-        ax.scatter(last["step"], last["norm_before"], color=styles[str(learner)], marker="x", s=size, zorder=4)
-        entries["diverged"] = Line2D([], [], color="0.25", marker="x", linestyle="", markersize=7)
-    norms = curves[curves["clip"] == "norm"]
-    for clip, threshold in norms.groupby(CLIP)["threshold"].first().items():
-        ax.axhline(threshold, color="0.35", linestyle=styles[str(clip)], linewidth=1, zorder=1)
-        ax.annotate(
-            f"{threshold:g}",
-            (1, threshold),
-            xycoords=("axes fraction", "data"),
-            fontsize=7,
-            color="0.35",
-            xytext=(2, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    style.log_axis(ax)
-    ax.set_ylabel("global gradient norm (L2)\nbefore the clip")
-    return entries

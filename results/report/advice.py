@@ -178,7 +178,7 @@ def write_files(folder: Path, found: Advice) -> list[Path]:
     with report_unwritable(folder):
         write_text(paths[0], write_text_page(found))
         figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip=found.clip, named=found.named)
-        style.save(figure, paths[1])
+        style.save_figure(figure, paths[1])
         for path, frame in zip(paths[2:], (lines, found.cases, found.norms), strict=True):
             write_csv(path, frame, float_format="%.6g")
     return paths

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from farreach.results.analysis import matched_native, overview, tables
 from farreach.results.analysis.rows import limit_curves, limit_settings
 from farreach.results.analysis.selection import CELL
+from farreach.results.figures import curves as curve_figures
 from farreach.results.figures import gradient_flow, style, timing, training
 from farreach.results.figures import overview as overview_figures
 from farreach.results.figures.captions import NO_TIMINGS, TIMINGS
@@ -35,9 +36,9 @@ def write(results: Results) -> Iterator[tuple[str, Path]]:
         "ratios": lambda: _ratios(results),
         "reach-length": lambda: overview_figures.draw_reach(overview.tabulate_reach(rows)),
         "skill": lambda: training.draw_skill(rows.ours.as_drawn.frame),
-        "learning": lambda: training.draw_learning(read.as_drawn.frame, evaluations),
-        "training-loss": lambda: training.draw_training_loss(read.own.as_drawn.frame, curves),
-        "gradient-norm": lambda: training.draw_gradient_norm(read.as_drawn.frame, curves),
+        "learning": lambda: curve_figures.draw_learning(read.as_drawn.frame, evaluations),
+        "training-loss": lambda: curve_figures.draw_training_loss(read.own.as_drawn.frame, curves),
+        "gradient-norm": lambda: curve_figures.draw_gradient_norm(read.as_drawn.frame, curves),
         "clip-fraction": lambda: training.draw_clip_fraction(rows.as_drawn.frame),
         "gradient-flow": lambda: gradient_flow.draw_profiles(read, flow),
         "gradient-heat": lambda: gradient_flow.draw_heat_maps(read, flow),
@@ -47,7 +48,7 @@ def write(results: Results) -> Iterator[tuple[str, Path]]:
     for name, make in makers.items():
         for which, figure in make().items():
             path = store.folder / "figures" / (f"{name}-{which}.png" if which else f"{name}.png")
-            style.save(figure, path, vector=name in VECTOR)
+            style.save_figure(figure, path, vector=name in VECTOR)
             yield name, path
 
 

@@ -56,7 +56,7 @@ def write_page(folder: Path, timed: TimingSet) -> list[Path]:
             clear_folder(folder / part, ours)
         made = [_write_table(folder, name, title, frame) for name, title, frame in shown]
         for name, figure in figures.items():
-            made += style.save(figure, folder / "figures" / f"{name}.png", vector=True)
+            made += style.save_figure(figure, folder / "figures" / f"{name}.png", vector=True)
         page = folder / PAGE
         write_text(page, _write_text(groups, facts, sentences=sentences, tables=shown, figures=list(figures)))
     return [page, *made]

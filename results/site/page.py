@@ -18,7 +18,7 @@ from farreach.results.figures import captions, palette
 from farreach.results.report import contents, findings, result_set, timing_contents
 from farreach.results.report.answers import Answer, answers
 from farreach.results.report.speed_sentences import name_steps, write_stale
-from farreach.results.site import bundle, charts, row_dialog, timing_tables
+from farreach.results.site import bundle, charts, encoding, row_dialog, timing_tables
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
@@ -110,7 +110,7 @@ def begun(folder: Path, told: Set) -> Begun:
         shown = each if len(each) <= lines.MOST else each.head(min(lines.MOST, row_dialog.MOST))
         row_dialog.write(beside, told.results.store, shown)
         made = _tables(told, each)
-        lines.save(beside, made)
+        encoding.write_tables(beside, made)
         return _begun(told, made, [str(key) for key in shown["key"]])
 
 
@@ -154,7 +154,7 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
     results, groups = whole.results, whole.groups
     rows, folder, drawn = results.rows, results.store.folder, _charts(whole)
     known = {key: at for at, key in enumerate(keys)}
-    data = lines.encoded(made) | {
+    data = encoding.encode_tables(made) | {
         "beside": FOLDER,
         "opens": {
             one.source: [[known[key] for key in keys if key in known] for keys in one.shown["keys"]]

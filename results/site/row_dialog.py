@@ -17,7 +17,7 @@ import pandas as pd
 from farreach.results.analysis import reach
 from farreach.results.record import Record
 from farreach.results.site import rerun_command
-from farreach.results.site.tables import rounded, simple
+from farreach.results.site.encoding import make_plain, round_number
 from farreach.results.storage.files import StoreError, write_text
 from farreach.results.storage.interface import ResultSet
 
@@ -53,14 +53,14 @@ def write(folder: Path, store: ResultSet, runs: pd.DataFrame) -> dict[str, int]:
 def _case(store: ResultSet, row: dict[Any, Any], also: list[str]) -> dict[str, Any]:
     """Return what the panel of one case shows."""
     key = str(row["key"])
-    facts = {name: simple(row.get(name)) for name in FACTS}
-    metrics = {name: simple(value) for name, value in row.items() if str(name).startswith("metric.")}
+    facts = {name: make_plain(row.get(name)) for name in FACTS}
+    metrics = {name: make_plain(value) for name, value in row.items() if str(name).startswith("metric.")}
     return {
         "facts": {name: value for name, value in (facts | metrics).items() if value is not None},
         "diagnosis": f"{row['diagnosis']}: {row['finding']}",
         "remarks": row["remarks"],
         "again": rerun_command.command(row, also),
-        "floor": simple(row["floor"]),
+        "floor": make_plain(row["floor"]),
         "unit": row.get("unit") or "",
         "evaluations": _read(lambda: _columns(store.evaluations(key), ("step", "loss"))),
         "training": _read(lambda: _columns(_binned(store.curves(key)), ("step", "loss", "norm_before", "norm_after"))),
@@ -103,7 +103,7 @@ def _flow(seen: pd.DataFrame, before: Any) -> dict[str, Any]:
         return {}
     times = np.array(sorted(set(first["time"])))
     times = times[:: -(-len(times) // TIMES)]
-    found: dict[str, Any] = {"before": simple(before), "time": [int(one) for one in times], "steps": points}
+    found: dict[str, Any] = {"before": make_plain(before), "time": [int(one) for one in times], "steps": points}
     for name in ("h", "c"):
         norms = {point: _at(first[first["step"] == step], name, times) for point, step in points.items()}
         if any(one is not None for values in norms.values() for one in values):
@@ -117,4 +117,4 @@ def _at(part: pd.DataFrame, name: str, times: np.ndarray) -> list[float | int | 
 
 
 def _numbers(values: Any) -> list[float | int | None]:
-    return [rounded(float(one), FIGURES + 1 if abs(one) >= 1000 else FIGURES) for one in np.asarray(values, float)]  # noqa: PLR2004
+    return [round_number(float(one), FIGURES + 1 if abs(one) >= 1000 else FIGURES) for one in np.asarray(values, float)]  # noqa: PLR2004

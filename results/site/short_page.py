@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.figures import palette
-from farreach.results.site import bundle
+from farreach.results.site import bundle, encoding
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
@@ -47,7 +47,7 @@ class Short:
 def write(folder: Path, short: Short) -> list[Path]:
     """Write the page and what lies beside it, return their paths; raise `StoreError` where they cannot be written."""
     points = [] if short.points is None else short.points.to_dict("records")
-    data = lines.encoded(short.tables) | {
+    data = encoding.encode_tables(short.tables) | {
         "beside": short.name,
         "opens": {},
         "keys": [],
@@ -61,6 +61,6 @@ def write(folder: Path, short: Short) -> list[Path]:
     beside, path = folder / short.name, folder / f"{short.name}.html"
     with report_unwritable(folder):
         bundle.prepare_folder(beside)
-        lines.save(beside, short.tables)
+        encoding.write_tables(beside, short.tables)
         write_text(path, bundle.render("short.html.j2", context, data))
     return [path, *list_files(beside, bundle.BESIDE)]

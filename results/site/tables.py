@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,17 +14,12 @@ from farreach.results.analysis.labels import DASH, format_metric, format_paramet
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, SETTING
 from farreach.results.report.diagnosis import write_reason, write_remarks
-from farreach.results.storage.files import write_file
-from farreach.results.storage.sanitising import clean_text
 
 FEWEST_SEEDS = 3
 """A t interval of fewer seeds says next to nothing."""
 
 MOST = 10_000
 """Rows that a table of the page holds; the Parquet file beside it holds all."""
-
-DIGITS = 4
-"""Significant figures that travel into the page."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,74 +216,6 @@ def make_cases(table: pd.DataFrame) -> Table:
     return Table("cases", "cases", "Every case", note, table, columns, FILTERS, "runs")
 
 
-def save(folder: Path, made: list[Table]) -> None:
-    """Write the data of tables as Parquet, one file a source."""
-    for source, frame in {one.source: one.frame for one in made}.items():
-        shown = _plain(frame)
-        write_file(
-            folder / f"{source}.parquet",
-            functools.partial(shown.to_parquet, compression="zstd", index=False),
-            flush=False,
-        )
-
-
-def encoded(made: list[Table]) -> dict[str, Any]:
-    """Return the tables as the page reads them, and each source's data once: text as codes, numbers rounded."""
-    used: dict[str, dict[str, pd.Series[Any]]] = {}
-    for one in made:
-        shown = one.shown
-        names = [getattr(column, name) for column in one.columns for name in ("key", "low", "high", "of", "best")]
-        names += [name for filtered in one.filters.values() for name in filtered]
-        names += [str(name) for name in shown] if one.opens == "facts" else []
-        used.setdefault(one.source, {}).update({name: shown[name] for name in names if name})
-    columns = [
-        [{name: value for name, value in dataclasses.asdict(column).items() if value} for column in one.columns]
-        for one in made
-    ]
-    plain = ("name", "title", "source", "opens", "filters", "series")
-    return {
-        "tables": [
-            {name: getattr(one, name) for name in plain} | {"columns": shown, "count": len(one.shown)}
-            for one, shown in zip(made, columns, strict=True)
-        ],
-        "sources": {source: {name: packed(values) for name, values in found.items()} for source, found in used.items()},
-    }
-
-
-def packed(values: pd.Series[Any]) -> dict[str, Any]:
-    """Return a column as the page reads it."""
-    if len(values) and isinstance(values.iloc[0], list):
-        return {"values": [[rounded(float(one)) for one in several] for several in values]}
-    if pd.api.types.is_bool_dtype(values):
-        return {"values": [int(one) for one in values.fillna(value=False)]}
-    if pd.api.types.is_numeric_dtype(values):
-        return {"values": [rounded(one) for one in values.astype(float)]}
-    if isinstance(values.dtype, pd.CategoricalDtype) and values.notna().all():
-        values = values.cat.remove_unused_categories()
-        return {"codes": values.cat.codes.tolist(), "words": [clean_text(str(word)) for word in values.cat.categories]}
-    codes, words = pd.factorize(values.astype(object).where(values.notna(), DASH).astype(str), use_na_sentinel=False)
-    return {"codes": codes.tolist(), "words": [clean_text(str(word)) for word in words]}
-
-
-def rounded(value: float, digits: int = DIGITS) -> float | int | None:
-    """Return a number to so many significant figures, None where it is not finite."""
-    if not np.isfinite(value):
-        return None
-    short = float(f"{value:.{digits}g}")
-    return int(short) if short.is_integer() and abs(short) < 1e15 else short  # noqa: PLR2004
-
-
-def simple(value: Any) -> Any:
-    """Return a value as JSON has it: NumPy's numbers as Python's and rounded, what is missing or not finite as None."""
-    if value is None or value is pd.NA:
-        return None
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return rounded(value, 6)
-    return value if isinstance(value, int | bool) else clean_text(str(value))
-
-
 def _interval(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:
     """Return the ends of the 95 % t interval of each group's mean, NaN below `FEWEST_SEEDS` values."""
     low, high = statistics.bound_means(*(groups.agg(how) for how in ("mean", "std", "count")), fewest=FEWEST_SEEDS)
@@ -314,16 +239,3 @@ def _counted(labels: pd.Series[Any]) -> str:
     if len(counts) == 1:
         return str(counts.index[0])
     return ", ".join(f"{counts[label]} {label}" for label in LABELS if label in counts)
-
-
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a table as Parquet takes it: categories as text, without what only the page needs."""
-    lists = {name for name in frame if len(frame) and isinstance(frame[name].iloc[0], list)}
-    shown = frame[[name for name in frame if name != "keys"]].copy()
-    for name in [one for one in shown if one not in lists and not pd.api.types.is_numeric_dtype(shown[one])]:
-        values = shown[name]
-        if isinstance(values.dtype, pd.CategoricalDtype):
-            shown[name] = values.cat.rename_categories(str).astype(object)
-        elif not isinstance(values.dtype, pd.StringDtype):
-            shown[name] = values.astype(str).astype(object).where(values.notna(), None)
-    return shown

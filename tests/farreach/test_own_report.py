@@ -19,6 +19,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.curves import Curves
 from farreach.results.analysis import tables
 from farreach.results.analysis.rows import label_rows
+from farreach.results.figures import curves as curve_figures
 from farreach.results.figures import style, training
 from farreach.results.report import findings, result_set
 from farreach.results.storage.result_set import Store
@@ -142,7 +143,7 @@ def test_a_clip_of_each_variable_draws_no_line_of_a_global_norm(tmp_path: Path) 
     curves.add([(1.0, 2.0, 0.9, 1.0)] * 20)
     curves.close()
     store = Store(tmp_path)
-    (axes,) = training.draw_gradient_norm(label_rows(store.rows()).frame, store.curves)["own"].axes
+    (axes,) = curve_figures.draw_gradient_norm(label_rows(store.rows()).frame, store.curves)["own"].axes
     assert [one for one in axes.lines if list(one.get_ydata()) == [0.5, 0.5]] == []
     (axes,) = training.draw_clip_fraction(label_rows(store.rows()).frame)["own"].axes
     assert axes.get_xlabel() == "clip threshold (variable)"

@@ -15,7 +15,7 @@ ALLOWED = {
     "analysis/labels.py format_metric sub": "a metric's name, on its way to the reader",
     "analysis/selection.py find_metrics startswith": "the name of a column",
     "figures/style.py _number split": "a number that it has written itself",
-    "figures/style.py title sub": "where a title may break into lines",
+    "figures/style.py write_title sub": "where a title may break into lines",
     "publishing/blocks.py fill_blocks findall": "the comments of a document",
     "publishing/blocks.py fill_blocks sub": "the comments of a document",
     "publishing/documents.py <module> compile": "the links of a document",

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from farreach.results.analysis import tables
 from farreach.results.analysis.rows import label_rows
+from farreach.results.figures import curves as curve_figures
 from farreach.results.figures import palette, style
 from farreach.results.figures import training as drawn
 from farreach.results.record import Record
@@ -64,8 +65,8 @@ def figures(folder: Path) -> dict[str, Figure]:
     timed = label_timed_steps(timings)
     made = {"step time": drawn.draw_step_time(timed.assign(cell_label=timed["cell"], activation=None), source="timed")}
     made |= {f"skill {task}": figure for task, figure in drawn.draw_skill(rows).items()}
-    made |= {f"loss {task}": figure for task, figure in drawn.draw_learning(rows, store.evaluations).items()}
-    made |= {f"norm {task}": figure for task, figure in drawn.draw_gradient_norm(rows, store.curves).items()}
+    made |= {f"loss {task}": figure for task, figure in curve_figures.draw_learning(rows, store.evaluations).items()}
+    made |= {f"norm {task}": figure for task, figure in curve_figures.draw_gradient_norm(rows, store.curves).items()}
     return made | {f"clip {task}": figure for task, figure in drawn.draw_clip_fraction(rows).items()}
 
 

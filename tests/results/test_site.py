@@ -21,7 +21,7 @@ from farreach.results.figures import palette, style
 from farreach.results.record import Record
 from farreach.results.report import contents, result_set, timing_contents
 from farreach.results.report.speed_sentences import name_steps
-from farreach.results.site import bundle, charts, page, rerun_command, row_dialog
+from farreach.results.site import bundle, charts, encoding, page, rerun_command, row_dialog
 from farreach.results.site import tables as lines
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
@@ -367,7 +367,7 @@ def test_ten_thousand_lines_fit_below_eight_megabytes() -> None:
     rows = many(1_500)
     summed, each = lines.tabulate_lines(rows), lines.tabulate_runs(rows)
     made = [lines.make_accuracy(summed), lines.make_gradients(summed), lines.make_cases(each)]
-    size = len(json.dumps(lines.encoded(made), separators=(",", ":"))) + 20 * (len(summed) + len(each))
+    size = len(json.dumps(encoding.encode_tables(made), separators=(",", ":"))) + 20 * (len(summed) + len(each))
     libraries = sum(len(bundle.bundled(*one)) for one in LIBRARIES)
     assert libraries + size / len(each) * 10_000 < 8e6
 
@@ -416,7 +416,7 @@ def test_a_picture_for_a_paper_made_again_is_the_same_file(tmp_path: Path) -> No
     found = overview.tabulate_atlas(synthetic.label(*synthetic.quick()))
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        style.save(overview_figures.draw_atlas(found)["adding"], folder / "atlas.png", vector=True)
+        style.save_figure(overview_figures.draw_atlas(found)["adding"], folder / "atlas.png", vector=True)
     assert (tmp_path / "a" / "atlas.svg").read_bytes() == (tmp_path / "b" / "atlas.svg").read_bytes()
 
 
