@@ -1,26 +1,13 @@
 """A process that holds one framework: one case in, one record out.
 
-Started as ``python -m farreach.benchmarks.worker FRAMEWORK DEVICE THREADS``. It reads one JSON request a
-line from standard input and answers with JSON lines on what was its standard output, which
-it keeps to itself: whatever a library prints goes to standard error.
-
-    {"do": "run", "case": ...}      -> {"progress": steps} ..., {"outcome": ...}
-    {"do": "load", "slot": name, "case": ..., "count": steps, ...} -> {"loaded": seconds to compile, "kernel": ...}
-    {"do": "steps", "slot": name}   -> {"wall": seconds, "cpu": seconds, ...}, of one chunk of what was loaded there
-    {"do": "memory", "slot": name}  -> {"peak_bytes": ..., "idle_bytes": ..., "peak_kind": ...} of one chunk
-    {"do": "device"}                -> {"result": what the GPU can do at best}
-    {"do": "energy", "slot": name, "count": steps}          -> {"joules": a step, "energy_method": ..., ...}
-    {"do": "certify", "check": ...} -> {"result": differences}
-    {"do": "horizon", "cell": ...}  -> {"result": steps}
-    {"do": "semantics", ...}        -> {"result": rows}
-    any of them                     -> {"failed": reason}, and the process lives on
+Started as ``python -m farreach.benchmarks.worker FRAMEWORK DEVICE THREADS``. It reads one request a line from standard
+input and answers on what was its standard output, which it keeps to itself: whatever a library prints goes to standard
+error. `farreach.benchmarks.running.messages` says what a line is.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
-import json
 import os
 import select
 import signal
@@ -32,74 +19,88 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.messages import Failed, Message, Outcome, Progress, Ready, Run, decode, encode
 from farreach.benchmarks.running.training import train
 from farreach.benchmarks.speed import device as devices
 from farreach.benchmarks.speed import timed
+from farreach.benchmarks.speed.messages import Chunk, Device, Energy, Joules, Limits, Load, Loaded, Memory, Peak, Steps
 from farreach.benchmarks.studies import certification, clip_semantics
+from farreach.benchmarks.studies.messages import Certify, Clips, Differences, FindHorizon, Horizon, ProbeClips
 from farreach.frameworks.base import UnsupportedError
+
+Send = Callable[[Message], None]
 
 
 class Session:
     """The answers of a live worker, one method a request."""
 
-    def __init__(self, send: Callable[[dict[str, Any]], None], gpu: ModuleType | None) -> None:
+    def __init__(self, send: Send, gpu: ModuleType | None) -> None:
         self.send, self.gpu = send, gpu
         self.loaded: dict[str, timed.Timed] = {}
         self.idle = timed.resident()
+        self.answers: dict[type[Message], Callable[[Any], Message]] = {
+            Run: self.train_case,
+            Load: self.load_steps,
+            Steps: self.time_steps,
+            Memory: self.measure_memory,
+            Energy: self.estimate_energy,
+            Device: self.measure_device,
+            Certify: self.certify,
+            FindHorizon: self.find_horizon,
+            ProbeClips: self.probe_clips,
+        }
 
-    def run(self, request: dict[str, Any]) -> None:
+    def answer(self, request: Message) -> Message:
+        """Return the answer to a request."""
+        return self.answers[type(request)](request)
+
+    def train_case(self, request: Run) -> Outcome:
         """Train one case."""
-        outcome = train(Case.from_json(request["case"]), lambda steps: self.send({"progress": steps}))
-        self.send({"outcome": dataclasses.asdict(outcome)})
+        return train(request.case, lambda steps: self.send(Progress(steps)))
 
-    def load(self, request: dict[str, Any]) -> None:
-        """Make one way to train a case ready to be timed, `count` steps a call."""
-        case = Case.from_json(request["case"])
-        loop, slowed = request.get("loop", ""), request.get("slowed", 0.0)
-        made = timed.load(case, count=request["count"], loop=loop, slowed=slowed)
-        self.loaded[request["slot"]] = made
-        self.send({"loaded": made.compile_seconds, "kernel": made.kernel})
+    def load_steps(self, request: Load) -> Loaded:
+        """Make one way to train a case ready to be timed."""
+        loaded = timed.load(request.case, count=request.count, loop=request.loop, slowed=request.slowed)
+        self.loaded[request.slot] = loaded
+        return Loaded(loaded.compile_seconds, loaded.kernel)
 
-    def steps(self, request: dict[str, Any]) -> None:
+    def time_steps(self, request: Steps) -> Chunk:
         """Time one chunk of what was loaded, from idle device to idle device."""
-        self.send(timed.clock(self._loaded(request).chunk, self.gpu))
+        return timed.clock(self._find_loaded(request.slot).chunk, self.gpu)
 
-    def memory(self, request: dict[str, Any]) -> None:
+    def measure_memory(self, request: Memory) -> Peak:
         """Measure the peak memory of this process, and of the GPU, over one chunk."""
-        self.send(timed.memory(self._loaded(request).chunk, self.gpu) | {"idle_bytes": self.idle})
+        return timed.memory(self._find_loaded(request.slot).chunk, self.gpu, idle=self.idle)
 
-    def device(self, request: dict[str, Any]) -> None:
+    def estimate_energy(self, request: Energy) -> Joules:
+        """Estimate the energy of a step over many chunks."""
+        return timed.energy(self._find_loaded(request.slot).chunk, request.count)
+
+    def measure_device(self, request: Device) -> Limits:
         """Measure what the GPU can do at best."""
         del request
-        self.send({"result": devices.measure(self.gpu)})
+        return Limits(devices.measure(self.gpu))
 
-    def energy(self, request: dict[str, Any]) -> None:
-        """Estimate the energy of a step over many chunks."""
-        self.send(timed.energy(self._loaded(request).chunk, request["count"]))
+    def certify(self, request: Certify) -> Differences:
+        """Compare the framework with the reference in one check."""
+        return Differences(certification.measure_differences(request.check, request.steps))
 
-    def _loaded(self, request: dict[str, Any]) -> timed.Timed:
-        if request["slot"] not in self.loaded:
-            message = f"nothing is loaded as {request['slot']}"
-            raise RuntimeError(message)
-        return self.loaded[request["slot"]]
-
-    def certify(self, request: dict[str, Any]) -> None:
-        """Verify the framework against the reference in one check."""
-        self.send(
-            {"result": certification.measure_differences(certification.Check(**request["check"]), request["steps"])}
-        )
-
-    def semantics(self, request: dict[str, Any]) -> None:
-        """Probe the framework's own clip functions."""
-        self.send({"result": clip_semantics.probe_clips(request["framework"])})
-
-    def horizon(self, request: dict[str, Any]) -> None:
+    def find_horizon(self, request: FindHorizon) -> Horizon:
         """Find the step at which float32 curves part."""
-        self.send({"result": certification.find_horizon(request["framework"], request["cell"], request["device"])})
+        return Horizon(certification.find_horizon(request.framework, request.cell, request.device))
+
+    def probe_clips(self, request: ProbeClips) -> Clips:
+        """Probe the framework's own clip functions."""
+        return Clips(clip_semantics.probe_clips(request.framework))
+
+    def _find_loaded(self, slot: str) -> timed.Timed:
+        if slot not in self.loaded:
+            message = f"nothing is loaded as {slot}"
+            raise RuntimeError(message)
+        return self.loaded[slot]
 
 
-def orphaned(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """End this process when the one that started it has ended, however that was.
 
     A parent that is killed closes our input, which nobody reads in the midst of a case: its claims would be free, and
@@ -117,41 +118,29 @@ def orphaned(parent: int) -> None:
 
 def main(framework: str, device: str, threads: str) -> None:
     """Serve requests until standard input ends."""
-    threading.Thread(target=orphaned, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends us when it is ready
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
 
-    def send(answer: dict[str, Any]) -> None:
-        answers.write(json.dumps(answer) + "\n")
+    def send(answer: Message) -> None:
+        answers.write(encode(answer))
 
     try:
         module = importlib.import_module(f"farreach.frameworks.{framework}")
         module.configure(device, int(threads))
-        send({"ready": module.Framework.facts(device)})
+        send(Ready(module.Framework.facts(device)))
     except UnsupportedError as error:
-        send({"failed": str(error)})
+        send(Failed(str(error)))
         return
     session = Session(send, devices.gpu(framework, device))
-    requests = {
-        "run": session.run,
-        "load": session.load,
-        "steps": session.steps,
-        "memory": session.memory,
-        "device": session.device,
-        "energy": session.energy,
-        "certify": session.certify,
-        "horizon": session.horizon,
-        "semantics": session.semantics,
-    }
     for line in sys.stdin:
-        request = json.loads(line)
         try:
-            requests[request["do"]](request)
+            send(session.answer(decode(line)))
         except Exception as error:  # noqa: BLE001 - a case that fails costs that case only
             traceback.print_exc()
             reason = (str(error).strip() or "no message").splitlines()[0]
-            send({"failed": f"{type(error).__name__}: {reason}"})
+            send(Failed(f"{type(error).__name__}: {reason}"))
 
 
 if __name__ == "__main__":

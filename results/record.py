@@ -1,11 +1,17 @@
-"""The record of one case: a flat, versioned row; and the curves that lie beside it."""
+"""The record of one case, composed of the case, its result, its times and its environment; and the names beside it.
+
+Every field is declared once, here: its name, its type and a `Fact`, which says in a line what it is. The columns of a
+row, the check of a row, the JSON Schema, what a suite file may set and what ``--only`` narrows are made from them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from types import EllipsisType
+from typing import Annotated, Any, Literal, Self
 
 SCHEMA = 1
 """Version of the row; raised when a column changes its meaning."""
@@ -25,125 +31,229 @@ FLOW = ("step", "layer", "time", "h", "c")
 SPECTRA = ("step", "layer", "gate", "radius", "sigma")
 """Columns of the spectra: spectral radius and largest singular value of each gate's recurrent matrix."""
 
+STRENGTHS = {"clip": "threshold", "regulariser": "strength"}
+"""The column that says how strong another is: a positive number, and None where that is ``none``."""
+
 FIRST_NAMES = {"replicate": "renumbering"}
 """Columns that once had another name: a key stays a hash with that name, and a file that has it is still read."""
 
+Scalar = int | float | str | bool | None
 Status = Literal["finished", "diverged"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Record:
-    """What one case gave, and everything that one needs to know to believe it or repeat it.
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """What is declared of a field beside its name and its type.
 
-    Identity (the case): task to path. Result: status to weights_sha256. Times in seconds of wall
-    time. Environment: the rest. None stands for "does not apply", and for a non-finite figure.
+    Attributes:
+        doc: what the field is, in one line.
+        least: the smallest value that a row may have, whatever ran; a whole number is never below 0.
+        most: the largest.
+        before: what a row says that was written before the field was there; ``...`` where every row has it.
+        always: whether a run of the user's own has a value too; in its other columns None stands for "not known".
+
     """
 
-    key: str
-    suite: str
-    schema: int = SCHEMA
-    # The case.
-    task: str
-    parameters: str  # the task's parameters as JSON, keys sorted
-    task_version: int
-    metric_version: int = 1  # of what the task's evaluation says
-    framework: str
-    cell: str
-    activation: str
-    layers: int
-    radius: float = 1.0  # spectral radius of the initial recurrent blocks
-    hidden: int
-    clip: str  # none, norm, value
-    threshold: float | None
-    regulariser: str = "none"  # none, l1, l2, omega: a penalty in what is differentiated
-    strength: float | None = None
-    optimizer: str
-    learning_rate: float
-    batch: int
-    steps: int
-    evaluate_every: int
-    seed: int
-    replicate: int  # 0: as drawn; k > 0: the hidden units permuted by permutation k
-    device: str
-    dtype: str
-    mode: str
-    path: str
-    threads: int
-    # The result.
-    status: Status
-    diverged_at: int | None  # first step (from 1) with a non-finite loss or gradient norm
-    loss: float | None  # on the evaluation set, at the end
-    floor: float
-    unit: str = ""  # of loss and floor, as the task names it
-    metric: str  # the headline metric's name
-    score: float | None  # and its value at the end
-    solved: bool | None  # None where the task has no criterion
-    steps_to_solve: int | None
-    clip_fraction: float  # share of the steps on which the clip changed the gradient
-    clipped_elements: float  # mean share of the gradient's elements that it changed
-    norm_before_median: float | None
-    norm_before_max: float | None
-    steps_done: int  # less than steps where the case diverged
-    metrics: dict[str, float | None]
-    weights_sha256: str
-    # How far the gradient reached on the probe; see results/flow.py. None where it was not looked at.
-    steps_before: int | None = None  # steps before the last scored group
-    reach_start: float | None = None  # share of them that dL/dh_t of the first layer reaches, 0 to 1
-    reach_middle: float | None = None
-    reach_end: float | None = None
-    cell_reach_start: float | None = None  # the same of the lstm's dL/dc_t
-    cell_reach_middle: float | None = None
-    cell_reach_end: float | None = None
-    growth_start: float | None = None  # change of ln norm a step back in time, with its 95 % interval
-    growth_start_low: float | None = None
-    growth_start_high: float | None = None
-    growth_middle: float | None = None
-    growth_middle_low: float | None = None
-    growth_middle_high: float | None = None
-    growth_end: float | None = None
-    growth_end_low: float | None = None
-    growth_end_high: float | None = None
-    # What a diagnosis rests on beside that; see results/diagnosis.py.
-    scale_median: float | None = None  # norm after the clip over norm before it, median over steps
-    moved: float | None = None  # |weights at the end - at the start| / |weights at the start|, L2 over all
-    gain_late: float | None = None  # mean training loss of the middle third minus that of the last third
-    # Times.
-    step_seconds: float  # median over chunks of a chunk's wall time divided by its steps
-    seconds_compile: float
-    seconds_data: float
-    seconds_training: float
-    seconds_evaluation: float
-    seconds_probes: float | None = None
-    seconds_other: float
-    cpu_to_wall: float  # processor time over wall time while training
-    # The environment.
-    framework_version: str
-    kernel: str  # the recurrent kernel that ran
-    precision: str  # what float32 products really use (TF32 or not)
-    numerics: int  # version of our own numerical code
-    certificate: str | None = None  # the certificate under which the row is comparable, if there is one
-    device_name: str
-    device_software: str = ""  # versions of an accelerator's libraries; empty on the CPU
-    device_settings: str = ""  # what was set so that it repeats itself bit for bit; the CPU needs nothing
-    processor: str
-    cores: int
-    jobs: int  # worker processes that ran at the same time
-    python: str
-    numpy: str
-    platform: str
-    commit: str
-    command: str
-    started: str  # ISO 8601, UTC
+    doc: str
+    least: float | None = None
+    most: float | None = None
+    before: float | str | EllipsisType | None = ...
+    always: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is trained, by whom, and how."""
+
+    task: Annotated[str, Fact("The task: a file in tasks/.", always=True)]
+    parameters: Annotated[
+        tuple[tuple[str, Scalar], ...],
+        Fact("The task's parameters, sorted by name; in a row a JSON object of plain values.", always=True),
+    ] = ()
+    framework: Annotated[str, Fact("The framework: a folder in frameworks/.", always=True)]
+    cell: Annotated[str, Fact("The recurrent cell of every layer: rnn, lstm or gru.", always=True)]
+    activation: Annotated[str, Fact("The activation of an rnn: tanh, relu or sigmoid; other cells have tanh.")] = "tanh"
+    layers: Annotated[int, Fact("Recurrent layers.")] = 1
+    radius: Annotated[
+        float, Fact("Spectral radius of the initial recurrent blocks; orthogonal ones have 1.", 0, before=1.0)
+    ] = 1.0
+    hidden: Annotated[int, Fact("Hidden units of each layer.")] = 64
+    clip: Annotated[str, Fact("What the gradient is clipped by: none, norm or value.", always=True)] = "none"
+    threshold: Annotated[float | None, Fact("The clip's threshold; None for clip none and only then.", 0)] = None
+    regulariser: Annotated[
+        str, Fact("The penalty in what is differentiated: none, l1, l2 or omega (rnn alone).", before="none")
+    ] = "none"
+    strength: Annotated[
+        float | None, Fact("The penalty's factor; None for regulariser none and only then.", 0, before=None)
+    ] = None
+    optimizer: Annotated[str, Fact("The optimizer: sgd, momentum, rmsprop or adam.")] = "adam"
+    learning_rate: Annotated[float, Fact("The learning rate.", 0)] = 3e-3
+    batch: Annotated[int, Fact("Examples of a training batch.")] = 32
+    steps: Annotated[int, Fact("Training steps, a multiple of evaluate_every.")] = 1_000
+    evaluate_every: Annotated[int, Fact("Steps between two evaluations.")] = 100
+    seed: Annotated[int, Fact("Seed of the initial weights and of the training data.")] = 0
+    replicate: Annotated[int, Fact("0: hidden units as drawn; k > 0: permuted replicate k.")] = 0
+    device: Annotated[str, Fact("The device: cpu or cuda.")] = "cpu"
+    dtype: Annotated[str, Fact("The precision: float32 or float64.")] = "float32"
+    mode: Annotated[
+        str,
+        Fact(
+            "matched: the same arithmetic everywhere; native: the framework's defaults; own: a user's run.", always=True
+        ),
+    ] = "matched"
+    path: Annotated[str, Fact("One of the paths that the framework offers.")]
+    threads: Annotated[int, Fact("Processor threads of the framework.")] = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Result:
+    """What came out; None stands for "does not apply", and for a figure that is not finite."""
+
+    task_version: Annotated[int, Fact("Version of the task's data.")]
+    metric_version: Annotated[int, Fact("Version of what the task's evaluation says.", before=1)]
+    status: Annotated[Status, Fact("finished, or diverged.")]
+    diverged_at: Annotated[int | None, Fact("First step (from 1) with a non-finite loss or gradient norm.")]
+    loss: Annotated[float | None, Fact("Loss on the evaluation set, at the end.")]
+    floor: Annotated[float, Fact("Loss of the best answer that ignores the inputs.", 0)]
+    unit: Annotated[str, Fact("Unit of loss and floor, as the task names it.", before="")]
+    metric: Annotated[str, Fact("Name of the task's headline metric.")]
+    score: Annotated[float | None, Fact("Value of the headline metric, at the end.")]
+    solved: Annotated[bool | None, Fact("Criterion met at three evaluations in a row; None without a criterion.")]
+    steps_to_solve: Annotated[int | None, Fact("Step of the first of those three evaluations.")]
+    clip_fraction: Annotated[float, Fact("Share of the steps on which the clip changed the gradient.", 0, 1)]
+    clipped_elements: Annotated[float, Fact("Mean share of the gradient's elements that the clip changed.", 0, 1)]
+    norm_before_median: Annotated[float | None, Fact("Median of the global gradient norm before the clip.", 0)]
+    norm_before_max: Annotated[float | None, Fact("Largest global gradient norm before the clip.", 0)]
+    steps_done: Annotated[int, Fact("Steps done; less than steps where the case diverged.")]
+    metrics: Annotated[dict[str, float | None], Fact("The task's own metrics at the end, each a column metric.NAME.")]
+    weights_sha256: Annotated[str, Fact("SHA-256 of the weights at the end.")]
+    steps_before: Annotated[int | None, Fact("Steps before the last scored group.", before=None)] = None
+    reach_start: Annotated[
+        float | None,
+        Fact("Reach of dL/dh_t of the first layer before training, as a share of steps_before.", 0, 1, before=None),
+    ] = None
+    reach_middle: Annotated[float | None, Fact("The same in the middle of training.", 0, 1, before=None)] = None
+    reach_end: Annotated[float | None, Fact("The same at the end of training.", 0, 1, before=None)] = None
+    cell_reach_start: Annotated[
+        float | None, Fact("Reach of dL/dc_t of an lstm's first layer before training.", 0, 1, before=None)
+    ] = None
+    cell_reach_middle: Annotated[float | None, Fact("The same in the middle of training.", 0, 1, before=None)] = None
+    cell_reach_end: Annotated[float | None, Fact("The same at the end of training.", 0, 1, before=None)] = None
+    growth_start: Annotated[
+        float | None, Fact("Growth before training: change of ln |dL/dh_t| per step back in time.", before=None)
+    ] = None
+    growth_start_low: Annotated[float | None, Fact("Lower end of its 95 % interval.", before=None)] = None
+    growth_start_high: Annotated[float | None, Fact("Upper end of its 95 % interval.", before=None)] = None
+    growth_middle: Annotated[float | None, Fact("Growth in the middle of training.", before=None)] = None
+    growth_middle_low: Annotated[float | None, Fact("Lower end of its 95 % interval.", before=None)] = None
+    growth_middle_high: Annotated[float | None, Fact("Upper end of its 95 % interval.", before=None)] = None
+    growth_end: Annotated[float | None, Fact("Growth at the end of training.", before=None)] = None
+    growth_end_low: Annotated[float | None, Fact("Lower end of its 95 % interval.", before=None)] = None
+    growth_end_high: Annotated[float | None, Fact("Upper end of its 95 % interval.", before=None)] = None
+    scale_median: Annotated[
+        float | None, Fact("Median over steps of the norm after the clip over the norm before it.", 0, before=None)
+    ] = None
+    moved: Annotated[
+        float | None, Fact("L2 norm of the weights' change in training over that of the first weights.", 0, before=None)
+    ] = None
+    gain_late: Annotated[
+        float | None, Fact("Mean training loss of the middle third of the steps minus that of the last.", before=None)
+    ] = None
 
     @property
     def skill(self) -> float | None:
         """1 - loss / floor: 0 is trivial, 1 is perfect, None where the case diverged."""
         return None if self.loss is None else 1 - self.loss / self.floor
 
-    def row(self) -> dict[str, Any]:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Times:
+    """Where the wall time went, in seconds."""
+
+    step_seconds: Annotated[float, Fact("Median over chunks of a chunk's wall time divided by its steps.", 0, 1e12)]
+    seconds_compile: Annotated[float, Fact("Seconds of compiling.", 0, 1e12)]
+    seconds_data: Annotated[float, Fact("Seconds of loading and drawing the data.", 0, 1e12)]
+    seconds_training: Annotated[float, Fact("Seconds of training steps.", 0, 1e12)]
+    seconds_evaluation: Annotated[float, Fact("Seconds of evaluations.", 0, 1e12)]
+    seconds_probes: Annotated[
+        float | None, Fact("Seconds of measuring the gradient through time.", 0, 1e12, before=None)
+    ] = None
+    seconds_other: Annotated[float, Fact("Seconds of everything else.", 0, 1e12)]
+    cpu_to_wall: Annotated[float, Fact("Processor time over wall time of the training steps.", 0)]
+
+    def by_kind(self) -> dict[str, float]:
+        """Return the seconds by their kind: those of `TIMES` that a case has."""
+        names = (field.name for field in dataclasses.fields(self) if field.name.startswith("seconds_"))
+        return {name.removeprefix("seconds_"): getattr(self, name) or 0.0 for name in names}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Where it ran, and everything else that one needs to know to believe it or to repeat it."""
+
+    framework_version: Annotated[str, Fact("Version of the framework.")]
+    kernel: Annotated[str, Fact("The recurrent kernel that ran.")]
+    precision: Annotated[str, Fact("What float32 products really use (TF32 or not).")]
+    numerics: Annotated[int, Fact("Version of the suite's own numerical code.")]
+    certificate: Annotated[str | None, Fact("The certificate that the row stands under.", before=None)] = None
+    device_name: Annotated[str, Fact("Name of the device.")]
+    device_software: Annotated[str, Fact("Versions of an accelerator's libraries; empty on the CPU.", before="")] = ""
+    device_settings: Annotated[
+        str, Fact("What was set on an accelerator so that it repeats itself bit for bit.", before="")
+    ] = ""
+    processor: Annotated[str, Fact("The processor's model name.")]
+    cores: Annotated[int, Fact("Processor cores of the machine.")]
+    jobs: Annotated[int, Fact("Worker processes that ran at the same time.")]
+    python: Annotated[str, Fact("Version of Python.")]
+    numpy: Annotated[str, Fact("Version of NumPy.")]
+    platform: Annotated[str, Fact("The operating system, as Python names it.")]
+    commit: Annotated[str, Fact("Commit of the suite that ran.")]
+    command: Annotated[str, Fact("The command that ran.", always=True)]
+    started: Annotated[str, Fact("When the case began: ISO 8601, UTC.", always=True)]
+
+
+PARTS = {"case": Case, "result": Result, "times": Times, "environment": Environment}
+"""What a record is composed of."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """What one case gave. On the disk it is one flat row: see `to_row`."""
+
+    key: Annotated[str, Fact("Name of the row: a hash of everything that can change the result.", always=True)]
+    suite: Annotated[str, Fact("The suite that the case is of.", always=True)]
+    schema: Annotated[int, Fact("Version of the row.", most=SCHEMA, always=True)] = SCHEMA
+    case: Case
+    result: Result
+    times: Times
+    environment: Environment
+
+    def to_row(self) -> dict[str, Any]:
         """Return the flat row: every field, each metric under its prefix, and the skill."""
-        row = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "metrics"}
-        return row | {"skill": self.skill} | {METRIC + name: value for name, value in self.metrics.items()}
+        row: dict[str, Any] = {"key": self.key, "suite": self.suite, "schema": self.schema}
+        for part in PARTS:
+            row |= {field.name: getattr(getattr(self, part), field.name) for field in _fields(part)}
+        row["parameters"] = json.dumps(dict(self.case.parameters), sort_keys=True)
+        return row | {"skill": self.result.skill} | {METRIC + name: one for name, one in self.result.metrics.items()}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the record that a flat row is of."""
+        parts: dict[str, Any] = {}
+        for part, kind in PARTS.items():
+            parts[part] = {field.name: row[field.name] for field in _fields(part) if field.name in row}
+            if part == "case":
+                parts[part]["parameters"] = tuple(sorted(json.loads(row["parameters"]).items()))
+            if part == "result":
+                metrics = {name: value for name, value in row.items() if name.startswith(METRIC)}
+                parts[part]["metrics"] = {name.removeprefix(METRIC): value for name, value in metrics.items()}
+            parts[part] = kind(**parts[part])
+        return cls(key=row["key"], suite=row["suite"], schema=row.get("schema", SCHEMA), **parts)
+
+
+def _fields(part: str) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a part that are columns of their own."""
+    return [field for field in dataclasses.fields(PARTS[part]) if field.name != "metrics"]
 
 
 def use_first_names(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,6 +267,6 @@ def use_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in fields.items()}
 
 
-def number(value: float) -> float | None:
+def number(value: float | None) -> float | None:
     """Return a finite number as it is, anything else as None."""
-    return float(value) if math.isfinite(value) else None
+    return None if value is None or not math.isfinite(value) else float(value)

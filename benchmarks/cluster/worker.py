@@ -28,6 +28,7 @@ from distributed.utils import sync
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import LATER, Case, Lane
 from farreach.benchmarks.running import environment
+from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
 from farreach.benchmarks.speed import machine
 from farreach.results.record import TIMES
@@ -289,8 +290,8 @@ def _train_case(request: Answer, alone: bool, errand: Errand) -> Answer:  # noqa
     case = Case.from_json(request["case"])
     with PLACE.enter(errand, errand.room if alone else case.threads), PLACE.lend_live(case.lane, errand) as lent:
         started, began, before = environment.now(), time.perf_counter(), lent.live.imports
-        outcome = lent.live.ask({"do": "run", "case": request["case"]}, errand.report_progress)["outcome"]
-        seconds = dict.fromkeys(TIMES, 0.0) | outcome["seconds"] | {"imports": lent.live.imports - before}
+        outcome = lent.live.ask(Run(case), Outcome, errand.report_progress)
+        seconds = dict.fromkeys(TIMES, 0.0) | outcome.times.by_kind() | {"imports": lent.live.imports - before}
         seconds["other"] += time.perf_counter() - began - sum(seconds.values())
         return {
             "outcome": outcome,

@@ -8,7 +8,8 @@ import hashlib
 import importlib
 import json
 import math
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any, cast, get_args
 
 from farreach.benchmarks.matrix import registry
 from farreach.frameworks.base import (
@@ -24,8 +25,11 @@ from farreach.frameworks.base import (
     Regulariser,
     Training,
 )
-from farreach.results.record import SCHEMA, use_first_names
+from farreach.results import record
+from farreach.results.record import SCHEMA, STRENGTHS, Scalar, use_first_names
+from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.sanitising import format_line
+from farreach.results.vocabulary import NONE
 from farreach.tasks.base import Task
 
 NUMERICS = 1
@@ -37,70 +41,38 @@ LATER = {("radius", 1.0), ("metric_version", 1)}
 MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 10**9, "threads": 2**12}
 """The largest values that a case may have: beyond, a slip of the keyboard would be found when the memory is full."""
 
-REGULARISERS = ("l1", "l2", "omega")
-NATIVE_CLIPS = ("none", "norm", "value")
+NATIVE_CLIPS = (NONE, "norm", "value")
 """The clips that every framework has a function of its own for."""
 
-Scalar = int | float | str | bool | None
+CHOICES: dict[str, tuple[str, ...]] = {
+    "cell": get_args(Cell),
+    "activation": get_args(Activation),
+    "clip": (NONE, *get_args(ClipKind)),
+    "regulariser": (NONE, "l1", "l2", "omega"),
+    "optimizer": get_args(Optimizer),
+    "device": get_args(Device),
+    "dtype": get_args(Precision),
+    "mode": get_args(Mode),
+}
+"""The words that a field of a case may have."""
 
 Lane = tuple[str, str, int, str]
 """What a worker process is kept for: framework, device, threads, dtype."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Case:
-    """What is trained, by whom, and how; one case gives one record and its curves.
-
-    Attributes:
-        task: a file in ``tasks/``; `parameters` are its own, as (name, value) pairs sorted by name.
-        framework: a file in ``frameworks/``; `path` is one of those that it offers.
-        clip: ``none``, ``norm`` or ``value``; `threshold` is None for ``none`` and only then.
-        regulariser: ``none``, ``l1``, ``l2`` or ``omega`` (rnn alone); `strength` is None for ``none`` and only then.
-        steps: training steps, a multiple of `evaluate_every`, the steps between two evaluations.
-        radius: the spectral radius that the initial recurrent blocks are scaled to; orthogonal ones have 1.
-        seed: of the initial weights and of the training data.
-        replicate: 0, or the number of the permutation of the hidden units.
-        mode: ``matched``, or ``native``: the framework's own initialisation, optimizer, clip and defaults.
-
-    """
-
-    task: str
-    parameters: tuple[tuple[str, Scalar], ...] = ()
-    framework: str
-    cell: Cell
-    activation: Activation = "tanh"
-    layers: int = 1
-    radius: float = 1.0
-    hidden: int = 64
-    clip: str = "none"
-    threshold: float | None = None
-    regulariser: str = "none"
-    strength: float | None = None
-    optimizer: Optimizer = "adam"
-    learning_rate: float = 3e-3
-    batch: int = 32
-    steps: int = 1_000
-    evaluate_every: int = 100
-    seed: int = 0
-    replicate: int = 0
-    device: Device = "cpu"
-    dtype: Precision = "float32"
-    mode: Mode = "matched"
-    path: str
-    threads: int = 1
+class Case(record.Case):
+    """One case, as a suite asks for it: its fields are the record's, and it is checked when it is made."""
 
     def __post_init__(self) -> None:
         """Refuse what is no case, with one line that says why."""
+        for name, words in CHOICES.items():
+            registry.known(name, getattr(self, name), [*words])
         self._check_sizes()
-        registry.known("clip", self.clip, ["none", *get_args(ClipKind)])
-        if (self.clip == "none") != (self.threshold is None):
-            message = "clip none takes no threshold" if self.clip == "none" else f"clip {self.clip} needs a threshold"
-            raise registry.UsageError(message)
-        registry.known("regulariser", self.regulariser, ["none", *REGULARISERS])
-        if (self.regulariser == "none") != (self.strength is None):
-            which = f"regulariser {self.regulariser}"
-            message = f"{which} takes no strength" if self.regulariser == "none" else f"{which} needs a strength"
-            raise registry.UsageError(message)
+        for kind, strength in STRENGTHS.items():
+            reason = find_contradiction(kind, getattr(self, kind), strength, getattr(self, strength))
+            if reason:
+                raise registry.UsageError(reason)
         if self.regulariser == "omega" and self.cell != "rnn":
             message = f"regulariser omega is defined for cell rnn, not for {self.cell}"
             raise registry.UsageError(message)
@@ -116,7 +88,6 @@ class Case:
             self.model()
         except ValueError as error:
             raise registry.UsageError(str(error)) from error
-        registry.known("mode", self.mode, [registry.MATCHED, registry.NATIVE])
         if self.mode == registry.NATIVE:
             self._check_native()
 
@@ -151,7 +122,7 @@ class Case:
             reason = f"has no {self.activation} in {self.framework}, whose own rnn takes: {', '.join(offered)}"
         elif self.clip not in NATIVE_CLIPS:
             reason = f"takes no clip {self.clip}: the frameworks have none by that name"
-        elif self.regulariser != "none":
+        elif self.regulariser != NONE:
             reason = f"takes no regulariser {self.regulariser}: the frameworks mean different penalties by that name"
         elif self.radius != 1:
             reason = f"takes no radius {self.radius:g}: its first weights are the framework's own"
@@ -169,8 +140,8 @@ class Case:
         """Return the network that fits the task."""
         task = self.load()
         return Model(
-            cell=self.cell,
-            activation=self.activation,
+            cell=cast("Cell", self.cell),
+            activation=cast("Activation", self.activation),
             layers=self.layers,
             hidden=self.hidden,
             features=task.features,
@@ -182,13 +153,9 @@ class Case:
 
     def training(self) -> Training:
         """Return the recipe: optimizer, learning rate, clip and regulariser."""
-        limit = None
-        if self.threshold is not None:
-            limit = Clip(self.clip, self.threshold)  # type: ignore[arg-type]
-        penalty = None
-        if self.strength is not None:
-            penalty = Regulariser(self.regulariser, self.strength)  # type: ignore[arg-type]
-        return Training(self.optimizer, self.learning_rate, limit, penalty)
+        limit = None if self.threshold is None else Clip(cast("ClipKind", self.clip), self.threshold)
+        penalty = None if self.strength is None else Regulariser(cast("Any", self.regulariser), self.strength)
+        return Training(cast("Optimizer", self.optimizer), self.learning_rate, limit, penalty)
 
     @property
     def lane(self) -> Lane:
@@ -235,14 +202,15 @@ class Case:
         return dataclasses.asdict(self) | {"parameters": dict(self.parameters)}
 
     @staticmethod
-    def from_row(row: dict[str, Any]) -> Case:
+    def from_row(row: Mapping[str, Any]) -> Case:
         """Return the case that a row of a result set is of; raise `UsageError` where there is no such case here."""
-        fields = {field.name: row[field.name] for field in dataclasses.fields(Case)}
-        absent = {"threshold": None, "strength": None} | {"radius": 1.0, "regulariser": "none"}
-        for name, value in absent.items():  # a table writes None as NaN
-            fields[name] = value if fields[name] is None or fields[name] != fields[name] else fields[name]
-        whole = {field.name for field in dataclasses.fields(Case) if field.type == "int"}
+        fields: dict[str, Any] = {}
+        for field in dataclasses.fields(Case):
+            value = row[field.name]
+            absent = value is None or value != value  # noqa: PLR0124 - a table writes None as NaN
+            fields[field.name] = COLUMNS[field.name].before if absent else value
         try:
+            whole = [name for name in fields if COLUMNS[name].kind == "integer"]
             fields |= {name: int(fields[name]) for name in whole}
             return Case.from_json(fields | {"parameters": json.loads(fields["parameters"])})
         except (TypeError, ValueError) as error:
@@ -253,6 +221,13 @@ class Case:
     def from_json(fields: dict[str, Any]) -> Case:
         """Return the case that `to_json` described."""
         return Case(**(fields | {"parameters": tuple(sorted(fields["parameters"].items()))}))
+
+
+def find_contradiction(kind: str, word: str, strength: str, value: float | None) -> str:
+    """Return why a kind of clip or penalty cannot have such a strength; nothing where it can."""
+    if (word == NONE) == (value is None):
+        return ""
+    return f"{kind} {word} takes no {strength}" if word == NONE else f"{kind} {word} needs a {strength}"
 
 
 @functools.cache

@@ -21,8 +21,8 @@ HOME = Path(farreach.__file__).resolve().parents[1]
 RUNS = (ROOT if HOME == ROOT else Path.cwd()) / "results" / "runs"
 """Where results go by default: the checkout, or for an installed suite the working directory."""
 
-JUDGE = "reference"
-"""The framework that the others are held against; it runs where it is asked for by name."""
+REFERENCE = "reference"
+"""The reference implementation, which the others are compared with; it runs where it is asked for by name."""
 
 TASK, FRAMEWORK = "Task", "Framework"
 MATCHED, NATIVE = "matched", "native"
@@ -45,8 +45,8 @@ def frameworks() -> list[str]:
 
 
 def compared() -> list[str]:
-    """Return the frameworks that are compared: all but the judge."""
-    return [name for name in frameworks() if name != JUDGE]
+    """Return the frameworks that are compared: all but the reference."""
+    return [name for name in frameworks() if name != REFERENCE]
 
 
 def suites() -> list[str]:

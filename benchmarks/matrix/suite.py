@@ -1,11 +1,12 @@
 """Suites as data: a TOML file is checked with pydantic and expanded into cases.
 
-A suite has a `description`, `defaults`, and `[[block]]` tables. Every field of a block may hold one
-value or a list of values; the block stands for their product. `defaults` fills what a block leaves out.
+A suite has a `description`, `defaults`, `[[block]]` tables. The fields of a block are those of a case; each may hold
+one value or a list of values; the block expands to their product. `defaults` fills what a block leaves out.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import re
@@ -13,17 +14,29 @@ import stat
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from farreach.benchmarks.matrix import narrowing, registry
-from farreach.benchmarks.matrix.case import Case, Scalar
-from farreach.frameworks.base import Activation, Cell, ClipKind, Device, Mode, Optimizer, Precision
+from farreach.benchmarks.matrix.case import CHOICES, Case, find_contradiction
+from farreach.frameworks.base import Device
+from farreach.results.record import STRENGTHS, Scalar
+from farreach.results.storage.columns import COLUMNS
+from farreach.results.vocabulary import NONE
 from farreach.tasks.base import TaskError
 
 MOST_CASES = 1_000_000
-"""Cases that one block may stand for."""
+"""Cases that one block may expand to."""
 
 LARGEST = 2**20
 """Bytes that a suite's file may have."""
@@ -45,126 +58,109 @@ def _many(kind: Any) -> Any:
     return Annotated[list[kind], BeforeValidator(_listed)]
 
 
-class ClipAxis(BaseModel):
-    """One kind of clip and its ladder of thresholds."""
+class Graded(BaseModel):
+    """A kind of clip or of penalty, and a grid of how strong it is: the threshold grid of a clip, say."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    kind: Literal["none"] | ClipKind
+    field: ClassVar[str]
+    kind: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        reason = find_contradiction(self.field, self.kind, STRENGTHS[self.field], self._grid())
+        if reason:
+            raise ValueError(reason)
+        return self
+
+    def _grid(self) -> Any:
+        return getattr(self, STRENGTHS[self.field])
+
+    def list_points(self) -> list[dict[str, Any]]:
+        """Return the fields of a case at each grid point."""
+        return [{self.field: self.kind, STRENGTHS[self.field]: point} for point in self._grid() or [None]]
+
+
+ClipWord: Any = Literal[CHOICES["clip"]]
+RegulariserWord: Any = Literal[CHOICES["regulariser"]]
+
+
+class ClipAxis(Graded):
+    """One kind of clip and its threshold grid."""
+
+    field = "clip"
+    kind: ClipWord
     threshold: _many(Positive) | None = None  # type: ignore[valid-type]
 
-    @model_validator(mode="after")
-    def _consistent(self) -> ClipAxis:
-        if self.kind == "none" and self.threshold is not None:
-            message = "clip none takes no threshold"
-            raise ValueError(message)
-        if self.kind != "none" and self.threshold is None:
-            message = f"clip {self.kind} needs a threshold"
-            raise ValueError(message)
-        return self
 
-    def points(self) -> list[tuple[str, float | None]]:
-        """Return (kind, threshold) for each rung of the ladder."""
-        return [(self.kind, None if rung is None else float(rung)) for rung in self.threshold or [None]]
+class RegulariserAxis(Graded):
+    """One kind of penalty and its grid of strengths."""
 
-
-class RegulariserAxis(BaseModel):
-    """One kind of penalty and its ladder of strengths."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    kind: Literal["none", "l1", "l2", "omega"]
+    field = "regulariser"
+    kind: RegulariserWord
     strength: _many(Positive) | None = None  # type: ignore[valid-type]
 
-    @model_validator(mode="after")
-    def _consistent(self) -> RegulariserAxis:
-        if self.kind == "none" and self.strength is not None:
-            message = "regulariser none takes no strength"
-            raise ValueError(message)
-        if self.kind != "none" and self.strength is None:
-            message = f"regulariser {self.kind} needs a strength"
-            raise ValueError(message)
-        return self
 
-    def points(self) -> list[tuple[str, float | None]]:
-        """Return (kind, strength) for each rung of the ladder."""
-        return [(self.kind, None if rung is None else float(rung)) for rung in self.strength or [None]]
+ORDER: tuple[str, ...] = ("framework", "task", "parameters", "cell", "activation", "layers", "radius", "hidden")
+ORDER += ("optimizer", "batch", "steps", "dtype", "mode", "regulariser", "clip", "learning_rate", "replicate", "seed")
+"""The fields of a case that a block may have several values of; in its product the last changes fastest."""
+
+FIELDS = {field.name: field for field in dataclasses.fields(Case)}
 
 
-class Block(BaseModel):
-    """A product of axes; the axes of the matrix and nothing else."""
+def _axis(name: str) -> tuple[Any, Any]:
+    """Return the type and the default of a block's field, from the field of a case."""
+    kinds = {"integer": Count if name in {"seed", "replicate"} else PositiveInt, "number": Positive, "text": str}
+    kind: Any = Literal[CHOICES[name]] if name in CHOICES else kinds[COLUMNS[name].kind]
+    default = FIELDS[name].default
+    return _many(kind), ... if default is dataclasses.MISSING else [default]
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-    task: _many(str)  # type: ignore[valid-type]
-    parameters: dict[str, _many(Scalar)] = {}  # type: ignore[valid-type]
-    framework: _many(str) | None = None  # type: ignore[valid-type]
-    cell: _many(Cell)  # type: ignore[valid-type]
-    activation: _many(Activation) = ["tanh"]  # type: ignore[valid-type]
-    layers: _many(PositiveInt) = [1]  # type: ignore[valid-type]
-    radius: _many(Positive) = [1.0]  # type: ignore[valid-type]
-    hidden: _many(PositiveInt) = [64]  # type: ignore[valid-type]
-    clip: _many(ClipAxis) = [ClipAxis(kind="none")]  # type: ignore[valid-type]
-    regulariser: _many(RegulariserAxis) = [RegulariserAxis(kind="none")]  # type: ignore[valid-type]
-    optimizer: _many(Optimizer) = ["adam"]  # type: ignore[valid-type]
-    learning_rate: _many(Positive) = [3e-3]  # type: ignore[valid-type]
-    batch: _many(PositiveInt) = [32]  # type: ignore[valid-type]
-    steps: _many(PositiveInt) = [1_000]  # type: ignore[valid-type]
-    evaluate_every: PositiveInt = 100
-    seed: _many(Count) = [0]  # type: ignore[valid-type]
-    replicate: _many(Count) = [0]  # type: ignore[valid-type]
-    dtype: _many(Precision) = ["float32"]  # type: ignore[valid-type]
-    mode: _many(Mode) = ["matched"]  # type: ignore[valid-type]
-    path: dict[str, str] = {}
 
-    def cases(self, frameworks: list[str], *, device: Device, threads: int) -> Iterator[Case]:
-        """Yield the block's cases, for `frameworks` where it names none; seeds change fastest."""
-        for task in self.task:
-            registry.known("task", task, registry.tasks())
-        for framework in self.framework or frameworks:
-            registry.known("framework", framework, registry.frameworks())
-        parameters = [
-            tuple(sorted(zip(self.parameters, values, strict=True)))
-            for values in itertools.product(*self.parameters.values())
-        ]
-        clips = [point for axis in self.clip for point in axis.points()]
-        penalties = [point for axis in self.regulariser for point in axis.points()]
-        axes = {
-            "framework": self.framework or frameworks,
-            "task": self.task,
-            "parameters": parameters,
-            "cell": self.cell,
-            "activation": self.activation,
-            "layers": self.layers,
-            "radius": [float(radius) for radius in self.radius],
-            "hidden": self.hidden,
-            "optimizer": self.optimizer,
-            "batch": self.batch,
-            "steps": self.steps,
-            "dtype": self.dtype,
-            "mode": self.mode,
-            "penalty": penalties,
-            "limit": clips,
-            "learning_rate": self.learning_rate,
-            "replicate": self.replicate,
-            "seed": self.seed,
-        }
-        count = math.prod(len(values) for values in axes.values())
-        if count > MOST_CASES:
-            message = f"a block stands for {count} cases, more than {MOST_CASES}"
-            raise registry.UsageError(message)
-        for values in itertools.product(*axes.values()):
-            point: dict[str, Any] = dict(zip(axes, values, strict=True))
-            (regulariser, strength), (clip, threshold) = point.pop("penalty"), point.pop("limit")
-            framework, cell = point["framework"], point["cell"]
-            yield Case(
-                **point,
-                regulariser=regulariser,
-                strength=strength,
-                clip=clip,
-                threshold=threshold,
-                evaluate_every=self.evaluate_every,
-                device=device,
-                path=self.path.get(framework) or registry.paths(framework, device, cell)[0],
-                threads=threads,
-            )
+SPECIAL: dict[str, tuple[Any, Any]] = {
+    "parameters": (dict[str, _many(Scalar)], {}),  # type: ignore[misc]
+    "framework": (_many(str) | None, None),
+    "clip": (_many(ClipAxis), [ClipAxis(kind=NONE)]),
+    "regulariser": (_many(RegulariserAxis), [RegulariserAxis(kind=NONE)]),
+    "evaluate_every": (PositiveInt, FIELDS["evaluate_every"].default),
+    "path": (dict[str, str], {}),
+}
+"""The fields of a block that are more than a list of a case's values, and their defaults."""
+
+GIVEN = {"device", "threads", *STRENGTHS.values()}
+"""The fields of a case that no block has: the command line sets them, or an axis has them beside its kind."""
+
+_BLOCK: dict[str, Any] = {name: SPECIAL.get(name) or _axis(name) for name in FIELDS if name not in GIVEN}
+Block: Any = create_model(
+    "Block",
+    __doc__="A product of axes: the fields of a case, of which each may have one value or a list of values.",
+    __config__=ConfigDict(extra="forbid", strict=True),
+    **_BLOCK,
+)
+
+
+def expand_block(block: Any, frameworks: list[str], *, device: Device, threads: int) -> Iterator[Case]:
+    """Yield a block's cases, for `frameworks` where it names none; seeds change fastest."""
+    for task in block.task:
+        registry.known("task", task, registry.tasks())
+    chosen = block.framework or frameworks
+    for framework in chosen:
+        registry.known("framework", framework, registry.frameworks())
+    names, products = [*block.parameters], itertools.product(*block.parameters.values())
+    points: dict[str, list[dict[str, Any]]] = {
+        "framework": [{"framework": framework} for framework in chosen],
+        "parameters": [{"parameters": tuple(sorted(zip(names, values, strict=True)))} for values in products],
+        "clip": [point for axis in block.clip for point in axis.list_points()],
+        "regulariser": [point for axis in block.regulariser for point in axis.list_points()],
+    }
+    axes = [points.get(name) or [{name: value} for value in getattr(block, name)] for name in ORDER]
+    count = math.prod(len(axis) for axis in axes)
+    if count > MOST_CASES:
+        message = f"a block expands to {count} cases; the limit is {MOST_CASES}"
+        raise registry.UsageError(message)
+    for parts in itertools.product(*axes):
+        fields: dict[str, Any] = {name: value for part in parts for name, value in part.items()}
+        framework = fields["framework"]
+        path = block.path.get(framework) or registry.paths(framework, device, fields["cell"])[0]
+        yield Case(**fields, evaluate_every=block.evaluate_every, device=device, path=path, threads=threads)
 
 
 class Suite(BaseModel):
@@ -188,11 +184,12 @@ class Suite(BaseModel):
     def cases(self, frameworks: list[str] | None = None, *, device: Device = "cpu", threads: int = 1) -> list[Case]:
         """Return every case once, in order; raise `UsageError` where one cannot be.
 
-        A block that names no framework is for `frameworks`, by default all but the judge.
+        A block that names no framework is for `frameworks`, by default all but the reference.
         """
         chosen = frameworks or registry.compared()
         try:
-            cases = [case for block in self.block for case in block.cases(chosen, device=device, threads=threads)]
+            blocks = [expand_block(block, chosen, device=device, threads=threads) for block in self.block]
+            cases = [case for block in blocks for case in block]
         except TaskError as error:
             raise registry.UsageError(str(error)) from error
         return list(dict.fromkeys(cases))
@@ -206,7 +203,7 @@ def load(name: str) -> Suite:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            message = f"suite {path.name} is no file"
+            message = f"suite {path.name} is not a file"
             raise registry.UsageError(message)
         if found.st_size > LARGEST:
             message = f"suite {path.name} has more than {LARGEST} bytes"
@@ -219,11 +216,11 @@ def load(name: str) -> Suite:
         message = f"suite {path.name}: {_first_fault(error)}"
         raise registry.UsageError(message) from error
     except (ValueError, RecursionError) as error:
-        message = f"suite {path.name} is no TOML: {' '.join(str(error).split())[:200]}"
+        message = f"suite {path.name} is not valid TOML: {' '.join(str(error).split())[:200]}"
         raise registry.UsageError(message) from error
 
 
-def named(only: list[str]) -> list[str]:
+def list_frameworks(only: list[str]) -> list[str]:
     """Return the frameworks that --only names."""
     pairs = (text.partition("=") for text in only)
     return [registry.known(key, value, registry.frameworks()) for key, _, value in pairs if key == "framework"]
@@ -232,8 +229,8 @@ def named(only: list[str]) -> list[str]:
 def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:
     """Keep the cases that meet every KEY=VALUE; values of the same key are alternatives."""
     wanted = narrowing.wanted(only)
-    _check_rungs(wanted, "threshold", "clip")
-    _check_rungs(wanted, "strength", "regulariser")
+    for axis, strength in STRENGTHS.items():
+        _check_strengths(wanted, strength, axis)
     for key in {"task", "framework"} & set(wanted):
         for value in wanted[key]:
             registry.known(key, value, getattr(registry, f"{key}s")())
@@ -257,18 +254,18 @@ def shard(cases: list[Case], part: str | None) -> list[Case]:
     return kept
 
 
-def _check_rungs(wanted: dict[str, list[str]], rung: str, axis: str) -> None:
-    """Refuse a rung of a ladder (the threshold of a clip, say) that is no positive number or has no ladder."""
-    for value in wanted.get(rung, []):
+def _check_strengths(wanted: dict[str, list[str]], strength: str, axis: str) -> None:
+    """Refuse a grid point (the threshold of a clip, say) that is not a positive number, or of a kind that has none."""
+    for value in wanted.get(strength, []):
         try:
             number = float(value)
         except ValueError:
             number = math.nan
         if not (math.isfinite(number) and number > 0):
-            message = f"{rung} must be a positive finite number, not {value}"
+            message = f"{strength} must be a positive finite number, not {value}"
             raise registry.UsageError(message)
         if wanted.get(axis) == ["none"]:
-            message = f"{axis} none takes no {rung}, so {axis}=none and {rung}={value} contradict each other"
+            message = f"{axis} none takes no {strength}, so {axis}=none and {strength}={value} contradict each other"
             raise registry.UsageError(message)
 
 

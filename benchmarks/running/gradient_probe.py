@@ -39,7 +39,7 @@ class Observer:
         self.measure_flow: MeasureFlow | None = None
         if framework and registry.has_part(framework, "gradient_flow"):
             self.measure_flow = importlib.import_module(f"farreach.frameworks.{framework}.gradient_flow").measure_flow
-        self.model, self.batch = model, probe_batch(task)
+        self.model, self.batch = model, make_probe_batch(task)
         self.flow: dict[str, list[Any]] = {name: [] for name in FLOW}
         self.spectra: dict[str, list[Any]] = {name: [] for name in SPECTRA}
 
@@ -58,22 +58,22 @@ class Observer:
             whole = ([done] * len(h), [layer] * len(h), range(len(h)), h.tolist(), c)
             for name, values in zip(FLOW, whole, strict=True):
                 self.flow[name].extend(values)
-        for line in spectra(self.model, framework.weights()):
+        for line in measure_spectra(self.model, framework.weights()):
             for name, value in zip(SPECTRA, (done, *line), strict=True):
                 self.spectra[name].append(value)
 
 
-def due(done: int, steps: int) -> bool:
+def is_due(done: int, steps: int) -> bool:
     """Say whether to look after `done` of `steps` updates, where an evaluation has just been made."""
     return done % EVERY == 0 or done == steps
 
 
-def steps_before(task: Task) -> int:
+def count_steps_before(task: Task) -> int:
     """Return how many steps come before the last scored group; it starts at this step, from 0."""
     return task.length - task.recalled
 
 
-def probe_batch(task: Task) -> Batch:
+def make_probe_batch(task: Task) -> Batch:
     """Return the first `ROWS` evaluation examples with a mask that counts the last scored group alone."""
     whole = task.evaluation()
     first = Batch(*(getattr(whole, field.name)[:ROWS] for field in dataclasses.fields(Batch)))
@@ -82,7 +82,7 @@ def probe_batch(task: Task) -> Batch:
     return dataclasses.replace(first, mask=mask)
 
 
-def spectra(model: Model, weights: Weights) -> list[tuple[int, str, float, float]]:
+def measure_spectra(model: Model, weights: Weights) -> list[tuple[int, str, float, float]]:
     """Return layer, gate, spectral radius and largest singular value of every recurrent matrix [H, H]."""
     found = []
     for layer in range(model.layers):

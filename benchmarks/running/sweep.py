@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import queue
 import threading
 import time
@@ -18,9 +17,10 @@ from filelock import FileLock
 from farreach.benchmarks.matrix import registry, versions
 from farreach.benchmarks.matrix.case import Case, Lane
 from farreach.benchmarks.running import environment
+from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
 from farreach.results.analysis import certificates, reach
-from farreach.results.record import TIMES, Record, number
+from farreach.results.record import TIMES, Environment, Record
 from farreach.results.storage.parts import PARTS
 from farreach.results.storage.result_set import Store
 
@@ -124,15 +124,15 @@ class Keeper:
         self.failed: list[Failure] = []
         self.finished = 0
 
-    def _keep(self, key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> None:
+    def _keep(self, key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
-        record = to_record(key, case, outcome, self.facts | facts)
-        if not self.store.write(record, {part: pd.DataFrame(outcome[part]) for part in PARTS}):
+        record = make_record(key, case, outcome, self.facts | facts)
+        if not self.store.write(record, {part: pd.DataFrame(getattr(outcome, part)) for part in PARTS}):
             self.listener.ended(case, ELSEWHERE)
             return
         self.finished += 1
-        skill = "diverged" if record.status == "diverged" else f"skill {record.skill:.3f}"
-        self.listener.ended(case, f"{skill}, {record.seconds_training:.1f} s of training")
+        skill = "diverged" if record.result.skill is None else f"skill {record.result.skill:.3f}"
+        self.listener.ended(case, f"{skill}, {record.times.seconds_training:.1f} s of training")
 
     def _fail(self, case: Case, reason: str) -> None:
         self.failed.append(Failure(case, reason))
@@ -275,8 +275,9 @@ class Sweep(Keeper):
             self.events.put(lambda: self._settle(turn, lambda: self.listener.ended(turn.case, ELSEWHERE)))
             return
         try:
-            answer = worker.ask(
-                {"do": "run", "case": turn.case.to_json()},
+            outcome = worker.ask(
+                Run(turn.case),
+                Outcome,
                 lambda steps: self.events.put(lambda: self.listener.progress(turn.case, steps)),
             )
         except (CaseFailedError, StartError) as error:
@@ -284,8 +285,7 @@ class Sweep(Keeper):
                 reason = str(error)
                 self.events.put(lambda: self._settle(turn, lambda: self._fail(turn.case, reason)))
             return
-        outcome = answer["outcome"]
-        for kind, seconds in outcome["seconds"].items():
+        for kind, seconds in outcome.times.by_kind().items():
             claimed[kind] += seconds
         facts = worker.facts | {"started": started}
         self.events.put(lambda: self._settle(turn, lambda: self._keep(turn.key, turn.case, outcome, facts)))
@@ -296,18 +296,23 @@ class Sweep(Keeper):
         self.store.release(turn.claim)
 
 
-def to_record(key: str, case: Case, outcome: dict[str, Any], facts: dict[str, Any]) -> Record:
-    """Join what was asked, what came out and where it ran into one record."""
-    asked = case.to_json() | {"parameters": json.dumps(dict(case.parameters), sort_keys=True)}
-    result = dict(outcome["result"])
-    result |= reach.figures(pd.DataFrame(outcome["flow"]), result["steps_before"])
-    for name in ("loss", "score", "norm_before_median", "norm_before_max", "moved", "gain_late"):
-        result[name] = None if result[name] is None else number(result[name])
-    result["metrics"] = {name: number(value) for name, value in result["metrics"].items()}
-    seconds = {f"seconds_{kind}": value for kind, value in outcome["seconds"].items()}
+def make_record(key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> Record:
+    """Join what was asked, what came out and where it ran into one record.
+
+    `facts` are the fields of `Environment` but kernel, numerics and certificate, and the suite.
+    """
+    before = outcome.result.steps_before or 0
+    reached: dict[str, Any] = reach.figures(pd.DataFrame(outcome.flow), before)
     numerics = versions.certified(case.framework)
     identity = certificates.name_certificate(case.framework, facts["framework_version"], numerics, case.device)
     # A certificate is about matched arithmetic: a native case stands under none, whatever its version.
-    held = certificates.find_certificate(identity, {case.path}) if case.mode == registry.MATCHED else None
-    facts = facts | {"certificate": held}
-    return Record(key=key, numerics=case.numerics, **(asked | result | seconds | facts))
+    certificate = certificates.find_certificate(identity, {case.path}) if case.mode == registry.MATCHED else None
+    there = {name: value for name, value in facts.items() if name != "suite"}
+    return Record(
+        key=key,
+        suite=facts["suite"],
+        case=case,
+        result=dataclasses.replace(outcome.result, **reached),
+        times=outcome.times,
+        environment=Environment(kernel=outcome.kernel, numerics=case.numerics, certificate=certificate, **there),
+    )

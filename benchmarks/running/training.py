@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running.gradient_probe import Observer, due, steps_before
+from farreach.benchmarks.running.gradient_probe import Observer, count_steps_before, is_due
+from farreach.benchmarks.running.messages import Columns, Outcome
 from farreach.frameworks import weights
 from farreach.frameworks.base import Learner, Trace, Weights
+from farreach.results.record import Result, Times, number
+from farreach.results.vocabulary import NONE
 from farreach.tasks.base import EVALUATION_BATCH, Array, Batch, Task
 
 CONFIRMATIONS = 3
 """A case is solved when its criterion is met at this many consecutive evaluations."""
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What training one case gave; JSON carries it to the process that keeps the records."""
-
-    result: dict[str, Any]
-    curves: dict[str, list[float]]
-    evaluations: list[dict[str, float]]
-    flow: dict[str, list[Any]]
-    spectra: dict[str, list[Any]]
-    seconds: dict[str, float]
 
 
 class Clock:
@@ -67,7 +56,7 @@ def build(case: Case) -> Learner:
     return module.Framework(model, case.training(), initial, **facts)  # type: ignore[no-any-return]
 
 
-def chunks(task: Task, case: Case) -> Iterator[list[Batch]]:
+def draw_chunks(task: Task, case: Case) -> Iterator[list[Batch]]:
     """Yield the training batches, `evaluate_every` at a time."""
     stream = task.batches(case.seed, case.batch)
     for _ in range(case.steps // case.evaluate_every):
@@ -79,9 +68,9 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
     clock = Clock()
     with clock.measuring("data"):
         task = case.load()
-        shape = evaluation_shape(task.evaluation())
+        shape = shape_evaluation(task.evaluation())
         observer = Observer(None if case.mode == registry.NATIVE else case.framework, task, case.model())
-        stream = chunks(task, case)
+        stream = draw_chunks(task, case)
         chunk = next(stream)
     framework = build(case)
     with clock.measuring("compile"):
@@ -100,11 +89,11 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
             traces.append(framework.train(chunk))
         cpu += time.process_time() - before
         done += len(chunk)
-        if diverged_at(traces) is not None:
+        if find_divergence(traces) is not None:
             break
         with clock.measuring("evaluation"):
             evaluations.append({"step": done} | task.evaluate(framework.predict, thorough=done == case.steps))
-        if due(done, case.steps):
+        if is_due(done, case.steps):
             with clock.measuring("probes"):
                 observer.look(framework, done)
         progress(done)
@@ -114,36 +103,34 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
             chunk = next(stream)
     final = framework.weights()
     return Outcome(
-        result=result(task, case, traces, evaluations)
-        | {
-            "steps_before": steps_before(task),
-            "moved": moved(first, final),
-            "weights_sha256": weights.digest(final),
-            "kernel": framework.kernel,
-            "cpu_to_wall": cpu / clock.seconds["training"],
-        },
-        curves=curves(traces),
+        result=make_result(task, case, traces, evaluations, first=first, final=final),
+        times=Times(
+            step_seconds=float(np.median([trace.seconds / len(trace.loss) for trace in traces])),
+            cpu_to_wall=cpu / clock.seconds["training"],
+            **{f"seconds_{kind}": seconds for kind, seconds in clock.split().items()},
+        ),
+        kernel=framework.kernel,
+        curves=join_curves(traces),
         evaluations=evaluations,
         flow=observer.flow,
         spectra=observer.spectra,
-        seconds=clock.split(),
     )
 
 
-def curves(traces: list[Trace]) -> dict[str, list[float]]:
+def join_curves(traces: list[Trace]) -> Columns:
     """Return the per-step curves: step (from 1), loss, norms before and after, share clipped."""
     names = ("loss", "norm_before", "norm_after", "clipped")
     joined = {name: np.concatenate([getattr(trace, name) for trace in traces]).tolist() for name in names}
     return {"step": list(range(1, len(joined["loss"]) + 1))} | joined
 
 
-def diverged_at(traces: list[Trace]) -> int | None:
+def find_divergence(traces: list[Trace]) -> int | None:
     """Return the first step (from 1) whose loss or gradient norm is not finite, or None."""
     finite = np.concatenate([np.isfinite(trace.loss) & np.isfinite(trace.norm_before) for trace in traces])
     return None if finite.all() else int(np.argmin(finite)) + 1
 
 
-def steps_to_solve(task: Task, evaluations: list[dict[str, float]]) -> int | None:
+def find_solved_step(task: Task, evaluations: list[dict[str, float]]) -> int | None:
     """Return the step of the first of three consecutive evaluations that meet the criterion."""
     met = [bool(task.solved(metrics)) for metrics in evaluations]
     for at in range(len(met) - CONFIRMATIONS + 1):
@@ -152,13 +139,13 @@ def steps_to_solve(task: Task, evaluations: list[dict[str, float]]) -> int | Non
     return None
 
 
-def moved(first: Weights, last: Weights) -> float:
+def measure_move(first: Weights, last: Weights) -> float:
     """Return how far the weights went: the L2 norm of last - first over that of first, over all of them."""
     way = sum(np.square(last[name] - start, dtype=np.float64).sum() for name, start in first.items())
     return float(np.sqrt(way / sum(np.square(start, dtype=np.float64).sum() for start in first.values())))
 
 
-def scale_median(traces: list[Trace]) -> float | None:
+def find_scale_median(traces: list[Trace]) -> float | None:
     """Return the median over steps of the norm after the clip over the norm before it; None without a gradient."""
     before, after = (
         np.concatenate([getattr(trace, f"norm_{when}") for trace in traces]) for when in ("before", "after")
@@ -167,46 +154,57 @@ def scale_median(traces: list[Trace]) -> float | None:
     return float(np.median(after[there] / before[there])) if there.any() else None
 
 
-def gain_late(losses: Array) -> float | None:
+def find_late_gain(losses: Array) -> float | None:
     """Return by how much the mean training loss of the last third lies below that of the middle third."""
     third = len(losses) // 3
     return float(losses[third : 2 * third].mean() - losses[2 * third :].mean()) if third else None
 
 
-def result(task: Task, case: Case, traces: list[Trace], evaluations: list[dict[str, float]]) -> dict[str, Any]:
-    """Return the record's figures, from the traces and the evaluations alone."""
-    diverged = diverged_at(traces)
+def make_result(
+    task: Task,
+    case: Case,
+    traces: list[Trace],
+    evaluations: list[dict[str, float]],
+    *,
+    first: Weights,
+    final: Weights,
+) -> Result:
+    """Return what the record says of a run, from its traces, evaluations and weights alone."""
+    diverged = find_divergence(traces)
     # The diverging step and all after it have no gradient, so nothing that the clip could change.
     lived = slice(None, None if diverged is None else diverged - 1)
     norms = np.concatenate([trace.norm_before for trace in traces])[lived]
     clipped = np.concatenate([trace.clipped for trace in traces])[lived]
+    clips = case.clip != NONE and len(clipped) > 0
     last = {} if diverged or not evaluations else evaluations[-1]
     has_criterion = task.solved({"loss": np.inf, task.metric: -np.inf}) is not None
-    solved_at = steps_to_solve(task, evaluations)
-    return {
-        "task_version": type(task).version,
-        "metric_version": type(task).metric_version,
-        "status": "finished" if diverged is None else "diverged",
-        "diverged_at": diverged,
-        "loss": last.get("loss"),
-        "floor": task.floor,
-        "unit": task.unit,
-        "metric": task.metric,
-        "score": last.get(task.metric),
-        "solved": (solved_at is not None and diverged is None) if has_criterion else None,
-        "steps_to_solve": solved_at if diverged is None else None,
-        "clip_fraction": float((clipped > 0).mean()) if case.clip != "none" and len(clipped) else 0.0,
-        "clipped_elements": float(clipped.mean()) if case.clip != "none" and len(clipped) else 0.0,
-        "norm_before_median": float(np.median(norms)) if len(norms) else None,
-        "norm_before_max": float(norms.max()) if len(norms) else None,
-        "scale_median": scale_median(traces) if case.clip != "none" else None,
-        "gain_late": gain_late(np.concatenate([trace.loss for trace in traces])[lived]),
-        "steps_done": sum(len(trace.loss) for trace in traces),
-        "metrics": {name: value for name, value in last.items() if name not in {"step", "loss"}},
-        "step_seconds": float(np.median([trace.seconds / len(trace.loss) for trace in traces])),
-    }
+    solved_at = find_solved_step(task, evaluations)
+    return Result(
+        task_version=type(task).version,
+        metric_version=type(task).metric_version,
+        status="finished" if diverged is None else "diverged",
+        diverged_at=diverged,
+        loss=number(last.get("loss")),
+        floor=task.floor,
+        unit=task.unit,
+        metric=task.metric,
+        score=number(last.get(task.metric)),
+        solved=(solved_at is not None and diverged is None) if has_criterion else None,
+        steps_to_solve=solved_at if diverged is None else None,
+        clip_fraction=float((clipped > 0).mean()) if clips else 0.0,
+        clipped_elements=float(clipped.mean()) if clips else 0.0,
+        norm_before_median=number(float(np.median(norms))) if len(norms) else None,
+        norm_before_max=number(float(norms.max())) if len(norms) else None,
+        scale_median=find_scale_median(traces) if case.clip != NONE else None,
+        gain_late=number(find_late_gain(np.concatenate([trace.loss for trace in traces])[lived])),
+        steps_done=sum(len(trace.loss) for trace in traces),
+        metrics={name: number(value) for name, value in last.items() if name not in {"step", "loss"}},
+        steps_before=count_steps_before(task),
+        moved=number(measure_move(first, final)),
+        weights_sha256=weights.digest(final),
+    )
 
 
-def evaluation_shape(batch: Batch) -> Array:
+def shape_evaluation(batch: Batch) -> Array:
     """Return inputs of the shape that every evaluation call has: `EVALUATION_BATCH` rows."""
     return np.resize(batch.inputs, (EVALUATION_BATCH, *batch.inputs.shape[1:]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,11 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from farreach.benchmarks.matrix.registry import HOME, environment
+from farreach.benchmarks.running.messages import Failed, Message, Progress, Ready, decode, encode
 from farreach.frameworks.base import merge_environment
 from farreach.results.storage.files import StoreError, open_log
+
+Answer = TypeVar("Answer", bound=Message)
 
 NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
@@ -61,10 +63,10 @@ class Live:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
+                encoding="utf-8",
             )
         try:
-            self.facts = self._answer()["ready"]
+            self.facts = self._expect(self._read_message(), Ready).facts
         except CaseFailedError as error:
             self.stop()
             self.fault = str(error)
@@ -77,21 +79,32 @@ class Live:
         wanted = merge_environment(environment(framework, device), os.environ)
         return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | wanted
 
-    def ask(self, request: dict[str, Any], progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
-        """Send a request and return its answer; raise `CaseFailedError` where there is none."""
+    def ask(self, request: Message, answer: type[Answer], progress: Callable[[int], None] = lambda _: None) -> Answer:
+        """Send a request and return its answer.
+
+        Args:
+            request: what is asked.
+            answer: the kind of message that answers it.
+            progress: hears how many training steps are done.
+
+        Raises:
+            CaseFailedError: there is none: the request failed, or the process died or sent something else.
+            StartError: the process cannot be started.
+
+        """
         if self.process is None or self.process.poll() is not None:
             self.start()
         if self.process is None or self.process.stdin is None:
             message = "the worker has no input"
             raise CaseFailedError(message)
         try:
-            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.write(encode(request))
             self.process.stdin.flush()
         except BrokenPipeError:
-            raise self._ended() from None
-        while "progress" in (answer := self._answer()):
-            progress(answer["progress"])
-        return answer
+            raise self._describe_end() from None
+        while isinstance(said := self._read_message(), Progress):
+            progress(said.steps)
+        return self._expect(said, answer)
 
     def stop(self) -> None:
         """End the process at once; what it was doing is lost."""
@@ -100,19 +113,36 @@ class Live:
             self.process.wait()
             self.process = None
 
-    def _answer(self) -> dict[str, Any]:
+    def _read_message(self) -> Message:
         if self.process is None or self.process.stdout is None:
             message = "the worker was stopped"
             raise CaseFailedError(message)
-        line = self.process.stdout.readline()
-        if not line:
-            raise self._ended()
-        answer: dict[str, Any] = json.loads(line)
-        if "failed" in answer:
-            raise CaseFailedError(answer["failed"])
-        return answer
+        try:
+            line = self.process.stdout.readline()
+            if not line.endswith("\n"):  # it died, in the midst of a message perhaps
+                raise self._describe_end()
+            return decode(line)
+        except ValueError as error:
+            raise self._end(str(error)) from error
 
-    def _ended(self) -> CaseFailedError:
+    def _expect(self, message: Message, kind: type[Answer]) -> Answer:
+        """Return a message of a kind; raise `CaseFailedError` where it is another."""
+        if isinstance(message, Failed):
+            raise CaseFailedError(message.reason)
+        if not isinstance(message, kind):
+            reason = f"{type(message).__name__} is not {kind.__name__}"
+            raise self._end(reason)
+        return message
+
+    def _end(self, reason: str) -> CaseFailedError:
+        """End a process that does not answer as it should: nothing that it says later can be trusted."""
+        self.stop()
+        return CaseFailedError(
+            f"the worker process was ended, since its answer cannot be used: {reason}; see {self.log}"
+        )
+
+    def _describe_end(self) -> CaseFailedError:
+        """Return how the process ended: what it was asked has no answer."""
         status = self.process.wait() if self.process else 0
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         return CaseFailedError(f"the worker process {how}; see {self.log}")

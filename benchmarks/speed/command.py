@@ -62,7 +62,7 @@ def chosen(suite: str, only: list[str], *, device: Device, threads: int, handwri
         message = f"speed takes one path, or {AUTO}, not {' and '.join(paths)}"
         raise registry.UsageError(message)
     installed = [name for name in registry.compared() if registry.version(name)]
-    frameworks = suites.named(only) or installed
+    frameworks = suites.list_frameworks(only) or installed
     for name in frameworks:
         registry.require(name)
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
@@ -96,7 +96,7 @@ def launches(trials: int, only: list[str], *, device: Device, threads: int) -> l
     if wrong:
         message = f"an A/A test is narrowed by framework only, not by {' and '.join(wrong)}"
         raise registry.UsageError(message)
-    frameworks = suites.named(only) or [name for name in registry.compared() if registry.version(name)]
+    frameworks = suites.list_frameworks(only) or [name for name in registry.compared() if registry.version(name)]
     return aa_check.launches(frameworks, trials, threads, device)
 
 

@@ -23,6 +23,7 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.matrix.registry import HOME, UsageError
 from farreach.benchmarks.running import environment
 from farreach.benchmarks.running.worker_client import NUMPY_THREADS, CaseFailedError, Live, StartError
+from farreach.benchmarks.speed.messages import Device, Limits
 
 SQUARES = (500, 1_000, 2_000)
 """Sides n of the square products [n, n] @ [n, n]."""
@@ -88,7 +89,7 @@ def gpu(case: Case, log: Path) -> dict[str, Any]:
     """Measure the GPU through the framework of a case; which that was, and the GPU's facts, stand beside the rates."""
     live = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
     try:
-        found: dict[str, Any] = live.ask({"do": "device"})["result"]
+        found = live.ask(Device(), Limits).limits
     except (CaseFailedError, StartError) as error:
         message = f"--device {case.device}: it could not be measured: {error}"
         raise UsageError(message) from error

@@ -13,15 +13,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from farreach.benchmarks.matrix.registry import UsageError
-from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
+from farreach.benchmarks.running.messages import Message
+from farreach.benchmarks.running.worker_client import Answer, CaseFailedError, Live, StartError
 from farreach.benchmarks.speed.contenders import Contender
+from farreach.benchmarks.speed.messages import Chunk, Load, Loaded, Steps
 from farreach.results.analysis import statistics
 
 BLOCK_SECONDS = 0.1
@@ -110,9 +111,8 @@ class Runner:
     def load(self, steps: int) -> None:
         """Make chunks of so many steps ready."""
         one, self.steps = self.contender, steps
-        case = one.case.to_json()
-        answer = self.ask("load", case=case, count=steps, loop=one.loop, slowed=one.slowed)
-        self.compile_seconds, self.kernel = answer["loaded"], answer["kernel"]
+        answer = self.ask(Load(one.name, one.case, steps, one.loop, one.slowed), Loaded)
+        self.compile_seconds, self.kernel = answer.compile_seconds, answer.kernel
 
     def calibrate(self, block_seconds: float) -> float:
         """Load chunks that fill a block; return the seconds a step of the second of two blocks."""
@@ -128,20 +128,20 @@ class Runner:
     def block(self) -> tuple[float, float]:
         """Run one chunk; return its wall seconds a step, and its processor over its wall seconds."""
         began = time.perf_counter()
-        answer = self.ask("steps")
+        chunk = self.ask(Steps(self.contender.name), Chunk)
         elapsed = time.perf_counter() - began
-        wall, cpu = answer["wall"], answer["cpu"]
+        wall, cpu = chunk.wall, chunk.cpu
         if not 0 < wall <= 1.01 * elapsed:
             reason = f"its clock says {wall} s for a block that ended within {elapsed} s"
             raise ContenderFailedError(self.contender, reason)
-        if "device" in answer:
-            self.device.append(answer["device"] / self.steps)
+        if chunk.device is not None:
+            self.device.append(chunk.device / self.steps)
         return wall / self.steps, cpu / wall
 
-    def ask(self, do: str, **more: Any) -> dict[str, Any]:
-        """Send the live process a request that names this contender."""
+    def ask(self, request: Message, answer: type[Answer]) -> Answer:
+        """Send the live process a request and return its answer, which is of this kind."""
         try:
-            return self.live.ask({"do": do, "slot": self.contender.name, **more})
+            return self.live.ask(request, answer)
         except (CaseFailedError, StartError) as error:
             raise ContenderFailedError(self.contender, str(error)) from error
 

@@ -15,6 +15,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import pairs
 from farreach.benchmarks.speed.contenders import Contender, Group
 from farreach.benchmarks.speed.flops import step_flops
+from farreach.benchmarks.speed.messages import Energy, Joules, Memory, Peak, list_known
 from farreach.results.record import use_first_names
 from farreach.results.timing import interleaved
 
@@ -144,9 +145,9 @@ def _line(runner: pairs.Runner, series: pairs.Series, at: int, *, energy: bool) 
         "compile_seconds": runner.compile_seconds,
         "chunk": runner.steps,
         "flops": step_flops(one.case.model(), one.case.batch, one.case.load().length),
-        **runner.ask("memory"),
+        **list_known(runner.ask(Memory(one.name), Peak)),
         "seconds": series.seconds[:, at].tolist(),
         **({"device_seconds": float(np.median(runner.device[-len(series.seconds) :]))} if runner.device else {}),
         "cpu_to_wall": float(np.median(series.cpu[:, at])),
-        **(runner.ask("energy", count=runner.steps) if energy else {}),
+        **(dataclasses.asdict(runner.ask(Energy(one.name, runner.steps), Joules)) if energy else {}),
     }

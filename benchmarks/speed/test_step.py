@@ -17,6 +17,7 @@ import pytest
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.worker_client import Live
+from farreach.benchmarks.speed.messages import Chunk, Load, Loaded, Steps
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -53,14 +54,14 @@ def test_training_step(benchmark: BenchmarkFixture, worker: Live, cell: Cell, le
         cell=cell,
         clip="norm",
         threshold=1.0,
-        device=device,  # type: ignore[arg-type]
+        device=device,
         path=registry.paths(framework, device, cell)[0],
         threads=int(threads),
     )
-    compiled = worker.ask({"do": "load", "slot": "step", "case": case.to_json(), "count": STEPS_A_ROUND})["loaded"]
+    compiled = worker.ask(Load("step", case, STEPS_A_ROUND), Loaded).compile_seconds
 
     def steps() -> None:
-        CLOCK.seconds += worker.ask({"do": "steps", "slot": "step"})["wall"] / STEPS_A_ROUND
+        CLOCK.seconds += worker.ask(Steps("step"), Chunk).wall / STEPS_A_ROUND
 
     benchmark.group = f"adding T={length} {cell}"
     benchmark.extra_info.update(

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running.training import build, evaluation_shape
+from farreach.benchmarks.running.training import build, shape_evaluation
+from farreach.benchmarks.speed.messages import Chunk, Joules, Peak
 from farreach.benchmarks.speed.resources import EnergyMeter, PeakMemory
 from farreach.tasks.base import Batch
 
@@ -34,7 +35,7 @@ class Ours:
     def __init__(self, case: Case, count: int) -> None:
         self.learner = build(case)
         self.batches = _batches(case, count)
-        self.compile_seconds = self.learner.prepare(self.batches, evaluation_shape(self.batches[0]))
+        self.compile_seconds = self.learner.prepare(self.batches, shape_evaluation(self.batches[0]))
         self.kernel = self.learner.kernel
 
     def chunk(self) -> None:
@@ -95,19 +96,15 @@ def load(case: Case, *, count: int, loop: str = "", slowed: float = 0.0) -> Time
     return Slowed(timed, slowed) if slowed else timed
 
 
-def clock(run: Callable[[], None], gpu: Any = None) -> dict[str, float]:
-    """Return the wall and the processor seconds of a call, the latter over all threads; a GPU is idle at both ends.
-
-    ``device`` are the GPU's own seconds, where its framework tells them.
-    """
+def clock(run: Callable[[], None], gpu: Any = None) -> Chunk:
+    """Return the wall and the processor seconds of a call, the latter over all threads; a GPU is idle at both ends."""
     if gpu is not None:
         gpu.synchronise()
     cpu, start = time.process_time(), time.perf_counter()
     with nullcontext() if gpu is None else gpu.Stopwatch() as watch:
         run()
     wall = time.perf_counter() - start
-    found = {"wall": wall, "cpu": time.process_time() - cpu}
-    return found if watch is None or watch.seconds is None else found | {"device": watch.seconds}
+    return Chunk(wall, time.process_time() - cpu, None if watch is None else watch.seconds)
 
 
 def resident() -> int:
@@ -116,24 +113,27 @@ def resident() -> int:
         return peak.before
 
 
-def memory(run: Callable[[], None], gpu: Any = None) -> dict[str, int | str]:
-    """Return the peak of this process's memory over a call, beside it that of a GPU's, and how each was measured."""
+def memory(run: Callable[[], None], gpu: Any = None, *, idle: int = 0) -> Peak:
+    """Return the peak of this process's memory over a call, beside it that of a GPU's, and how each was measured.
+
+    `idle` is what the process held when nothing was loaded.
+    """
     with PeakMemory() as peak:
         there = None if gpu is None else gpu.measure_peak(run)
         if there is None:
             run()
-    found: dict[str, int | str] = {"peak_bytes": peak.bytes, "peak_kind": peak.kind}
-    return found if there is None else found | {"device_peak_bytes": there[0], "device_peak_kind": there[1]}
+    device_bytes, device_kind = (None, None) if there is None else there
+    return Peak(peak.bytes, peak.kind, device_bytes, device_kind, idle)
 
 
 ENERGY_SECONDS = 10.0
 """codecarbon looks once a second: it needs a while."""
 
 
-def energy(run: Callable[[], None], steps: int) -> dict[str, float | str | None]:
-    """Return the joules a step of calls of so many steps each, repeated for a while, and how they were found.
+def energy(run: Callable[[], None], steps: int) -> Joules:
+    """Return the joules per step of calls of so many steps each, repeated for a while, and how they were found.
 
-    ``cpu_joules`` is the processor's part; that of the memory is a model's, the same a second whatever runs.
+    Beside the processor's part, that of the memory is a model's: the same per second, whatever runs.
     """
     calls, start = 0, time.perf_counter()
     with EnergyMeter() as meter:
@@ -141,9 +141,9 @@ def energy(run: Callable[[], None], steps: int) -> dict[str, float | str | None]
             run()
             calls += 1
     found = meter.result
-    each = {name: getattr(found, name) for name in ("joules", "cpu_joules")}
-    joules = {name: None if value is None else value / (calls * steps) for name, value in each.items()}
-    return joules | {"energy_method": found.method, "energy_reason": found.reason}
+    whole = (found.joules, found.cpu_joules)
+    joules, cpu_joules = (None if value is None else value / (calls * steps) for value in whole)
+    return Joules(joules, cpu_joules, found.method, found.reason)
 
 
 def _batches(case: Case, count: int) -> list[Batch]:

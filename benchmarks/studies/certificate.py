@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from farreach.benchmarks.matrix import registry, versions
 from farreach.benchmarks.running import environment
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
 from farreach.benchmarks.studies import certification
 from farreach.benchmarks.studies.certification import Check
-from farreach.frameworks.base import Device
+from farreach.benchmarks.studies.messages import Certify, Differences, FindHorizon, Horizon
+from farreach.frameworks.base import Cell, Device
 from farreach.results.analysis import certificates
 
 
@@ -51,9 +52,8 @@ def make_certificate(framework: str, checks: Iterable[Check], log: Path, device:
     results = []
     try:
         for check in checks:
-            request = {"do": "certify", "check": dataclasses.asdict(check), "steps": certification.STEPS}
             try:
-                result = worker.ask(request)["result"]
+                result = worker.ask(Certify(check, certification.STEPS), Differences).values
                 fault = None
             except CaseFailedError as error:
                 result = dict.fromkeys((*certification.COMPARED, "drift", "copy_drift"), float("inf"))
@@ -64,7 +64,7 @@ def make_certificate(framework: str, checks: Iterable[Check], log: Path, device:
                 | {"passed": certification.is_within_tolerance(result), "fault": fault}
             )
         complete = len(results) == len(certification.list_checks(framework, device))
-        cells = ("rnn", "lstm", "gru") if complete else ()
+        cells = get_args(Cell) if complete else ()
         horizons = [_ask_horizon(worker, framework, cell, device) for cell in cells]
     except StartError as error:
         raise registry.UsageError(str(error)) from error
@@ -87,11 +87,9 @@ def make_certificate(framework: str, checks: Iterable[Check], log: Path, device:
     } | facts
 
 
-def _ask_horizon(worker: Live, framework: str, cell: str, device: Device) -> dict[str, Any]:
+def _ask_horizon(worker: Live, framework: str, cell: Cell, device: Device) -> dict[str, Any]:
     """Return where the float32 curves of a cell part; a failure costs that figure only."""
     try:
-        answer = worker.ask({"do": "horizon", "framework": framework, "cell": cell, "device": device})
+        return worker.ask(FindHorizon(framework, cell, device), Horizon).steps
     except CaseFailedError as error:
         return {"cell": cell, "judge": None, "copy": None, "fault": str(error)}
-    result: dict[str, Any] = answer["result"]
-    return result

@@ -228,7 +228,7 @@ def find_horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str
         device=device,
         path=registry.paths(framework, device, cell)[0],
     )
-    right = dataclasses.replace(case, framework=registry.JUDGE, device="cpu", path="numpy", dtype="float64")
+    right = dataclasses.replace(case, framework=registry.REFERENCE, device="cpu", path="numpy", dtype="float64")
     replicate = dataclasses.replace(case, replicate=1)
     runs = (train(one, lambda _: None) for one in (case, right, replicate))
     single, exact, permuted = (np.array(run.curves["loss"]) for run in runs)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
+from farreach.benchmarks.studies.messages import Clips, ProbeClips
 from farreach.results.report import markdown
 
 
@@ -18,7 +19,7 @@ def make_table(logs: Path) -> str:
         if registry.has_part(framework, "own_clips"):
             worker = Live(framework, "cpu", 1, logs / f"{framework}.log")
             try:
-                rows += worker.ask({"do": "semantics", "framework": framework})["result"]
+                rows += worker.ask(ProbeClips(framework), Clips).rows
             except (CaseFailedError, StartError) as error:
                 message = f"{framework} did not answer: {error}"
                 raise registry.UsageError(message) from error

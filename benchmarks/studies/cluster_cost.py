@@ -54,11 +54,11 @@ from farreach.benchmarks.running import worker_client
 
 answers = []
 
-def waiting(self, request, progress=lambda _: None, ask=worker_client.Live.ask):
-    if answers and request["case"]["seed"] >= {WAITS}:
+def waiting(self, request, answer, progress=lambda _: None, ask=worker_client.Live.ask):
+    if answers and request.case.seed >= {WAITS}:
         time.sleep(1)
         return answers[0]
-    answers.append(ask(self, request, progress))
+    answers.append(ask(self, request, answer, progress))
     return answers[-1]
 
 if worker_client.Live.ask.__name__ != "waiting":  # Dask loads a preload twice
@@ -139,8 +139,17 @@ def _run(cases: list[Case], pool: Pool, scratch: Path) -> float:
 
 
 def _case(seed: int, steps: int) -> Case:
-    fields = {"task": "adding", "parameters": (("T", 5),), "framework": registry.JUDGE, "cell": "rnn", "path": "numpy"}
-    return Case(**fields, hidden=4, steps=steps, dtype="float64", seed=seed)  # type: ignore[arg-type]
+    return Case(
+        task="adding",
+        parameters=(("T", 5),),
+        framework=registry.REFERENCE,
+        cell="rnn",
+        path="numpy",
+        hidden=4,
+        steps=steps,
+        dtype="float64",
+        seed=seed,
+    )
 
 
 def _second() -> int:

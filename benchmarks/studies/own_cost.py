@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import Live
 from farreach.results.publishing import chromium, packing
 from farreach.results.storage.files import StoreError
@@ -152,9 +153,9 @@ def time_case_starts(log: Path, repeats: int) -> list[Cost]:
                     path=registry.paths(framework, "cpu", "lstm")[0],
                 )
                 began = time.perf_counter()
-                outcome = live.ask({"do": "run", "case": case.to_json()})["outcome"]
+                outcome = live.ask(Run(case), Outcome)
                 elapsed = time.perf_counter() - began
-                named = outcome["seconds"]
+                named = outcome.times.by_kind()
                 seconds.append(elapsed - sum(value for kind, value in named.items() if kind not in {"data", "other"}))
         finally:
             live.stop()

@@ -11,9 +11,9 @@ from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.sweep import Failure
 from farreach.results.report.reproduction import FAILED, Reproduction, held
+from farreach.results.storage.columns import KEY
 from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.packed_set import is_packed
-from farreach.results.storage.parts import KEYS
 from farreach.results.storage.sets import open_set
 from farreach.results.vocabulary import OWN
 
@@ -78,9 +78,9 @@ def _find_set(target: str) -> ResultSet:
     path = Path(target)
     if _has_cases(path):
         return open_set(path)
-    if re.fullmatch(KEYS, path.name) and _has_case(path.parent, path.name):
+    if re.fullmatch(KEY, path.name) and _has_case(path.parent, path.name):
         return open_set(path.parent)
-    if re.fullmatch(KEYS, target):
+    if re.fullmatch(KEY, target):
         for place in SETS:
             for folder in sorted((registry.ROOT / place).glob("*")):
                 if _has_case(folder, target):

@@ -14,11 +14,12 @@ import numpy as np
 from rich.console import Console
 
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.matrix.case import Case, Scalar
+from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import sweep
 from farreach.benchmarks.running.progress import Progress
 from farreach.frameworks import weights
 from farreach.results.analysis import gradient_norms
+from farreach.results.record import Scalar
 from farreach.results.report import advice as advice_report
 from farreach.results.report.advice import Advice
 from farreach.results.storage.result_set import Store

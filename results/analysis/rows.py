@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import diagnosis, labels, selection
-from farreach.results.analysis.selection import CELL, CLIP, FIELDS, FURTHER, GROUP, LEARNER, NAMED, SETTING
+from farreach.results.analysis.selection import CELL, CLIP, FURTHER, GROUP, LEARNER, NAMED, SETTING
+from farreach.results.storage.columns import COLUMNS
 from farreach.results.vocabulary import MATCHED, OWN
 
 SEEDS, FILES = 20, 1_000
@@ -101,7 +102,7 @@ def cache_on_rows(make: Callable[[Rows], pd.DataFrame]) -> Callable[[Rows], pd.D
 
 def make_empty() -> pd.DataFrame:
     """Return a result set without rows, with every column."""
-    return pd.DataFrame(columns=[*FIELDS, "skill"])
+    return pd.DataFrame(columns=[*COLUMNS])
 
 
 def label_rows(frame: pd.DataFrame) -> Rows:

@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from farreach.results.record import METRIC, Record
+from farreach.results.record import METRIC, Case
 from farreach.results.vocabulary import CELLS, CLIPS, FRAMEWORKS, LENGTHS, MODES, NONE, TASKS
 
-FIELDS = [field.name for field in dataclasses.fields(Record) if field.name != "metrics"]
-CASE = FIELDS[FIELDS.index("task") : FIELDS.index("threads") + 1]
-"""The columns that make a case what it is: task to threads."""
+CASE = [*(field.name for field in dataclasses.fields(Case)), "task_version", "metric_version"]
+"""The columns that make a case what it is."""
 
 SETTING, CELL, CLIP, LEARNER = "setting", "cell_label", "clip_label", "learner"
 GROUP = [SETTING, CELL, CLIP, LEARNER]

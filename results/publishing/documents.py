@@ -7,6 +7,7 @@ from pathlib import Path
 
 from farreach.results.publishing import blocks, manifests, pictures, reports
 from farreach.results.report.speed_sentences import write_stale
+from farreach.results.storage.columns import render_json_schema
 from farreach.results.storage.files import StoreError, write_json
 from farreach.results.storage.packed_set import MANIFEST, PackedSet, is_packed
 from farreach.results.storage.sets import open_set
@@ -19,6 +20,9 @@ PAGES = tuple(
 )
 DOCUMENTS = ("README.md", f"{PUBLISHED}/README.md", *PAGES)
 """The documents that quote published results. A block stands in any of them, and so does a published figure."""
+
+ROW_SCHEMA = "docs/schema/row.schema.json"
+"""The JSON Schema of a row."""
 
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -100,7 +104,8 @@ def _render_documents(root: Path) -> dict[Path, str]:
     """Return each document that is there as it should be."""
     paths = [root / name for name in DOCUMENTS if (root / name).exists()]
     published = root / PUBLISHED
-    return {path: blocks.fill_blocks(path.read_text("utf-8"), published, path.parent) for path in paths}
+    found = {path: blocks.fill_blocks(path.read_text("utf-8"), published, path.parent) for path in paths}
+    return found | ({root / ROW_SCHEMA: render_json_schema()} if (root / ROW_SCHEMA).exists() else {})
 
 
 def _open_published(folder: Path) -> PackedSet:

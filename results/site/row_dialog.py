@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import reach
-from farreach.results.record import Record
 from farreach.results.site import rerun_command
 from farreach.results.site.encoding import make_plain, round_number
+from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.files import StoreError, write_text
 from farreach.results.storage.interface import ResultSet
 
@@ -68,7 +68,7 @@ def _case(store: ResultSet, row: dict[Any, Any], also: list[str]) -> dict[str, A
     }
 
 
-FACTS = [name for name in Record.__dataclass_fields__ if name not in {"metrics", "command", "unit", "floor"}]
+FACTS = [name for name in COLUMNS if name not in {"command", "unit", "floor", "skill"}]
 
 
 def _read(load: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 
 from farreach.results.storage import run_log
+from farreach.results.storage.columns import KEY
 from farreach.results.storage.files import DamagedError, StoreError
 from farreach.results.storage.parquet import TEXT, unfold_texts
-from farreach.results.storage.parts import COLUMNS, KEYS
+from farreach.results.storage.parts import COLUMNS
 
 SERIES = ("timings", "check", "runs")
 """The parts of a set that are JSON files beside the cases: interleaved timings, their A/A check, logs of runs."""
@@ -136,7 +137,7 @@ class ResultSet(abc.ABC):
 
 def check_key(key: str) -> None:
     """Raise `StoreError` where a text is no key: it would be a path of its own."""
-    if not re.fullmatch(KEYS, key):
+    if not re.fullmatch(KEY, key):
         message = f"{key[:80]!r} is not a valid key"
         raise StoreError(message)
 

@@ -167,7 +167,7 @@ class PackedSet(ResultSet):
         with report_damage(path):
             shapes = table[SHAPE].cast(pa.string()).to_pylist()
         table = table.drop_columns([SHAPE, *(name for name in table.column_names if name.startswith(LINES))])
-        table = _validate_rows(table, path)
+        table = rows.validate_rows(table, path)
         keys = table["key"].to_pylist()
         if any(first >= second for first, second in itertools.pairwise(keys)):
             raise DamagedError(path, "its keys are not in order, or one is there twice")
@@ -313,17 +313,3 @@ def _put_numbers(content: Any, place: list[Any], numbers: list[float]) -> None:
         message = "nothing was left out there"
         raise LookupError(message)
     node[last] = numbers
-
-
-def _validate_rows(table: pa.Table, path: Path) -> pa.Table:
-    """Return rows, checked; raise `DamagedError` where one of them is none."""
-    lines = unfold_texts(table).to_pylist()
-    keys = [str(row["key"]) for row in lines]
-    try:
-        texts = [json.dumps(row, allow_nan=False).encode() for row in lines]
-    except ValueError as error:
-        raise DamagedError(path, error) from error
-    found = rows.bulk(texts, keys) if texts else join_tables([])
-    if found is None:
-        found = rows.table([rows.checked(text, path, key) for text, key in zip(texts, keys, strict=True)])
-    return found

@@ -28,9 +28,6 @@ COLUMNS = {"curves": CURVES, "evaluations": ("step", "loss"), "flow": FLOW, "spe
 COUNTS = {"step", "layer", "time", "steps", "events"}
 """The columns that are whole numbers; ``gate`` is a text, all others are floats."""
 
-KEYS = r"[\w-]{1,64}"
-"""What a key may be made of: it is the name of files."""
-
 
 def declare_column(name: str) -> pa.Field:
     """Return the declared type of a column of any part."""

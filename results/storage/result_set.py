@@ -32,6 +32,7 @@ from pyarrow import csv
 
 from farreach.results.record import Record
 from farreach.results.storage import rows
+from farreach.results.storage.columns import KEY
 from farreach.results.storage.files import (
     ASIDE,
     LARGEST_CSV,
@@ -47,7 +48,7 @@ from farreach.results.storage.files import (
 )
 from farreach.results.storage.interface import DOCUMENT, SINGLE, ResultSet, join_tables
 from farreach.results.storage.parquet import read_table, report_damage, write_parquet
-from farreach.results.storage.parts import CURVES, KEYS, NEEDED, PARTS, arrange_part, declare_column, make_part
+from farreach.results.storage.parts import CURVES, NEEDED, PARTS, arrange_part, declare_column, make_part
 from farreach.results.storage.sanitising import format_line
 
 MAGIC = b"PAR1"
@@ -124,7 +125,7 @@ class Store(ResultSet):
             return False
         for part in PARTS:
             write_parquet(self.folder / part / f"{record.key}.parquet", make_part(part, parts[part]))
-        write_json(self.folder / "rows" / f"{record.key}.json", record.row())
+        write_json(self.folder / "rows" / f"{record.key}.json", record.to_row())
         return True
 
     def log(self, run: dict[str, Any]) -> None:
@@ -146,16 +147,12 @@ class Store(ResultSet):
                 self._set_case_aside(key, damage)
             except FileNotFoundError:
                 continue  # another run set it aside a moment ago
-        table = rows.bulk([*texts.values()], [*texts])
-        if table is not None:
-            return table
-        lines = []
-        for key, text in texts.items():
-            try:
-                lines.append(rows.checked(text, self.folder / "rows" / f"{key}.json", key))
-            except DamagedError as damage:
-                self._set_case_aside(key, damage)
-        return rows.table(lines)
+        table, faults = rows.parse_rows([*texts.values()], [*texts])
+        keys = [*texts]
+        for number, reason in faults.items():
+            key = keys[number]
+            self._set_case_aside(key, DamagedError(self.folder / "rows" / f"{key}.json", reason))
+        return table.filter(pa.array([number not in faults for number in range(len(table))], pa.bool_()))
 
     def read_part(self, part: str, key: str) -> pa.Table | None:
         """Return what lies beside a row; curves of a run of the user's own may be text."""
@@ -205,7 +202,7 @@ class Store(ResultSet):
             return sorted(
                 one.name
                 for one in entries
-                if re.fullmatch(KEYS, one.name)
+                if re.fullmatch(KEY, one.name)
                 and one.is_dir(follow_symlinks=False)
                 and os.path.lexists(place / one.name / "reason.txt")
             )
@@ -226,7 +223,7 @@ class Store(ResultSet):
 
 def list_keys(folder: Path) -> list[str]:
     """Return the keys of the files in a folder of rows, sorted."""
-    whole = re.compile(rf"({KEYS})\.json").fullmatch
+    whole = re.compile(rf"({KEY})\.json").fullmatch
     return sorted(one.name[:-5] for one in os.scandir(folder) if whole(one.name)) if folder.is_dir() else []
 
 

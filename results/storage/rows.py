@@ -1,284 +1,318 @@
-"""One row, read from its file and checked: a result set may come from anybody."""
+"""Rows, read and checked: a result set may come from anybody.
+
+There is one check, `find_faults`, of whole columns. The rows of many JSON files, a single one and the table of a packed
+set all go through it.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, Required, get_args
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import typing_extensions
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from numpy.typing import NDArray
 from pydantic_core import from_json
 
-from farreach.results.record import METRIC, POINTS, SCHEMA, Record, use_names
-from farreach.results.storage.files import DamagedError, read_bytes
-from farreach.results.storage.sanitising import CONTROL
-from farreach.results.vocabulary import OWN
+from farreach.results.record import METRIC, STRENGTHS, use_names
+from farreach.results.storage.columns import (
+    COLUMNS,
+    KEY,
+    REACHED,
+    REQUIRED,
+    STATUSES,
+    Column,
+    Kind,
+)
+from farreach.results.storage.files import DamagedError
+from farreach.results.storage.parquet import TEXT
+from farreach.results.storage.sanitising import CONTROL, format_line
+from farreach.results.vocabulary import NONE, OWN
 
 LARGEST = 2**20
 """Bytes that a row may have."""
 
-FIELDS = {field.name: field for field in dataclasses.fields(Record) if field.name != "metrics"}
+LARGEST_NUMBER = 1e300
+"""What a metric's value is below."""
 
-KNOWN = {*FIELDS, "skill"}
+BAD_NAME = "the name of one of its metrics holds control characters"
 
-REQUIRED = {name for name, field in FIELDS.items() if field.default is dataclasses.MISSING}
-"""The columns that every row has, of whichever version of the schema."""
+NAMES: dict[Kind, str] = {"integer": "an integer", "number": "a number", "boolean": "true or false", "text": "a text"}
 
-LATER = {name: field.default for name, field in FIELDS.items() if field.default not in {dataclasses.MISSING, None}}
-"""The columns that came later, and what they say of every row before them."""
-
-NAMES = ("suite", "task", "parameters", "framework", "cell", "clip", "mode", "command", "started")
-"""The texts that every row has, a run of the user's own too; in the other columns None stands for "not known"."""
-
-PLAIN = re.compile(rf"[^{CONTROL}]*")
-Text = Annotated[str, Field(pattern=rf"^{PLAIN.pattern}$")]
-"""A text without control characters, which a terminal would obey."""
-
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-"""An integer that a table of 64 bits takes."""
-
-Ending = Literal["finished", "diverged"]
-
-SHARES = {"clip_fraction", "clipped_elements", *(f"{cell}reach_{point}" for cell in ("", "cell_") for point in POINTS)}
-COUNTS = {name for name, field in FIELDS.items() if str(field.type).startswith("int")} - {"schema"}
-SIZES = {"learning_rate", "radius", "threshold", "strength", "norm_before_median", "norm_before_max", "scale_median"}
-SIZES |= {"moved", "cpu_to_wall", "floor"}
-SECONDS = {"step_seconds", *(name for name in FIELDS if name.startswith("seconds_"))}
-RANGES: dict[str, tuple[float | None, float | None]] = (
-    {"skill": (None, 100)}
-    | dict.fromkeys(SHARES, (0, 1))
-    | dict.fromkeys(SECONDS, (0, 1e12))
-    | dict.fromkeys(COUNTS | SIZES, (0, None))
-)
-"""The least and the most that a column can be, whatever ran; skill ends at 1, and what is near is no damage."""
-
-SEEN = [name for name in FIELDS if name.startswith(("reach_", "cell_reach_", "growth_"))]
-"""What nobody can know who did not count the steps before the scored ones."""
-
-ALWAYS = [name for name in REQUIRED if "None" not in str(FIELDS[name].type)]
-"""The columns that every row of a suite has a value in."""
-
-KINDS: dict[str, Any] = {"int": Whole, "float": float, "bool": bool, "str": Text, "Status": Ending}
-
-NEVER_NONE = {*NAMES, "key", "schema"}
-PYTHON: dict[str, set[type]] = {"int": {int}, "float": {int, float}, "bool": {bool}, "metric": {int, float, bool}}
-"""What JSON's values are in Python, of each kind; any other is a text."""
-
-TEXT = pa.dictionary(pa.int32(), pa.string())
-ARROW = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-"""How a table holds the kinds; any other is a text, which it holds once, since most are the same in every row."""
-
-
-def parsed(path: Path | str, key: str) -> dict[str, Any]:
-    """Return the row that a file holds: columns that came after it filled in, those of a later version left out.
-
-    Raises `DamagedError` where it is no row: a column is missing or has another kind of value, or the key in it is
-    not the file's name.
-    """
-    return checked(read_bytes(path, LARGEST), path, key)
-
-
-def checked(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
-    """Return and raise what `parsed` does, of a file that was read already."""
-    try:
-        row: dict[str, Any] = _schema().validate_python(_read(text))
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise DamagedError(Path(path), f"{where}: {fault['msg']}" if where else fault["msg"]) from error
-    except ValueError as error:
-        raise DamagedError(Path(path), error) from error
-    if row["key"] != key:
-        raise DamagedError(Path(path), "it holds the row of another key")
-    more = row.keys() - KNOWN
-    odd = [one for one in more if one.startswith(METRIC) and not (_is_number(row[one]) and PLAIN.fullmatch(one))]
-    if odd:
-        raise DamagedError(Path(path), f"its {min(odd)[:40]} is no number")
-    if not _flat(row["parameters"]):
-        raise DamagedError(Path(path), "its parameters are no JSON object of plain values")
-    wrong = _contradiction(row)
-    if wrong:
-        raise DamagedError(Path(path), wrong)
-    for name in more:
-        if not name.startswith(METRIC):
-            del row[name]
-    for name, value in LATER.items():
-        row.setdefault(name, value)
-    return row
-
-
-def _read(text: bytes) -> Any:
-    value = from_json(text, allow_inf_nan=False)
-    return use_names(value) if isinstance(value, dict) else value
-
-
-def table(lines: list[dict[str, Any]]) -> pa.Table:
-    """Return rows that `parsed` gave as a table: `LATER` columns first, the others in the order of the files."""
-    names = _names(dict.fromkeys(map(tuple, lines))) if lines else []
-    return pa.table({name: _column(name, [line.get(name) for line in lines]) for name in names})
-
-
-def bulk(texts: list[bytes], keys: list[str]) -> pa.Table | None:
-    """Return the `table` of the rows of many files; None where one may be no row, so that each is to be `checked`.
-
-    What `checked` asks of a row is asked of whole columns here, which takes half the time.
-    """
-    try:
-        lines = [_read(text) for text in texts]
-        if not lines or any(type(line) is not dict for line in lines):
-            return None
-        names = _names(map(_ordered, dict.fromkeys(map(tuple, lines))))
-        if not all(map(PLAIN.fullmatch, names)):
-            return None
-        columns = {name: _sound(name, lines) for name in [*names, *REQUIRED.difference(names)]}
-    except (ValueError, KeyError, TypeError, OverflowError, pa.ArrowException):
-        return None
-    told = columns["key"].to_pylist() == keys and all(map(_flat, columns["parameters"].dictionary.to_pylist()))
-    return pa.table(columns) if told and not _contradictory(columns) else None
-
-
-def _sound(name: str, lines: list[dict[str, Any]]) -> pa.Array:
-    """Return a column of what was read; raise `ValueError` or `KeyError` where not all of it is what `_schema` asks."""
-    missing = LATER.get(name)
-    needed = name in REQUIRED or name == "schema"
-    values = [line[name] for line in lines] if needed else [line.get(name, missing) for line in lines]
-    types = PYTHON["metric"] if name.startswith(METRIC) else PYTHON.get(_kind(name), {str})
-    column = _column(name, values)
-    if pa.types.is_dictionary(column.type):
-        words = column.dictionary.to_pylist()
-        fine = all(map(PLAIN.fullmatch, words)) and (name != "status" or {*words} <= {*get_args(Ending)})
-    elif name.startswith(METRIC):
-        fine = bool((np.abs(column.drop_null().to_numpy(zero_copy_only=False)) < 1e300).all())  # noqa: PLR2004
-    elif pa.types.is_floating(column.type):
-        fine = bool(np.isfinite(column.drop_null().to_numpy()).all()) and _in_range(name, column)
-    elif name in COUNTS:
-        fine = _in_range(name, column)
-    else:
-        fine = name != "schema" or {*values} <= {*range(SCHEMA + 1)}
-    if not fine or not {*map(type, values)} <= (types if name in NEVER_NONE else types | {type(None)}):
-        raise ValueError(name)
-    return column
-
-
-RUNGS = {"clip": "threshold", "regulariser": "strength"}
-"""The column that says how strong another is, and that ``none`` has none of."""
-
-RUNG = ["kind", "rung"]
-
-
-def _fits(kind: str | None, rung: float | None) -> bool:
-    """Return whether a kind of clip or penalty can have such a rung."""
-    return rung is None if kind in {"none", None} else rung is not None and rung > 0
-
-
-def _contradiction(row: dict[str, Any]) -> str:
-    """Return why no run can have given a row whose columns are fine, each by itself; nothing where one can."""
-    for kind, rung in RUNGS.items():
-        if not _fits(row.get(kind, LATER.get(kind)), row.get(rung)):
-            return f"its {kind} and its {rung} contradict each other"
-    if row["mode"] != OWN:
-        missing = [name for name in ALWAYS if row[name] is None]
-        if missing:
-            return f"its {min(missing)} is missing"
-    if row.get("steps_before") is None and any(row.get(name) is not None for name in SEEN):
-        return "its gradient reaches over no steps"
-    return ""
-
-
-def _contradictory(columns: dict[str, pa.Array]) -> bool:
-    """Return whether one row of these columns may be a `_contradiction`."""
-    absent = pa.nulls(len(columns["key"]), pa.float64())
-    tables = (pa.table([columns[kind], columns.get(rung, absent)], RUNG) for kind, rung in RUNGS.items())
-    # Of each kind and rung once, not of each row: there are few.
-    pairs = [pair for found in tables for pair in found.group_by(RUNG).aggregate([]).to_pylist()]
-    if not all(_fits(pair["kind"], pair["rung"]) for pair in pairs):
-        return True
-    ours = pc.not_equal(columns["mode"].cast(pa.string()), OWN)
-    gaps = [pc.is_null(columns[name]) for name in ALWAYS if columns[name].null_count]
-    blind = columns.get("steps_before", absent).is_null()
-    seen = [columns[name].is_valid() for name in SEEN if name in columns and blind.true_count]
-    return any(pc.any(pc.and_(gap, ours)).as_py() for gap in gaps) or any(
-        pc.any(pc.and_(one, blind)).as_py() for one in seen
-    )
-
-
-def _in_range(name: str, column: pa.Array) -> bool:
-    least, most = RANGES.get(name, (None, None))
-    ends = pc.min_max(column).as_py()
-    low, high = ends["min"], ends["max"]
-    return low is None or ((least is None or low >= least) and (most is None or high <= most))
-
-
-def _kind(name: str) -> str:
-    return "float" if name == "skill" else str(FIELDS[name].type).partition(" ")[0]
-
-
-def _names(shapes: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return the columns that rows with these have together."""
-    return [*dict.fromkeys([*LATER, *itertools.chain.from_iterable(shapes)])]
-
-
-def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what is kept of a row's columns, in the order in which `checked` gives them."""
-    return (*(one for one in ("skill", *FIELDS) if one in names), *(one for one in names if one.startswith(METRIC)))
-
-
-def _column(name: str, values: list[Any]) -> pa.Array:
-    if not name.startswith(METRIC):
-        return pa.array(values, ARROW.get(_kind(name), TEXT))
-    try:
-        found = pa.array(values)  # whole numbers or not
-    except (pa.ArrowException, OverflowError):
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    return found.cast(pa.int64()) if pa.types.is_boolean(found.type) else found
-
-
-@functools.cache
-def _schema() -> TypeAdapter[Any]:
-    """Return what a row must be: every column that `Record` requires, each None or of its kind; metrics are numbers."""
-    columns: dict[str, Any] = {"skill": NotRequired[Annotated[float, Field(le=100)] | None]}
-    for name, field in FIELDS.items():
-        kind = KINDS[str(field.type).partition(" ")[0]]
-        if name in RANGES:
-            least, most = RANGES[name]
-            kind = Annotated[kind, Field(ge=least, le=most)]
-        needed = Required if name in REQUIRED else NotRequired
-        columns[name] = needed[kind if name in NAMES else kind | None]
-    columns["key"] = Required[str]
-    columns["schema"] = Required[Annotated[int, Field(ge=0, le=SCHEMA)]]
-    typed_dict: Any = typing_extensions.TypedDict  # made from data, which no type checker follows
-    row = typed_dict("row", columns)
-    # Columns that are not named here are metrics, or of a later version: plain values, too.
-    row.__pydantic_config__ = ConfigDict(strict=True, allow_inf_nan=False, extra="allow")
-    return TypeAdapter(row)
-
-
-def _is_number(value: object) -> bool:
-    """Return whether a metric is a finite number, or None."""
-    return value is None or (isinstance(value, int | float) and abs(value) < 1e300)  # noqa: PLR2004 - NaN is not less
-
+CASTS: dict[Kind, Callable[[pa.DataType], bool]] = {
+    "integer": pa.types.is_integer,
+    "number": pa.types.is_floating,
+    "boolean": pa.types.is_boolean,
+    "text": lambda kind: (
+        (kind.value_type if pa.types.is_dictionary(kind) else kind) in {pa.string(), pa.large_string()}
+    ),
+}
+"""Which of Arrow's types a column of a kind may have in a file."""
 
 HIDDEN = re.compile(rf"[{CONTROL}\ud800-\udfff]")
 """What JSON within JSON may hide: control characters, and halves of characters, which no file takes."""
 
+Faults = dict[int, str]
+"""Which rows of a table are damaged, by their number, and why, in one line each."""
 
-@functools.lru_cache(1024)
-def _flat(text: str) -> bool:
+ARROW = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_(), "text": TEXT}
+"""How a table holds the kinds; a text once, since most are the same in every row."""
+
+Mask = NDArray[np.bool_]
+
+TYPES: dict[Kind, set[type]] = {"integer": {int}, "number": {int, float}, "boolean": {bool}, "text": {str}}
+"""What JSON's values are in Python, of each kind."""
+
+
+def row_schema(metrics: Iterable[str] = ()) -> pa.Schema:
+    """Return the schema of a table of rows; `metrics` are the columns that hold the tasks' own metrics."""
+    fields = [pa.field(name, ARROW[column.kind]) for name, column in COLUMNS.items()]
+    return pa.schema([*fields, *(pa.field(name, pa.float64()) for name in metrics)])
+
+
+class DamagedRowsError(DamagedError):
+    """A table of rows of which some cannot be used.
+
+    Attributes:
+        faults: why, by the number of the row.
+
+    """
+
+    def __init__(self, path: Path, faults: Faults, count: int) -> None:
+        self.faults = faults
+        number, reason = min(faults.items())
+        super().__init__(path, f"row {number} of {count}: {reason}; damaged rows: {len(faults)}")
+
+
+def parse_row(text: bytes, path: Path | str, key: str) -> dict[str, Any]:
+    """Return the row that a file holds: every column, and the metrics.
+
+    Args:
+        text: what the file holds.
+        path: where it lies, for the message.
+        key: the row's key, which is the file's name.
+
+    Raises:
+        DamagedError: it is no row: a column is missing or has another kind of value, say.
+
+    """
+    table, faults = parse_rows([text], [key])
+    if faults:
+        raise DamagedError(Path(path), faults[0])
+    row: dict[str, Any] = table.to_pylist()[0]
+    return row
+
+
+def parse_rows(texts: Sequence[bytes], keys: Sequence[str]) -> tuple[pa.Table, Faults]:
+    """Return a table of the rows that files hold, one for each text, and which of them are damaged.
+
+    Columns that came after a row was written are filled in, those of a later version are left out.
+    """
+    faults: Faults = {}
+    rows = [_parse_object(number, text, faults) for number, text in enumerate(texts)]
+    arrays = {column.name: _read_column(column, rows, faults) for column in COLUMNS.values()}
+    for name in dict.fromkeys(name for row in rows for name in row if name.startswith(METRIC)):
+        if HIDDEN.search(name):
+            faults = dict.fromkeys((number for number, row in enumerate(rows) if name in row), BAD_NAME) | faults
+        else:
+            arrays[name] = _convert_values(name, "number", [row.get(name) for row in rows], faults)
+    for number, (row, key) in enumerate(zip(rows, keys, strict=True)):
+        if number not in faults and row["key"] != key:
+            faults[number] = "it holds the row of another key"
+    table = pa.table(arrays)
+    return table, find_faults(table) | faults
+
+
+def validate_rows(table: pa.Table, path: Path) -> pa.Table:
+    """Return a table of rows, of a packed set say, as `row_schema` has it.
+
+    Narrower numbers become those of the schema; columns that came after the table was written are filled in.
+
+    Args:
+        table: the rows, one a line.
+        path: where they lie, for the message.
+
+    Raises:
+        DamagedRowsError: rows that cannot be used: its `faults` say which, and why.
+        DamagedError: a column is missing, is of another kind or is none that a row has.
+
+    """
+    metrics = [name for name in table.column_names if name.startswith(METRIC) and not HIDDEN.search(name)]
+    odd = [name for name in table.column_names if name not in COLUMNS and name not in metrics]
+    missing = [name for name in COLUMNS if name in REQUIRED and name not in table.column_names]
+    if odd or missing or len({*table.column_names}) < table.num_columns:
+        twice = (
+            f"it has {format_line(odd[0], most=40)!r}, which is no column of a row" if odd else "it has a column twice"
+        )
+        raise DamagedError(path, f"it has no column {missing[0]}" if missing else twice)
+    arrays = {}
+    for field in row_schema(metrics):
+        if field.name in table.column_names:
+            arrays[field.name] = _cast_column(table[field.name], field, path)
+        else:
+            arrays[field.name] = pa.array([COLUMNS[field.name].before] * len(table), field.type)
+    found = pa.table(arrays)
+    faults = find_faults(found)
+    keys = found["key"].to_pylist()
+    if len({*keys}) < len(keys):
+        first = {key: number for number, key in reversed([*enumerate(keys)])}
+        faults |= {at: "its key is that of an earlier row" for at, key in enumerate(keys) if first[key] < at}
+    if faults:
+        raise DamagedRowsError(path, faults, len(found))
+    return found
+
+
+def find_faults(table: pa.Table) -> Faults:
+    """Return which rows of a table cannot be used, and why; its columns are of the kinds that `row_schema` has."""
+    columns = {name: _Values(table[name].combine_chunks()) for name in table.column_names}
+    faults: Faults = {}
+    for mask, reason in (*_check_columns(columns), *_check_contradictions(columns)):
+        if mask.any():
+            for number in np.flatnonzero(mask).tolist():
+                faults.setdefault(number, reason)
+    return faults
+
+
+def _parse_object(number: int, text: bytes, faults: Faults) -> dict[str, Any]:
+    """Return the object that a text is; none of its columns where it is no JSON object."""
+    try:
+        value = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        faults[number] = format_line(error, most=200)
+        return {}
+    if not isinstance(value, dict):
+        faults[number] = "it holds no JSON object"
+        return {}
+    return use_names(value)
+
+
+def _read_column(column: Column, rows: list[dict[str, Any]], faults: Faults) -> pa.Array:
+    """Return a column of rows; a row that lacks it is damaged, or says what every row before the column does."""
+    if column.required:
+        for number, row in enumerate(rows):
+            if column.name not in row:
+                faults.setdefault(number, f"its {column.name} is missing")
+    return _convert_values(column.name, column.kind, [row.get(column.name, column.before) for row in rows], faults)
+
+
+def _convert_values(name: str, kind: Kind, values: list[Any], faults: Faults) -> pa.Array:
+    """Return values as Arrow has a kind; one that is of another kind is left out, and its row is damaged."""
+    try:
+        if {*map(type, values)} <= TYPES[kind] | {type(None)}:
+            return pa.array(values, ARROW[kind])
+    except (pa.ArrowException, ValueError, OverflowError):
+        pass  # one by one, then
+    types = TYPES[kind] | ({bool} if name.startswith(METRIC) else set())
+    converted = [_convert_value(kind, value) if type(value) in types else None for value in values]
+    for number, (value, kept) in enumerate(zip(values, converted, strict=True)):
+        if kept is None and value is not None:
+            faults.setdefault(
+                number, f"its {format_line(name, most=40)} is {format_line(repr(value), most=40)}, not {NAMES[kind]}"
+            )
+    return pa.array(converted, ARROW[kind])
+
+
+def _convert_value(kind: Kind, value: Any) -> Any:
+    """Return a value as Arrow takes it; None for what no number of 64 bits and no text of UTF-8 can be."""
+    try:
+        if kind == "number":
+            return float(value)
+        if kind == "text":
+            value.encode()
+        elif not -(2**63) <= value < 2**63:
+            return None
+    except (ValueError, OverflowError):
+        return None
+    return value
+
+
+def _cast_column(column: pa.ChunkedArray, field: pa.Field, path: Path) -> pa.Array:
+    """Return a column of a table as the schema has it; raise `DamagedError` where it is of another kind."""
+    kind = "number" if field.name.startswith(METRIC) else COLUMNS[field.name].kind
+    if not (pa.types.is_null(column.type) or CASTS[kind](column.type)):
+        raise DamagedError(path, f"its column {format_line(field.name, most=40)} is of type {column.type}, not {kind}")
+    try:
+        column.validate(full=True)
+        return column.cast(field.type).combine_chunks()
+    except (pa.ArrowException, ValueError) as error:
+        raise DamagedError(path, f"its column {format_line(field.name, most=40)}: {error}") from error
+
+
+class _Values:
+    """A column as NumPy has it.
+
+    Attributes:
+        null: in which rows it has no value.
+        numbers: its values, of texts their places in `words`; 0 where there is none, which is in every range.
+        words: its texts, each once.
+
+    """
+
+    def __init__(self, column: pa.Array) -> None:
+        is_text = pa.types.is_dictionary(column.type)
+        self.words: list[str] = column.dictionary.to_pylist() if is_text else []
+        values = column.indices if is_text else column
+        self.null: Mask = np.zeros(len(column), bool)
+        if column.null_count:
+            self.null = column.is_null().to_numpy(zero_copy_only=False)
+            values = values.fill_null(pa.scalar(0).cast(values.type))
+        self.numbers: NDArray[Any] = values.to_numpy(zero_copy_only=False)
+
+    def find(self, wrong: Callable[[str], object]) -> Mask:
+        """Return which rows have a text of which something is the case; each text is looked at once."""
+        found = [bool(wrong(word)) for word in self.words]
+        return np.array(found)[self.numbers] & ~self.null if any(found) else np.zeros(len(self.numbers), bool)
+
+
+def _check_columns(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask, str]]:
+    """Yield what is wrong in single columns: in which rows, and why."""
+    for name, column in columns.items():
+        declared = COLUMNS.get(name)
+        if declared is None:  # a metric
+            yield ~(np.abs(column.numbers) < LARGEST_NUMBER), f"its {name} is not a finite number"
+            continue
+        if declared.fact.always:
+            yield column.null, f"its {name} is missing"
+        if declared.kind == "text":
+            yield column.find(HIDDEN.search), f"its {name} holds control characters"
+        if declared.kind == "number":
+            yield ~np.isfinite(column.numbers), f"its {name} is not a finite number"
+        if declared.least is not None:
+            yield column.numbers < declared.least, f"its {name} is below {declared.least:g}"
+        if declared.fact.most is not None:
+            yield column.numbers > declared.fact.most, f"its {name} is above {declared.fact.most:g}"
+    yield columns["key"].find(lambda word: not re.fullmatch(KEY, word)), "its key is not a valid key"
+    yield columns["status"].find(lambda word: word not in STATUSES), f"its status is none of {', '.join(STATUSES)}"
+    flat = "its parameters are not a JSON object of plain values"
+    yield columns["parameters"].find(lambda word: not _is_flat(word)), flat
+
+
+def _check_contradictions(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask, str]]:
+    """Yield which rows no run can have given though each column is fine by itself, and why."""
+    for kind, strength in STRENGTHS.items():
+        some, value = columns[kind].find(lambda word: word != NONE), columns[strength]
+        yield np.where(some, ~(value.numbers > 0), ~value.null), f"its {kind} and its {strength} contradict each other"
+    ours = columns["mode"].find(lambda word: word != OWN)
+    for name, column in COLUMNS.items():
+        if not column.nullable:
+            yield ours & columns[name].null, f"its {name} is missing"
+    for name in REACHED:
+        yield columns["steps_before"].null & ~columns[name].null, "its gradient reaches over no steps"
+
+
+def _is_flat(text: str) -> bool:
+    """Return whether a text is a JSON object of plain values, without control characters."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
         return False
     if not isinstance(values, dict):
         return False
-    texts = [*values, *(value for value in values.values() if isinstance(value, str))]
-    numbers = [value for value in values.values() if not isinstance(value, str)]
-    return not any(map(HIDDEN.search, texts)) and all(map(_is_number, numbers))
+    words = [*values, *(value for value in values.values() if isinstance(value, str))]
+    numbers = [value for value in values.values() if not isinstance(value, str | None)]
+    return not any(map(HIDDEN.search, words)) and all(
+        isinstance(value, int | float) and abs(value) < LARGEST_NUMBER for value in numbers
+    )

@@ -201,8 +201,8 @@ def test_a_certificate_is_found_for_what_it_covers_alone(tmp_path: Path) -> None
 def test_rows_without_a_certificate_are_marked() -> None:
     rows = pd.DataFrame(
         [
-            synthetic.record(framework="pytorch", certificate="pytorch-1").row(),
-            synthetic.record(framework="tensorflow").row(),
+            synthetic.record(framework="pytorch", certificate="pytorch-1").to_row(),
+            synthetic.record(framework="tensorflow").to_row(),
         ]
     )
     found = certificates.count_certified(rows)

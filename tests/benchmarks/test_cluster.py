@@ -64,10 +64,10 @@ FATAL = """
 import os, signal
 from farreach.benchmarks.running import worker_client
 
-def killing(self, request, progress=lambda _: None, ask=worker_client.Live.ask):
-    if request["case"]["seed"] == 13:
+def killing(self, request, answer, progress=lambda _: None, ask=worker_client.Live.ask):
+    if request.case.seed == 13:
         os.kill(os.getpid(), signal.SIGKILL)
-    return ask(self, request, progress)
+    return ask(self, request, answer, progress)
 
 worker_client.Live.ask = killing
 """

@@ -32,7 +32,8 @@ from farreach.results.report import timing_contents
 from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import table
 from farreach.results.storage import rows
-from farreach.results.storage.files import DamagedError, StoreError
+from farreach.results.storage.files import DamagedError, StoreError, read_bytes
+from farreach.results.storage.interface import make_frame
 from farreach.results.storage.packed_set import MANIFEST
 from farreach.results.storage.parquet import read_parquet
 from farreach.results.storage.parts import CURVES
@@ -139,40 +140,37 @@ def test_there_are_ten_thousand_of_them() -> None:
 
 # Rows
 
-ROW = json.dumps(synthetic.record(key="k").row(), indent=1).encode()
-NAMES = sorted(synthetic.record(key="k").row())
+ROW = json.dumps(synthetic.record(key="k").to_row(), indent=1).encode()
+NAMES = sorted(synthetic.record(key="k").to_row())
 
 
-def read_row(path: Path, *, label: bool) -> None:
+OTHER = json.dumps(synthetic.record(key="l").to_row()).encode()
+
+
+def read_row(text: bytes, *, label: bool) -> None:
     """Read a row; where it is accepted, the report's first step, the labels, must take it too (one in ten is tried)."""
-    at_once = rows.bulk([path.read_bytes()], ["k"])
-    try:
-        row = rows.parsed(path, "k")
-    except DamagedError as error:
-        one_line(error)
-        assert at_once is None
+    table, faults = rows.parse_rows([OTHER, text, OTHER], ["l", "k", "l"])
+    assert len(table) == 3
+    assert faults.keys() <= {1}
+    if faults:
+        one_line(DamagedError(Path("rows/k.json"), faults[1]))
         return
-    assert row["key"] == "k"
-    assert at_once is None or at_once.equals(rows.table([row]))
-    assert rows.table([row, synthetic.record(key="l").row()]).num_rows == 2
-    if not label:
-        return
-    frame = pd.DataFrame([row, synthetic.record(key="l").row()])
-    assert len(label_rows(frame)) == 2
+    assert table["key"].to_pylist() == ["l", "k", "l"]
+    if label:
+        assert len(label_rows(make_frame(table))) == 3
 
 
 @within("rows")
 @given(data=st.data())
-def test_a_mutated_row_is_a_row_or_damaged(place: Path, data: st.DataObject) -> None:
-    path = place / "k.json"
+def test_a_mutated_row_is_a_row_or_damaged(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
-        path.write_bytes(data.draw(mutated(ROW)))
+        text = data.draw(mutated(ROW))
     else:
         changes = data.draw(
             st.dictionaries(st.sampled_from([*NAMES, "metric.x", "future"]), ODD, min_size=1, max_size=3)
         )
-        path.write_text(json.dumps(json.loads(ROW) | changes))
-    read_row(path, label=data.draw(st.integers(0, 9)) == 0)
+        text = json.dumps(json.loads(ROW) | changes).encode()
+    read_row(text, label=data.draw(st.integers(0, 9)) == 0)
 
 
 # Parquet
@@ -224,7 +222,7 @@ def test_a_row_that_is_too_long_or_too_deep_is_refused(place: Path) -> None:
     for text in ("[" * 100_000, '{"a":' * 100_000, " " * (rows.LARGEST + 1)):
         (place / "k.json").write_text(text)
         with pytest.raises(DamagedError) as fault:
-            rows.parsed(place / "k.json", "k")
+            rows.parse_row(read_bytes(place / "k.json", rows.LARGEST), place / "k.json", "k")
         one_line(fault.value)
 
 

@@ -48,7 +48,7 @@ time.sleep(600)
 """
 
 
-def written(folder: Path, seeds: int, framework: str = registry.JUDGE) -> str:
+def written(folder: Path, seeds: int, framework: str = registry.REFERENCE) -> str:
     """Write a suite of three short cases a seed; return its path."""
     path = folder / "short.toml"
     path.write_text(SUITE.replace("FRAMEWORK", framework).replace("SEEDS", str([*range(seeds)])))

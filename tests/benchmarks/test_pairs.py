@@ -18,6 +18,7 @@ from farreach.benchmarks.running.worker_client import CaseFailedError, Live
 from farreach.benchmarks.speed import aa_check, contenders, pairs, run
 from farreach.benchmarks.speed.contenders import Contender, Group
 from farreach.benchmarks.speed.handwritten import LOOPS
+from farreach.benchmarks.speed.messages import Load, Steps
 from farreach.results.timing import interleaved
 from tests.support.commands import run_command
 from tests.support.timings import CASE
@@ -32,12 +33,12 @@ class FakeLive(Live):
         super().__init__("reference", "cpu", 1, Path("unused"))
         self.seconds, self.heard = seconds, heard
 
-    def ask(self, request: dict[str, Any], progress: Any = None) -> dict[str, Any]:
+    def ask(self, request: Any, answer: type[Any], progress: Any = None) -> Any:
         del progress
-        if request["do"] == "load":
-            return {"loaded": 1.0, "kernel": "none"}
-        self.heard.append(request["slot"])
-        return {"wall": self.seconds, "cpu": self.seconds}
+        if isinstance(request, Load):
+            return answer(1.0, "none")
+        self.heard.append(request.slot)
+        return answer(self.seconds, self.seconds)
 
 
 def fakes(*seconds: float) -> tuple[list[pairs.Runner], list[str]]:
@@ -114,8 +115,8 @@ def test_a_process_killed_between_blocks_costs_its_contender_alone(
     asked = Live.ask
     turns = {"left": 12}
 
-    def ask(live: Live, request: dict[str, Any], *more: Any) -> dict[str, Any]:
-        if request["slot"].endswith("again") and request["do"] == "steps":
+    def ask(live: Live, request: Any, *more: Any) -> Any:
+        if isinstance(request, Steps) and request.slot.endswith("again"):
             turns["left"] -= 1
             if turns["left"] <= 0:
                 live.stop()

@@ -244,7 +244,7 @@ def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields
             "unknown path 'warp' for pytorch rnn on cpu; allowed",
         ),
         ("steps = 200", 'steps = 200\nactivation = "relu"', "activation relu is for cell rnn"),
-        ("steps = 200", "steps = ", "suite mine.toml is no TOML"),
+        ("steps = 200", "steps = ", "suite mine.toml is not valid TOML"),
         ("[defaults]\n", "defaults = 3\n", "defaults: Input should be a valid dictionary, not 3"),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_diverged_run_is_said_and_counted(tmp_path: Path) -> None:
 
 
 def test_own_runs_beside_a_suite_change_nothing_that_is_said_of_the_suite(tmp_path: Path) -> None:
-    suite = synthetic.write(tmp_path, [one for one in synthetic.quick() if one.task == "adding"])
+    suite = synthetic.write(tmp_path, [one for one in synthetic.quick() if one.case.task == "adding"])
     alone = findings.write_findings(label_rows(suite.rows()), [])
     write(tmp_path, cell="lstm", seed=0)
     both = findings.write_findings(label_rows(suite.rows()), [])

@@ -6,7 +6,6 @@ framework can use it is skipped, with the reason. Nothing here imports a framewo
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import subprocess
@@ -21,10 +20,13 @@ import pytest
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import training
+from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import Live
 from farreach.benchmarks.speed.handwritten import LOOPS, NEEDS
+from farreach.benchmarks.speed.messages import Chunk, Device, Limits, Load, Loaded, Memory, Peak, Steps
 from farreach.benchmarks.studies import certification
 from farreach.benchmarks.studies.certification import Check
+from farreach.benchmarks.studies.messages import Certify, Differences
 from tests.support import gpu
 from tests.support.commands import run_command
 
@@ -72,14 +74,13 @@ def make_case(framework: str, cell: str, path: str, **fields: Any) -> Case:
     return Case(framework=framework, cell=cell, path=path, **(given | short | fields))
 
 
-def run_case(live: Live, case: Case) -> dict[str, Any]:
-    outcome: dict[str, Any] = live.ask({"do": "run", "case": case.to_json()})["outcome"]
-    return outcome
+def run_case(live: Live, case: Case) -> Outcome:
+    return live.ask(Run(case), Outcome)
 
 
 @functools.cache
-def run_reference(cell: str) -> training.Outcome:
-    """What the reference makes of `make_case`, in float64 on the CPU."""
+def run_reference(cell: str) -> Outcome:
+    """What the reference makes of `a_case`, in float64 on the CPU."""
     plain = {"device": "cpu", "dtype": "float64"}
     return training.train(make_case("reference", cell, "numpy", **plain), lambda _: None)
 
@@ -112,7 +113,7 @@ def test_every_update_is_the_references_in_float64(
     """Loss, norms and weights within 1e-10 relative, from the reference's own state at every step."""
     given = dict(zip(GIVEN, kind, strict=True))
     check = Check(framework=framework, cell=cell, path=path, activation="tanh", device="cuda", **given)
-    result = start(framework).ask({"do": "certify", "check": dataclasses.asdict(check), "steps": STEPS})["result"]
+    result = start(framework).ask(Certify(check, STEPS), Differences).values
     assert certification.is_within_tolerance(result), result
 
 
@@ -123,7 +124,7 @@ def test_every_rnn_is_the_references_in_float64(
 ) -> None:
     given = dict(zip(GIVEN, ("sgd", "vectors", 2, "norm", regulariser), strict=True))
     check = Check(framework=framework, cell="rnn", path=path, activation=activation, device="cuda", **given)
-    result = start(framework).ask({"do": "certify", "check": dataclasses.asdict(check), "steps": STEPS})["result"]
+    result = start(framework).ask(Certify(check, STEPS), Differences).values
     assert certification.is_within_tolerance(result), result
 
 
@@ -133,13 +134,13 @@ def test_float32_is_full_float32_on_every_path(start: Start, framework: str, cel
     live = start(framework)
     found = run_case(live, make_case(framework, cell, path))
     for name in ("loss", "norm_before"):
-        assert found["curves"][name][0] == pytest.approx(run_reference(cell).curves[name][0], rel=2e-5), name
+        assert found.curves[name][0] == pytest.approx(run_reference(cell).curves[name][0], rel=2e-5), name
     assert live.facts["precision"] == "float32, TF32 off"
 
 
 @pytest.mark.parametrize(("framework", "cell", "path"), WAYS)
 def test_the_gradient_through_time_is_the_references(start: Start, framework: str, cell: str, path: str) -> None:
-    found, expected = run_case(start(framework), make_case(framework, cell, path))["flow"], run_reference(cell).flow
+    found, expected = run_case(start(framework), make_case(framework, cell, path)).flow, run_reference(cell).flow
     first = [at for at, step in enumerate(expected["step"]) if step == 0]
     assert first
     np.testing.assert_allclose(*([flow["h"][at] for at in first] for flow in (found, expected)), rtol=1e-3)
@@ -162,8 +163,8 @@ def test_a_replayed_cuda_graph_computes_what_its_steps_do_one_by_one(
     live = start("pytorch")
     eager, graph = (run_case(live, make_case("pytorch", cell, path, **changes)) for path in ("cudnn", "cudagraph"))
     for name in ("loss", "norm_before", "norm_after", "clipped"):
-        np.testing.assert_allclose(graph["curves"][name], eager["curves"][name], rtol=1e-5, err_msg=name)
-    assert graph["result"]["moved"] == pytest.approx(eager["result"]["moved"], rel=1e-4)
+        np.testing.assert_allclose(graph.curves[name], eager.curves[name], rtol=1e-5, err_msg=name)
+    assert graph.result.moved == pytest.approx(eager.result.moved, rel=1e-4)
 
 
 def test_a_cuda_graph_is_recorded_again_for_another_shape_and_goes_on_from_a_restored_state() -> None:
@@ -196,7 +197,7 @@ def test_a_cuda_graph_is_recorded_again_for_another_shape_and_goes_on_from_a_res
 
 @pytest.mark.parametrize(("framework", "cell", "path"), WAYS)
 def test_the_record_names_the_kernel(start: Start, framework: str, cell: str, path: str) -> None:
-    kernel = run_case(start(framework), make_case(framework, cell, path))["result"]["kernel"]
+    kernel = run_case(start(framework), make_case(framework, cell, path)).kernel
     without = {("pytorch", "eager"), ("tensorflow", "xla"), ("tensorflow", "graph"), ("jax", "scan")}
     assert ("cuDNN" in kernel) == ((framework, path) not in without), kernel
     assert ("CUDA graph" in kernel) == (path == "cudagraph")
@@ -256,8 +257,8 @@ def test_jaxs_cudnn_lstm_is_in_the_compiled_program() -> None:
 def test_separate_processes_end_in_the_same_bits(start: Start, framework: str, cell: str, path: str) -> None:
     case = make_case(framework, cell, path, steps=100, evaluate_every=50, task="copy", parameters=(("T", 20),))
     one, other = (run_case(start(framework, copy=copy), case) for copy in (0, 1))
-    assert one["curves"] == other["curves"]
-    assert one["result"]["weights_sha256"] == other["result"]["weights_sha256"]
+    assert one.curves == other.curves
+    assert one.result.weights_sha256 == other.result.weights_sha256
 
 
 @pytest.mark.skipif(registry.installed("datasets") is None, reason="the task translation needs datasets")
@@ -267,8 +268,8 @@ def test_an_embedding_whose_tokens_repeat_is_updated_in_the_same_order_every_tim
 ) -> None:
     short = {"longest": 24, "vocabulary": 1_000}
     case = make_case(framework, "lstm", path, task="translation", parameters=tuple(sorted(short.items())), hidden=32)
-    one, other = (run_case(start(framework), case)["result"] for _ in range(2))
-    assert one["weights_sha256"] == other["weights_sha256"]
+    one, other = (run_case(start(framework), case).result for _ in range(2))
+    assert one.weights_sha256 == other.weights_sha256
 
 
 @pytest.mark.parametrize("framework", NAMES)
@@ -349,10 +350,10 @@ def test_waiting_for_the_gpu_waits_for_what_was_queued(framework: str) -> None:
 def test_a_block_tells_the_gpus_own_time_where_there_are_events(start: Start, framework: str) -> None:
     live = start(framework)
     case = make_case(framework, "lstm", registry.paths(framework, "cuda", "lstm")[0])
-    live.ask({"do": "load", "slot": "clock", "case": case.to_json(), "count": 20})
-    block = [live.ask({"do": "steps", "slot": "clock"}) for _ in range(3)][-1]
-    assert ("device" in block) == (framework == "pytorch")
-    assert 0 < block.get("device", block["wall"]) <= 1.01 * block["wall"]
+    live.ask(Load("clock", case, 20), Loaded)
+    block = [live.ask(Steps("clock"), Chunk) for _ in range(3)][-1]
+    assert (block.device is not None) == (framework == "pytorch")
+    assert 0 < (block.device or block.wall) <= 1.01 * block.wall
 
 
 # Memory, and what the GPU can do
@@ -363,12 +364,13 @@ def test_the_peak_of_the_gpus_memory_grows_with_the_batch(start: Start, framewor
     live, peaks = start(framework, copy=1), []
     for batch in (64, 1_024):
         case = make_case(framework, "lstm", path, batch=batch, parameters=(("T", 100),))
-        live.ask({"do": "load", "slot": "memory", "case": case.to_json(), "count": 2})
-        found = live.ask({"do": "memory", "slot": "memory"})
-        assert found["device_peak_kind"] == ("lifetime" if framework == "jax" else "region")
-        peaks.append(found["device_peak_bytes"])
+        live.ask(Load("memory", case, 2), Loaded)
+        found = live.ask(Memory("memory"), Peak)
+        assert found.device_peak_kind == ("lifetime" if framework == "jax" else "region")
+        assert found.device_peak_bytes is not None
+        peaks.append(found.device_peak_bytes)
         # Each step keeps its four gates, c and h in float32 for the way back; something of the kind must be there.
-        assert found["device_peak_bytes"] > 100 * batch * 128 * 4
+        assert found.device_peak_bytes > 100 * batch * 128 * 4
     assert peaks[1] >= peaks[0]
     if framework != "jax":
         assert peaks[1] > 4 * peaks[0]
@@ -377,7 +379,7 @@ def test_the_peak_of_the_gpus_memory_grows_with_the_batch(start: Start, framewor
 @pytest.mark.parametrize("framework", NAMES)
 def test_the_gpu_is_measured_with_tf32_and_without(start: Start, framework: str) -> None:
     live = start(framework)
-    found = live.ask({"do": "device"})["result"]
+    found = live.ask(Device(), Limits).limits
     assert set(found["gflops"]) == {"float32", "float32 TF32", "float64"}
     assert found["gflops"]["float32 TF32"] > found["gflops"]["float32"] > 500
     assert found["copy_gb_per_s"] > 50
@@ -385,7 +387,7 @@ def test_the_gpu_is_measured_with_tf32_and_without(start: Start, framework: str)
     after = run_case(
         live, make_case(framework, "lstm", registry.paths(framework, "cuda", "lstm")[0])
     )  # and is off again
-    assert after["curves"]["loss"][0] == pytest.approx(run_reference("lstm").curves["loss"][0], rel=2e-5)
+    assert after.curves["loss"][0] == pytest.approx(run_reference("lstm").curves["loss"][0], rel=2e-5)
 
 
 # The commands
@@ -489,6 +491,6 @@ def test_the_frameworks_own_defaults_run_on_a_gpu(start: Start, framework: str) 
     live = start(framework)
     for cell in CELLS:
         for path in registry.paths(framework, "cuda", cell, registry.NATIVE):
-            found = run_case(live, make_case(framework, cell, path, mode="native"))["result"]
-            assert found["status"] == "finished"
-            assert ("cuDNN" in found["kernel"]) == (path == "cudnn")
+            found = run_case(live, make_case(framework, cell, path, mode="native"))
+            assert found.result.status == "finished"
+            assert ("cuDNN" in found.kernel) == (path == "cudnn")

@@ -326,7 +326,11 @@ def test_an_advice_that_is_none_says_what_it_is(
         torn = {"diverged_at": 7, "steps_done": 7, "loss": None, "score": None, "metrics": {}, "solved": False}
         rows = [
             synthetic.diverged(
-                clip=one.clip, threshold=one.threshold, learning_rate=one.learning_rate, seed=one.seed, **torn
+                clip=one.case.clip,
+                threshold=one.case.threshold,
+                learning_rate=one.case.learning_rate,
+                seed=one.case.seed,
+                **torn,
             )
             for one in rows
         ]
@@ -343,7 +347,7 @@ def test_an_average_of_exploded_norms_is_called_that_and_not_drawn(tmp_path: Pat
     torn = [
         synthetic.diverged(learning_rate=0.003, seed=seed, diverged_at=20, steps_done=20, metrics={}) for seed in (0, 1)
     ]
-    kept = [one for one in records(PLANTED) if one.clip == "norm" and one.learning_rate == 0.003]
+    kept = [one for one in records(PLANTED) if one.case.clip == "norm" and one.case.learning_rate == 0.003]
     found = gathered(tmp_path, [*torn, *kept])
     said = advice_report.write_findings(found)[-1]
     assert "That average holds the explosions of 2 runs that diverged" in said

@@ -166,7 +166,7 @@ def test_a_seed_that_one_framework_did_not_solve_is_not_counted() -> None:
 
 
 def test_a_task_without_a_criterion_is_told_by_its_metric_and_interval() -> None:
-    said = of(*[one for one in synthetic.quick() if one.task == "translation"])[1]
+    said = of(*[one for one in synthetic.quick() if one.case.task == "translation"])[1]
     assert not said.missing
     assert {cell.cell: cell.low > 0 for cell in said.verdicts[0].cells} == {"rnn": False, "lstm": True, "gru": True}
     assert said.sentence.startswith("Translation has no criterion; its best source gain with a 95 % interval: rnn 0.0")
@@ -235,7 +235,7 @@ def test_a_threshold_stands_beside_its_recipe() -> None:
 
 def test_where_gradients_vanished_stands_with_the_reach() -> None:
     lost = [
-        dataclasses.replace(synthetic.looked_at(one)[0], reach_end=0.2 + 0.02 * one.seed)
+        synthetic.change(synthetic.looked_at(one)[0], reach_end=0.2 + 0.02 * one.case.seed)
         for one in ladder({None: 0}, seeds=3, cell="rnn")
     ]
     asked = of(*lost, synthetic.diverged(clip="norm", threshold=1.0))[3]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import os
@@ -55,10 +54,8 @@ def test_the_same_rows_are_identical_and_nothing_is_flagged(tmp_path: Path) -> N
 
 def test_one_changed_seed_of_one_row_is_flagged_and_no_other(tmp_path: Path) -> None:
     new = make_seeds(3)
-    broken = [one for one in new if (one.cell, one.seed) == ("lstm", 1)]
-    new = [one for one in new if one not in broken] + [
-        synthetic.record(**(vars(broken[0]) | {"weights_sha256": "f" * 64}))
-    ]
+    broken = [one for one in new if (one.case.cell, one.case.seed) == ("lstm", 1)]
+    new = [one for one in new if one not in broken] + [synthetic.change(broken[0], weights_sha256="f" * 64)]
     found = sides(tmp_path, make_seeds(3), new)
     assert found.quality.set_index("cell_label")["bits"].to_dict() == {"rnn": IDENTICAL, "lstm": CHANGED}
     assert found.quality.set_index("cell_label")["quality"].to_dict() == {"rnn": SAME, "lstm": INCONCLUSIVE}
@@ -160,7 +157,7 @@ def night(draw: int, damage: Callable[[pd.DataFrame], pd.Series[float]] | None =
             for threshold in thresholds:
                 more = facts | {"threshold": threshold, "clip": "none" if threshold is None else "norm"}
                 lines += [more | {"side": "old", "skill": old}, more | {"side": "new", "skill": new}]
-    frame = pd.DataFrame([synthetic.record().row() | line for line in lines])
+    frame = pd.DataFrame([synthetic.record().to_row() | line for line in lines])
     frame["solved"] = frame["skill"] > SOLVED
     old, new = (frame[frame["side"] == side] for side in ("old", "new"))
     return together(old, new if damage is None else new.assign(skill=damage(new)))
@@ -198,7 +195,7 @@ def test_planted_damage_is_found_where_it_is(damage: Callable[[pd.DataFrame], pd
 
 def test_the_gate_fails_on_the_whole_and_says_where_it_could_tell_nothing(tmp_path: Path) -> None:
     rows = [synthetic.record(parameters=json.dumps({"T": T}), loss=0.005, key=f"{T:08x}") for T in range(5, 17)]
-    worse = [dataclasses.replace(one, loss=0.5, weights_sha256="f" * 64, platform="elsewhere") for one in rows]
+    worse = [synthetic.change(one, loss=0.5, weights_sha256="f" * 64, platform="elsewhere") for one in rows]
     for name, records in (("old", rows), ("few", rows[:3]), ("worse", worse), ("few-worse", worse[:3])):
         synthetic.write(tmp_path / name, records)
     gate = ["--fail-on", "worse", "--out", str(tmp_path / "out")]
@@ -236,7 +233,7 @@ def test_a_step_ten_percent_slower_or_faster_is_found(tmp_path: Path, factor: fl
 
 
 def test_rows_of_one_side_alone_are_named(tmp_path: Path) -> None:
-    found = sides(tmp_path, make_seeds(2), [one for one in make_seeds(2) if one.cell == "rnn"])
+    found = sides(tmp_path, make_seeds(2), [one for one in make_seeds(2) if one.case.cell == "rnn"])
     assert len(found.alone) == 1
     assert (found.alone[0].row[1], found.alone[0].side) == ("lstm", "old")
     assert "lstm none pytorch is in the old set alone." in comparison_report.write_findings(found)[-1]

@@ -105,7 +105,7 @@ def test_sets_stand_in_the_order_of_their_time_whatever_their_names(tmp_path: Pa
 
 
 def test_a_row_that_came_later_has_gaps_before(tmp_path: Path) -> None:
-    synthetic.write(tmp_path / "a", [one for one in night(0) if one.cell == "lstm"])
+    synthetic.write(tmp_path / "a", [one for one in night(0) if one.case.cell == "lstm"])
     synthetic.write(tmp_path / "b", night(1))
     line = found(tmp_path).lines.set_index("cell_label").loc["gru"]
     assert np.isnan(line["skills"][0])

@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pd.DataFrame({"step": [], "loss": []}).to_parquet(folder / "evaluations" / "c.parquet", index=False)
     for part in ("flow", "spectra"):
         (folder / part / "a.parquet").unlink(missing_ok=True)
-    own = records[0].row() | {"key": "own", "mode": "own", "floor": None, "metric.mse": 0.25, "skill": None}
+    own = records[0].to_row() | {"key": "own", "mode": "own", "floor": None, "metric.mse": 0.25, "skill": None}
     write_json(folder / "rows" / "own.json", own)
     lines = [f"{at},{value!r},{value!r},{value!r},0.0\n" for at, value in enumerate(ODD, 1)]
     (folder / "curves" / "own.csv").write_text("step,loss,norm_before,norm_after,clipped\n" + "".join(lines))

@@ -59,7 +59,7 @@ def test_a_record_and_its_curves_are_read_back_equal(tmp_path: Path) -> None:
     one, parts = synthetic.looked_at(synthetic.record(metrics={"mse": 0.005, "share": None}))
     store = synthetic.write(tmp_path, [one])
     back = store.rows().iloc[0].to_dict()
-    for name, value in one.row().items():
+    for name, value in one.to_row().items():
         assert back[name] == value or (value is None and back[name] is None), name
     for part, frame in parts.items():
         pd.testing.assert_frame_equal(getattr(store, part)(one.key), frame.reset_index(drop=True))
@@ -138,7 +138,7 @@ def test_the_accuracy_table_gives_the_planted_shares_and_steps() -> None:
 
 
 def test_no_table_depends_on_the_order_of_the_rows() -> None:
-    frame = rows(*[one for one in synthetic.quick() if one.task == "adding"])
+    frame = rows(*[one for one in synthetic.quick() if one.case.task == "adding"])
     shuffled = frame.sample(frac=1, random_state=3)
     for make in (*TABLES, agreement.measure_gaps):
         pd.testing.assert_frame_equal(make(label_rows(frame)), make(label_rows(shuffled)))
@@ -271,7 +271,7 @@ def test_rows_of_another_version_are_left_out_and_said(tmp_path: Path) -> None:
         synthetic.record(key="copy", task="copy"),
     ]
     synthetic.write(tmp_path, planted)
-    numerics = planted[0].numerics
+    numerics = planted[0].environment.numerics
     now = Versions(numerics, {"adding": (1, 1)})
     found = contents.read(tmp_path, now=now)
     assert found.rows.frame["key"].tolist() == ["now", "copy"]
@@ -286,7 +286,7 @@ def test_rows_of_another_version_are_left_out_and_said(tmp_path: Path) -> None:
 def test_a_framework_that_moves_the_numbers_of_a_cell_leaves_every_other_row_as_it_is(tmp_path: Path) -> None:
     planted = [synthetic.record(key=f"{at}", framework=name, cell=cell) for at, (name, cell) in enumerate(PAIRS)]
     synthetic.write(tmp_path, planted)
-    now = Versions(planted[0].numerics, {"adding": (1, 1)}, {("jax", "gru", "matched"): 1})
+    now = Versions(planted[0].environment.numerics, {"adding": (1, 1)}, {("jax", "gru", "matched"): 1})
     found = contents.read(tmp_path, now=now)
     assert set(zip(found.rows.frame["framework"], found.rows.frame["cell"], strict=True)) == {*PAIRS} - {("jax", "gru")}
     assert found.trouble[0].startswith("1 row of adding left out as stale: made by version 1.1 with numerics 1;")

@@ -265,7 +265,7 @@ def test_the_command_of_a_published_row_selects_that_case_alone(name: str) -> No
 
 def test_the_command_keeps_the_suite_the_device_and_what_narrowed_it_otherwise() -> None:
     made = "python -m benchmarks run --jobs 2 --only seed=0 --only seed=1 --only layers=2 'my suite.toml' --device=cuda"
-    one = synthetic.record(command=made, device="cuda", threads=4, seed=1, layers=2).row()
+    one = synthetic.record(command=made, device="cuda", threads=4, seed=1, layers=2).to_row()
     words = shlex.split(rerun_command.command(one, []))
     assert words[4] == "my suite.toml"
     assert words.count("seed=1") == 1
@@ -278,14 +278,14 @@ def test_the_command_keeps_the_suite_the_device_and_what_narrowed_it_otherwise()
 
 @pytest.mark.parametrize("made", ["python -m benchmarks calibrate", "python mine.py 'a b'", "python 'unclosed"])
 def test_a_row_that_run_did_not_make_shows_the_command_that_did(made: str) -> None:
-    assert rerun_command.command(synthetic.record(command=made).row(), []) == made
+    assert rerun_command.command(synthetic.record(command=made).to_row(), []) == made
 
 
 # Sets that carry little, or much
 
 
 def one_framework() -> list[Record]:
-    return [one for one in synthetic.quick() if one.framework == "pytorch" and one.task == "adding"]
+    return [one for one in synthetic.quick() if (one.case.framework, one.case.task) == ("pytorch", "adding")]
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,9 @@ def test_rows_without_curves_and_curves_that_are_damaged_open_what_is_there(tmp_
 
 def many(count: int) -> Rows:
     """Return labelled rows of so many cases, the line of each being its own but for three seeds."""
-    made = synthetic.rows(*[one for one in synthetic.quick() if one.replicate == 0 and one.task != "translation"])
+    made = synthetic.rows(
+        *[one for one in synthetic.quick() if one.case.replicate == 0 and one.case.task != "translation"]
+    )
     parts = [
         made.assign(hidden=8 + at // 3, seed=made["seed"] + 3 * (at % 3), key=[f"{at:05d}{key}" for key in made["key"]])
         for at in range(-(-count // len(made)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zlib
 from pathlib import Path
@@ -13,7 +12,8 @@ import pandas as pd
 
 from farreach.results.analysis.reach import figures as flow_figures
 from farreach.results.analysis.rows import Rows, label_rows
-from farreach.results.record import SPECTRA, Record
+from farreach.results.record import METRIC, SPECTRA, Record
+from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.result_set import Store
 
 FLOORS = {"adding": 1 / 6, "copy": 10 * np.log(8) / 50, "speech": np.log(10), "translation": 4.09}
@@ -43,6 +43,7 @@ def record(**changes: Any) -> Record:
         "task": task,
         "parameters": PARAMETERS[task],
         "task_version": 1,
+        "metric_version": 1,
         "framework": "pytorch",
         "cell": "lstm",
         "activation": "tanh",
@@ -100,10 +101,17 @@ def record(**changes: Any) -> Record:
         "command": "python -m benchmarks run quick",
         "started": "2026-01-01T10:00:00+00:00",
     }
+    unknown = changes.keys() - COLUMNS.keys() - {"metrics"}
+    assert not unknown, unknown
     fields |= changes
-    named = [field.name for field in dataclasses.fields(Record) if field.name in fields]
-    key = f"{zlib.crc32(json.dumps({name: fields[name] for name in named}, default=str).encode()):08x}"
-    return Record(**({"key": key} | fields))
+    fields |= {METRIC + name: value for name, value in fields.pop("metrics").items()}
+    key = f"{zlib.crc32(json.dumps(fields, default=str).encode()):08x}"
+    return Record.from_row({"key": key} | fields)
+
+
+def change(one: Record, **changes: Any) -> Record:
+    """Return a record with other values of some columns."""
+    return Record.from_row(one.to_row() | changes)
 
 
 def diverged(**changes: Any) -> Record:
@@ -114,21 +122,21 @@ def diverged(**changes: Any) -> Record:
 
 def curves(one: Record) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return per-step curves and evaluations that end at the record's loss."""
-    random = stream(one.key)
-    step = np.arange(1, one.steps_done + 1)
-    end = one.loss if one.loss is not None else 1e6
-    shape = 1 / (1 + np.exp((step - one.steps / 3) / (one.steps / 15)))
-    loss = (end + (one.floor - end) * shape) * random.lognormal(0, 0.2, len(step))
+    random, case, result = stream(one.key), one.case, one.result
+    step = np.arange(1, result.steps_done + 1)
+    end = result.loss if result.loss is not None else 1e6
+    shape = 1 / (1 + np.exp((step - case.steps / 3) / (case.steps / 15)))
+    loss = (end + (result.floor - end) * shape) * random.lognormal(0, 0.2, len(step))
     before = random.lognormal(-1, 0.8, len(step)) * (1 + 2 * shape)
-    if one.status == "diverged":
+    if result.status == "diverged":
         before = 10.0 ** np.arange(len(step))
         loss[-1] = before[-1] = np.nan
-    after = before if one.threshold is None or one.clip != "norm" else np.minimum(before, one.threshold)
+    after = before if case.threshold is None or case.clip != "norm" else np.minimum(before, case.threshold)
     steps = pd.DataFrame(
         {"step": step, "loss": loss, "norm_before": before, "norm_after": after, "clipped": (after < before) * 1.0}
     )
-    at = steps[steps["step"] % one.evaluate_every == 0]
-    return steps, pd.DataFrame({"step": at["step"], "loss": at["loss"], one.metric: at["loss"]})
+    at = steps[steps["step"] % case.evaluate_every == 0]
+    return steps, pd.DataFrame({"step": at["step"], "loss": at["loss"], result.metric: at["loss"]})
 
 
 def looked_at(one: Record) -> tuple[Record, dict[str, pd.DataFrame]]:
@@ -137,17 +145,17 @@ def looked_at(one: Record) -> tuple[Record, dict[str, pd.DataFrame]]:
     Going back a step, the norm falls by a quarter in an rnn and by a hundredth in an lstm or a gru.
     """
     steps, evaluations = curves(one)
-    times, rate = np.arange(30), {"rnn": 0.75}.get(one.cell, 0.99)
-    done = range(0, one.steps_done + 1, one.evaluate_every)
+    times, rate = np.arange(30), {"rnn": 0.75}.get(one.case.cell, 0.99)
+    done = range(0, one.result.steps_done + 1, one.case.evaluate_every)
     flows = [pd.DataFrame({"step": at, "layer": 0, "time": times, "h": 0.1 * rate ** (29.0 - times)}) for at in done]
     flow = pd.concat(flows, ignore_index=True)
-    flow["c"] = flow["h"] if one.cell == "lstm" else np.nan
-    gates = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}[one.cell]
+    flow["c"] = flow["h"] if one.case.cell == "lstm" else np.nan
+    gates = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}[one.case.cell]
     lines = [(at, 0, gate, 1 + at / 1e4, 1.1 + at / 1e4) for at in done for gate in gates]
     spectra = pd.DataFrame(lines, columns=list(SPECTRA))
     figures: dict[str, Any] = {"steps_before": 29} | flow_figures(flow, 29)
     parts = {"curves": steps, "evaluations": evaluations, "flow": flow, "spectra": spectra}
-    return dataclasses.replace(one, **figures), parts
+    return change(one, **figures), parts
 
 
 def run_line(**changes: Any) -> dict[str, Any]:
@@ -183,7 +191,7 @@ def quick() -> list[Record]:
 
 def rows(*records: Record) -> pd.DataFrame:
     """Return records as the rows of a store."""
-    return pd.DataFrame([one.row() for one in records])
+    return pd.DataFrame([one.to_row() for one in records])
 
 
 def label(*records: Record) -> Rows:
