@@ -108,7 +108,7 @@ def test_a_write_that_fails_in_the_middle_leaves_nothing_half_done(
 def test_a_non_finite_figure_never_reaches_a_row(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, [])
     with pytest.raises(ValueError, match="not JSON compliant"):
-        store.write(synthetic.record(loss=math.nan), dict.fromkeys(PARTS, pd.DataFrame({"step": [1]})))
+        store.write(synthetic.record(loss=math.nan), synthetic.looked_at(synthetic.record())[1])
     assert store.list_finished() == set()
 
 
