@@ -36,8 +36,8 @@ class Session:
 
     def __init__(self, send: Send, gpu: ModuleType | None) -> None:
         self.send, self.gpu = send, gpu
-        self.loaded: dict[str, timed.Timed] = {}
-        self.idle = timed.resident()
+        self.loaded: dict[str, timed.TimedStep] = {}
+        self.idle = timed.measure_resident()
         self.answers: dict[type[Message], Callable[[Any], Message]] = {
             Run: self.train_case,
             Load: self.load_steps,
@@ -60,26 +60,26 @@ class Session:
 
     def load_steps(self, request: Load) -> Loaded:
         """Make one way to train a case ready to be timed."""
-        loaded = timed.load(request.case, count=request.count, loop=request.loop, slowed=request.slowed)
+        loaded = timed.load_step(request.case, count=request.count, loop=request.loop, slowed=request.slowed)
         self.loaded[request.slot] = loaded
         return Loaded(loaded.compile_seconds, loaded.kernel)
 
     def time_steps(self, request: Steps) -> Chunk:
         """Time one chunk of what was loaded, from idle device to idle device."""
-        return timed.clock(self._find_loaded(request.slot).chunk, self.gpu)
+        return timed.time_call(self._find_loaded(request.slot).chunk, self.gpu)
 
     def measure_memory(self, request: Memory) -> Peak:
         """Measure the peak memory of this process, and of the GPU, over one chunk."""
-        return timed.memory(self._find_loaded(request.slot).chunk, self.gpu, idle=self.idle)
+        return timed.measure_memory(self._find_loaded(request.slot).chunk, self.gpu, idle=self.idle)
 
     def estimate_energy(self, request: Energy) -> Joules:
         """Estimate the energy of a step over many chunks."""
-        return timed.energy(self._find_loaded(request.slot).chunk, request.count)
+        return timed.measure_energy(self._find_loaded(request.slot).chunk, request.count)
 
     def measure_device(self, request: Device) -> Limits:
         """Measure what the GPU can do at best."""
         del request
-        return Limits(devices.measure(self.gpu))
+        return Limits(devices.measure_device(self.gpu))
 
     def certify(self, request: Certify) -> Differences:
         """Compare the framework with the reference in one check."""
@@ -93,7 +93,7 @@ class Session:
         """Probe the framework's own clip functions."""
         return Clips(clip_semantics.probe_clips(request.framework))
 
-    def _find_loaded(self, slot: str) -> timed.Timed:
+    def _find_loaded(self, slot: str) -> timed.TimedStep:
         if slot not in self.loaded:
             message = f"nothing is loaded as {slot}"
             raise RuntimeError(message)
@@ -133,7 +133,7 @@ def main(framework: str, device: str, threads: str) -> None:
     except UnsupportedError as error:
         send(Failed(str(error)))
         return
-    session = Session(send, devices.gpu(framework, device))
+    session = Session(send, devices.load_device(framework, device))
     for line in sys.stdin:
         try:
             send(session.answer(decode(line)))

@@ -315,8 +315,8 @@ def _measure_machine(case: Case, log: Path) -> Answer:
     """Measure what this machine, and the GPU that a case runs on, can do at best, once for a number of threads."""
     known = case.device, case.threads
     if known not in PLACE.machines:
-        gpu = machine.gpu(case, log) if case.device != "cpu" else None
-        PLACE.machines[known] = machine.measure(case.threads, device=gpu)
+        gpu = machine.measure_gpu(case, log) if case.device != "cpu" else None
+        PLACE.machines[known] = machine.measure_machine(case.threads, device=gpu)
     return PLACE.machines[known]
 
 

@@ -91,9 +91,9 @@ def _time_environments(
     """Time the steps of a suite in two environments; return a line for each that failed, and the others' files."""
     from farreach.benchmarks.speed import command, pairs, versus
 
-    old, new = map(versus.interpreter, environments)
-    steps = command.chosen(suite, only, device="cpu", threads=1, handwritten=False)
-    jobs = command.live_jobs(steps, pairs.Plan(limit=limit), folder, pythons=(old, new), launches=launches)
+    old, new = map(versus.find_interpreter, environments)
+    steps = command.choose_groups(suite, only, device="cpu", threads=1, handwritten=False)
+    jobs = command.list_live_jobs(steps, pairs.TimingPlan(limit=limit), folder, pythons=(old, new), launches=launches)
     with runs.end_on_interruption():
-        failed = command.work(jobs, folder, runs.format_command(), output.console)
+        failed = command.run_jobs(jobs, folder, runs.format_command(), output.console)
     return failed, [job.path for job in jobs if job.path.exists()]

@@ -38,7 +38,7 @@ def live_check(
     registry.require(registry.known("framework", framework, registry.compared()))
     refusals.check_page(out)
     with runs.end_on_interruption():
-        frame = study.measure_pairs(framework, pairs, timing.Plan(limit=limit), output.print_line)
+        frame = study.measure_pairs(framework, pairs, timing.TimingPlan(limit=limit), output.print_line)
         measurement.write_table(
             frame,
             title="live comparisons of equals",

@@ -65,34 +65,34 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         raise registry.UsageError(message)
     if aa_test:
         refusals.refuse_options(context, ("suite", "handwritten", "energy"), "with --aa-test, which has its own steps")
-    plan = pairs.Plan(width=width, limit=limit, energy=energy)
+    plan = pairs.TimingPlan(width=width, limit=limit, energy=energy)
     name = "aa-test" if aa_test else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
     folder = out or registry.RUNS / (name if device == "cpu" else f"{name}-{device}")
     if aa_test:
-        launches = command.launches(aa_test, only or [], device=device, threads=threads)
+        launches = command.list_launches(aa_test, only or [], device=device, threads=threads)
         cases = [launch.case for launch in launches]
-        jobs = command.check_jobs(launches, plan, folder)
+        jobs = command.list_test_jobs(launches, plan, folder)
     else:
-        groups = command.chosen(suite, only or [], device=device, threads=threads, handwritten=handwritten)
-        cases = [one.case for group in groups for one in group.contenders]
-        jobs = command.timing_jobs(groups, plan, folder)
+        groups = command.choose_groups(suite, only or [], device=device, threads=threads, handwritten=handwritten)
+        cases = [one.case for group in groups for one in group.implementations]
+        jobs = command.list_timing_jobs(groups, plan, folder)
     sets.open_run_folder(folder)
     files.require_writable(folder)
-    missing = command.undone(jobs, folder, output.print_line)
+    missing = command.find_missing(jobs, folder, output.print_line)
     if dask and missing:
         with runs.connect_cluster(dask, patience, folder) as pool:
             from farreach.benchmarks.cluster import timings
 
             pool.workers.require_workers(timings.list_work(missing).values())
             measure = functools.partial(timings.run_jobs, pool)
-            failed = command.work(jobs, folder, runs.format_command(), output.console, measure=measure)
+            failed = command.run_jobs(jobs, folder, runs.format_command(), output.console, measure=measure)
     else:
         if device != "cpu" and not dask:
             sweep.try_devices(cases, folder / "logs")
         with runs.end_on_interruption():
             if not dask:
                 command.measure_machine(folder, cases[0], output.print_line)
-            failed = command.work(jobs, folder, runs.format_command(), output.console)
+            failed = command.run_jobs(jobs, folder, runs.format_command(), output.console)
     if any(job.path.exists() for job in jobs):
         reports.write_report(folder)
     output.print_failures(failed)

@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks speed`` does: time groups of contenders, or check the method, into a result set."""
+"""What ``python -m benchmarks speed`` does: time groups of implementations, or run the A/A test."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from farreach.benchmarks.matrix import suite as suites
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import environment, progress
 from farreach.benchmarks.speed import aa_check, machine, pairs, run, versus
-from farreach.benchmarks.speed.contenders import AUTO, Group, against_loops, groups
 from farreach.benchmarks.speed.handwritten import LOOPS, NEEDS
+from farreach.benchmarks.speed.implementations import AUTO, Group, add_loops, group_cases
 from farreach.frameworks.base import Device
 from farreach.results.report import timing_contents
 from farreach.results.storage import files
@@ -49,10 +49,10 @@ class Measured:
 
 
 Measure = Callable[[list[Job], Path, Callable[[Job, float], None]], Iterator[Measured]]
-"""What does jobs, here or elsewhere, and says for each how far it is: `here`, or its like on a cluster."""
+"""What does jobs, here or elsewhere, and says for each how far it is: `run_here`, or its like on a cluster."""
 
 
-def chosen(suite: str, only: list[str], *, device: Device, threads: int, handwritten: bool) -> list[Group]:
+def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, handwritten: bool) -> list[Group]:
     """Return the groups of a suite that --only leaves; ``path=...`` chooses the path, `AUTO` where it is not there.
 
     Raises `UsageError` where nothing is left, or where a group has nobody to be timed.
@@ -67,62 +67,62 @@ def chosen(suite: str, only: list[str], *, device: Device, threads: int, handwri
         registry.require(name)
     cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
     cases = suites.narrow(cases, [text for text in only if not text.startswith("path=")], suite)
-    found = groups(cases, paths[0] if paths else AUTO)
+    found = group_cases(cases, paths[0] if paths else AUTO)
     if handwritten:
         there = {name: runs_in for name, runs_in in LOOPS.items() if all(map(registry.installed, NEEDS.get(name, ())))}
-        found = [part for group in found for part in against_loops(group, there)]
+        found = [part for group in found for part in add_loops(group, there)]
     if not found:
         message = f"suite {suite} has no step that anybody can run with {' and '.join(only)}"
         raise registry.UsageError(message)
     return found
 
 
-def timing_jobs(found: list[Group], plan: pairs.Plan, folder: Path) -> list[Job]:
+def list_timing_jobs(found: list[Group], plan: pairs.TimingPlan, folder: Path) -> list[Job]:
     """Return a job for each group."""
     return [
         Job(
             group.label(),
-            folder / interleaved.FOLDER / f"{run.key(group, plan)}.json",
-            functools.partial(run.measure, group, plan),
-            tuple(contender.case for contender in group.contenders),
+            folder / interleaved.FOLDER / f"{run.name_group(group, plan)}.json",
+            functools.partial(run.time_group, group, plan),
+            tuple(implementation.case for implementation in group.implementations),
         )
         for group in found
     ]
 
 
-def launches(trials: int, only: list[str], *, device: Device, threads: int) -> list[aa_check.Launch]:
-    """Return the launches of a check; raise `UsageError` where --only narrows it by more than a framework."""
+def list_launches(trials: int, only: list[str], *, device: Device, threads: int) -> list[aa_check.Launch]:
+    """Return the launches of an A/A test; raise `UsageError` where --only narrows it by more than a framework."""
     wrong = [text for text in only if not text.startswith("framework=")]
     if wrong:
         message = f"an A/A test is narrowed by framework only, not by {' and '.join(wrong)}"
         raise registry.UsageError(message)
     frameworks = suites.list_frameworks(only) or [name for name in registry.compared() if registry.version(name)]
-    return aa_check.launches(frameworks, trials, threads, device)
+    return aa_check.list_launches(frameworks, trials, threads, device)
 
 
-def check_jobs(found: list[aa_check.Launch], plan: pairs.Plan, folder: Path) -> list[Job]:
-    """Return a job for each launch of a check."""
+def list_test_jobs(found: list[aa_check.Launch], plan: pairs.TimingPlan, folder: Path) -> list[Job]:
+    """Return a job for each launch of an A/A test."""
     return [
         Job(
-            f"check, launch {launch.number}: {launch.case.framework} {launch.case.cell}",
-            folder / checked.FOLDER / f"{launch.name(plan)}.json",
-            functools.partial(aa_check.measure, launch, plan),
+            f"A/A test, launch {launch.number}: {launch.case.framework} {launch.case.cell}",
+            folder / checked.FOLDER / f"{launch.name_file(plan)}.json",
+            functools.partial(aa_check.time_launch, launch, plan),
             (launch.case,),
         )
         for launch in found
     ]
 
 
-def live_jobs(
-    found: list[Group], plan: pairs.Plan, folder: Path, *, pythons: tuple[str, str], launches: int
+def list_live_jobs(
+    found: list[Group], plan: pairs.TimingPlan, folder: Path, *, pythons: tuple[str, str], launches: int
 ) -> list[Job]:
     """Return a job for each framework's step, on its own path, in two environments."""
-    firsts = [{one.case.framework: one.case for one in reversed(group.contenders)} for group in found]
+    firsts = [{one.case.framework: one.case for one in reversed(group.implementations)} for group in found]
     steps = [versus.Versus(case, pythons, launches) for by in firsts for case in by.values()]
     return [
         Job(
             step.label(),
-            folder / side_by_side.FOLDER / f"{step.key(plan)}.json",
+            folder / side_by_side.FOLDER / f"{step.name_file(plan)}.json",
             functools.partial(step.measure, plan),
             (step.case,),
         )
@@ -139,19 +139,19 @@ def measure_machine(folder: Path, case: Case, said: Callable[[str], object]) -> 
     known = timing_contents.read_machine(store, lambda path, damage: said(store.leave_out(path, damage))) or {}
     gpu = known.get("device")
     if case.device != "cpu" and not gpu:
-        gpu = machine.gpu(case, folder / "logs")
+        gpu = machine.measure_gpu(case, folder / "logs")
     if known.get("threads") != case.threads or gpu != known.get("device"):
-        files.write_json(path, machine.measure(case.threads, device=gpu))
+        files.write_json(path, machine.measure_machine(case.threads, device=gpu))
 
 
-def here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> Iterator[Measured]:
+def run_here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> Iterator[Measured]:
     """Do jobs on this machine, one at a time."""
     facts = environment.facts()
     for job in jobs:
         started = environment.now()
         try:
             found = job.measure(folder / "logs", functools.partial(heard, job))
-        except pairs.ContenderFailedError as error:
+        except pairs.ImplementationFailedError as error:
             yield Measured(job, {}, str(error))
         else:
             yield Measured(job, found | {"facts": facts | {"started": started}})
@@ -165,11 +165,11 @@ KINDS: dict[str, tuple[type[Any], int | None]] = {
 """What the files of a folder must be."""
 
 
-def undone(jobs: list[Job], folder: Path, said: Callable[[str], object]) -> list[Job]:
+def find_missing(jobs: list[Job], folder: Path, said: Callable[[str], object]) -> list[Job]:
     """Return the jobs whose files are missing, or damaged: of these, which are set aside, a line is `said`."""
     found = []
     for job in jobs:
-        whole, trouble = timing_files.sound(job.path, folder, *KINDS[job.path.parent.name])
+        whole, trouble = timing_files.check_file(job.path, folder, *KINDS[job.path.parent.name])
         if trouble:
             said(trouble)
         if not whole:
@@ -177,16 +177,18 @@ def undone(jobs: list[Job], folder: Path, said: Callable[[str], object]) -> list
     return found
 
 
-def work(jobs: list[Job], folder: Path, command: str, console: Console, *, measure: Measure = here) -> list[str]:
+def run_jobs(
+    jobs: list[Job], folder: Path, command: str, console: Console, *, measure: Measure = run_here
+) -> list[str]:
     """Have the jobs done whose files are missing or damaged; return a line for each that failed."""
-    missing = undone(jobs, folder, functools.partial(console.print, markup=False))
+    missing = find_missing(jobs, folder, functools.partial(console.print, markup=False))
     console.print(f"{len(jobs)} timings, {len(jobs) - len(missing)} already done, {len(missing)} to do")
     failed = []
-    with _shown(missing, console) as (heard, ended):
+    with _show_progress(missing, console) as (heard, ended):
         for done in measure(missing, folder, heard):
             job, found = done.job, done.found
             failed += [f"{job.label}: {done.reason}"] if done.reason else []
-            failed += [f"{job.label}: {one['contender']}: {one['reason']}" for one in found.get("failed", [])]
+            failed += [f"{job.label}: {one['implementation']}: {one['reason']}" for one in found.get("failed", [])]
             if any(found.get(part) for part in ("contenders", "trials", "launches")):
                 files.write_json(job.path, found | {"facts": found["facts"] | {"command": command}})
             ended(job)
@@ -194,7 +196,9 @@ def work(jobs: list[Job], folder: Path, command: str, console: Console, *, measu
 
 
 @contextmanager
-def _shown(jobs: list[Job], console: Console) -> Iterator[tuple[Callable[[Job, float], None], Callable[[Job], None]]]:
+def _show_progress(
+    jobs: list[Job], console: Console
+) -> Iterator[tuple[Callable[[Job, float], None], Callable[[Job], None]]]:
     """Show one progress bar, without a terminal a line for each job that ends; yield who hears shares and ends."""
     done = 0
     with progress.bar(console) as bar:

@@ -26,12 +26,12 @@ BUDGET = 0.25
 """Seconds of repeats for each product and for the copy."""
 
 
-def gpu(framework: str, device: str) -> ModuleType | None:
+def load_device(framework: str, device: str) -> ModuleType | None:
     """Return the file ``device.py`` of a framework, which asks the GPU through it; None on the CPU."""
     return None if device == "cpu" else importlib.import_module(f"farreach.frameworks.{framework}.device")
 
 
-def measure(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict[str, Any]:
+def measure_device(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict[str, Any]:
     """Measure the GPU; nothing else should run on it meanwhile. Raises `ValueError` on the CPU.
 
     ``gflops``: the peak of each of `KINDS`, the best rate of any product in 10^9 floating-point operations a second,
@@ -48,7 +48,7 @@ def measure(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict
         {"kind": kind, "m": m, "k": k, "n": n, "gflops": 2e-9 * m * k * n * rate}
         for kind, (dtype, tf32) in KINDS.items()
         for m, k, n in sizes
-        for rate in (_rate(asked.prepare_product((m, k, n), dtype, tf32=tf32), budget),)
+        for rate in (_measure_rate(asked.prepare_product((m, k, n), dtype, tf32=tf32), budget),)
     ]
     best = {
         kind: max((one for one in products if one["kind"] == kind), key=lambda one: float(one["gflops"]))
@@ -58,25 +58,25 @@ def measure(asked: Any, *, copied: int = COPIED, budget: float = BUDGET) -> dict
         "gflops": {kind: one["gflops"] for kind, one in best.items()},
         "at": {kind: [one["m"], one["k"], one["n"]] for kind, one in best.items()},
         "products": products,
-        "copy_gb_per_s": 2e-9 * copied * _rate(asked.prepare_copy(copied), budget),
+        "copy_gb_per_s": 2e-9 * copied * _measure_rate(asked.prepare_copy(copied), budget),
         "copied_bytes": copied,
     }
 
 
-def _rate(queue: Callable[[int], None], budget: float) -> float:
+def _measure_rate(queue: Callable[[int], None], budget: float) -> float:
     """Return how many a second: the best of several measurements, each of so many that it is not too short."""
     queue(1)
     count = 1
-    while (seconds := _seconds(queue, count)) < SHORTEST:
+    while (seconds := _time_queue(queue, count)) < SHORTEST:
         count *= 2
     best, done, end = seconds, 1, time.perf_counter() + budget
     while done < FEWEST or time.perf_counter() < end:
-        best = min(best, _seconds(queue, count))
+        best = min(best, _time_queue(queue, count))
         done += 1
     return count / best
 
 
-def _seconds(queue: Callable[[int], None], count: int) -> float:
+def _time_queue(queue: Callable[[int], None], count: int) -> float:
     start = time.perf_counter()
     queue(count)
     return time.perf_counter() - start

@@ -12,29 +12,29 @@ from farreach.frameworks.base import Model
 from farreach.frameworks.weights import GATES
 
 
-def step_flops(model: Model, batch: int, length: int) -> int:
+def count_flops(model: Model, batch: int, length: int) -> int:
     """Return the floating-point operations of one training step, forward and backward, in matrix products.
 
     With B sequences of T steps, H hidden units, G gates (rnn 1, lstm 4, gru 3), S scored steps and O outputs, and with
     D inputs to a layer (H above the first layer and above an embedding, else the task's features):
 
     ==================  ===================  ==============================  ================================
-    product             forward              slope of the weights            slope of what came in
+    product             forward              gradient of the weights         gradient of what came in
     ==================  ===================  ==============================  ================================
     input, x W          2 B T D G H          2 B T D G H                     2 B T D G H, see below
     recurrent, h U      2 B T H G H          2 B T H G H                     2 B (T - 1) H G H
     output, h V         2 B S H O            2 B S H O                       2 B S H O
     ==================  ===================  ==============================  ================================
 
-    The first two rows are for each layer. The slope along a layer's input is asked for where something trained lies
+    The first two rows are for each layer. The gradient of a layer's input is asked for where something trained lies
     below: another layer, or an embedding, but not the task's numbers. The first recurrent product meets h_0 = 0 and is
-    counted, as every framework does it; the slope along h_0 is wanted by nobody. An embedding is a look-up, and its
-    slope a sum of rows: no products. All three recurrent blocks of a gru are whole products, since its reset gate comes
-    after the product (`farreach.frameworks.weights`).
+    counted, as every framework does it; the gradient of h_0 is wanted by nobody. An embedding is a look-up, and its
+    gradient a sum of rows: no products. All three recurrent blocks of a gru are whole products, since its reset gate
+    comes after the product (`farreach.frameworks.weights`).
 
     Args:
         model: the network.
-        batch: B, sequences a step.
+        batch: B, sequences per step.
         length: T, time steps of a sequence.
 
     """

@@ -1,8 +1,8 @@
 """What this machine can do at best: products of matrices and copies of arrays, measured; its facts beside them.
 
 ``python -m farreach.benchmarks.speed.machine`` measures with the threads that NumPy's environment sets, and prints
-JSON. A run calls `measure`, which starts that as a process of its own: OpenBLAS reads its threads once, when it is
-imported.
+JSON. A run calls `measure_machine`, which starts that as a process of its own: OpenBLAS reads its threads once, when
+it is imported.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class MachineError(RuntimeError):
     """A measurement that gave nothing; the message is one line."""
 
 
-def measure(threads: int, *, device: dict[str, Any] | None = None) -> dict[str, Any]:
+def measure_machine(threads: int, *, device: dict[str, Any] | None = None) -> dict[str, Any]:
     """Measure the host in a process of its own, seconds long; nothing else should run meanwhile.
 
     ``gflops``: the peak for float32 and float64, the best rate of any product in 10^9 floating-point operations a
@@ -66,7 +66,7 @@ def measure(threads: int, *, device: dict[str, Any] | None = None) -> dict[str, 
 
     Args:
         threads: what NumPy's OpenBLAS gets, and how many threads copy.
-        device: what `farreach.benchmarks.speed.device.measure` found of a GPU, kept beside it; None without one.
+        device: what `farreach.benchmarks.speed.device.measure_device` found of a GPU, kept beside it; None without one.
 
     """
     done = subprocess.run(
@@ -85,7 +85,7 @@ def measure(threads: int, *, device: dict[str, Any] | None = None) -> dict[str, 
     return found | {"device": device}
 
 
-def gpu(case: Case, log: Path) -> dict[str, Any]:
+def measure_gpu(case: Case, log: Path) -> dict[str, Any]:
     """Measure the GPU through the framework of a case; which that was, and the GPU's facts, stand beside the rates."""
     live = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
     try:
@@ -98,37 +98,37 @@ def gpu(case: Case, log: Path) -> dict[str, Any]:
     return found | live.facts | {"framework": case.framework}
 
 
-def here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
+def measure_here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
     """Measure within this process, whose NumPy must have been given its threads before it was imported."""
     load = os.getloadavg()[0]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     random = np.random.default_rng(0)
-    _measured(random, (500, 500, 500), "float32", WARM_UP if budget else 0)
+    _measure_product(random, (500, 500, 500), "float32", WARM_UP if budget else 0)
     sizes = [(n, n, n) for n in SQUARES] + list(STEPS.values())
-    products = [_measured(random, size, dtype, budget) for dtype in DTYPES for size in sizes]
+    products = [_measure_product(random, size, dtype, budget) for dtype in DTYPES for size in sizes]
     best = {
         dtype: max((one for one in products if one["dtype"] == dtype), key=lambda one: float(one["gflops"]))
         for dtype in DTYPES
     }
-    size = min(max(SMALLEST_COPY, CACHES * (last_cache() or 0)), memory // MEMORY_SHARE)
+    size = min(max(SMALLEST_COPY, CACHES * (read_last_cache() or 0)), memory // MEMORY_SHARE)
     return {
         "threads": threads,
         "load": load,
         "gflops": {dtype: one["gflops"] for dtype, one in best.items()},
         "at": {dtype: [one["m"], one["k"], one["n"]] for dtype, one in best.items()},
         "products": products,
-        "copy_gb_per_s": copy_rate(size, threads, budget=budget),
+        "copy_gb_per_s": measure_copy_rate(size, threads, budget=budget),
         "copied_bytes": size,
         "processor": environment.processor(),
         "cores": os.cpu_count() or 1,
         "memory_bytes": memory,
-        "last_cache_bytes": last_cache(),
+        "last_cache_bytes": read_last_cache(),
         "numpy": np.__version__,
-        "blas": blas(),
+        "blas": name_blas(),
     }
 
 
-def copy_rate(size: int, threads: int, *, budget: float = BUDGET) -> float:
+def measure_copy_rate(size: int, threads: int, *, budget: float = BUDGET) -> float:
     """Return the best rate of a copy of `size` bytes in 10^9 bytes a second, reads and writes both counted.
 
     What a write first reads into the cache, where the processor does that, is not counted.
@@ -143,10 +143,10 @@ def copy_rate(size: int, threads: int, *, budget: float = BUDGET) -> float:
             for one in [pool.submit(np.copyto, into, out_of) for out_of, into in parts]:
                 one.result()
 
-        return _rate(copy, 2e-9 * source.nbytes, budget)
+        return _measure_rate(copy, 2e-9 * source.nbytes, budget)
 
 
-def last_cache() -> int | None:
+def read_last_cache() -> int | None:
     """Return the bytes of the largest cache that the first core sees, or None where the system does not say."""
     sizes = []
     for path in CACHE.glob("index*/size"):
@@ -157,22 +157,24 @@ def last_cache() -> int | None:
     return max(sizes, default=None)
 
 
-def blas() -> str:
+def name_blas() -> str:
     """Return the name and version of the library that multiplies NumPy's matrices."""
     built: Any = np.show_config(mode="dicts")
     library = (built or {}).get("Build Dependencies", {}).get("blas", {})
     return f"{library.get('name', 'unknown')} {library.get('version', '')}".strip()
 
 
-def _measured(random: np.random.Generator, size: tuple[int, int, int], dtype: str, budget: float) -> dict[str, Any]:
+def _measure_product(
+    random: np.random.Generator, size: tuple[int, int, int], dtype: str, budget: float
+) -> dict[str, Any]:
     """Return the rate of one product [m, k] @ [k, n] in 10^9 operations a second, NumPy's call included."""
     m, k, n = size
     left, right, out = (np.asarray(random.random(shape), dtype) for shape in ((m, k), (k, n), (m, n)))
-    gflops = _rate(lambda: np.matmul(left, right, out=out), 2e-9 * m * k * n, budget)
+    gflops = _measure_rate(lambda: np.matmul(left, right, out=out), 2e-9 * m * k * n, budget)
     return {"dtype": dtype, "m": m, "k": k, "n": n, "gflops": gflops}
 
 
-def _rate(do: Callable[[], object], amount: float, budget: float) -> float:
+def _measure_rate(do: Callable[[], object], amount: float, budget: float) -> float:
     """Return `amount` over the shortest time that `do` took, once warm, within the budget of seconds."""
     do()
     best, count, end = float("inf"), 0, time.perf_counter() + budget
@@ -185,4 +187,4 @@ def _rate(do: Callable[[], object], amount: float, budget: float) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(here(int(os.environ[NUMPY_THREADS[0]]))))  # noqa: T201 - the process that started this one reads it
+    print(json.dumps(measure_here(int(os.environ[NUMPY_THREADS[0]]))))  # noqa: T201 - the process that started this one reads it

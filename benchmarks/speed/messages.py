@@ -87,7 +87,7 @@ class Device(Message):
 
 @dataclasses.dataclass(frozen=True)
 class Limits(Message):
-    """What the GPU can do at best, as `farreach.benchmarks.speed.device.measure` has it."""
+    """What the GPU can do at best, as `farreach.benchmarks.speed.device.measure_device` has it."""
 
     limits: dict[str, Any]
 

@@ -1,7 +1,7 @@
-"""Alternating blocks: every contender once a round, in an order drawn anew for each round.
+"""Alternating blocks: every implementation once a round, in an order drawn anew for each round.
 
 A pilot, thrown away afterwards, tells how many rounds the width that is asked for takes; that number then stands.
-Stopping when the interval looks narrow enough would double the false alarms.
+Stopping when the interval looks narrow enough would double the false positives.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from farreach.benchmarks.matrix.registry import UsageError
 from farreach.benchmarks.running.messages import Message
 from farreach.benchmarks.running.worker_client import Answer, CaseFailedError, Live, StartError
-from farreach.benchmarks.speed.contenders import Contender
+from farreach.benchmarks.speed.implementations import Implementation
 from farreach.benchmarks.speed.messages import Chunk, Load, Loaded, Steps
 from farreach.results.analysis import statistics
 
@@ -41,7 +41,7 @@ TRIAL_STEPS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class TimingPlan:
     """How to time: what width is wanted, and what may be spent.
 
     Attributes:
@@ -68,20 +68,20 @@ class Plan:
                 raise UsageError(message)
 
 
-class ContenderFailedError(Exception):
-    """A contender that cannot be timed; the message is one line."""
+class ImplementationFailedError(Exception):
+    """An implementation that cannot be timed; the message is one line."""
 
-    def __init__(self, contender: Contender, reason: str) -> None:
-        super().__init__(f"{contender.name}: {reason}")
-        self.contender, self.reason = contender, reason
+    def __init__(self, implementation: Implementation, reason: str) -> None:
+        super().__init__(f"{implementation.name}: {reason}")
+        self.implementation, self.reason = implementation, reason
 
 
 @dataclasses.dataclass(frozen=True)
-class Series:
-    """What the rounds gave; arrays are [rounds, contenders].
+class RoundTimes:
+    """What the rounds gave; arrays are [rounds, implementations].
 
     Attributes:
-        seconds: wall seconds a step.
+        seconds: wall seconds per step.
         cpu: processor seconds over wall seconds of each block, all threads together.
         waiting: processor time that the waiting processes took during the blocks, over the blocks' wall time.
         clock_step: seconds by which the clock of the day moved against the monotonic one, by which blocks are timed.
@@ -95,45 +95,48 @@ class Series:
 
 
 class Runner:
-    """A contender in its live process; each method raises `ContenderFailedError` where it fails."""
+    """An implementation in its live process; each method raises `ImplementationFailedError` where it fails."""
 
-    def __init__(self, contender: Contender, live: Live) -> None:
-        self.contender, self.live = contender, live
+    def __init__(self, implementation: Implementation, live: Live) -> None:
+        self.implementation, self.live = implementation, live
         self.steps = TRIAL_STEPS
         self.compile_seconds = 0.0
         self.kernel = ""
-        self.device: list[float] = []  # the GPU's own seconds a step of each block, where its framework tells them
+        self.device: list[float] = []  # the GPU's own seconds per step of each block, where its framework tells them
 
-    def same(self, other: Runner) -> bool:
+    def runs_same_code(self, other: Runner) -> bool:
         """Say whether both run the same code: another process or environment of it, or a slowed one."""
-        return (self.contender.case, self.contender.loop) == (other.contender.case, other.contender.loop)
+        return (self.implementation.case, self.implementation.loop) == (
+            other.implementation.case,
+            other.implementation.loop,
+        )
 
     def load(self, steps: int) -> None:
         """Make chunks of so many steps ready."""
-        one, self.steps = self.contender, steps
+        one, self.steps = self.implementation, steps
         answer = self.ask(Load(one.name, one.case, steps, one.loop, one.slowed), Loaded)
         self.compile_seconds, self.kernel = answer.compile_seconds, answer.kernel
 
     def calibrate(self, block_seconds: float) -> float:
-        """Load chunks that fill a block; return the seconds a step of the second of two blocks."""
+        """Load chunks that fill a block; return the seconds per step of the second of two blocks."""
         self.load(TRIAL_STEPS)
-        self.block()
-        seconds, _ = self.block()
+        self.run_block()
+        seconds, _ = self.run_block()
         steps = min(LONGEST_CHUNK, max(1, round(block_seconds / seconds)))
         if steps != TRIAL_STEPS:
             self.load(steps)
-        self.block()
-        return self.block()[0]
+        self.run_block()
+        return self.run_block()[0]
 
-    def block(self) -> tuple[float, float]:
-        """Run one chunk; return its wall seconds a step, and its processor over its wall seconds."""
+    def run_block(self) -> tuple[float, float]:
+        """Run one chunk; return its wall seconds per step, and its processor over its wall seconds."""
         began = time.perf_counter()
-        chunk = self.ask(Steps(self.contender.name), Chunk)
+        chunk = self.ask(Steps(self.implementation.name), Chunk)
         elapsed = time.perf_counter() - began
         wall, cpu = chunk.wall, chunk.cpu
         if not 0 < wall <= 1.01 * elapsed:
             reason = f"its clock says {wall} s for a block that ended within {elapsed} s"
-            raise ContenderFailedError(self.contender, reason)
+            raise ImplementationFailedError(self.implementation, reason)
         if chunk.device is not None:
             self.device.append(chunk.device / self.steps)
         return wall / self.steps, cpu / wall
@@ -143,38 +146,38 @@ class Runner:
         try:
             return self.live.ask(request, answer)
         except (CaseFailedError, StartError) as error:
-            raise ContenderFailedError(self.contender, str(error)) from error
+            raise ImplementationFailedError(self.implementation, str(error)) from error
 
 
 @contextmanager
-def started(contenders: Sequence[Contender], log: Path) -> Iterator[list[Runner]]:
-    """Give each contender its live process, started when it is first asked and ended with the block."""
+def start_runners(implementations: Sequence[Implementation], log: Path) -> Iterator[list[Runner]]:
+    """Give each implementation its live process, started when it is first asked and ended with the block."""
     lives: dict[tuple[str, int], Live] = {}
-    for one in contenders:
+    for one in implementations:
         case = one.case
         if one.process not in lives:
             file = log / f"{case.framework}.log"
             lives[one.process] = Live(case.framework, case.device, case.threads, file, python=one.python)
     try:
-        yield [Runner(one, lives[one.process]) for one in contenders]
+        yield [Runner(one, lives[one.process]) for one in implementations]
     finally:
         for live in lives.values():
             live.stop()
 
 
-def settled(runners: Sequence[Runner], plan: Plan, random: np.random.Generator) -> tuple[int, int]:
+def settle_rounds(runners: Sequence[Runner], plan: TimingPlan, random: np.random.Generator) -> tuple[int, int]:
     """Calibrate, run a pilot and throw it away; return the rounds that will be run, and those that were wanted."""
     once = sum(runner.calibrate(plan.block_seconds) * runner.steps for runner in runners)
     for runner in runners:  # blocks of identical code have the same length, or their ends would weigh differently
-        steps = max(other.steps for other in runners if other.same(runner))
+        steps = max(other.steps for other in runners if other.runs_same_code(runner))
         if steps != runner.steps:
             runner.load(steps)
-    pilot = measure(runners, int(np.clip(PILOT_SHARE * plan.limit / once, *PILOT_ROUNDS)), random)
-    wanted = plan.rounds or needed(pilot, plan.width)
-    return affordable(wanted, pilot, runners, plan.limit), wanted
+    pilot = time_rounds(runners, int(np.clip(PILOT_SHARE * plan.limit / once, *PILOT_ROUNDS)), random)
+    wanted = plan.rounds or count_rounds(pilot, plan.width)
+    return limit_rounds(wanted, pilot, runners, plan.limit), wanted
 
 
-def needed(pilot: Series, width: float) -> int:
+def count_rounds(pilot: RoundTimes, width: float) -> int:
     """Return the rounds after which every pair's 95 % interval should lie within 1 +- width of its ratio."""
     rounds = FEWEST_ROUNDS
     for a, b in itertools.combinations(range(pilot.seconds.shape[1]), 2):
@@ -184,7 +187,7 @@ def needed(pilot: Series, width: float) -> int:
     return rounds
 
 
-def affordable(rounds: int, pilot: Series, runners: Sequence[Runner], limit: float) -> int:
+def limit_rounds(rounds: int, pilot: RoundTimes, runners: Sequence[Runner], limit: float) -> int:
     """Return how many of the rounds fit into `limit` seconds; raise `UsageError` where not one does."""
     once = float(sum(np.median(pilot.seconds[:, at]) * runner.steps for at, runner in enumerate(runners)))
     fits = int(limit / once)
@@ -194,21 +197,21 @@ def affordable(rounds: int, pilot: Series, runners: Sequence[Runner], limit: flo
     return min(rounds, fits)
 
 
-def measure(
+def time_rounds(
     runners: Sequence[Runner], rounds: int, random: np.random.Generator, heard: Callable[[], None] = lambda: None
-) -> Series:
-    """Run the rounds, each contender once in each, in random order."""
+) -> RoundTimes:
+    """Run the rounds, each implementation once in each, in random order."""
     seconds = np.empty((rounds, len(runners)))
     cpu = np.empty_like(seconds)
     idle = _Idle(runners)
     day, steady = time.time(), time.monotonic()
     for at in range(rounds):
         for which in random.permutation(len(runners)):
-            with idle.during(runners[which]):
-                seconds[at, which], cpu[at, which] = runners[which].block()
+            with idle.watch_others(runners[which]):
+                seconds[at, which], cpu[at, which] = runners[which].run_block()
         heard()
     clock_step = (time.time() - day) - (time.monotonic() - steady)
-    return Series(seconds, cpu, idle.share(), clock_step)
+    return RoundTimes(seconds, cpu, idle.share(), clock_step)
 
 
 class _Idle:
@@ -219,24 +222,24 @@ class _Idle:
         self.processes = {pid: psutil.Process(pid) for pid in lives}
         self.spent = self.wall = 0.0
 
-    def during(self, runner: Runner) -> _Idle:
+    def watch_others(self, runner: Runner) -> _Idle:
         """Watch every process but the runner's."""
         running = runner.live.process.pid if runner.live.process else None
         self.watched = [process for pid, process in self.processes.items() if pid != running]
         return self
 
     def __enter__(self) -> None:
-        self.before, self.began = self._cpu(), time.perf_counter()
+        self.before, self.began = self._sum_cpu(), time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        self.spent += self._cpu() - self.before
+        self.spent += self._sum_cpu() - self.before
         self.wall += time.perf_counter() - self.began
 
     def share(self) -> float:
         """Return the processor time of the waiting processes over the wall time."""
         return self.spent / self.wall if self.wall else 0.0
 
-    def _cpu(self) -> float:
+    def _sum_cpu(self) -> float:
         try:
             return sum(sum(process.cpu_times()[:2]) for process in self.watched)
         except psutil.NoSuchProcess:  # the block that runs finds out and says so

@@ -1,7 +1,7 @@
 """What a region of a process takes: the peak of its memory, and the energy where that was asked for.
 
-Both are used inside a worker, around steps that are ready to run. Host memory is told here; that of an accelerator is
-its framework's to tell.
+Both are used inside a worker, around steps that are ready to run. Host memory is measured here; that of an
+accelerator is measured by its framework.
 """
 
 from __future__ import annotations
@@ -135,27 +135,27 @@ class PeakMemory:
 
     def __enter__(self) -> Self:
         """Set the peak back, where the system allows it."""
-        self.kind = "region" if _reset() else "lifetime"
-        self.before = _status("VmRSS") or _lifetime_peak()
+        self.kind = "region" if _reset_peak() else "lifetime"
+        self.before = _read_status("VmRSS") or _read_lifetime_peak()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Read the peak."""
-        peak = (_status("VmHWM") if self.kind == "region" else None) or _lifetime_peak()
+        peak = (_read_status("VmHWM") if self.kind == "region" else None) or _read_lifetime_peak()
         self.bytes = max(peak, self.before)  # the kernel brings its peak up to date late
 
 
-def _reset() -> bool:
+def _reset_peak() -> bool:
     try:
         RESET.write_text(RESET_PEAK)
     except OSError:
         return False
-    return _status("VmHWM") is not None
+    return _read_status("VmHWM") is not None
 
 
-def _status(name: str) -> int | None:
+def _read_status(name: str) -> int | None:
     """Return a line of the process's status in bytes, or None where there is none."""
     try:
         lines = STATUS.read_text().splitlines()
@@ -167,6 +167,6 @@ def _status(name: str) -> int | None:
     return None
 
 
-def _lifetime_peak() -> int:
+def _read_lifetime_peak() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,4 +1,4 @@
-"""Groups of contenders into timing files, one a group; what is there already is not timed again."""
+"""Groups of implementations into timing files, one a group; what is there already is not timed again."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import pairs
-from farreach.benchmarks.speed.contenders import Contender, Group
-from farreach.benchmarks.speed.flops import step_flops
+from farreach.benchmarks.speed.flops import count_flops
+from farreach.benchmarks.speed.implementations import Group, Implementation
 from farreach.benchmarks.speed.messages import Energy, Joules, Memory, Peak, list_known
 from farreach.results.record import use_first_names
 from farreach.results.timing import interleaved
@@ -23,23 +23,23 @@ CALIBRATION_ROUNDS = 9
 """Alternating rounds by which the fastest path is found."""
 
 FASTER = 1.02
-"""The factor by which a path must be faster to be chosen; less than that, so short a calibration cannot tell."""
+"""The factor by which a path must be faster to be chosen; less than that, so short a calibration is inconclusive."""
 
 
 LATER = (("step_version", 1),)
 """Facts that joined later, and the value that every file before them had: with it a name stays what it was."""
 
 
-def key(group: Group, plan: pairs.Plan) -> str:
+def name_group(group: Group, plan: pairs.TimingPlan) -> str:
     """Return the name of the group's file: a hash of everything that can change what it holds."""
     facts: dict[str, Any] = {
         "contenders": [
             (one.name, use_first_names(one.case.to_json()), registry.version(one.case.framework))
-            for one in group.contenders
+            for one in group.implementations
         ],
         "auto": sorted(group.auto),
         "plan": dataclasses.asdict(plan),
-        "numerics": numerics(group),
+        "numerics": get_numerics(group),
         "schema": interleaved.SCHEMA,
         "step_version": interleaved.STEP_VERSION,
     }
@@ -47,82 +47,82 @@ def key(group: Group, plan: pairs.Plan) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def numerics(group: Group) -> int:
+def get_numerics(group: Group) -> int:
     """Return the version of the numerical code that a group times: that of its newest case."""
-    return max(one.case.numerics for one in group.contenders)
+    return max(one.case.numerics for one in group.implementations)
 
 
-def measure(
-    group: Group, plan: pairs.Plan, log: Path, heard: Callable[[float], None] = lambda _: None
+def time_group(
+    group: Group, plan: pairs.TimingPlan, log: Path, heard: Callable[[float], None] = lambda _: None
 ) -> dict[str, Any]:
     """Time one group and return what its file holds; `heard` is told the share of the rounds that is done.
 
-    A contender that fails is named in ``failed``, and the others start over without it. The order in which the
+    An implementation that fails is named in ``failed``, and the others start over without it. The order in which the
     processes start is drawn: of two with identical code the later has been seen to be faster by half a percent.
     """
-    contenders, failed = list(group.contenders), []
-    random = np.random.default_rng(int(key(group, plan), 16))
+    implementations, failed = list(group.implementations), []
+    random = np.random.default_rng(int(name_group(group, plan), 16))
     found: dict[str, Any] = {"contenders": []}
-    while contenders:
+    while implementations:
         try:
-            kept, tried = fastest(contenders, group.auto, plan, log)
-            with pairs.started([kept[at] for at in random.permutation(len(kept))], log) as runners:
-                found = _timed(runners, plan, random, heard)
+            kept, tried = choose_paths(implementations, group.auto, plan, log)
+            with pairs.start_runners([kept[at] for at in random.permutation(len(kept))], log) as runners:
+                found = _time_rounds(runners, plan, random, heard)
             names = [one.name for one in kept]
             found["contenders"].sort(key=lambda line: names.index(line["name"]))
             for line in found["contenders"]:
                 line["tried"] = tried.get(line["framework"], [])
             break
-        except pairs.ContenderFailedError as error:
-            failed.append({"contender": error.contender.name, "reason": error.reason})
-            contenders.remove(error.contender)
+        except pairs.ImplementationFailedError as error:
+            failed.append({"contender": error.implementation.name, "reason": error.reason})
+            implementations.remove(error.implementation)
     return {
-        "key": key(group, plan),
+        "key": name_group(group, plan),
         "schema": interleaved.SCHEMA,
-        "numerics": numerics(group),
+        "numerics": get_numerics(group),
         "step_version": interleaved.STEP_VERSION,
         "step": group.step,
-        "length": group.contenders[0].case.load().length,
+        "length": group.implementations[0].case.load().length,
         "plan": dataclasses.asdict(plan),
         "failed": failed,
         **found,
     }
 
 
-def fastest(
-    contenders: list[Contender], auto: frozenset[str], plan: pairs.Plan, log: Path
-) -> tuple[list[Contender], dict[str, list[dict[str, Any]]]]:
+def choose_paths(
+    implementations: list[Implementation], auto: frozenset[str], plan: pairs.TimingPlan, log: Path
+) -> tuple[list[Implementation], dict[str, list[dict[str, Any]]]]:
     """Keep of each framework in `auto` its fastest path; return also what each path took in the calibration.
 
     A path is kept over those that the framework's file names before it where it is faster by `FASTER`.
     """
     tried: dict[str, list[dict[str, Any]]] = {}
-    best: dict[str, tuple[float, Contender]] = {}
-    ours = [one for one in contenders if one.case.framework in auto and not one.loop]
-    with pairs.started(ours, log) as runners:
+    best: dict[str, tuple[float, Implementation]] = {}
+    ours = [one for one in implementations if one.case.framework in auto and not one.loop]
+    with pairs.start_runners(ours, log) as runners:
         for runner in runners:
             runner.calibrate(plan.block_seconds)
-        rounds = pairs.measure(runners, CALIBRATION_ROUNDS, np.random.default_rng(0)) if runners else None
+        rounds = pairs.time_rounds(runners, CALIBRATION_ROUNDS, np.random.default_rng(0)) if runners else None
         for at, runner in enumerate(runners):
-            one, seconds = runner.contender, float(np.median(rounds.seconds[:, at])) if rounds else 0.0
+            one, seconds = runner.implementation, float(np.median(rounds.seconds[:, at])) if rounds else 0.0
             line = {"path": one.case.path, "seconds": seconds, "compile_seconds": runner.compile_seconds}
             tried.setdefault(one.case.framework, []).append(line)
             first = best.setdefault(one.case.framework, (seconds, one))
             if seconds * FASTER < first[0]:
                 best[one.case.framework] = (seconds, one)
     chosen = {one for _, one in best.values()}
-    return [one for one in contenders if one not in ours or one in chosen], tried
+    return [one for one in implementations if one not in ours or one in chosen], tried
 
 
-def _timed(
-    runners: Sequence[pairs.Runner], plan: pairs.Plan, random: np.random.Generator, heard: Callable[[float], None]
+def _time_rounds(
+    runners: Sequence[pairs.Runner], plan: pairs.TimingPlan, random: np.random.Generator, heard: Callable[[float], None]
 ) -> dict[str, Any]:
     """Settle the number of rounds and run them."""
-    rounds, wanted = pairs.settled(runners, plan, random)
+    rounds, wanted = pairs.settle_rounds(runners, plan, random)
     done = iter(range(1, rounds + 1))
-    series = pairs.measure(runners, rounds, random, lambda: heard(next(done) / rounds))
+    series = pairs.time_rounds(runners, rounds, random, lambda: heard(next(done) / rounds))
     return {
-        "contenders": [_line(runner, series, at, energy=plan.energy) for at, runner in enumerate(runners)],
+        "contenders": [_describe_runner(runner, series, at, energy=plan.energy) for at, runner in enumerate(runners)],
         "rounds": rounds,
         "rounds_wanted": wanted,
         "waiting": series.waiting,
@@ -130,9 +130,9 @@ def _timed(
     }
 
 
-def _line(runner: pairs.Runner, series: pairs.Series, at: int, *, energy: bool) -> dict[str, Any]:
-    """Return what the file says of one contender."""
-    one = runner.contender
+def _describe_runner(runner: pairs.Runner, series: pairs.RoundTimes, at: int, *, energy: bool) -> dict[str, Any]:
+    """Return what the file says of one implementation."""
+    one = runner.implementation
     return {
         "name": one.name,
         "framework": one.case.framework,
@@ -144,7 +144,7 @@ def _line(runner: pairs.Runner, series: pairs.Series, at: int, *, energy: bool) 
         "facts": runner.live.facts,
         "compile_seconds": runner.compile_seconds,
         "chunk": runner.steps,
-        "flops": step_flops(one.case.model(), one.case.batch, one.case.load().length),
+        "flops": count_flops(one.case.model(), one.case.batch, one.case.load().length),
         **list_known(runner.ask(Memory(one.name), Peak)),
         "seconds": series.seconds[:, at].tolist(),
         **({"device_seconds": float(np.median(runner.device[-len(series.seconds) :]))} if runner.device else {}),

@@ -18,7 +18,7 @@ from farreach.benchmarks.speed.resources import EnergyMeter, PeakMemory
 from farreach.tasks.base import Batch
 
 
-class Timed(Protocol):
+class TimedStep(Protocol):
     """A chunk of training steps that can be run again and again."""
 
     compile_seconds: float
@@ -29,12 +29,12 @@ class Timed(Protocol):
         ...
 
 
-class Ours:
+class OurStep:
     """A case's own step, norms recorded, as every suite runs it."""
 
     def __init__(self, case: Case, count: int) -> None:
         self.learner = build(case)
-        self.batches = _batches(case, count)
+        self.batches = _draw_batches(case, count)
         self.compile_seconds = self.learner.prepare(self.batches, shape_evaluation(self.batches[0]))
         self.kernel = self.learner.kernel
 
@@ -43,7 +43,7 @@ class Ours:
         self.learner.train(self.batches)
 
 
-class HandWritten:
+class HandwrittenStep:
     """The same step as a user of the framework writes it: a file of ``handwritten/``."""
 
     def __init__(self, case: Case, count: int, loop: str) -> None:
@@ -63,7 +63,7 @@ class HandWritten:
             device=case.device,
             threads=case.threads,
         )
-        batches = _batches(case, count)
+        batches = _draw_batches(case, count)
         self.inputs = np.stack([batch.inputs for batch in batches])
         self.targets = np.stack([batch.targets for batch in batches]).reshape(count, case.batch, model.outputs)
         self.compile_seconds = self.loop.prepare(self.inputs, self.targets)
@@ -74,10 +74,10 @@ class HandWritten:
         self.loop.train(self.inputs, self.targets)
 
 
-class Slowed:
-    """A step that takes a known share longer: what a check of the method plants."""
+class SlowedStep:
+    """A step that takes a known share longer: what an A/A test injects."""
 
-    def __init__(self, timed: Timed, by: float) -> None:
+    def __init__(self, timed: TimedStep, by: float) -> None:
         self.timed, self.by = timed, by
         self.compile_seconds, self.kernel = timed.compile_seconds, timed.kernel
 
@@ -90,13 +90,13 @@ class Slowed:
             pass
 
 
-def load(case: Case, *, count: int, loop: str = "", slowed: float = 0.0) -> Timed:
-    """Return `count` steps a chunk of a case: ours or a hand-written loop's, slowed by a share where asked."""
-    timed: Timed = HandWritten(case, count, loop) if loop else Ours(case, count)
-    return Slowed(timed, slowed) if slowed else timed
+def load_step(case: Case, *, count: int, loop: str = "", slowed: float = 0.0) -> TimedStep:
+    """Return `count` steps per chunk of a case: ours or a hand-written loop's, slowed by a share where asked."""
+    timed: TimedStep = HandwrittenStep(case, count, loop) if loop else OurStep(case, count)
+    return SlowedStep(timed, slowed) if slowed else timed
 
 
-def clock(run: Callable[[], None], gpu: Any = None) -> Chunk:
+def time_call(run: Callable[[], None], gpu: Any = None) -> Chunk:
     """Return the wall and the processor seconds of a call, the latter over all threads; a GPU is idle at both ends."""
     if gpu is not None:
         gpu.synchronise()
@@ -107,13 +107,13 @@ def clock(run: Callable[[], None], gpu: Any = None) -> Chunk:
     return Chunk(wall, time.process_time() - cpu, None if watch is None else watch.seconds)
 
 
-def resident() -> int:
+def measure_resident() -> int:
     """Return the bytes that this process holds now."""
     with PeakMemory() as peak:
         return peak.before
 
 
-def memory(run: Callable[[], None], gpu: Any = None, *, idle: int = 0) -> Peak:
+def measure_memory(run: Callable[[], None], gpu: Any = None, *, idle: int = 0) -> Peak:
     """Return the peak of this process's memory over a call, beside it that of a GPU's, and how each was measured.
 
     `idle` is what the process held when nothing was loaded.
@@ -130,7 +130,7 @@ ENERGY_SECONDS = 10.0
 """codecarbon looks once a second: it needs a while."""
 
 
-def energy(run: Callable[[], None], steps: int) -> Joules:
+def measure_energy(run: Callable[[], None], steps: int) -> Joules:
     """Return the joules per step of calls of so many steps each, repeated for a while, and how they were found.
 
     Beside the processor's part, that of the memory is a model's: the same per second, whatever runs.
@@ -146,6 +146,6 @@ def energy(run: Callable[[], None], steps: int) -> Joules:
     return Joules(joules, cpu_joules, found.method, found.reason)
 
 
-def _batches(case: Case, count: int) -> list[Batch]:
+def _draw_batches(case: Case, count: int) -> list[Batch]:
     stream: Any = case.load().batches(case.seed, case.batch)
     return list(itertools.islice(stream, count))

@@ -19,7 +19,7 @@ import numpy as np
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.speed import pairs
-from farreach.benchmarks.speed.contenders import Contender, Group
+from farreach.benchmarks.speed.implementations import Group, Implementation
 from farreach.results.record import use_first_names
 from farreach.results.timing import side_by_side
 
@@ -32,7 +32,7 @@ class Versus:
         case: whose step it is.
         pythons: the interpreter of each environment, the old one first.
         launches: how often both are started.
-        slowed: the share by which the new one is made slower, where a check of the method plants that.
+        slowed: the share by which the new one is made slower, where a study injects a slowdown.
 
     """
 
@@ -43,31 +43,33 @@ class Versus:
 
     def label(self) -> str:
         """Return a line for people."""
-        return f"{self.case.framework} ({self.case.path}): {Group((Contender(self.case),)).label()}"
+        return f"{self.case.framework} ({self.case.path}): {Group((Implementation(self.case),)).label()}"
 
-    def key(self, plan: pairs.Plan) -> str:
+    def name_file(self, plan: pairs.TimingPlan) -> str:
         """Return the name of its file: a hash of everything that can change what it holds."""
         case, asked = use_first_names(self.case.to_json()), dataclasses.asdict(plan)
         facts = [case, self.pythons, self.launches, self.slowed, asked, self.case.numerics, side_by_side.SCHEMA]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
-    def measure(self, plan: pairs.Plan, log: Path, heard: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
-        """Time it and return what its file holds; raise `ContenderFailedError` where an environment cannot run it.
+    def measure(
+        self, plan: pairs.TimingPlan, log: Path, heard: Callable[[float], None] = lambda _: None
+    ) -> dict[str, Any]:
+        """Time it and return what its file holds; raise `ImplementationFailedError` where an environment cannot run it.
 
         The first launch's pilot sets the number of rounds of every launch. Every other launch starts the new side
         first: of two processes of identical code the second has been seen to be faster by half a percent.
         """
-        old = Contender(self.case, python=self.pythons[0])
-        new = Contender(self.case, copy=1, slowed=self.slowed, python=self.pythons[1])
-        random = np.random.default_rng(int(self.key(plan), 16))
+        old = Implementation(self.case, python=self.pythons[0])
+        new = Implementation(self.case, copy=1, slowed=self.slowed, python=self.pythons[1])
+        random = np.random.default_rng(int(self.name_file(plan), 16))
         found: list[dict[str, Any]] = []
         facts: list[dict[str, str]] = []
         for at in range(self.launches):
             order = (new, old) if at % 2 else (old, new)
-            with pairs.started(order, log) as runners:
-                rounds, wanted = pairs.settled(runners, plan, random)
+            with pairs.start_runners(order, log) as runners:
+                rounds, wanted = pairs.settle_rounds(runners, plan, random)
                 plan = dataclasses.replace(plan, rounds=rounds)
-                series = pairs.measure(runners, rounds, random)
+                series = pairs.time_rounds(runners, rounds, random)
                 places = [order.index(side) for side in (old, new)]
                 facts = [runners[at].live.facts for at in places]
             sides = dict(zip(("old", "new"), series.seconds[:, places].T.tolist(), strict=True))
@@ -84,7 +86,7 @@ class Versus:
         }
 
 
-def interpreter(environment: str) -> str:
+def find_interpreter(environment: str) -> str:
     """Return the interpreter of an environment: a folder made by venv or virtualenv, or the interpreter itself."""
     path = Path(environment)
     for found in (path, path / "bin" / "python", path / "Scripts" / "python.exe"):

@@ -29,7 +29,7 @@ INJECTED = 0.1
 CELLS: tuple[Cell, ...] = ("rnn", "lstm", "gru")
 
 
-def measure_pairs(framework: str, count: int, plan: pairs.Plan, say: Callable[[str], None]) -> pd.DataFrame:
+def measure_pairs(framework: str, count: int, plan: pairs.TimingPlan, say: Callable[[str], None]) -> pd.DataFrame:
     """Compare `count` pairs of equals and half as many with an injected slowdown; one row per pair."""
     lines = []
     slowdowns = [0.0] * count + [INJECTED] * -(-count // 2)
@@ -43,7 +43,7 @@ def measure_pairs(framework: str, count: int, plan: pairs.Plan, say: Callable[[s
     return pd.DataFrame(lines)
 
 
-def judge_pair(case: Case, plan: pairs.Plan, slowdown: float, folder: Path) -> dict[str, object]:
+def judge_pair(case: Case, plan: pairs.TimingPlan, slowdown: float, folder: Path) -> dict[str, object]:
     """Return the verdict on one pair, with its ratio and interval."""
     pair = versus.Versus(case, (sys.executable, sys.executable), LAUNCHES, slowdown)
     path = folder / "pair.json"

@@ -55,7 +55,7 @@ def ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: f
 def steps(
     rows: Rows, timed: pd.DataFrame | None, groups: list[dict[str, Any]], machine: dict[str, Any] | None
 ) -> Table | None:
-    """Return what a step takes of each contender; of a set without timings what its training runs saw."""
+    """Return what a step takes of each implementation; of a set without timings what its training runs saw."""
     filters = {name: [name] for name in ("task", "framework", "cell", "device")}
     time = Column(
         "step ms", "ms per step", "number", "low ms", "high ms", best="best", hint="median with its 95 % interval"

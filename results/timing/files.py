@@ -50,7 +50,7 @@ class Tried(TypedDict):
 
 
 @with_config(_open)
-class Contender(TypedDict):
+class ImplementationTimes(TypedDict):
     """What one way to run the step took."""
 
     name: Word
@@ -72,7 +72,7 @@ class Contender(TypedDict):
 
 @with_config(_open)
 class Failed(TypedDict):
-    """A contender that gave no time."""
+    """An implementation that gave no time."""
 
     contender: Word
     reason: Word
@@ -128,7 +128,7 @@ class Group(TypedDict):
     length: Size
     plan: Limit
     failed: list[Failed]
-    contenders: list[Contender]
+    contenders: list[ImplementationTimes]
     step_version: NotRequired[Count]
     rounds: NotRequired[Count]
     rounds_wanted: NotRequired[Count]
@@ -140,7 +140,7 @@ class Group(TypedDict):
 
 @with_config(_open)
 class Trial(TypedDict):
-    """One trial of a check: seconds a step of both processes, round by round."""
+    """One trial of an A/A test: seconds per step of both processes, round by round."""
 
     first: Times
     second: Times
@@ -148,7 +148,7 @@ class Trial(TypedDict):
 
 @with_config(_open)
 class Launch(TypedDict):
-    """A file of ``check/``."""
+    """A file of ``check/``, an A/A test."""
 
     launch: Count
     planted: Number
@@ -161,7 +161,7 @@ class Launch(TypedDict):
 
 @with_config(_open)
 class Sides(TypedDict):
-    """One launch of a live comparison: seconds a step in both environments, round by round."""
+    """One launch of a live comparison: seconds per step in both environments, round by round."""
 
     old: Times
     new: Times
@@ -226,7 +226,7 @@ class Benchmarks(TypedDict):
     benchmarks: list[Benchmark]
 
 
-def read(path: Path, kind: type[Any], schema: int | None = None) -> dict[str, Any]:
+def read_file(path: Path, kind: type[Any], schema: int | None = None) -> dict[str, Any]:
     """Return what a file holds, as `parse` does."""
     return parse(read_bytes(path, LARGEST_JSON), path, kind, schema)
 
@@ -234,7 +234,7 @@ def read(path: Path, kind: type[Any], schema: int | None = None) -> dict[str, An
 def parse(text: bytes, path: Path, kind: type[Any], schema: int | None = None) -> dict[str, Any]:
     """Return what a text is; raise `DamagedError`, of the file that it is from, where it is not of a kind.
 
-    Another version than `schema` is damage too. The rounds of one file have one length for every contender.
+    Another version than `schema` is damage too. The rounds of one file have one length for every implementation.
     """
     try:
         found: dict[str, Any] = TypeAdapter(kind).validate_json(text)
@@ -278,10 +278,10 @@ def read_each(
     return found
 
 
-def sound(path: Path, folder: Path, kind: type[Any], schema: int | None) -> tuple[bool, str]:
+def check_file(path: Path, folder: Path, kind: type[Any], schema: int | None) -> tuple[bool, str]:
     """Return whether a file is there and can be read, and what is said of it: a damaged one is set aside."""
     try:
-        read(path, kind, schema)
+        read_file(path, kind, schema)
     except FileNotFoundError:
         return False, ""
     except DamagedError as damage:

@@ -29,7 +29,7 @@ def compare_environments(paths: Iterable[Path]) -> comparison.Comparison:
     a difference beyond `comparison.SPEED_MARGIN`, are Student's, over launches. Raises `DamagedError` where a file is
     damaged.
     """
-    rows = [_summarize_launches(files.read(path, files.Live, SCHEMA)) for path in paths]
+    rows = [_summarize_launches(files.read_file(path, files.Live, SCHEMA)) for path in paths]
     table = comparison.judge(pd.DataFrame(rows, columns=COLUMNS), "speed", comparison.speed_verdict)
     table = table.sort_values(["framework", "step"], ignore_index=True)
     nothing = pd.DataFrame(columns=comparison.QUALITY)

@@ -33,7 +33,7 @@ from farreach.benchmarks.matrix import registry, suite  # noqa: E402
 from farreach.benchmarks.matrix.case import Case  # noqa: E402
 from farreach.benchmarks.running import sweep, training  # noqa: E402
 from farreach.benchmarks.speed import command, pairs  # noqa: E402
-from farreach.benchmarks.speed.contenders import groups  # noqa: E402
+from farreach.benchmarks.speed.implementations import group_cases  # noqa: E402
 from farreach.results.report import timing, timing_contents  # noqa: E402
 from farreach.results.storage.result_set import Store  # noqa: E402
 from farreach.results.storage.sets import open_set  # noqa: E402
@@ -76,7 +76,7 @@ PEAK = """
 from farreach.benchmarks.speed import machine
 
 facts = {"processor": "p", "cores": 1, "threads": 1, "blas": "b", "copy_gb_per_s": 1.0, "gflops": {"float64": 7.0}}
-machine.measure = lambda threads, device=None: facts | {"device": device}
+machine.measure_machine = lambda threads, device=None: facts | {"device": device}
 """
 
 OTHER = """
@@ -378,16 +378,16 @@ def test_work_for_a_gpu_goes_to_the_worker_that_declares_one(
     assert where == {address for address, resources in named.items() if resources}
 
 
-def test_groups_of_contenders_are_timed_on_one_worker_of_a_machine(
+def test_groups_of_implementations_are_timed_on_one_worker_of_a_machine(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
     workers({"preload": PEAK, "arguments": ("--nthreads", "2")}, {"preload": PEAK})
     pool.workers.watch.ask_scheduler()
-    found = groups([a_case(cell=cell) for cell in ("rnn", "gru")])
-    jobs = command.timing_jobs(found, pairs.Plan(block_seconds=0.01, rounds=30), tmp_path)
+    found = group_cases([a_case(cell=cell) for cell in ("rnn", "gru")])
+    jobs = command.list_timing_jobs(found, pairs.TimingPlan(block_seconds=0.01, rounds=30), tmp_path)
     said = io.StringIO()
     measure = functools.partial(timings.run_jobs, pool)
-    assert command.work(jobs, tmp_path, "a test", Console(file=said), measure=measure) == []
+    assert command.run_jobs(jobs, tmp_path, "a test", Console(file=said), measure=measure) == []
     assert len(re.findall(r"^\[\d/2\]", said.getvalue(), re.MULTILINE)) == 2
     written = [json.loads(job.path.read_text()) for job in jobs]
     for one, group in zip(written, found, strict=True):

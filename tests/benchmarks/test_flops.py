@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.speed.flops import step_flops
+from farreach.benchmarks.speed.flops import count_flops
 from farreach.benchmarks.studies import certification
 from farreach.frameworks import weights
 from farreach.frameworks.base import Framework, Loss, Model, Training
@@ -35,7 +35,7 @@ def name_of(model: Model) -> str:
 
 
 def by_formula(model: Model) -> int:
-    return step_flops(model, certification.ROWS, certification.TIME)
+    return count_flops(model, certification.ROWS, certification.TIME)
 
 
 def products(jaxpr: Any) -> int:
@@ -94,6 +94,6 @@ def test_the_formula_gives_what_a_hand_adds_up() -> None:
     """Adding, T = 50, 64 hidden units, batch 32: an rnn's products, and those of four gates and of three."""
     model = {cell: Model(cell=cell, hidden=64, features=2, outputs=1, scored=1, loss="mse") for cell in GATES}
     below, before, above = 2 * 2 * 32 * 50 * 2 * 64, 149 * 2 * 32 * 64 * 64, 3 * 2 * 32 * 64
-    assert step_flops(model["rnn"], 32, 50) == below + before + above == 39_890_944
-    assert step_flops(model["lstm"], 32, 50) == 4 * (below + before) + above
-    assert step_flops(model["gru"], 32, 50) == 3 * (below + before) + above
+    assert count_flops(model["rnn"], 32, 50) == below + before + above == 39_890_944
+    assert count_flops(model["lstm"], 32, 50) == 4 * (below + before) + above
+    assert count_flops(model["gru"], 32, 50) == 3 * (below + before) + above

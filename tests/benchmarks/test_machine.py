@@ -30,7 +30,7 @@ def found() -> dict[str, Any]:
         patch.setattr(machine, "SQUARES", (64, 128))
         patch.setattr(machine, "SMALLEST_COPY", MIB)
         patch.setattr(machine, "CACHES", 0)
-        return machine.here(1, budget=0)
+        return machine.measure_here(1, budget=0)
 
 
 def test_the_peak_is_the_best_product_of_its_dtype(found: dict[str, Any]) -> None:
@@ -43,15 +43,15 @@ def test_the_peak_is_the_best_product_of_its_dtype(found: dict[str, Any]) -> Non
 def test_a_product_counts_two_operations_for_each_of_its_terms(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(1000))
     monkeypatch.setattr(machine.time, "perf_counter", lambda: float(next(ticks)))  # every call takes a second
-    one = machine._measured(np.random.default_rng(0), (3, 4, 5), "float32", 0)  # noqa: SLF001
+    one = machine._measure_product(np.random.default_rng(0), (3, 4, 5), "float32", 0)  # noqa: SLF001
     assert one["gflops"] == pytest.approx(2 * 3 * 4 * 5 / 1e9)
-    assert machine.copy_rate(MIB, 2, budget=0) == pytest.approx(2 * MIB / 1e9)  # read and written
+    assert machine.measure_copy_rate(MIB, 2, budget=0) == pytest.approx(2 * MIB / 1e9)  # read and written
 
 
 def test_the_rate_is_that_of_the_fastest_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, *(0.0, 5.0), *(5.0, 7.0), *(7.0, 16.0), 16.0])
     monkeypatch.setattr(machine.time, "perf_counter", lambda: next(clock))
-    assert machine._rate(lambda: None, 6.0, 1.0) == 3.0  # noqa: SLF001
+    assert machine._measure_rate(lambda: None, 6.0, 1.0) == 3.0  # noqa: SLF001
 
 
 def test_facts_name_neither_the_host_nor_a_path(found: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ def test_the_threads_are_set_before_numpy_is_imported(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(machine.subprocess, "run", run)
     gpu = {"gflops": {"float32": 67_000.0}}
-    assert machine.measure(3, device=gpu) == {"threads": 3, "device": gpu}
+    assert machine.measure_machine(3, device=gpu) == {"threads": 3, "device": gpu}
     assert {given[0]["env"][name] for name in NUMPY_THREADS} == {"3"}
     assert given[0]["command"] == [sys.executable, "-m", machine.__name__]
 
@@ -81,7 +81,7 @@ def test_a_measurement_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -
     done = subprocess.CompletedProcess([], 1, stdout="", stderr="Traceback\n  something\nMemoryError: no room\n")
     monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(machine.MachineError, match=r"^the machine could not be measured: MemoryError: no room$"):
-        machine.measure(1)
+        machine.measure_machine(1)
 
 
 # Memory

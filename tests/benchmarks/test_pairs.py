@@ -1,4 +1,4 @@
-"""Alternating blocks: fair turns, rounds fixed by a pilot, failures that cost one contender alone."""
+"""Alternating blocks: fair turns, rounds fixed by a pilot, failures that cost one implementation alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live
-from farreach.benchmarks.speed import aa_check, contenders, pairs, run
-from farreach.benchmarks.speed.contenders import Contender, Group
+from farreach.benchmarks.speed import aa_check, implementations, pairs, run
 from farreach.benchmarks.speed.handwritten import LOOPS
+from farreach.benchmarks.speed.implementations import Group, Implementation
 from farreach.benchmarks.speed.messages import Load, Steps
 from farreach.results.timing import interleaved
 from tests.support.commands import run_command
 from tests.support.timings import CASE
 
-PLAN = pairs.Plan(width=0.5, limit=5.0, block_seconds=0.01)
+PLAN = pairs.TimingPlan(width=0.5, limit=5.0, block_seconds=0.01)
 
 
 class FakeLive(Live):
@@ -43,25 +43,25 @@ class FakeLive(Live):
 
 def fakes(*seconds: float) -> tuple[list[pairs.Runner], list[str]]:
     heard: list[str] = []
-    ways = [Contender(CASE, copy=at) for at in range(len(seconds))]
+    ways = [Implementation(CASE, copy=at) for at in range(len(seconds))]
     return [pairs.Runner(one, FakeLive(took, heard)) for one, took in zip(ways, seconds, strict=True)], heard
 
 
-def spread(sigma: float, rounds: int = pairs.PILOT_ROUNDS[0]) -> pairs.Series:
+def spread(sigma: float, rounds: int = pairs.PILOT_ROUNDS[0]) -> pairs.RoundTimes:
     random = np.random.default_rng(0)
-    return pairs.Series(np.exp(random.normal(0, sigma, (rounds, 2))), np.ones((rounds, 2)), 0, 0)
+    return pairs.RoundTimes(np.exp(random.normal(0, sigma, (rounds, 2))), np.ones((rounds, 2)), 0, 0)
 
 
-def test_every_contender_has_one_turn_a_round_in_an_order_drawn_anew() -> None:
+def test_every_implementation_has_one_turn_a_round_in_an_order_drawn_anew() -> None:
     runners, heard = fakes(1e-9, 1e-9)
-    pairs.measure(runners, 40, np.random.default_rng(0))
+    pairs.time_rounds(runners, 40, np.random.default_rng(0))
     rounds = [tuple(heard[at : at + 2]) for at in range(0, 80, 2)]
     assert all(len(set(one)) == 2 for one in rounds)
     assert 10 < rounds.count(rounds[0]) < 30
 
 
 def test_a_pilot_asks_for_more_rounds_where_blocks_spread_more_and_never_for_fewer_than_30() -> None:
-    asked = [pairs.needed(spread(sigma), width=0.01) for sigma in (0.001, 0.03, 0.06)]
+    asked = [pairs.count_rounds(spread(sigma), width=0.01) for sigma in (0.001, 0.03, 0.06)]
     assert asked[0] == pairs.FEWEST_ROUNDS
     assert asked[1] > 60
     assert asked[2] == pytest.approx(4 * asked[1], rel=0.1)
@@ -74,8 +74,10 @@ def test_a_pilot_has_a_share_of_the_limit_and_no_fewer_than_15_rounds(
     runners, _ = fakes(0.5, 0.5)
     piloted = []
     monkeypatch.setattr(pairs.Runner, "calibrate", lambda _self, _block: 0.5)  # four steps: a round takes 4 s
-    monkeypatch.setattr(pairs, "measure", lambda _runners, count, _random: piloted.append(count) or spread(0.0, count))
-    pairs.settled(runners, pairs.Plan(limit=limit), np.random.default_rng(0))
+    monkeypatch.setattr(
+        pairs, "time_rounds", lambda _runners, count, _random: piloted.append(count) or spread(0.0, count)
+    )
+    pairs.settle_rounds(runners, pairs.TimingPlan(limit=limit), np.random.default_rng(0))
     assert piloted == [rounds]
 
 
@@ -83,24 +85,24 @@ def test_a_time_limit_cuts_the_rounds_and_refuses_less_than_one() -> None:
     runners, _ = fakes(1.0, 1.0)
     once = pairs.TRIAL_STEPS * 2  # the pilot's blocks took a second a step
     pilot = spread(0.0)
-    assert pairs.affordable(100, pilot, runners, limit=10.5 * once) == 10
-    assert pairs.affordable(100, pilot, runners, limit=1e6) == 100
+    assert pairs.limit_rounds(100, pilot, runners, limit=10.5 * once) == 10
+    assert pairs.limit_rounds(100, pilot, runners, limit=1e6) == 100
     with pytest.raises(registry.UsageError, match="too short for one round"):
-        pairs.affordable(100, pilot, runners, limit=0.5 * once)
+        pairs.limit_rounds(100, pilot, runners, limit=0.5 * once)
 
 
 def test_a_block_that_is_longer_than_the_wait_for_it_is_refused() -> None:
     runners, _ = fakes(3600.0)
-    with pytest.raises(pairs.ContenderFailedError, match="its clock says 3600"):
-        runners[0].block()
+    with pytest.raises(pairs.ImplementationFailedError, match="its clock says 3600"):
+        runners[0].run_block()
     runners, _ = fakes(-1.0)
-    with pytest.raises(pairs.ContenderFailedError):
-        runners[0].block()
+    with pytest.raises(pairs.ImplementationFailedError):
+        runners[0].run_block()
 
 
-def test_a_contender_that_fails_is_named_and_the_others_are_timed(tmp_path: Path) -> None:
-    group = Group((Contender(CASE), Contender(CASE, copy=1), Contender(CASE, loop="loop_missing")))
-    found = run.measure(group, PLAN, tmp_path)
+def test_a_implementation_that_fails_is_named_and_the_others_are_timed(tmp_path: Path) -> None:
+    group = Group((Implementation(CASE), Implementation(CASE, copy=1), Implementation(CASE, loop="loop_missing")))
+    found = run.time_group(group, PLAN, tmp_path)
     assert [line["name"] for line in found["contenders"]] == ["reference (numpy)", "reference (numpy) again"]
     ((failure),) = found["failed"]
     assert failure["contender"] == "loop_missing"
@@ -109,7 +111,7 @@ def test_a_contender_that_fails_is_named_and_the_others_are_timed(tmp_path: Path
     assert all(len(line["seconds"]) == found["rounds"] for line in found["contenders"])
 
 
-def test_a_process_killed_between_blocks_costs_its_contender_alone(
+def test_a_process_killed_between_blocks_costs_its_implementation_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Live.ask
@@ -125,14 +127,14 @@ def test_a_process_killed_between_blocks_costs_its_contender_alone(
         return asked(live, request, *more)
 
     monkeypatch.setattr(Live, "ask", ask)
-    found = run.measure(Group((Contender(CASE), Contender(CASE, copy=1))), PLAN, tmp_path)
+    found = run.time_group(Group((Implementation(CASE), Implementation(CASE, copy=1))), PLAN, tmp_path)
     assert [line["name"] for line in found["contenders"]] == ["reference (numpy)"]
     assert found["failed"][0]["reason"] == "the worker process was killed by SIGKILL"
 
 
 def test_an_injected_slowdown_is_found(tmp_path: Path) -> None:
-    group = Group((Contender(CASE), Contender(CASE, copy=1, slowed=0.5)))
-    found = run.measure(group, pairs.Plan(limit=20.0, block_seconds=0.01, rounds=60), tmp_path)
+    group = Group((Implementation(CASE), Implementation(CASE, copy=1, slowed=0.5)))
+    found = run.time_group(group, pairs.TimingPlan(limit=20.0, block_seconds=0.01, rounds=60), tmp_path)
     for line in found["contenders"]:
         line["seconds"] = np.asarray(line["seconds"])
     row = interleaved.compare_pairs([found]).iloc[0]
@@ -142,7 +144,7 @@ def test_an_injected_slowdown_is_found(tmp_path: Path) -> None:
 
 
 def test_waiting_processes_are_idle(tmp_path: Path) -> None:
-    found = run.measure(Group((Contender(CASE), Contender(CASE, copy=1))), PLAN, tmp_path)
+    found = run.time_group(Group((Implementation(CASE), Implementation(CASE, copy=1))), PLAN, tmp_path)
     assert found["waiting"] < 0.2  # its clock ticks in hundredths of a second, and blocks are as short
 
 
@@ -155,35 +157,35 @@ def test_a_group_holds_one_step_and_auto_all_paths_of_a_framework() -> None:
         for length in (50, 200)
         for seed in (0, 1)
     ]
-    found = contenders.groups(cases)
-    assert [len(group.contenders) for group in found] == [2, 2]
-    assert [one.case.path for one in found[0].contenders] == ["xla", "graph"]
+    found = implementations.group_cases(cases)
+    assert [len(group.implementations) for group in found] == [2, 2]
+    assert [one.case.path for one in found[0].implementations] == ["xla", "graph"]
     assert found[0].auto == {"tensorflow"}
-    fixed = contenders.groups(cases, "graph")
-    assert [[one.case.path for one in group.contenders] for group in fixed] == [["graph"], ["graph"]]
+    fixed = implementations.group_cases(cases, "graph")
+    assert [[one.case.path for one in group.implementations] for group in fixed] == [["graph"], ["graph"]]
     assert not fixed[0].auto
     with pytest.raises(registry.UsageError, match="unknown path 'eager'; allowed: auto, graph, xla"):
-        contenders.groups(cases, "eager")
+        implementations.group_cases(cases, "eager")
 
 
 def test_each_framework_meets_the_loops_that_are_written_in_it() -> None:
     ours = [
-        Contender(Case(task="adding", framework=name, cell="rnn", path=registry.paths(name, "cpu", "rnn")[0]))
+        Implementation(Case(task="adding", framework=name, cell="rnn", path=registry.paths(name, "cpu", "rnn")[0]))
         for name in ("pytorch", "jax")
     ]
-    found = contenders.against_loops(Group(tuple(ours)), LOOPS)
-    assert [[one.name for one in group.contenders] for group in found] == [
+    found = implementations.add_loops(Group(tuple(ours)), LOOPS)
+    assert [[one.name for one in group.implementations] for group in found] == [
         ["pytorch (eager)", "loop_pytorch", "trainer_lightning"],
         ["jax (scan)", "loop_jax"],
     ]
-    assert all(len({one.process for one in group.contenders}) == 1 for group in found)
+    assert all(len({one.process for one in group.implementations}) == 1 for group in found)
 
 
 def test_a_path_with_other_arithmetic_does_not_meet_the_hand_written_loops() -> None:
-    group, *_ = contenders.groups([Case(task="adding", framework="pytorch", cell="rnn", path="eager")])
-    assert [one.case.path for one in group.contenders] == ["eager", "flushed", "compiled"]
-    (found,) = contenders.against_loops(group, LOOPS)
-    assert [one.case.path for one in found.contenders if not one.loop] == ["eager", "compiled"]
+    group, *_ = implementations.group_cases([Case(task="adding", framework="pytorch", cell="rnn", path="eager")])
+    assert [one.case.path for one in group.implementations] == ["eager", "flushed", "compiled"]
+    (found,) = implementations.add_loops(group, LOOPS)
+    assert [one.case.path for one in found.implementations if not one.loop] == ["eager", "compiled"]
     assert found.auto == {"pytorch"}
 
 
@@ -195,31 +197,33 @@ def test_the_fastest_path_is_kept_unless_it_hardly_differs(
     monkeypatch.setattr(pairs.Runner, "calibrate", lambda *_: 0.0)
     monkeypatch.setattr(
         pairs,
-        "measure",
-        lambda runners, rounds, _random: pairs.Series(
-            np.array([[seconds[runner.contender.case.path] for runner in runners]] * rounds), np.ones((1, 2)), 0, 0
+        "time_rounds",
+        lambda runners, rounds, _random: pairs.RoundTimes(
+            np.array([[seconds[runner.implementation.case.path] for runner in runners]] * rounds), np.ones((1, 2)), 0, 0
         ),
     )
-    cases = [Contender(Case(task="adding", framework="tensorflow", cell="rnn", path=path)) for path in ("xla", "graph")]
-    found, tried = run.fastest(cases, frozenset({"tensorflow"}), PLAN, tmp_path)
+    cases = [
+        Implementation(Case(task="adding", framework="tensorflow", cell="rnn", path=path)) for path in ("xla", "graph")
+    ]
+    found, tried = run.choose_paths(cases, frozenset({"tensorflow"}), PLAN, tmp_path)
     assert [one.case.path for one in found] == [kept]
     assert {line["path"]: line["seconds"] for line in tried["tensorflow"]} == seconds
 
 
-def test_a_check_has_as_many_trials_as_were_asked_for_and_some_that_are_slowed() -> None:
-    found = aa_check.launches(["pytorch", "jax"], 200, 1)
-    identical = [launch for launch in found if not launch.planted]
+def test_an_aa_test_has_as_many_trials_as_were_asked_for_and_some_that_are_slowed() -> None:
+    found = aa_check.list_launches(["pytorch", "jax"], 200, 1)
+    identical = [launch for launch in found if not launch.injected]
     assert 200 <= len(identical) * aa_check.TRIALS_A_LAUNCH < 200 + aa_check.TRIALS_A_LAUNCH
     assert len(found) - len(identical) >= 8
     assert {(launch.case.framework, launch.case.cell) for launch in identical} == {
         (framework, cell) for framework in ("pytorch", "jax") for cell in ("rnn", "lstm", "gru")
     }
-    assert len({launch.name(pairs.Plan()) for launch in found}) == len(found)
+    assert len({launch.name_file(pairs.TimingPlan()) for launch in found}) == len(found)
 
 
 def test_a_launch_gives_its_trials(tmp_path: Path) -> None:
-    found = aa_check.measure(
-        aa_check.Launch(0, CASE, 0.0), pairs.Plan(limit=5, block_seconds=0.005, rounds=5), tmp_path
+    found = aa_check.time_launch(
+        aa_check.Launch(0, CASE, 0.0), pairs.TimingPlan(limit=5, block_seconds=0.005, rounds=5), tmp_path
     )
     assert len(found["trials"]) == aa_check.TRIALS_A_LAUNCH
     assert all(len(trial[side]) == 5 for trial in found["trials"] for side in ("first", "second"))

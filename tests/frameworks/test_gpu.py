@@ -289,8 +289,8 @@ WAITING = """
 import time
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.speed import device, timed
-gpu = device.gpu({framework!r}, "cuda")
-made = timed.load(Case.from_json({case!r}), count=20, loop={loop!r})
+gpu = device.load_device({framework!r}, "cuda")
+made = timed.load_step(Case.from_json({case!r}), count=20, loop={loop!r})
 shares = []
 for _ in range(3):
     gpu.synchronise()
@@ -334,7 +334,7 @@ def test_waiting_for_the_gpu_waits_for_what_was_queued(framework: str) -> None:
         framework,
         queue + "import time\n"
         "from farreach.benchmarks.speed import device\n"
-        f"gpu = device.gpu({framework!r}, 'cuda')\n"
+        f"gpu = device.load_device({framework!r}, 'cuda')\n"
         "queue()\n"
         "gpu.synchronise()\n"
         "began = time.perf_counter()\n"

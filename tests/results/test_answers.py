@@ -296,7 +296,7 @@ def test_an_interval_of_a_share_is_wilsons() -> None:
     assert not statistics.Interval(0, 1).overlaps(statistics.Interval(1.1, 2))
 
 
-def test_a_tie_of_three_contenders_is_settled_pair_by_pair() -> None:
+def test_a_tie_of_three_implementations_is_settled_pair_by_pair() -> None:
     group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
     table = interleaved.compare_pairs([group])
     assert table["verdict"].tolist().count(statistics.INCONCLUSIVE) == 1

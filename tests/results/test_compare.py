@@ -19,7 +19,7 @@ from scipy import stats
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import versus
-from farreach.benchmarks.speed.pairs import Plan
+from farreach.benchmarks.speed.pairs import TimingPlan
 from farreach.results.analysis import comparison
 from farreach.results.analysis.comparison import BETTER, CHANGED, IDENTICAL, OTHER, SAME, WORSE, Flag
 from farreach.results.analysis.rows import label_rows
@@ -325,13 +325,13 @@ def slower(folder: Path, share: float) -> str:
         "import sys, time\n"
         "if 'farreach.benchmarks.worker' in ' '.join(sys.orig_argv):\n"
         "    from farreach.benchmarks.speed import timed\n"
-        "    whole = timed.Ours.chunk\n"
+        "    whole = timed.OurStep.chunk\n"
         "    def chunk(self):\n"
         "        began = time.perf_counter()\n"
         "        whole(self)\n"
         f"        end = time.perf_counter() + {share} * (time.perf_counter() - began)\n"
         "        while time.perf_counter() < end: pass\n"
-        "    timed.Ours.chunk = chunk\n"
+        "    timed.OurStep.chunk = chunk\n"
     )
     script = folder / "bin" / "python"
     script.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}/plant:$PWD" exec "{sys.executable}" "$@"\n')
@@ -357,8 +357,8 @@ def test_a_step_that_takes_twice_as_long_is_found_live(tmp_path: Path) -> None:
 
 
 def test_an_environment_is_a_folder_or_an_interpreter(tmp_path: Path) -> None:
-    assert versus.interpreter(sys.executable) == sys.executable
-    assert versus.interpreter(slower(tmp_path, 0)) == str(tmp_path / "bin" / "python")
+    assert versus.find_interpreter(sys.executable) == sys.executable
+    assert versus.find_interpreter(slower(tmp_path, 0)) == str(tmp_path / "bin" / "python")
 
 
 def test_a_live_comparison_is_judged_by_its_launches(tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_everything_that_changes_a_live_file_changes_its_name() -> None:
     from tests.support.timings import CASE  # noqa: PLC0415
 
     names = {
-        versus.Versus(CASE, pythons, launches).key(Plan(limit=limit))
+        versus.Versus(CASE, pythons, launches).key(TimingPlan(limit=limit))
         for pythons in (("a", "b"), ("a", "c"))
         for launches in (5, 6)
         for limit in (10.0, 20.0)

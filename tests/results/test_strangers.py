@@ -321,7 +321,7 @@ def jobs(folder: Path) -> list[command.Job]:
 def test_a_damaged_timing_is_not_done(there: Path) -> None:
     (there / interleaved.FOLDER / "0.json").write_text("{")
     out = io.StringIO()
-    assert not command.work(jobs(there), there, "again", Console(file=out, width=200))
+    assert not command.run_jobs(jobs(there), there, "again", Console(file=out, width=200))
     assert "timings/0.json is damaged" in out.getvalue()
     assert "2 timings, 1 already done, 1 to do" in out.getvalue()
     assert len(interleaved.read_groups(open_set(there))) == 2
@@ -346,7 +346,7 @@ def test_a_damaged_machine_is_said_and_measured_again(there: Path, monkeypatch: 
     assert (there / "report.html").exists()
     damage()
     said: list[str] = []
-    monkeypatch.setattr(measuring, "measure", lambda *_, **__: MACHINE)
+    monkeypatch.setattr(measuring, "measure_machine", lambda *_, **__: MACHINE)
     (any_case,) = suite.load("quick").cases(["reference"])[:1]
     command.measure_machine(there, any_case, said.append)
     assert len(said) == 1

@@ -14,8 +14,8 @@ import pytest
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import run
-from farreach.benchmarks.speed.contenders import Contender, Group
-from farreach.benchmarks.speed.pairs import Plan
+from farreach.benchmarks.speed.implementations import Group, Implementation
+from farreach.benchmarks.speed.pairs import TimingPlan
 from farreach.results.analysis import statistics
 from farreach.results.figures import timing
 from farreach.results.record import use_first_names
@@ -183,7 +183,7 @@ def test_a_step_with_the_first_name_of_a_field_is_the_same_step(tmp_path: Path) 
     assert str(first) == str(second)
 
 
-def test_the_page_says_who_is_faster_and_survives_a_lone_contender(tmp_path: Path) -> None:
+def test_the_page_says_who_is_faster_and_survives_a_lone_implementation(tmp_path: Path) -> None:
     write_groups(
         tmp_path,
         make_pair(1.5),
@@ -280,17 +280,17 @@ def test_growth_is_fitted_where_one_size_alone_changes_and_drawn(tmp_path: Path)
 
 
 def test_a_raised_version_of_the_step_is_timed_anew_and_published_names_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Group((Contender(CASE),))
+    one = Group((Implementation(CASE),))
     names = []
     for version in (1, 2, 3):
         monkeypatch.setattr(interleaved, "STEP_VERSION", version)
-        names.append(run.key(one, Plan()))
+        names.append(run.name_group(one, TimingPlan()))
     assert len(set(names)) == 3
     fields = use_first_names(CASE.to_json())
     facts = {
         "contenders": [(CASE.framework + f" ({CASE.path})", fields, registry.version(CASE.framework))],
         "auto": [],
-        "plan": dataclasses.asdict(Plan()),
+        "plan": dataclasses.asdict(TimingPlan()),
         "numerics": CASE.numerics,
         "schema": interleaved.SCHEMA,
     }  # what a name was made of before there was a version of the step

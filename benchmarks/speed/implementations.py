@@ -19,14 +19,14 @@ OTHER_ARITHMETIC = ("flushed",)
 
 
 @dataclasses.dataclass(frozen=True)
-class Contender:
+class Implementation:
     """One way to run a training step.
 
     Attributes:
         case: whose step it is; its path is `AUTO` nowhere, but see `Group.auto`.
         loop: a file of ``handwritten/`` that runs it, or "" for our own step.
         copy: tells two processes of one framework apart; 0, or 1 where a framework is timed against itself.
-        slowed: the share by which it is made slower, where a check of the method plants that.
+        slowed: the share by which it is made slower, where an A/A test injects a slowdown.
         python: the interpreter of the environment that it runs in.
 
     """
@@ -51,21 +51,21 @@ class Contender:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """The contenders of one training step.
+    """The implementations of one training step.
 
     Attributes:
-        contenders: those to be timed; of a framework in `auto`, its candidates.
+        implementations: those to be timed; of a framework in `auto`, its candidates.
         auto: the frameworks of which the fastest path alone is kept.
 
     """
 
-    contenders: tuple[Contender, ...]
+    implementations: tuple[Implementation, ...]
     auto: frozenset[str] = frozenset()
 
     @property
     def step(self) -> dict[str, Any]:
-        """The fields of the case that all contenders share."""
-        fields = self.contenders[0].case.to_json()
+        """The fields of the case that all implementations share."""
+        fields = self.implementations[0].case.to_json()
         return {name: value for name, value in fields.items() if name not in {"framework", "path"}}
 
     def label(self) -> str:
@@ -76,7 +76,7 @@ class Group:
         return f"{step['task']} {parameters} {step['cell']}, {size}"
 
 
-def groups(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
+def group_cases(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
     """Group a suite's cases by their step, each framework on `path`: `AUTO`, or one that it offers.
 
     Raises `UsageError` where no framework offers the path. Seeds, step counts and thresholds do not change the
@@ -86,38 +86,38 @@ def groups(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
     for case in cases:
         apart = {"framework": "", "path": "", "seed": 0, "replicate": 0, "steps": 0, "threshold": None}
         found.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
-    offered = {one for by in found.values() for case in by.values() for one in _paths(case)}
+    offered = {one for by in found.values() for case in by.values() for one in _list_paths(case)}
     if path != AUTO:
         registry.known("path", path, [AUTO, *sorted(offered)])
     made = []
     for by in found.values():
-        ways = {name: _paths(case) if path == AUTO else [path] for name, case in by.items()}
-        contenders = tuple(
-            Contender(dataclasses.replace(case, path=way))
+        ways = {name: _list_paths(case) if path == AUTO else [path] for name, case in by.items()}
+        implementations = tuple(
+            Implementation(dataclasses.replace(case, path=way))
             for name, case in by.items()
             for way in ways[name]
-            if way in _paths(case)
+            if way in _list_paths(case)
         )
         several = frozenset(name for name in by if len(ways[name]) > 1)
-        if contenders:
-            made.append(Group(contenders, several))
+        if implementations:
+            made.append(Group(implementations, several))
     return made
 
 
-def against_loops(group: Group, loops: dict[str, str]) -> list[Group]:
+def add_loops(group: Group, loops: dict[str, str]) -> list[Group]:
     """Return a group a framework: its own step beside the loops that are written in it.
 
     A path of `OTHER_ARITHMETIC` is left out: what it gains says nothing about our overhead.
     """
     made = []
-    fair = [one for one in group.contenders if one.case.path not in OTHER_ARITHMETIC]
-    for framework in dict.fromkeys(contender.case.framework for contender in fair):
-        ours = tuple(contender for contender in fair if contender.case.framework == framework)
-        written = tuple(Contender(ours[0].case, loop) for loop, runs_in in loops.items() if runs_in == framework)
+    fair = [one for one in group.implementations if one.case.path not in OTHER_ARITHMETIC]
+    for framework in dict.fromkeys(implementation.case.framework for implementation in fair):
+        ours = tuple(implementation for implementation in fair if implementation.case.framework == framework)
+        written = tuple(Implementation(ours[0].case, loop) for loop, runs_in in loops.items() if runs_in == framework)
         if written:
             made.append(Group(ours + written, group.auto & {framework}))
     return made
 
 
-def _paths(case: Case) -> list[str]:
+def _list_paths(case: Case) -> list[str]:
     return list(registry.paths(case.framework, case.device, case.cell))
