@@ -43,7 +43,7 @@ def calibrate(
     report = runs.run_cases(plan, store, facts, workers=facts["jobs"])
     if store.list_finished():
         confusion, page = calibration.write_page(store, facts["command"])
-        output.console.print(terminal.confusion(confusion))
+        output.console.print(terminal.render_confusion(confusion))
         output.print_line(calibration.write_share_right(confusion))
         output.print_written([page])
     output.end_run(report.failed)

@@ -40,7 +40,7 @@ def certify(
         with Progress(console=console, disable=not console.is_terminal, speed_estimate_period=600) as bar:
             tracked = bar.track(checks, description=framework)
             certificate = certificates_made.make_certificate(framework, tracked, registry.RUNS / "certify", device)
-        console.print(terminal.certificate(certificate))
+        console.print(terminal.render_certificate(certificate))
         passed = passed and certificate["passed"]
         if certificate["complete"] or out:
             output.print_written([certificates.write_certificate(out or certificates.PUBLISHED, certificate)])

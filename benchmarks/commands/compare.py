@@ -73,7 +73,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
         result = side_by_side.compare_environments(paths)
     else:
         now = versions.current()
-        result = comparison.compared(comparison.read(Path(old), now), comparison.read(Path(new), now))
+        result = comparison.compare_sides(comparison.read_side(Path(old), now), comparison.read_side(Path(new), now))
     heading = {"title": f"{old} and {new}", "command": runs.format_command()}
     pages = comparison_report.write_page(folder, result, **heading)
     pages += comparison_page.write(folder, result, **heading)

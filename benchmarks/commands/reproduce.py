@@ -52,6 +52,6 @@ def reproduce(
         report = runs.run_cases(plan, store, facts, workers=facts["jobs"])
         verdicts = rerun.compare_rows(recorded, store, report.failed)
     if page:
-        files.write_text(page, reproduction.page(verdicts, facts["command"]))
-    output.print_list(reproduction.sentences(verdicts))
+        files.write_text(page, reproduction.write_page(verdicts, facts["command"]))
+    output.print_list(reproduction.write_findings(verdicts))
     raise typer.Exit(0 if all(one.verdict == reproduction.IDENTICAL for one in verdicts) else 1)

@@ -39,24 +39,26 @@ def show(
     from farreach.results.report import contents, slices, terminal, timing_contents
     from farreach.results.storage.sanitising import clean_text, format_line
 
-    results = contents.read(folder, now=versions.current())
+    results = contents.read_results(folder, now=versions.current())
     timed = timing_contents.read_timings(results.store)
-    tables = slices.there(results, timed)
+    tables = slices.list_tables(results, timed)
     if not tables:
         message = f"no results in {folder}"
         raise registry.UsageError(message)
     name = registry.known("table", table, tables) if table is not None else tables[0]
     if name in slices.TIMES:
-        frame = slices.timed(name, results, timed)
+        frame = slices.tabulate_timed(name, results, timed)
         frame = frame[_choose_rows(frame, only, folder)]
     else:
         frame = slices.ROWS[name](results.rows.select(_choose_rows(results.rows.frame, only, folder)))
-    frame = slices.shown(frame).head(top or len(frame))
+    frame = slices.drop_known(frame).head(top or len(frame))
     if style == "text":
-        lines, shared = slices.split(slices.texts(frame))
-        terminal.show(terminal.grouped(lines, f"{contents.title(results)}: {name}", shared), output.console)
+        lines, shared = slices.split_shared(slices.format_cells(frame))
+        terminal.print_table(
+            terminal.render_groups(lines, f"{contents.name_report(results)}: {name}", shared), output.console
+        )
     else:
-        sys.stdout.write(clean_text(slices.written(frame, style)))
+        sys.stdout.write(clean_text(slices.write_lines(frame, style)))
     for trouble in (*results.trouble, *timed.damaged):
         sys.stderr.write(f"{format_line(trouble)}\n")
 
@@ -70,6 +72,6 @@ def _choose_rows(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> p
 
     chosen = pd.Series(data=not only, index=frame.index)
     if only:
-        described = [narrowing.words(values) for values in slices.described(frame)]
+        described = [narrowing.words(values) for values in slices.describe_lines(frame)]
         chosen.iloc[narrowing.kept(described, only, str(folder))] = True
     return chosen

@@ -302,7 +302,7 @@ def make_record(key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -
     `facts` are the fields of `Environment` but kernel, numerics and certificate, and the suite.
     """
     before = outcome.result.steps_before or 0
-    reached: dict[str, Any] = reach.figures(pd.DataFrame(outcome.flow), before)
+    reached: dict[str, Any] = reach.summarise_flow(pd.DataFrame(outcome.flow), before)
     numerics = versions.certified(case.framework)
     identity = certificates.name_certificate(case.framework, facts["framework_version"], numerics, case.device)
     # A certificate is about matched arithmetic: a native case stands under none, whatever its version.

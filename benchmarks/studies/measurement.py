@@ -19,7 +19,7 @@ def write_table(frame: pd.DataFrame, *, title: str, command: str, said: str = ""
     The page names the command that made it, the machine and the commit.
     """
     console = Screen()
-    terminal.show(terminal.grouped(frame.astype(str), title), console)
+    terminal.print_table(terminal.render_groups(frame.astype(str), title), console)
     if said:
         console.print(said, markup=False)
     if out:

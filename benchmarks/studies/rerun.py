@@ -10,7 +10,7 @@ from typing import Any
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.sweep import Failure
-from farreach.results.report.reproduction import FAILED, Reproduction, held
+from farreach.results.report.reproduction import FAILED, Reproduction, compare_runs
 from farreach.results.storage.columns import KEY
 from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.packed_set import is_packed
@@ -64,7 +64,7 @@ def compare_rows(recorded: Recorded, again: ResultSet, failed: list[Failure]) ->
             reason = reasons.get(case, "it was not run")
             verdicts.append(Reproduction(row["key"], case.label(), FAILED, reason))
         else:
-            verdicts.append(held(recorded.store, again, (row, new), case.label()))
+            verdicts.append(compare_runs(recorded.store, again, (row, new), case.label()))
     return verdicts
 
 

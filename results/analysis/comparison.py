@@ -128,7 +128,7 @@ class Comparison:
         return set(verdicts) <= {statistics.INCONCLUSIVE} and set(self.quality["bits"]) <= {OTHER}
 
 
-def read(folder: Path, now: Versions | None = None) -> pd.DataFrame:
+def read_side(folder: Path, now: Versions | None = None) -> pd.DataFrame:
     """Return the rows of a side without stale ones, with the column ``run``: the result set that each comes from."""
     parts = [open_set(path).rows().assign(run=str(path)) for path in list_sets(folder)]
     rows = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
@@ -136,10 +136,10 @@ def read(folder: Path, now: Versions | None = None) -> pd.DataFrame:
     return rows if now is None else rows[~find_stale(rows, now)]
 
 
-def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
+def compare_sides(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
     """Compare two sides, as `read` returns them; labels are common to both, so that rows meet their like."""
     both = pd.concat([old.assign(side="old"), new.assign(side="new")], ignore_index=True)
-    frame = exact(label_rows(both).as_drawn.frame)
+    frame = add_outcomes(label_rows(both).as_drawn.frame)
     quality, speed, alone = [], [], []
     for names, group in frame.groupby(GROUP, observed=True, sort=True):
         sides = [group[group["side"] == side] for side in ("old", "new")]
@@ -151,14 +151,14 @@ def compared(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
         quality.append(line | _quality(*sides))
         speed.append(line | _speed(*sides))
     return Comparison(
-        judge(restore_order(pd.DataFrame(quality, columns=QUALITY), frame), "quality", _quality_verdict),
-        judge(restore_order(pd.DataFrame(speed, columns=SPEED), frame), "speed", speed_verdict),
+        judge_rows(restore_order(pd.DataFrame(quality, columns=QUALITY), frame), "quality", _quality_verdict),
+        judge_rows(restore_order(pd.DataFrame(speed, columns=SPEED), frame), "speed", judge_speed),
         alone,
-        whole(frame, identical=all(line["bits"] == IDENTICAL for line in quality)),
+        compare_pairs(frame, identical=all(line["bits"] == IDENTICAL for line in quality)),
     )
 
 
-def speed_verdict(row: dict[str, Any]) -> str:
+def judge_speed(row: dict[str, Any]) -> str:
     """Return the verdict on a ratio new / old of step times, its interval and its corrected p-value."""
     if np.isnan(row["p"]):
         return statistics.INCONCLUSIVE
@@ -168,8 +168,8 @@ def speed_verdict(row: dict[str, Any]) -> str:
 
 
 def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
-    a, b = (skills(side) for side in (old, new))
-    line = {"bits": bits(old, new), "seeds old": len(a), "seeds new": len(b)}
+    a, b = (average_skills(side) for side in (old, new))
+    line = {"bits": compare_bits(old, new), "seeds old": len(a), "seeds new": len(b)}
     line |= {"skill old": float(a.mean()), "skill new": float(b.mean()), "difference": float(b.mean() - a.mean())}
     if line["bits"] == IDENTICAL or min(len(a), len(b)) < SEEDS:
         return line
@@ -179,13 +179,13 @@ def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     return line | ends._asdict() | {"p": statistics.compare_ranks(b, a)}
 
 
-def skills(side: pd.DataFrame) -> NDArray[np.float64]:
+def average_skills(side: pd.DataFrame) -> NDArray[np.float64]:
     """Return one skill a seed: its mean over runs, a run that diverged counted at `WORST`."""
     skills = pd.to_numeric(side["skill"]).fillna(WORST).clip(lower=WORST)
     return skills.groupby(side["seed"]).mean().to_numpy(float)
 
 
-def whole(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFrame:
+def compare_pairs(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFrame:
     """Return the verdict over all pairs of rows, one case and seed on both sides, and over parts of them.
 
     Rows of one setting, cell and seed start from the same weights and see the same batches, whatever their clip and
@@ -248,7 +248,7 @@ def _whole_verdict(line: pd.Series[Any]) -> str:
     return SAME if line["low"] > -MARGIN and line["high"] < MARGIN else statistics.INCONCLUSIVE
 
 
-def exact(rows: pd.DataFrame) -> pd.DataFrame:
+def add_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with two columns of tuples: ``place``, seed and environment, and ``outcome``, to the last bit."""
     frame = rows[["seed", *PLACE, *OUTCOME]].astype(object)
     lines = [*frame.where(frame.notna(), None).itertuples(index=False, name=None)]
@@ -257,7 +257,7 @@ def exact(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**{name: pd.Series(values, rows.index, dtype=object) for name, values in columns.items()})
 
 
-def bits(old: pd.DataFrame, new: pd.DataFrame) -> str:
+def compare_bits(old: pd.DataFrame, new: pd.DataFrame) -> str:
     """Compare the rows, as `exact` has them, of one seed in one environment: identical, changed, or there are none."""
     then, now = (dict(zip(side["place"], side["outcome"], strict=True)) for side in (old, new))
     shared = then.keys() & now.keys()
@@ -288,7 +288,7 @@ def _speed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     return line | {"new / old": test.ratio, "low": test.low, "high": test.high, "p": test.p}
 
 
-def judge(table: pd.DataFrame, kind: str, verdict: Any) -> pd.DataFrame:
+def judge_rows(table: pd.DataFrame, kind: str, verdict: Any) -> pd.DataFrame:
     """Correct the p-values for the rows that were tested, and write the verdicts."""
     table = table.assign(p=statistics.correct_p_values(table["p"].to_numpy(float)))
     table[kind] = [verdict(row) for row in table.to_dict("records")]

@@ -98,5 +98,5 @@ def _fault(label: Label, setting: str, cell: str, part: pd.DataFrame) -> Fault:
     far = part[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns").dropna()
     if far.empty:
         return Fault(label, setting, cell, clips, len(part), math.nan)
-    low, high = observatory.interval(far)
+    low, high = observatory.bound_mean_share(far)
     return Fault(label, setting, cell, clips, len(part), float(far.mean()), low, high, before)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, bits, exact
+from farreach.results.analysis.comparison import CHANGED, IDENTICAL, LEVEL, WORST, add_outcomes, compare_bits
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.rows import label_rows
 from farreach.results.analysis.selection import GROUP, LINE, restore_order
@@ -59,7 +59,7 @@ class History:
     lines: pd.DataFrame
 
 
-def read(folders: Sequence[Path], now: Versions | None = None) -> pd.DataFrame:
+def read_sets(folders: Sequence[Path], now: Versions | None = None) -> pd.DataFrame:
     """Return the rows of all sets, without stale ones, with the columns ``run`` (its place, from 0) and ``name``.
 
     Each folder is a result set or holds several. Raises `StoreError` where there are fewer than two.
@@ -78,9 +78,9 @@ def read(folders: Sequence[Path], now: Versions | None = None) -> pd.DataFrame:
     return pd.concat([rows.assign(run=at) for at, rows in enumerate(parts)], ignore_index=True)
 
 
-def history(rows: pd.DataFrame) -> History:
+def trace_rows(rows: pd.DataFrame) -> History:
     """Return how each row went over the sets that `read` found."""
-    frame = exact(label_rows(rows).as_drawn.frame)
+    frame = add_outcomes(label_rows(rows).as_drawn.frame)
     frame["mean"] = pd.to_numeric(frame["skill"]).fillna(WORST).clip(lower=WORST)
     frame["ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
     points = pd.DataFrame([_point(part) for _, part in rows.groupby("run", sort=True)])
@@ -119,7 +119,7 @@ def _line(part: pd.DataFrame, count: int) -> dict[str, object]:
     for name, values in (("skills", middle), ("times", times)):
         line[name] = [values.get(at, float("nan")) for at in range(count)]
     runs = list(by_run)
-    verdicts = [bits(old, new) for old, new in itertools.pairwise(by_run.values())]
+    verdicts = [compare_bits(old, new) for old, new in itertools.pairwise(by_run.values())]
     line["bits"] = next((one for one in (CHANGED, IDENTICAL) if one in verdicts), statistics.INCONCLUSIVE)
     if CHANGED in verdicts:
         last = len(verdicts) - 1 - verdicts[::-1].index(CHANGED)

@@ -81,7 +81,7 @@ def measure_reach(rows: Rows) -> pd.DataFrame:
         line |= {"seeds": len(group), "steps before": group["steps_before"].iloc[0]}
         for point in POINTS:
             for name, column in (("h", f"reach_{point}"), ("c", f"cell_reach_{point}")):
-                low, high = interval(group[column])
+                low, high = bound_mean_share(group[column])
                 line |= {
                     f"{point} {name}": group[column].mean(),
                     f"{point} {name} low": low,
@@ -90,7 +90,7 @@ def measure_reach(rows: Rows) -> pd.DataFrame:
         solved = group[group["solved"].eq(True).fillna(value=False)]  # noqa: FBT003 - a value to compare with
         far = solved[["reach_end", "cell_reach_end"]].max(axis=1)
         rates = group["growth_end"].dropna().to_numpy(float)
-        line |= {"half life": float(np.median(flow.half_lives(rates))) if len(rates) else np.nan}
+        line |= {"half life": float(np.median(flow.compute_half_lives(rates))) if len(rates) else np.nan}
         lines.append(line | {"solved": len(solved), "held": int((far >= HELD).sum())})
     return restore_order(pd.DataFrame(lines), frame)
 
@@ -182,7 +182,7 @@ def find_surprises(table: pd.DataFrame) -> list[Surprise]:
     return found
 
 
-def interval(values: pd.Series[Any]) -> tuple[float, float]:
+def bound_mean_share(values: pd.Series[Any]) -> tuple[float, float]:
     """Return the 95 % t interval of the mean of shares, cut to 0..1; NaN for fewer than two of them."""
     low, high = statistics.bound_mean(values.dropna())
     return (low, high) if math.isnan(low) else (max(0.0, low), min(1.0, high))

@@ -68,6 +68,6 @@ def tabulate_reach(rows: Rows) -> pd.DataFrame:
             first = group[group[CLIP] == group[CLIP].min()]
             first = first[first[SETTING] == first[SETTING].min()]
             facts = [first[name].iloc[0] for name in FACTS]
-            interval = observatory.interval(first["far"])
+            interval = observatory.bound_mean_share(first["far"])
             lines.append([*place, *facts, len(first), first["far"].mean(), *interval])
     return restore_order(pd.DataFrame(lines, columns=REACHES), rows.frame)

@@ -42,17 +42,17 @@ class Growth:
     @property
     def half_life(self) -> float:
         """Steps over which the norm halves on its way back; infinite where it does not fall."""
-        return float(half_lives(np.array([self.rate]))[0])
+        return float(compute_half_lives(np.array([self.rate]))[0])
 
 
-def half_lives(rates: NDArray[np.float64]) -> NDArray[np.float64]:
+def compute_half_lives(rates: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the half-life of each rate of growth, in steps; infinite where the norm does not fall."""
     found = np.full(len(rates), math.inf)
     np.divide(math.log(2), -rates, out=found, where=rates < 0)
     return found
 
 
-def reach(norms: NDArray[Any], before: int) -> float | None:
+def measure_reach(norms: NDArray[Any], before: int) -> float | None:
     """Return the share of the steps before the group that the gradient reaches without a break, 0 to 1.
 
     A step is reached where the norm is at least `LEFT` of its value at step `before`. None where there are no such
@@ -64,7 +64,7 @@ def reach(norms: NDArray[Any], before: int) -> float | None:
     return float(np.argmax(lost)) / before if lost.any() else 1.0
 
 
-def growth(norms: NDArray[Any], before: int) -> Growth | None:
+def fit_growth(norms: NDArray[Any], before: int) -> Growth | None:
     """Return the growth rate a step back in time over the steps up to the group's first, with its interval.
 
     Least squares of ln norm against t; neighbouring norms are alike, so the standard error is that of Newey and
@@ -80,7 +80,7 @@ def growth(norms: NDArray[Any], before: int) -> Growth | None:
     return Growth(-line.slope, -line.slope - half, -line.slope + half)
 
 
-def at_points(steps: list[int]) -> dict[str, int]:
+def find_points(steps: list[int]) -> dict[str, int]:
     """Return which of the probed training steps stand for start, middle and end; nothing where none was probed."""
     if not steps:
         return {}
@@ -89,22 +89,22 @@ def at_points(steps: list[int]) -> dict[str, int]:
     return dict(zip(POINTS, (ends[0], middle, ends[1]), strict=True))
 
 
-def figures(seen: pd.DataFrame, before: int) -> dict[str, float | None]:
+def summarise_flow(seen: pd.DataFrame, before: int) -> dict[str, float | None]:
     """Return what a record keeps of a flow, for the first layer, the one nearest to the input.
 
     ``reach_start``, ``cell_reach_start`` (lstm: of dL/dc_t), ``growth_start`` with ``_low`` and ``_high``, and the
     same for ``middle`` and ``end``. None where there is no flow, or no answer.
     """
     first = seen[seen["layer"] == 0] if len(seen) else seen
-    points = at_points(sorted(set(first["step"]))) if len(seen) else {}
+    points = find_points(sorted(set(first["step"]))) if len(seen) else {}
     found: dict[str, float | None] = {}
     for point in POINTS:
         part = first[first["step"] == points[point]].sort_values("time") if points else first
         h, c = (part[name].to_numpy(float) if points else np.empty(0) for name in ("h", "c"))
-        grown = growth(h, before) if len(h) else None
+        grown = fit_growth(h, before) if len(h) else None
         found |= {
-            f"reach_{point}": reach(h, before) if len(h) else None,
-            f"cell_reach_{point}": reach(c, before) if len(c) and not np.isnan(c).all() else None,
+            f"reach_{point}": measure_reach(h, before) if len(h) else None,
+            f"cell_reach_{point}": measure_reach(c, before) if len(c) and not np.isnan(c).all() else None,
             f"growth_{point}": None if grown is None else grown.rate,
             f"growth_{point}_low": None if grown is None else grown.low,
             f"growth_{point}_high": None if grown is None else grown.high,

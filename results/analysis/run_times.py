@@ -12,19 +12,19 @@ USEFUL = ("training", "evaluation")
 """The kinds of time that a run is for."""
 
 
-def newest(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
+def find_newest(runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the newest run that finished cases, or None."""
     working = [run for run in runs if run.get("finished", 0) > 0]
     return max(working, key=lambda run: str(run.get("started", "")), default=None)
 
 
-def shares(runs: list[dict[str, Any]]) -> pd.DataFrame:
+def tabulate_shares(runs: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the wall time by kind, in seconds over all worker lanes and as a share.
 
     Columns: kind; newest s and newest share (the newest run that finished cases); where several
     runs finished some, all s and all share as well.
     """
-    last = newest(runs)
+    last = find_newest(runs)
     if last is None:
         return pd.DataFrame(columns=["kind", "newest s", "newest share"])
     working = [run for run in runs if run.get("finished", 0) > 0]
@@ -37,12 +37,12 @@ def shares(runs: list[dict[str, Any]]) -> pd.DataFrame:
     return table
 
 
-def useful(table: pd.DataFrame, which: str) -> float:
+def sum_useful(table: pd.DataFrame, which: str) -> float:
     """Return the share of training and evaluation together; `which` is ``newest`` or ``all``."""
     return float(table.loc[table["kind"].isin(USEFUL), f"{which} share"].sum(min_count=1))
 
 
-def failures(runs: list[dict[str, Any]]) -> pd.DataFrame:
+def list_failures(runs: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the cases that failed, with the reason and the start of the run, newest run first.
 
     A case that failed in one run is left out where the same command was run again later and did

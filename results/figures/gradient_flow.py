@@ -63,7 +63,7 @@ class Part:
     @property
     def ends(self) -> dict[str, pd.DataFrame]:
         """The flow at start, middle and end of training."""
-        points = reach.at_points(sorted(set(self.flow["step"])))
+        points = reach.find_points(sorted(set(self.flow["step"])))
         return {point: self.flow[self.flow["step"] == step] for point, step in points.items()}
 
 

@@ -77,7 +77,7 @@ def _listed(sentences: list[str]) -> str:
 
 def answers(folder: Path) -> str:
     """Return the five answers of a set as a list."""
-    asked = contents.answered(contents.read(folder), timing_contents.read_timings(open_set(folder)))
+    asked = contents.answer_questions(contents.read_results(folder), timing_contents.read_timings(open_set(folder)))
     return "".join(f"- **{one.question}** {escape(one.sentence)}\n" for one in asked)
 
 
@@ -97,7 +97,7 @@ def _headline(published: Path) -> str:
 
 
 def _reach(published: Path) -> str:
-    rows = contents.read(published / "reach").rows
+    rows = contents.read_results(published / "reach").rows
     return _listed([escape(one) for one in gradient_reach.write_findings(observatory.measure_reach(rows.matched))])
 
 
@@ -170,7 +170,7 @@ def _flushed(folder: Path) -> str:
 
 
 def _native(published: Path) -> str:
-    rows = contents.read(published / "native").rows
+    rows = contents.read_results(published / "native").rows
     changes = measure_changes(compare_modes(rows))
     return _listed([escape(one) for one in (*map(write_change, changes), *map(write_gap, explain_gaps(rows)))])
 

@@ -35,7 +35,7 @@ def describe_set(store: ResultSet) -> dict[str, Any]:
     timings = [parse_json(store.read_document(path), path) for path in paths]
     facts = [_read_facts(one) for one in timings]
     facts += [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
-    failed = run_times.failures(store.runs())["case"].tolist()
+    failed = run_times.list_failures(store.runs())["case"].tolist()
     return {
         "schema": SCHEMA,
         "cases": len(rows),

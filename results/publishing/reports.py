@@ -22,8 +22,8 @@ def list_stale_reports(store: PackedSet) -> Iterator[str]:
     """Yield what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
     timed = timing_contents.read_timings(store)
     if (page := store.folder / contents.PAGE).exists():
-        text, results = page.read_text("utf-8"), contents.read(store.folder, store=store)
-        asked = contents.answered(results, timed)
+        text, results = page.read_text("utf-8"), contents.read_results(store.folder, store=store)
+        asked = contents.answer_questions(results, timed)
         if not all(escape(line) in text for one in asked for line in one.lines()):
             yield f"{contents.PAGE} does not give the answers of its rows"
         if table(tables.tabulate_summary(results.rows)) not in text:
@@ -39,7 +39,7 @@ def write_reports(store: PackedSet) -> list[Path]:
     pages = []
     timed = timing_contents.read_timings(store)
     if (store.folder / contents.PAGE).exists():
-        pages.append(result_set.put(contents.read(store.folder, store=store), timed)[0][0])
+        pages.append(result_set.put(contents.read_results(store.folder, store=store), timed)[0][0])
     if (store.folder / timing.PAGE).exists():
         pages.append(timing.write_page(store.folder, timed)[0])
     return pages

@@ -13,7 +13,7 @@ from farreach.results.analysis import staleness
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.rows import Rows, label_rows, make_empty
 from farreach.results.analysis.staleness import Versions
-from farreach.results.report.answers import Answer, answers
+from farreach.results.report.answers import Answer, answer_all
 from farreach.results.report.staleness import write_stale
 from farreach.results.report.timing_contents import TimingSet
 from farreach.results.storage.files import StoreError
@@ -46,7 +46,7 @@ class Results:
     trouble: list[str]
 
 
-def fresh(folder: Path) -> bool:
+def is_fresh(folder: Path) -> bool:
     """Return whether a folder's report is newer than the rows and timings that it tells of, and than this code."""
     page = folder / PAGE
     here = Path(__file__).parents[1]
@@ -57,7 +57,7 @@ def fresh(folder: Path) -> bool:
     return page.exists() and page.stat().st_mtime >= max(path.stat().st_mtime for path in sources if path.exists())
 
 
-def read(folder: Path, *, store: ResultSet | None = None, now: Versions | None = None) -> Results:
+def read_results(folder: Path, *, store: ResultSet | None = None, now: Versions | None = None) -> Results:
     """Read what a result folder holds, whichever parts of it are there."""
     store = store or open_set(folder)
     try:
@@ -76,18 +76,18 @@ def read(folder: Path, *, store: ResultSet | None = None, now: Versions | None =
     return Results(store, label_rows(rows), store.runs(), timings, [*trouble, *store.list_trouble()])
 
 
-def answered(results: Results, timed: TimingSet) -> list[Answer]:
+def answer_questions(results: Results, timed: TimingSet) -> list[Answer]:
     """Return the five answers of a result folder."""
-    return answers(results.rows, results.timings, timed.groups, timed.test)
+    return answer_all(results.rows, results.timings, timed.groups, timed.test)
 
 
-def title(results: Results) -> str:
+def name_report(results: Results) -> str:
     """Return what a report is called: by its suites, or by its folder where no case has finished."""
     suites = sorted(map(str, results.rows.frame["suite"].unique()))
     return f"Results of {join_words(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
 
 
-def spared(load: Callable[[str], pd.DataFrame], columns: tuple[str, ...]) -> Callable[[str], pd.DataFrame]:
+def tolerate_damage(load: Callable[[str], pd.DataFrame], columns: tuple[str, ...]) -> Callable[[str], pd.DataFrame]:
     """Return a reader that gives an empty table where a file is damaged or missing: one case does not stop a report."""
     nothing = pd.DataFrame(columns=[*columns], dtype=float)  # one for all: making one takes as long as reading a file
 

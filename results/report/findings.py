@@ -38,7 +38,7 @@ def write_findings(rows: Rows, runs: list[dict[str, Any]]) -> list[str]:
 
 def write_scope(frame: pd.DataFrame, runs: list[dict[str, Any]]) -> list[str]:
     """Say how many cases there are, of what, and how many diverged or failed."""
-    failed = len(run_times.failures(runs))
+    failed = len(run_times.list_failures(runs))
     said = [
         f"{write_count(failed, 'case')} failed and are named below." if failed != 1 else "1 case failed, named below."
     ]
@@ -114,20 +114,20 @@ def write_own_runs(rows: Rows) -> list[str]:
 
 def write_wall_time(runs: list[dict[str, Any]]) -> str:
     """Say which share of the wall time went into training and evaluation."""
-    last = run_times.newest(runs)
+    last = run_times.find_newest(runs)
     if last is None:
         return "Where the wall time went is not known: no run that finished cases was logged."
-    table = run_times.shares(runs)
+    table = run_times.tabulate_shares(runs)
     parts = ", ".join(
         f"{kind} {format_percent(share)}" for kind, share in zip(table["kind"], table["newest share"], strict=True)
     )
     lanes = write_count(int(last.get("jobs", 1)), "worker")
     text = (
-        f"Training and evaluation took {format_percent(run_times.useful(table, 'newest'))} of the workers' time "
+        f"Training and evaluation took {format_percent(run_times.sum_useful(table, 'newest'))} of the workers' time "
         f"in the newest run ({parts}), which took {last.get('wall_seconds', 0):.0f} s with {lanes}"
     )
     if "all share" in table:
-        text += f", and {format_percent(run_times.useful(table, 'all'))} over all runs together"
+        text += f", and {format_percent(run_times.sum_useful(table, 'all'))} over all runs together"
     return f"{text}."
 
 

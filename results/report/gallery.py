@@ -15,7 +15,7 @@ from farreach.results.figures import gradient_flow, style, timing, training
 from farreach.results.figures import overview as overview_figures
 from farreach.results.figures.captions import NO_TIMINGS, TIMINGS
 from farreach.results.record import FLOW
-from farreach.results.report.contents import Results, spared
+from farreach.results.report.contents import Results, tolerate_damage
 from farreach.results.report.speed_sentences import label_timed_steps, name_steps
 from farreach.results.storage.parts import CURVES
 from farreach.results.timing import speed
@@ -29,8 +29,8 @@ def write(results: Results) -> Iterator[tuple[str, Path]]:
     store = results.store
     rows = limit_settings(results.rows)
     read = limit_curves(rows)
-    curves, evaluations = spared(store.curves, CURVES), spared(store.evaluations, ("step", "loss"))
-    flow = spared(store.flow, FLOW)
+    curves, evaluations = tolerate_damage(store.curves, CURVES), tolerate_damage(store.evaluations, ("step", "loss"))
+    flow = tolerate_damage(store.flow, FLOW)
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
         "atlas": lambda: overview_figures.draw_atlas(overview.tabulate_atlas(rows)),
         "ratios": lambda: _ratios(results),

@@ -56,7 +56,9 @@ class Reproduction:
         return f"{self.case}: {self.verdict}, {self.found}.{why}"
 
 
-def held(then: ResultSet, now: ResultSet, rows: tuple[dict[str, Any], dict[str, Any]], case: str) -> Reproduction:
+def compare_runs(
+    then: ResultSet, now: ResultSet, rows: tuple[dict[str, Any], dict[str, Any]], case: str
+) -> Reproduction:
     """Hold a row of one store against the same case's row of another, with what lies beside each.
 
     Raises `StoreError` where that cannot be read.
@@ -106,7 +108,7 @@ def _first(then: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> tuple[i
     return None, "", None
 
 
-def sentences(found: list[Reproduction]) -> list[str]:
+def write_findings(found: list[Reproduction]) -> list[str]:
     """Say how many cases were reproduced, and the first that were not."""
     counts: dict[str, int] = {}
     for one in found:
@@ -116,9 +118,9 @@ def sentences(found: list[Reproduction]) -> list[str]:
     return said + [one.sentence() for one in found if one.verdict != IDENTICAL]
 
 
-def page(found: list[Reproduction], command: str) -> str:
+def write_page(found: list[Reproduction], command: str) -> str:
     """Return what was found as Markdown: the sentences, then a line a case."""
     lines = [[one.key, one.case, one.verdict, one.found, one.by] for one in found]
     frame = pd.DataFrame(lines, columns=["key", "case", "verdict", "found", "relative"])
-    said = "".join(f"- {markdown.escape(one)}\n" for one in sentences(found))
+    said = "".join(f"- {markdown.escape(one)}\n" for one in write_findings(found))
     return f"# Run again, and compared bit for bit\n\nMade by `{command}`.\n\n{said}\n{markdown.table(frame)}"

@@ -18,7 +18,7 @@ from farreach.results.figures.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TI
 from farreach.results.record import SPECTRA
 from farreach.results.report import findings, timing_contents
 from farreach.results.report.answers import Answer
-from farreach.results.report.contents import PAGE, Results, answered, read, spared, title
+from farreach.results.report.contents import PAGE, Results, answer_questions, name_report, read_results, tolerate_damage
 from farreach.results.report.diagnosis import write_diagnoses
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
@@ -48,7 +48,7 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are stale: left out and said. A case whose files turn out to be damaged
     is set aside, left out and named. Raises `StoreError` where there is no such folder, or where it cannot be written.
     """
-    results = read(folder, now=now)
+    results = read_results(folder, now=now)
     return put(results, timing_contents.read_timings(results.store), now)[0]
 
 
@@ -64,7 +64,9 @@ def put(
         made = _written(results, timed, meanwhile)
         if len(results.store.damaged) == known:
             return made, results
-        results = read(results.store.folder, store=results.store, now=now)  # without the cases that were damaged
+        results = read_results(
+            results.store.folder, store=results.store, now=now
+        )  # without the cases that were damaged
 
 
 def _written(results: Results, timed: TimingSet, meanwhile: Meanwhile | None) -> list[Path]:
@@ -72,7 +74,7 @@ def _written(results: Results, timed: TimingSet, meanwhile: Meanwhile | None) ->
     with report_unwritable(folder):
         for part, ours in MADE.items():
             clear_folder(folder / part, ours)
-        asked = answered(results, timed)
+        asked = answer_questions(results, timed)
         shown = [*_write_tables(results)]
         found = findings.write_findings(results.rows, results.runs)
         if meanwhile:
@@ -109,7 +111,7 @@ def text(
 
     """
     rows, runs = results.rows, results.runs
-    parts = [f"# {escape(title(results))}\n"]
+    parts = [f"# {escape(name_report(results))}\n"]
     parts += [_answer(one) for one in asked]
     parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in [*found, *results.trouble])]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
@@ -123,7 +125,7 @@ def text(
             caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
         links = "".join(_link(heading, path) for path in paths)
         parts.append(f"### {heading}\n\n{caption}\n\n{links}" if paths else f"### {heading}\n\nNothing to draw.\n")
-    parts += ["## Failures\n", table(run_times.failures(runs), empty="No case failed.")]
+    parts += ["## Failures\n", table(run_times.list_failures(runs), empty="No case failed.")]
     parts += ["## Where the wall time went\n", _shares(runs)]
     parts += [
         "## Versions and machines\n",
@@ -178,9 +180,9 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
     times_seen = show_labels(tables.tabulate_step_times(rows), facts=("path",))
     metrics, held = tables.tabulate_metrics(rows), certificates.list_standing(rows.frame)
     torn, gaps = show_labels(tables.tabulate_divergence(rows)), show_labels(agreement.measure_gaps(rows))
-    shares = run_times.shares(results.runs)
+    shares = run_times.tabulate_shares(results.runs)
     far, found = observatory.measure_reach(rows), show_labels(write_diagnoses(rows))
-    spectra = observatory.summarise_spectra(limit_curves(rows), spared(results.store.spectra, SPECTRA))
+    spectra = observatory.summarise_spectra(limit_curves(rows), tolerate_damage(results.store.spectra, SPECTRA))
     matrices = show_labels(spectra)
     by_task = (
         (str(task), show_labels(part).dropna(axis="columns", how="all"))
@@ -236,7 +238,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
 
 def _shares(runs: list[dict[str, Any]]) -> str:
     """Return the wall time by kind as Markdown, with the shares in percent."""
-    frame = run_times.shares(runs)
+    frame = run_times.tabulate_shares(runs)
     for name in map(str, frame):
         if name.endswith("share"):
             frame[name] = frame[name].map(format_percent)

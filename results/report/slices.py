@@ -57,7 +57,7 @@ SAME += ["threads", "replicate", "metric", *SIDES, "path", "loop", "at most"]
 """Columns that are said once where all lines share them; any other is a figure."""
 
 
-def timed(name: str, results: Results, seen: TimingSet) -> pd.DataFrame:
+def tabulate_timed(name: str, results: Results, seen: TimingSet) -> pd.DataFrame:
     """Return a table of `TIMES`, empty where the set has no such timings."""
     if name == "ratios":
         return speed.compare_pairs(results.timings, seen.groups, seen.test.launches if seen.test else None)[0]
@@ -68,13 +68,13 @@ def timed(name: str, results: Results, seen: TimingSet) -> pd.DataFrame:
     return pd.DataFrame() if results.timings is None else pytest_benchmark.list_steps(results.timings)
 
 
-def there(results: Results, seen: TimingSet) -> list[str]:
+def list_tables(results: Results, seen: TimingSet) -> list[str]:
     """Return the names of the tables that a set can have lines of."""
     found = [*ROWS] if len(results.rows) else []
-    return found + [name for name in TIMES if len(timed(name, results, seen))]
+    return found + [name for name in TIMES if len(tabulate_timed(name, results, seen))]
 
 
-def described(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def describe_lines(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return what each line can be chosen by: its columns, its task's parameters, and a pair's frameworks as a set."""
     names = [name for name in frame if name not in LABELS]
     found = []
@@ -86,27 +86,27 @@ def described(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def shown(frame: pd.DataFrame) -> pd.DataFrame:
+def drop_known(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table without columns that have nothing in any line."""
     return frame.dropna(axis="columns", how="all")
 
 
-def texts(frame: pd.DataFrame) -> pd.DataFrame:
+def format_cells(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table as texts: numbers to three figures, gaps as a dash."""
     return frame.astype(object).map(plain)
 
 
-def split(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def split_shared(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return `texts` without the columns that say the same of every line what it is, and these in words."""
     same = [name for name in SAME if name in frame and len(frame) > 1 and (frame[name] == frame[name].iloc[0]).all()]
     return frame.drop(columns=same), "; ".join(f"{name}: {frame[name].iloc[0]}" for name in same)
 
 
-def written(frame: pd.DataFrame, style: str) -> str:
+def write_lines(frame: pd.DataFrame, style: str) -> str:
     """Return a table as ``csv`` with all digits, as ``markdown``, or as ``latex`` (booktabs)."""
     if style == "csv":
         return frame.to_csv(index=False)
-    return table(frame) if style == "markdown" else texts(frame).to_latex(index=False, escape=True)
+    return table(frame) if style == "markdown" else format_cells(frame).to_latex(index=False, escape=True)
 
 
 def _parameters(text: str) -> dict[str, Any]:

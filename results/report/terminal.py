@@ -20,12 +20,14 @@ from farreach.results.report.console import Screen
 from farreach.results.vocabulary import NONE
 
 
-def summary(rows: Rows) -> Table:
+def render_summary(rows: Rows) -> Table:
     """Return `tabulate_summary` as a table of rich: each setting's name once, a rule below it."""
-    return grouped(tables.tabulate_summary(rows).astype(str), "skill, seeds that solved it, share of steps clipped")
+    return render_groups(
+        tables.tabulate_summary(rows).astype(str), "skill, seeds that solved it, share of steps clipped"
+    )
 
 
-def grouped(frame: pd.DataFrame, title: str, caption: str = "") -> Table:
+def render_groups(frame: pd.DataFrame, title: str, caption: str = "") -> Table:
     """Return a table of texts as a table of rich: what opens several lines once, a rule below them."""
     table = Table(title=escape(title), title_justify="left", caption=escape(caption) or None, caption_justify="left")
     for name in frame.columns:
@@ -41,7 +43,7 @@ def grouped(frame: pd.DataFrame, title: str, caption: str = "") -> Table:
     return table
 
 
-def show(table: Table, console: Console) -> None:
+def print_table(table: Table, console: Console) -> None:
     """Print a table; where that is no terminal, in lines as long as it takes to fold no field."""
     if console.is_terminal:
         console.print(table)
@@ -49,7 +51,7 @@ def show(table: Table, console: Console) -> None:
         Screen(file=console.file, width=Screen(width=10_000).measure(table).maximum).print(table)
 
 
-def answers(asked: list[Answer]) -> Text:
+def render_answers(asked: list[Answer]) -> Text:
     """Return the five answers as text of rich, each below its question, a line a part; markup in names stays text."""
     text = Text()
     for one in asked:
@@ -78,7 +80,7 @@ def render_advice(tried: pd.DataFrame, *, clip: str, setting: str) -> Table:
     return table
 
 
-def confusion(found: Calibration) -> Table:
+def render_confusion(found: Calibration) -> Table:
     """Return the confusion table of planted cases as a table of rich."""
     table = Table(title="planted (rows) and diagnosed (columns)", title_justify="left")
     for name in found.confusion.columns:
@@ -92,7 +94,7 @@ SHOWN = 20
 """Checks that the terminal shows, the worst first; the certificate has them all."""
 
 
-def certificate(whole: dict[str, Any]) -> Table:
+def render_certificate(whole: dict[str, Any]) -> Table:
     """Return a certificate's checks as a table of rich, the worst first."""
     frame = certificates.list_checks(whole["checks"])
     good = int(frame["passed"].sum())

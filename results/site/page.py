@@ -16,7 +16,7 @@ from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.staleness import Versions
 from farreach.results.figures import captions, palette
 from farreach.results.report import contents, findings, result_set, timing_contents
-from farreach.results.report.answers import Answer, answers
+from farreach.results.report.answers import Answer, answer_all
 from farreach.results.report.speed_sentences import name_steps, write_stale
 from farreach.results.site import bundle, charts, encoding, row_dialog, timing_tables
 from farreach.results.site import tables as lines
@@ -39,7 +39,7 @@ class Set:
     """Everything that a page tells of.
 
     Attributes:
-        results: what `contents.read` found.
+        results: what `contents.read_results` found.
         groups: the paired timings, none where there are none.
         test: the check of the timings, if there is one.
         machine: what the machine can do at best, where it was measured.
@@ -69,7 +69,7 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are left out. Raises `StoreError` where there is no such folder, where a
     file in it is damaged, or where it cannot be written.
     """
-    results = contents.read(folder, now=now)
+    results = contents.read_results(folder, now=now)
     return put(folder, whole(results, timing_contents.read_timings(results.store)))
 
 
@@ -170,14 +170,14 @@ def _begun(whole: Set, made: list[Table], keys: list[str]) -> Begun:
         str(one["facts"]["command"]) for one in groups
     }
     context = {
-        "title": contents.title(results),
+        "title": contents.name_report(results),
         "facts": _facts(results, groups),
-        "answers": whole.asked or answers(rows, results.timings, groups, whole.test),
+        "answers": whole.asked or answer_all(rows, results.timings, groups, whole.test),
         "findings": findings.write_findings(rows, results.runs) if len(rows) <= SENTENCES else [],
         "trouble": [*results.trouble, *write_stale(groups)],
         "tables": made,
         "beside": FOLDER,
-        "failures": run_times.failures(results.runs).head(SHOWN),
+        "failures": run_times.list_failures(results.runs).head(SHOWN),
         "machines": tables.tabulate_machines(rows).head(SHOWN),
         "commands": [result_set.again(folder), *sorted(commands)],
         "most": lines.MOST,

@@ -98,7 +98,7 @@ def _flow(seen: pd.DataFrame, before: Any) -> dict[str, Any]:
     if seen.empty:
         return {}
     first = seen[seen["layer"] == 0]
-    points = reach.at_points(sorted(set(first["step"])))
+    points = reach.find_points(sorted(set(first["step"])))
     if not points:
         return {}
     times = np.array(sorted(set(first["time"])))

@@ -30,7 +30,7 @@ def compare_environments(paths: Iterable[Path]) -> comparison.Comparison:
     damaged.
     """
     rows = [_summarize_launches(files.read_file(path, files.Live, SCHEMA)) for path in paths]
-    table = comparison.judge(pd.DataFrame(rows, columns=COLUMNS), "speed", comparison.speed_verdict)
+    table = comparison.judge_rows(pd.DataFrame(rows, columns=COLUMNS), "speed", comparison.judge_speed)
     table = table.sort_values(["framework", "step"], ignore_index=True)
     nothing = pd.DataFrame(columns=comparison.QUALITY)
     return comparison.Comparison(nothing, table, [], pd.DataFrame(columns=comparison.WHOLE))

@@ -329,7 +329,7 @@ def test_a_mutated_log_is_told_of_or_left_out(place: Path, data: st.DataObject) 
     (place / "runs").mkdir(exist_ok=True)
     (place / "runs" / "k.json").write_bytes(data.draw(changed(LOG)))
     runs = Store(place).runs()
-    assert clean_text(table(run_times.failures(runs)) + table(run_times.shares(runs)))
+    assert clean_text(table(run_times.list_failures(runs)) + table(run_times.tabulate_shares(runs)))
 
 
 @within("planted")

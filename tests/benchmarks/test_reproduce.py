@@ -119,7 +119,7 @@ def test_a_case_that_does_not_run_has_failed_and_the_others_count(recorded: Path
     empty.create()
     (one,) = rerun.compare_rows(found, empty, [sweep.Failure(case, "out of memory")])
     assert (one.verdict, one.found) == (FAILED, "out of memory")
-    assert reproduction.sentences([one])[0].startswith("0 of 1 cases")
+    assert reproduction.write_findings([one])[0].startswith("0 of 1 cases")
 
 
 def test_a_row_gives_its_case_back(recorded: Path) -> None:

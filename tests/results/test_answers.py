@@ -16,7 +16,7 @@ from farreach.results.analysis.selection import find_length
 from farreach.results.analysis.solved import count_solved
 from farreach.results.analysis.task_verdicts import CellLengths, Count, Ranking
 from farreach.results.record import Record
-from farreach.results.report.answers import Answer, answers
+from farreach.results.report.answers import Answer, answer_all
 from farreach.results.report.answers.gradients import answer_gradients
 from farreach.results.report.answers.speed import answer_speed
 from farreach.results.timing import interleaved, pytest_benchmark
@@ -26,7 +26,7 @@ from tests.support.timings import make_ratios
 
 def of(*records: Record, milliseconds: dict[tuple[str, str], float] | None = None, **changes: Any) -> list[Answer]:
     """Return the answers to records, and to step times timed by pytest-benchmark."""
-    return answers(label_rows(synthetic.rows(*records) if records else make_empty()), timed(milliseconds, **changes))
+    return answer_all(label_rows(synthetic.rows(*records) if records else make_empty()), timed(milliseconds, **changes))
 
 
 def timed(milliseconds: dict[tuple[str, str], float] | None, **changes: Any) -> pd.DataFrame | None:
@@ -76,7 +76,9 @@ def test_nobody_is_called_faster_when_the_interval_holds_one() -> None:
 
 def test_paired_timings_come_before_those_of_pytest_benchmark_and_are_named_so() -> None:
     group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0})
-    one = answers(label_rows(make_empty()), timed({("pytorch", "lstm"): 1.0, ("tensorflow", "lstm"): 9.0}), [group])[0]
+    one = answer_all(label_rows(make_empty()), timed({("pytorch", "lstm"): 1.0, ("tensorflow", "lstm"): 9.0}), [group])[
+        0
+    ]
     assert "timed in alternating blocks" in one.lead
     assert "jax (scan) is 2" in one.sentence
     assert "tensorflow" not in one.sentence

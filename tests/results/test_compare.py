@@ -38,7 +38,7 @@ PAIRS = 20
 def sides(tmp_path: Path, old: list[Record], new: list[Record]) -> comparison.Comparison:
     synthetic.write(tmp_path / "old", old)
     synthetic.write(tmp_path / "new", new)
-    return comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
+    return comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
 
 
 def test_the_same_rows_are_identical_and_nothing_is_flagged(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_twenty_pairs_of_equals_flag_nothing(tmp_path: Path) -> None:
 
 def published(name: str, **changes: Any) -> pd.DataFrame:
     """Return the matched rows of a published set, as another machine might have written them where that is asked."""
-    rows = comparison.read(registry.ROOT / "results" / "published" / name)
+    rows = comparison.read_side(registry.ROOT / "results" / "published" / name)
     return rows[rows["mode"] == "matched"].assign(**changes)
 
 
@@ -111,19 +111,21 @@ def of(rows: pd.DataFrame, framework: str, replicate: int = 0) -> pd.DataFrame:
 
 def test_a_night_in_which_nothing_is_learned_is_worse_though_no_row_tells() -> None:
     new = published("nightly", skill=-2.0, solved=False, **ELSEWHERE)
-    found = comparison.compared(published("nightly"), new)
+    found = comparison.compare_sides(published("nightly"), new)
     assert set(found.quality["quality"]) == {INCONCLUSIVE}
     assert found.whole.loc[found.whole["pairs of"] == comparison.ALL, "skill"].tolist() == [WORSE]
     assert found.list_flags(WORSE)[0] == Flag("skill", ("all",), len(found.quality))
     assert re.match(r"Over all \d+ pairs of one case and seed: worse; ", comparison_report.write_findings(found)[0])
-    back = comparison.compared(new, published("nightly"))
+    back = comparison.compare_sides(new, published("nightly"))
     assert back.list_flags(BETTER)[0] == Flag("skill", ("all",), len(found.quality))
     assert not back.list_flags(WORSE)
 
 
 def together(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, str]:
     """Return the verdict over all pairs, and over each part of them."""
-    found = comparison.whole(label_rows(pd.concat([old.assign(side="old"), new.assign(side="new")])).as_drawn.frame)
+    found = comparison.compare_pairs(
+        label_rows(pd.concat([old.assign(side="old"), new.assign(side="new")])).as_drawn.frame
+    )
     return dict(zip(found["pairs of"], found["skill"], strict=True))
 
 
@@ -217,7 +219,7 @@ def test_the_gate_fails_on_the_whole_and_says_where_it_could_tell_nothing(tmp_pa
 def test_speed_takes_five_runs_a_side(tmp_path: Path) -> None:
     write_sets(tmp_path / "old", 4, 0.002, 0)
     write_sets(tmp_path / "new", 5, 0.004, 1)
-    found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
+    found = comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
     assert found.speed["speed"].tolist() == [INCONCLUSIVE] * 2
     assert found.speed["new / old"].iloc[0] == pytest.approx(2, rel=0.1)
 
@@ -226,7 +228,7 @@ def test_speed_takes_five_runs_a_side(tmp_path: Path) -> None:
 def test_a_step_ten_percent_slower_or_faster_is_found(tmp_path: Path, factor: float, verdict: str) -> None:
     write_sets(tmp_path / "old", 6, 0.002, 0)
     write_sets(tmp_path / "new", 6, 0.002 * factor, 1)
-    found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
+    found = comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
     assert found.speed["speed"].tolist() == [verdict] * 2
     assert (found.speed["low"] < factor).all()
     assert (found.speed["high"] > factor).all()
@@ -307,7 +309,7 @@ def test_a_broken_clip_is_flagged_where_it_clips_and_nowhere_else(tmp_path: Path
     assert run_command("compare", str(tmp_path / "old"), str(tmp_path / "same"), *gate).returncode == 0
     done = run_command("compare", str(tmp_path / "old"), str(tmp_path / "broken"), *gate)
     assert done.returncode == 1
-    found = comparison.compared(*(comparison.read(tmp_path / name) for name in ("old", "broken")))
+    found = comparison.compare_sides(*(comparison.read_side(tmp_path / name) for name in ("old", "broken")))
     flagged = found.quality.loc[found.quality["bits"] == CHANGED, ["cell_label", "clip_label"]].to_numpy().tolist()
     assert flagged == [["rnn", "norm 0.05"], ["lstm", "norm 0.05"]]
     assert (found.quality["bits"] == IDENTICAL).sum() == 4

@@ -21,7 +21,7 @@ def made(tmp_path: Path) -> comparison.Comparison:
     """Write the page of two sides of six runs each, of which the new one is 10 % slower."""
     write_sets(tmp_path / "old", 6, 0.002, draw=0)
     write_sets(tmp_path / "new", 6, 0.0022, draw=1)
-    found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
+    found = comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
     comparison_page.write(tmp_path, found, title="old and new", command=COMMAND)
     return found
 
@@ -56,7 +56,7 @@ def test_it_fits_a_phone_and_shares_a_view(opened: Opened, tmp_path: Path) -> No
 def test_sets_without_a_row_in_common_get_a_page_that_says_so(opened: Opened, tmp_path: Path) -> None:
     synthetic.write(tmp_path / "old", [synthetic.record(cell="lstm")])
     synthetic.write(tmp_path / "new", [synthetic.record(cell="gru")])
-    found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
+    found = comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
     comparison_page.write(tmp_path, found, title="a", command=COMMAND)
     page = opened(tmp_path, page=comparison_page.PAGE)
     assert "Not compared" in page.locator("#answers").inner_text()
@@ -67,7 +67,7 @@ def test_hostile_names_show_as_text_in_a_comparison(opened: Opened, tmp_path: Pa
     for side in ("old", "new"):
         rows = [synthetic.record(framework=name, loss=0.01 + 0.01 * (side == "new")) for name in HOSTILE]
         synthetic.write(tmp_path / side, rows)
-    found = comparison.compared(*(comparison.read(tmp_path / side) for side in ("old", "new")))
+    found = comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
     comparison_page.write(tmp_path, found, title=HOSTILE[0], command=HOSTILE[1])
     page = opened(tmp_path, page=comparison_page.PAGE)
     assert set(column(page, "quality", "framework")) == set(map(clean_text, HOSTILE))

@@ -49,7 +49,7 @@ def nights(folder: Path, count: int = NIGHTS, **changes: Any) -> Path:
 
 
 def found(folder: Path) -> history.History:
-    return history.history(history.read([folder]))
+    return history.trace_rows(history.read_sets([folder]))
 
 
 def test_where_nothing_moved_nothing_is_said_to_have_moved(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_row_that_came_later_has_gaps_before(tmp_path: Path) -> None:
 def test_one_set_has_no_history(tmp_path: Path) -> None:
     synthetic.write(tmp_path / "a", night(0))
     with pytest.raises(StoreError, match="two result sets at least"):
-        history.read([tmp_path])
+        history.read_sets([tmp_path])
 
 
 def test_the_command_writes_page_text_and_table(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from farreach.results.analysis.selection import GROUP, LINE
 from farreach.results.report import comparison as comparison_report
 from farreach.results.report import findings
 from farreach.results.report import history as history_report
-from farreach.results.report.answers import answers
+from farreach.results.report.answers import answer_all
 from farreach.results.storage.result_set import Store
 from tests.support import synthetic
 
@@ -63,17 +63,17 @@ def tell(frame: pd.DataFrame) -> dict[str, Any]:
     rows = label_rows(frame)
     told: dict[str, Any] = {name: make(rows) for name, make in TABLES.items()}
     told["findings"] = findings.write_findings(rows, [])
-    told["answers"] = [(one.missing, *one.lines()) for one in answers(rows)]
+    told["answers"] = [(one.missing, *one.lines()) for one in answer_all(rows)]
     told["agreement"] = [vars(one) for one in agreement.compare_pairs(agreement.measure_gaps(rows))]
     told["gap shares"] = [vars(one) for one in matched_native.explain_gaps(rows)]
     told["faults"] = vars(gradient_faults.find_faults(rows))
     seeds = frame["seed"] == frame["seed"].min()
     worse = frame.assign(skill=pd.to_numeric(frame["skill"]) - 0.2 * (frame["cell"] == "lstm"))
-    compared = comparison.compared(frame.assign(run="a"), worse[seeds].assign(run="b"))
+    compared = comparison.compare_sides(frame.assign(run="a"), worse[seeds].assign(run="b"))
     told |= {name: getattr(compared, name) for name in ("quality", "speed", "whole")}
     told["comparison"] = comparison_report.write_findings(compared)
     series = [frame.assign(run=at, name=str(at)) for at in range(2)] + [worse.assign(run=2, name="2")]
-    seen = history.history(pd.concat(series, ignore_index=True))
+    seen = history.trace_rows(pd.concat(series, ignore_index=True))
     told |= {"history lines": seen.lines, "history": history_report.write_findings(seen)}
     return told
 

@@ -24,31 +24,31 @@ def planted(rate: float, steps: int = 50) -> np.ndarray:
 
 @pytest.mark.parametrize(("rate", "share"), [(1.0, 1.0), (1.2, 1.0), (0.8, 20 / 49), (0.5, 6 / 49), (0.001, 0.0)])
 def test_reach_is_the_share_of_steps_above_a_hundredth(rate: float, share: float) -> None:
-    assert reach.reach(planted(rate), 49) == pytest.approx(share)
+    assert reach.measure_reach(planted(rate), 49) == pytest.approx(share)
 
 
 def test_reach_ends_at_the_first_break() -> None:
     norms = planted(1.0)
     norms[30] = 0.0099
-    assert reach.reach(norms, 49) == pytest.approx(18 / 49)
+    assert reach.measure_reach(norms, 49) == pytest.approx(18 / 49)
 
 
 @pytest.mark.parametrize("last", [0.0, math.nan, math.inf])
 def test_without_a_gradient_at_the_scored_step_there_is_no_reach(last: float) -> None:
     norms = planted(1.0)
     norms[-1] = last
-    assert reach.reach(norms, 49) is None
+    assert reach.measure_reach(norms, 49) is None
 
 
 def test_where_every_step_is_scored_there_is_no_reach() -> None:
-    assert reach.reach(np.ones(1), 0) is None
-    assert reach.growth(np.ones(1), 0) is None
+    assert reach.measure_reach(np.ones(1), 0) is None
+    assert reach.fit_growth(np.ones(1), 0) is None
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.9, 1.0, 1.3])
 def test_growth_is_the_planted_rate(rate: float) -> None:
     noise = np.random.default_rng(0).lognormal(0, 0.1, 50)
-    found = reach.growth(planted(rate) * noise, 49)
+    found = reach.fit_growth(planted(rate) * noise, 49)
     assert found is not None
     assert found.rate == pytest.approx(math.log(rate), abs=0.005)
     assert found.low < found.rate < found.high < found.low + 0.02
@@ -64,7 +64,7 @@ def test_the_interval_of_growth_covers_the_truth_about_as_often_as_it_says() -> 
         noise = np.zeros(100)
         for t in range(1, 100):
             noise[t] = 0.3 * noise[t - 1] + random.normal(0, 0.1)
-        found = reach.growth(planted(0.97, 100) * np.exp(noise), 99)
+        found = reach.fit_growth(planted(0.97, 100) * np.exp(noise), 99)
         assert found is not None
         covered += found.low <= math.log(0.97) <= found.high
     assert 174 <= covered <= 200
@@ -73,20 +73,20 @@ def test_the_interval_of_growth_covers_the_truth_about_as_often_as_it_says() -> 
 def test_zeros_have_no_logarithm_and_are_left_out() -> None:
     norms = planted(0.5, 20)
     norms[:10] = 0
-    found = reach.growth(norms, 19)
+    found = reach.fit_growth(norms, 19)
     assert found is not None
     assert found.rate == pytest.approx(math.log(0.5))
-    assert reach.growth(np.zeros(20), 19) is None
+    assert reach.fit_growth(np.zeros(20), 19) is None
 
 
 def test_start_middle_and_end_are_probes_that_were_made() -> None:
-    assert reach.at_points([0, 100, 200, 300]) == {"start": 0, "middle": 100, "end": 300}
-    assert reach.at_points([0]) == {"start": 0, "middle": 0, "end": 0}
-    assert reach.at_points([]) == {}
+    assert reach.find_points([0, 100, 200, 300]) == {"start": 0, "middle": 100, "end": 300}
+    assert reach.find_points([0]) == {"start": 0, "middle": 0, "end": 0}
+    assert reach.find_points([]) == {}
 
 
 def test_a_record_without_a_flow_has_no_figures() -> None:
-    empty = reach.figures(pd.DataFrame(columns=["step", "layer", "time", "h", "c"]), 10)
+    empty = reach.summarise_flow(pd.DataFrame(columns=["step", "layer", "time", "h", "c"]), 10)
     assert set(empty.values()) == {None}
     assert {"reach_start", "cell_reach_end", "growth_middle_low"} <= set(empty)
 
@@ -111,9 +111,9 @@ def test_the_table_gives_each_cells_reach_over_the_seeds(tmp_path: Path) -> None
 
 
 def test_the_interval_over_seeds_holds_their_mean_and_stays_a_share() -> None:
-    low, high = observatory.interval(pd.Series([0.9, 1.0, 0.8]))
+    low, high = observatory.bound_mean_share(pd.Series([0.9, 1.0, 0.8]))
     assert 0 < low < 0.9 < high <= 1
-    assert all(math.isnan(end) for end in observatory.interval(pd.Series([0.9])))
+    assert all(math.isnan(end) for end in observatory.bound_mean_share(pd.Series([0.9])))
 
 
 def test_a_solved_run_that_does_not_reach_is_named_with_its_figures(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def said(folder: Path) -> list[str]:
     """Return the findings of the made-up set."""
-    results = contents.read(folder)
+    results = contents.read_results(folder)
     return findings.write_findings(results.rows, results.runs)
 
 
@@ -86,8 +86,8 @@ def find(sentences: list[str], *parts: str) -> str:
 
 
 def test_a_finding_says_nothing_that_an_answer_says(folder: Path, said: list[str]) -> None:
-    results = contents.read(folder)
-    asked = contents.answered(results, timing_contents.read_timings(open_set(folder)))
+    results = contents.read_results(folder)
+    asked = contents.answer_questions(results, timing_contents.read_timings(open_set(folder)))
     for part in (part for one in asked for part in one.parts):
         assert not any(part.lower() in finding.lower() for finding in said)
     for words in ("solved it", "source gain", "times as fast", "certificate", "decides", "Diagnoses of"):
@@ -149,22 +149,22 @@ def test_a_report_made_again_leaves_no_stale_figure(tmp_path: Path) -> None:
 
 def test_the_terminal_shows_the_same_five_answers_with_names_as_text(folder: Path) -> None:
     console = Console(width=4_000, record=True, file=io.StringIO())
-    asked = contents.answered(contents.read(folder), timing_contents.read_timings(open_set(folder)))
-    console.print(terminal.answers(asked))
+    asked = contents.answer_questions(contents.read_results(folder), timing_contents.read_timings(open_set(folder)))
+    console.print(terminal.render_answers(asked))
     shown = console.export_text()
     page = (folder / "report.md").read_text()
     for one in asked:
         for line in one.lines():
             assert line in shown
             assert escape(line) in page
-    console.print(terminal.answers([Answer(FASTER, "", ("[bold]x[/bold] wins",))]))
+    console.print(terminal.render_answers([Answer(FASTER, "", ("[bold]x[/bold] wins",))]))
     assert "[bold]x[/bold] wins" in console.export_text()
 
 
 def test_the_terminal_table_shows_each_case_once() -> None:
     rows = synthetic.label(*synthetic.quick())
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
-    console.print(terminal.summary(rows))
+    console.print(terminal.render_summary(rows))
     text = console.export_text()
     assert text.count("copy T=30 (adam 0.003)") == 1
     assert "never clipped" in text

@@ -221,9 +221,9 @@ def test_time_shares_are_those_of_the_newest_run_that_finished_cases() -> None:
     old = synthetic.run_line(seconds={"training": 50, "imports": 50})
     new = synthetic.run_line(started="2026-01-02T10:00:00+00:00")
     idle = synthetic.run_line(started="2026-01-03T10:00:00+00:00", finished=0, seconds={"imports": 9})
-    table = run_times.shares([new, old, idle])
-    assert run_times.useful(table, "newest") == pytest.approx(840 / 960)
-    assert run_times.useful(table, "all") == pytest.approx(890 / 1060)
+    table = run_times.tabulate_shares([new, old, idle])
+    assert run_times.sum_useful(table, "newest") == pytest.approx(840 / 960)
+    assert run_times.sum_useful(table, "all") == pytest.approx(890 / 1060)
     assert table["newest share"].sum() == pytest.approx(1)
 
 
@@ -232,8 +232,8 @@ def test_a_failure_that_the_same_command_got_over_is_not_reported() -> None:
     old = synthetic.run_line(failed=failed)
     again = synthetic.run_line(started="2026-01-02T10:00:00+00:00")
     other = synthetic.run_line(started="2026-01-02T10:00:00+00:00", command="python -m benchmarks run quick --only x=y")
-    assert run_times.failures([old, again]).empty
-    assert run_times.failures([old, other])["case"].tolist() == ["a"]
+    assert run_times.list_failures([old, again]).empty
+    assert run_times.list_failures([old, other])["case"].tolist() == ["a"]
 
 
 # Markdown
@@ -273,21 +273,21 @@ def test_rows_of_another_version_are_left_out_and_said(tmp_path: Path) -> None:
     synthetic.write(tmp_path, planted)
     numerics = planted[0].environment.numerics
     now = Versions(numerics, {"adding": (1, 1)})
-    found = contents.read(tmp_path, now=now)
+    found = contents.read_results(tmp_path, now=now)
     assert found.rows.frame["key"].tolist() == ["now", "copy"]
     (sentence,) = found.trouble
     assert sentence.startswith("3 rows of adding left out as stale")
     assert f"it is now 1.1 with numerics {numerics}" in sentence
     result_set.write(tmp_path, now)
     assert "left out as stale" in (tmp_path / contents.PAGE).read_text()
-    assert len(contents.read(tmp_path, now=Versions(numerics, {"adding": (2, 1), "copy": (1, 1)})).rows) == 1
+    assert len(contents.read_results(tmp_path, now=Versions(numerics, {"adding": (2, 1), "copy": (1, 1)})).rows) == 1
 
 
 def test_a_framework_that_moves_the_numbers_of_a_cell_leaves_every_other_row_as_it_is(tmp_path: Path) -> None:
     planted = [synthetic.record(key=f"{at}", framework=name, cell=cell) for at, (name, cell) in enumerate(PAIRS)]
     synthetic.write(tmp_path, planted)
     now = Versions(planted[0].environment.numerics, {"adding": (1, 1)}, {("jax", "gru", "matched"): 1})
-    found = contents.read(tmp_path, now=now)
+    found = contents.read_results(tmp_path, now=now)
     assert set(zip(found.rows.frame["framework"], found.rows.frame["cell"], strict=True)) == {*PAIRS} - {("jax", "gru")}
     assert found.trouble[0].startswith("1 row of adding left out as stale: made by version 1.1 with numerics 1;")
     assert "it is now 1.1 with numerics 2" in found.trouble[0]

@@ -239,7 +239,7 @@ def test_the_log_of_a_run_that_is_none_is_left_out(there: Path, log: dict[str, A
     (there / "runs" / "odd.json").write_text(json.dumps(log))
     runs = Store(there).runs()
     assert len(runs) == 1
-    assert run_times.failures(runs).empty
+    assert run_times.list_failures(runs).empty
 
 
 @pytest.mark.parametrize(
@@ -468,5 +468,5 @@ def test_what_is_no_plain_file_stops_no_report(there: Path, harm: str) -> None:
     (there / "speed.json").write_text("{}")
     for name in ("rows/k0.json", "curves/k1.parquet", "timings/0.json", "runs/r.json", "speed.json"):
         HARMS[harm](there / name)
-    result_set.put(contents.read(there), timing_contents.read_timings(open_set(there)))
+    result_set.put(contents.read_results(there), timing_contents.read_timings(open_set(there)))
     assert "root:" not in (there / "report.md").read_text()

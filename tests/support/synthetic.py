@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from farreach.results.analysis.reach import figures as flow_figures
+from farreach.results.analysis.reach import summarise_flow as flow_figures
 from farreach.results.analysis.rows import Rows, label_rows
 from farreach.results.record import METRIC, SPECTRA, Record
 from farreach.results.storage.columns import COLUMNS

@@ -23,10 +23,10 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
     table = pending = answers = None
     now = versions.current()
     gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
-    results = contents.read(folder, now=now)
+    results = contents.read_results(folder, now=now)
     timed = timing_contents.read_timings(results.store)
     if results.store.list_finished() or (folder / "rows").is_dir():
-        if anew or not contents.fresh(folder):
+        if anew or not contents.is_fresh(folder):
             # It takes a second to import, and a finished suite needs none.
             from farreach.results.report import result_set
 
@@ -39,7 +39,7 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
             paths, results = result_set.put(results, timed, now, begin_page)
         sentences += findings.write_scope(results.rows.frame, results.runs)
         sentences += [*findings.write_own_runs(results.rows.own), *results.trouble]
-        table = terminal.summary(results.rows)
+        table = terminal.render_summary(results.rows)
     if timing_contents.has_timings(results.store):
         from farreach.results.report import timing
 
@@ -50,7 +50,7 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
 
         paths += page.finished(pending or page.begun(folder, page.whole(results, timed)))
     output.console.print()
-    output.console.print(terminal.answers(answers or contents.answered(results, timed)))
+    output.console.print(terminal.render_answers(answers or contents.answer_questions(results, timed)))
     output.print_list(sentences)
     if table:
         output.console.print(table)

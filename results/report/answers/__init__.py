@@ -21,7 +21,7 @@ from farreach.results.timing.aa_check import AATest
 __all__ = ["Answer", "answers"]
 
 
-def answers(
+def answer_all(
     rows: Rows,
     timings: pd.DataFrame | None = None,
     groups: list[dict[str, Any]] | None = None,
