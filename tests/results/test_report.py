@@ -60,7 +60,8 @@ def said(folder: Path) -> list[str]:
 def figures(folder: Path) -> dict[str, Figure]:
     """Return the figures of two tasks: the one with the most facets, the one with the longest title."""
     store = Store(folder)
-    rows, timings = store.rows(), pytest_benchmark.load(folder / pytest_benchmark.FILE)
+    rows, timings = store.rows(), pytest_benchmark.read_benchmarks(store)
+    assert timings is not None
     rows = label_rows(rows[rows["task"].isin(["adding", "translation"])]).as_drawn.frame
     timed = label_timed_steps(timings)
     made = {"step time": drawn.draw_step_time(timed.assign(cell_label=timed["cell"], activation=None), source="timed")}
