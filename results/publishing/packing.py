@@ -44,6 +44,7 @@ from farreach.results.storage.parquet import LARGEST_FILE, TEXT, fits_float32, w
 from farreach.results.storage.parts import CURVES, PARTS
 from farreach.results.storage.result_set import Store, list_keys
 from farreach.results.storage.sets import is_run_folder, is_set
+from farreach.results.vocabulary import OWN
 
 GROUP = 2**16
 """Lines from which on a row group is full; the lines of a case are never parted."""
@@ -175,7 +176,7 @@ def unpack_set(folder: Path, out: Path) -> Packed:
                 continue
             if part == "curves" and packed.hash_whole_curves(key):
                 thinned += 1
-            elif part == "curves" and row["mode"] == "own":
+            elif part == "curves" and row["mode"] == OWN:
                 _write_text_curves(out / part / f"{key}.csv", table)
             else:
                 write_parquet(out / part / f"{key}.parquet", table)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from farreach.benchmarks.matrix import registry
-from farreach.results.publishing import blocks, documents, packing, pictures
+from farreach.results.publishing import blocks, documents, manifests, packing, pictures
 from farreach.results.storage import files
 from farreach.results.storage.files import StoreError, read_json
-from farreach.results.storage.packed_set import DOCUMENTS, FILES, MANIFEST
+from farreach.results.storage.packed_set import DOCUMENTS, FILES, MANIFEST, is_packed
+from farreach.results.storage.sets import open_set
 from tests.support import synthetic
 from tests.support.commands import run_command
 
@@ -21,6 +23,27 @@ from tests.support.commands import run_command
 def test_nothing_that_is_published_is_stale() -> None:
     """``python -m benchmarks publish`` makes again whatever is named here."""
     assert documents.list_stale(registry.ROOT) == []
+
+
+def test_what_is_published_is_few_files_and_every_set_is_packed() -> None:
+    published = registry.ROOT / documents.PUBLISHED
+    names = subprocess.run(  # noqa: S603
+        ["git", "ls-files", "-z", documents.PUBLISHED],  # noqa: S607
+        cwd=registry.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")[:-1]
+    assert 0 < len(names) <= 300
+    assert sum((registry.ROOT / name).stat().st_size for name in names) <= 25e6
+    folders = manifests.list_published(published)
+    assert len(folders) == 10
+    for folder in folders:
+        assert is_packed(folder)
+        store = open_set(folder)
+        for key in sorted(store.list_finished()):
+            steps = store.curves(key)["step"] if store.read_part("curves", key) is not None else []
+            assert len(steps) <= packing.LONGEST
 
 
 @pytest.fixture(scope="module")
