@@ -33,7 +33,7 @@ ALLOWED = {
     "report/slices.py _parameters partition": "parameters of a timed step, which its tables have as text",
     "report/slices.py _parameters split": "parameters of a timed step, which its tables have as text",
     "report/slices.py _parameters startswith": "parameters of a timed step, which its tables have as text",
-    "report/slices.py described endswith": "the name of a column",
+    "report/slices.py describe_lines endswith": "the name of a column",
     "report/timing.py <module> compile": "the names of files",
     "site/bundle.py <module> compile": "the names of files",
     "site/bundle.py _module findall": "a script of a library",
