@@ -21,7 +21,7 @@ LEFT = 0.01
 """A step is reached while the norm there is at least this share of the norm at the group's first step."""
 
 FEWEST = 5
-"""A slope over fewer steps has no interval worth the name."""
+"""A growth rate over fewer steps has no interval worth the name."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Two runs of one case held against each other, bit for bit: what a recorded run gave, and what it gives now."""
+"""Two runs of one case compared bit for bit: what a recorded run gave, and what it gives now."""
 
 from __future__ import annotations
 
