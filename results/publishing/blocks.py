@@ -206,6 +206,14 @@ def _nightly(published: Path) -> str:
     return f"From [its report](nightly/report.md), {of}:\n\n{answers(folder)}"
 
 
+def _advice(published: Path) -> str:
+    """Return what the published advice says at the learning rate that was asked for, and over all of them."""
+    lines = (published / "advice" / "adding-lstm" / "advice.md").read_text("utf-8").splitlines()
+    return "\n".join(
+        line for line in lines if line.startswith("- ") and ("adam 0.003" in line or "No threshold" in line)
+    )
+
+
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "quick": _quick,
     "headline": _headline,
@@ -213,6 +221,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "nightly": _nightly,
     "reach": _reach,
     "pascanu": _pascanu,
+    "advice": _advice,
     "calibration": _calibration,
     "speed": _speed,
     "handwritten": _handwritten,
