@@ -45,7 +45,7 @@ def format_version() -> str:
     """Return the version of Farreach, with the commit where it runs from a checkout."""
     from farreach.benchmarks.running import environment  # noqa: PLC0415 - it loads NumPy
 
-    commit = environment.commit()
+    commit = environment.read_commit()
     return f"farreach {farreach.__version__}" + ("" if commit == "unknown" else f" (commit {commit})")
 
 

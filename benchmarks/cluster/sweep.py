@@ -33,7 +33,7 @@ class Sweep(Keeper):
 
     def run(self) -> RunSummary:
         """Run what is missing; Ctrl-C ends it with everything finished kept."""
-        began, started = time.perf_counter(), environment.now()
+        began, started = time.perf_counter(), environment.read_clock()
         missing = self.plan.missing
         try:
             answers = self.pool.run_work(
@@ -49,14 +49,14 @@ class Sweep(Keeper):
     def _hear_progress(self, key: str, case: Case, steps: float) -> None:
         """Hear how far a case is; one that another run into this folder has finished meanwhile is not run again."""
         if steps != worker.BEGUN:
-            self.listener.progress(case, int(steps))
+            self.listener.hear_progress(case, int(steps))
         elif self.store.has(key):
             self.pool.settle_work(key, {"elsewhere": True})
 
     def _keep_answer(self, key: str, case: Case, answer: worker.Answer) -> None:
         """Keep what a worker found; its record says how many cases its machine runs at a time."""
         if "elsewhere" in answer:
-            self.listener.ended(case, ELSEWHERE)
+            self.listener.hear_end(case, ELSEWHERE)
             return
         if "failed" in answer:
             self._fail(case, answer["failed"])

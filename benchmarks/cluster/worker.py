@@ -132,7 +132,7 @@ class Lent:
     def __init__(self, lane: Lane, log: Path) -> None:
         framework, device, threads, _ = lane
         self.lane, self.live = lane, Live(framework, device, threads, log / f"{framework}.log")
-        self.facts = environment.facts()
+        self.facts = environment.collect_facts()
         self.since = time.monotonic()
 
 
@@ -241,14 +241,14 @@ def find_refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
     framework, mode = identity["framework"], identity["mode"]
     try:
         with READING:
-            registry.require(registry.known("framework", framework, registry.frameworks()), mode)
+            registry.require(registry.require_name("framework", framework, registry.list_frameworks()), mode)
             ours = Case.from_json(case).identity()
     except registry.UsageError as error:
         return str(error)
     except (TypeError, AttributeError, ImportError, OSError) as error:
         return f"it has another version of Farreach ({format_error(error)})"
     names = {
-        "framework_version": f"{registry.package(framework)} {{}}",
+        "framework_version": f"{registry.name_package(framework)} {{}}",
         "task_version": f"version {{}} of task {identity['task']}",
         "metric_version": f"version {{}} of the metrics of task {identity['task']}",
         "numerics": "version {} of Farreach's numerics",
@@ -289,7 +289,7 @@ def _train_case(request: Answer, alone: bool, errand: Errand) -> Answer:  # noqa
         return {"refused": reason, "which": 0}
     case = Case.from_json(request["case"])
     with PLACE.enter(errand, errand.room if alone else case.threads), PLACE.lend_live(case.lane, errand) as lent:
-        started, began, before = environment.now(), time.perf_counter(), lent.live.imports
+        started, began, before = environment.read_clock(), time.perf_counter(), lent.live.imports
         outcome = lent.live.ask(Run(case), Outcome, errand.report_progress)
         seconds = dict.fromkeys(TIMES, 0.0) | outcome.times.by_kind() | {"imports": lent.live.imports - before}
         seconds["other"] += time.perf_counter() - began - sum(seconds.values())
@@ -307,7 +307,7 @@ def _time_cases(requests: list[Answer], measure: Callable[..., Answer], errand: 
     with PLACE.enter(errand, errand.room):
         PLACE.stop_idle()
         peak = _measure_machine(Case.from_json(requests[0]["case"]), errand.logs)
-        facts = environment.facts() | {"started": environment.now()}
+        facts = environment.collect_facts() | {"started": environment.read_clock()}
         return {"found": measure(errand.logs, errand.report_progress) | {"facts": facts, "machine": peak}}
 
 

@@ -62,7 +62,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
         refusals.refuse_options(context, LIVE_ONLY, "without --live, since result sets are compared whole")
     folder = out or registry.RUNS / ("compare-live" if live else "compare")
     for verdict in fail_on or []:
-        registry.known("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
+        registry.require_name("--fail-on", verdict, [comparison.WORSE, comparison.CHANGED])
     if live and comparison.CHANGED in (fail_on or []):
         message = f"--fail-on {comparison.CHANGED} is about bits, and --live compares times alone"
         raise registry.UsageError(message)
@@ -72,7 +72,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
         failed, paths = _time_environments((old, new), suite, only or [], launches=launches, limit=limit, folder=folder)
         result = side_by_side.compare_environments(paths)
     else:
-        now = versions.current()
+        now = versions.collect_versions()
         result = comparison.compare_sides(comparison.read_side(Path(old), now), comparison.read_side(Path(new), now))
     heading = {"title": f"{old} and {new}", "command": runs.format_command()}
     pages = comparison_report.write_page(folder, result, **heading)

@@ -32,7 +32,7 @@ def history(
 
     folder = out or registry.RUNS / "history"
     files.require_writable(folder)
-    changes = histories.trace_rows(histories.read_sets(folders, versions.current()))
+    changes = histories.trace_rows(histories.read_sets(folders, versions.collect_versions()))
     paths = history_report.write_page(folder, changes, command=runs.format_command())
     paths += pages.write(folder, changes, command=runs.format_command())
     output.print_list(history_report.write_findings(changes))

@@ -24,9 +24,9 @@ def list_(
     Example:
         python -m benchmarks list suites
     """
-    for name in [registry.known("list", kind, KINDS)] if kind is not None else KINDS:
+    for name in [registry.require_name("list", kind, KINDS)] if kind is not None else KINDS:
         output.console.print(f"[bold]{name}[/bold]")
-        for plugin in getattr(registry, name)():
+        for plugin in getattr(registry, f"list_{name}")():
             output.console.print(f"  {plugin:12} {escape(_describe_plugin(name, plugin))}")
 
 
@@ -36,9 +36,9 @@ def _describe_plugin(kind: str, name: str) -> str:
         import tomllib
 
         return str(tomllib.loads((registry.SUITES / f"{name}.toml").read_text())["description"])
-    text = registry.summary(kind, name)
+    text = registry.read_summary(kind, name)
     if kind == "tasks":
         return text
-    version = registry.version(name)
-    state = f"{registry.package(name)} {version}" if version else "not installed"
+    version = registry.find_framework_version(name)
+    state = f"{registry.name_package(name)} {version}" if version else "not installed"
     return f"[{state}] {text}"

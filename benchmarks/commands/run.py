@@ -47,9 +47,9 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     if dask and jobs:
         message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
         raise registry.UsageError(message)
-    frameworks = suites.list_frameworks(only or []) or registry.list_installed()
-    cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
-    cases = suites.shard(suites.narrow(cases, only or [], suite), shard)
+    frameworks = suites.choose_frameworks(only or []) or registry.list_installed()
+    cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads)
+    cases = suites.choose_shard(suites.narrow_cases(cases, only or [], suite), shard)
     sweep.require_frameworks(cases)
     folder = out or registry.RUNS / Path(suite).stem
     store = refusals.open_store(folder)

@@ -39,13 +39,13 @@ def show(
     from farreach.results.report import contents, slices, terminal, timing_contents
     from farreach.results.storage.sanitising import clean_text, format_line
 
-    results = contents.read_results(folder, now=versions.current())
+    results = contents.read_results(folder, now=versions.collect_versions())
     timed = timing_contents.read_timings(results.store)
     tables = slices.list_tables(results, timed)
     if not tables:
         message = f"no results in {folder}"
         raise registry.UsageError(message)
-    name = registry.known("table", table, tables) if table is not None else tables[0]
+    name = registry.require_name("table", table, tables) if table is not None else tables[0]
     if name in slices.TIMES:
         frame = slices.tabulate_timed(name, results, timed)
         frame = frame[_choose_rows(frame, only, folder)]
@@ -72,6 +72,6 @@ def _choose_rows(frame: pd.DataFrame, only: list[str] | None, folder: Path) -> p
 
     chosen = pd.Series(data=not only, index=frame.index)
     if only:
-        described = [narrowing.words(values) for values in slices.describe_lines(frame)]
-        chosen.iloc[narrowing.kept(described, only, str(folder))] = True
+        described = [narrowing.to_words(values) for values in slices.describe_lines(frame)]
+        chosen.iloc[narrowing.find_matches(described, only, str(folder))] = True
     return chosen

@@ -67,7 +67,7 @@ class Case(record.Case):
     def __post_init__(self) -> None:
         """Refuse what is no case, with one line that says why."""
         for name, words in CHOICES.items():
-            registry.known(name, getattr(self, name), [*words])
+            registry.require_name(name, getattr(self, name), [*words])
         self._check_sizes()
         for kind, strength in STRENGTHS.items():
             reason = find_contradiction(kind, getattr(self, kind), strength, getattr(self, strength))
@@ -105,7 +105,7 @@ class Case(record.Case):
 
     def _check_path(self, mode: str) -> None:
         """Refuse a path that the framework does not offer in a mode."""
-        offered = registry.paths(self.framework, self.device, self.cell, mode)
+        offered = registry.list_paths(self.framework, self.device, self.cell, mode)
         if self.path not in offered:
             where = f"{self.framework} {self.cell} on {self.device}" + (
                 "" if mode == registry.MATCHED else f" in mode {mode}"
@@ -115,7 +115,7 @@ class Case(record.Case):
 
     def _check_native(self) -> None:
         """Refuse what a framework does not offer itself, and what means another thing in each."""
-        offered = registry.activations(self.framework)
+        offered = registry.list_activations(self.framework)
         self._check_path(registry.NATIVE)
         reason = ""
         if self.activation not in offered:
@@ -165,21 +165,23 @@ class Case(record.Case):
     @property
     def numerics(self) -> int:
         """The version of the numerical code that runs it: `NUMERICS`, and what its framework's own file adds."""
-        return NUMERICS + registry.moved(self.framework, self.cell, self.mode)
+        return NUMERICS + registry.count_moves(self.framework, self.cell, self.mode)
 
     def identity(self) -> dict[str, Any]:
         """Return everything that can change the result: the case, and the versions that are installed here."""
         versions = {
             "task_version": type(self.load()).version,
             "metric_version": type(self.load()).metric_version,
-            "framework_version": registry.version(self.framework),
+            "framework_version": registry.find_framework_version(self.framework),
             "numerics": self.numerics,
             "schema": SCHEMA,
         }
         fields = use_first_names(dataclasses.asdict(self)) | versions
         facts = {name: value for name, value in fields.items() if (name, value) not in LATER}
         if self.mode == registry.NATIVE:  # layers and optimizers may come from packages with versions of their own
-            facts["versions"] = {name: registry.installed(name) for name in registry.needs(self.framework, self.mode)}
+            facts["versions"] = {
+                name: registry.find_version(name) for name in registry.list_needs(self.framework, self.mode)
+            }
         return facts
 
     def key(self) -> str:
@@ -236,5 +238,5 @@ def load_task(name: str, parameters: tuple[tuple[str, Scalar], ...]) -> Task:
     kind: type[Task] = importlib.import_module(f"farreach.tasks.{name}").Task
     names = [field.name for field in dataclasses.fields(kind)]
     for parameter, _ in parameters:
-        registry.known(f"parameter of task {name}", parameter, names)
+        registry.require_name(f"parameter of task {name}", parameter, names)
     return kind(**dict(parameters))

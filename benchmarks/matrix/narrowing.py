@@ -11,7 +11,7 @@ Words = dict[str, set[str]]
 """What one thing is: under each key a value, or several of which it has each."""
 
 
-def wanted(only: list[str]) -> dict[str, list[str]]:
+def parse_only(only: list[str]) -> dict[str, list[str]]:
     """Return the values that --only asks for under each key; raise `UsageError` where one is no KEY=VALUE."""
     found: dict[str, list[str]] = {}
     for text in only:
@@ -23,25 +23,25 @@ def wanted(only: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def kept(described: Sequence[Words], only: list[str], where: str) -> list[int]:
+def find_matches(described: Sequence[Words], only: list[str], where: str) -> list[int]:
     """Return the places of those that meet every KEY=VALUE; values of the same key are alternatives.
 
     Raises `UsageError`, with what `where` has instead, where a key or a value is not there or nothing is left.
     """
     keys = sorted({key for words in described for key in words})
-    asked = wanted(only)
+    asked = parse_only(only)
     for key, values in asked.items():
-        registry.known("key", key, keys)
+        registry.require_name("key", key, keys)
         there = sorted({value for words in described for value in words.get(key, ())}, key=_by_number)
         for value in values:
-            if normal(value) not in there:
+            if normalise(value) not in there:
                 listed = ", ".join(there[:MOST]) + (f" and {len(there) - MOST} more" if len(there) > MOST else "")
                 message = f"{where} has no case with {key}={value}; it has: {listed}"
                 raise registry.UsageError(message)
     found = [
         at
         for at, words in enumerate(described)
-        if all(words.get(key, set()) & {normal(value) for value in values} for key, values in asked.items())
+        if all(words.get(key, set()) & {normalise(value) for value in values} for key, values in asked.items())
     ]
     if not found:
         message = f"{where} has no case with {' and '.join(only)}"
@@ -55,14 +55,14 @@ MOST = 40
 """Values that a message lists."""
 
 
-def words(values: Mapping[str, object]) -> Words:
+def to_words(values: Mapping[str, object]) -> Words:
     """Return values as words, a set as each of its own; those that are not known (None, NaN) are left out."""
     several = {key: value if isinstance(value, set) else {value} for key, value in values.items()}
-    found = {key: {normal(one) for one in value if one is not None} - UNKNOWN for key, value in several.items()}
+    found = {key: {normalise(one) for one in value if one is not None} - UNKNOWN for key, value in several.items()}
     return {key: value for key, value in found.items() if value}
 
 
-def normal(value: object) -> str:
+def normalise(value: object) -> str:
     """Write a value as one text, so that 1, 1.0 and "1.00" are the same."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()

@@ -33,46 +33,50 @@ class UsageError(Exception):
     """Something that the user asked for and that cannot be; one line, exit status 2."""
 
 
-def tasks() -> list[str]:
+def list_tasks() -> list[str]:
     """Return the names of the tasks: the files in ``tasks/`` that define a class ``Task``."""
-    return [path.stem for path in sorted((ROOT / "tasks").glob("*.py")) if path.stem != "base" and _defines(path, TASK)]
+    return [
+        path.stem
+        for path in sorted((ROOT / "tasks").glob("*.py"))
+        if path.stem != "base" and _defines_class(path, TASK)
+    ]
 
 
-def frameworks() -> list[str]:
+def list_frameworks() -> list[str]:
     """Return the names of the frameworks: the folders in ``frameworks/`` that define a class ``Framework``."""
     paths = sorted((ROOT / "frameworks").glob("*/__init__.py"))
-    return [path.parent.name for path in paths if _defines(path, FRAMEWORK)]
+    return [path.parent.name for path in paths if _defines_class(path, FRAMEWORK)]
 
 
-def compared() -> list[str]:
+def list_compared() -> list[str]:
     """Return the frameworks that are compared: all but the reference."""
-    return [name for name in frameworks() if name != REFERENCE]
+    return [name for name in list_frameworks() if name != REFERENCE]
 
 
-def suites() -> list[str]:
+def list_suites() -> list[str]:
     """Return the names of the suites: the TOML files in ``benchmarks/suites/``."""
     return [path.stem for path in sorted(SUITES.glob("*.toml"))]
 
 
-def summary(folder: str, name: str) -> str:
+def read_summary(folder: str, name: str) -> str:
     """Return the first line of a plug-in's docstring."""
     path = ROOT / folder / f"{name}.py"
-    docstring = ast.get_docstring(_parsed(path if path.exists() else ROOT / folder / name / "__init__.py")) or ""
+    docstring = ast.get_docstring(_parse_file(path if path.exists() else ROOT / folder / name / "__init__.py")) or ""
     return docstring.partition("\n")[0]
 
 
-def package(framework: str) -> str:
+def name_package(framework: str) -> str:
     """Return the distribution that is the framework itself, the first of those that it needs."""
-    return needs(framework)[0]
+    return list_needs(framework)[0]
 
 
-def needs(framework: str, mode: str = MATCHED) -> tuple[str, ...]:
+def list_needs(framework: str, mode: str = MATCHED) -> tuple[str, ...]:
     """Return the distributions that a framework needs in a mode."""
-    return tuple(_literal(_file(framework, mode), "NEEDS"))
+    return tuple(_read_literal(_find_file(framework, mode), "NEEDS"))
 
 
 @functools.cache
-def installed(distribution: str) -> str | None:
+def find_version(distribution: str) -> str | None:
     """Return the installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(distribution)
@@ -80,31 +84,31 @@ def installed(distribution: str) -> str | None:
         return None
 
 
-def version(framework: str) -> str | None:
+def find_framework_version(framework: str) -> str | None:
     """Return the installed version of a framework's distribution, or None."""
-    return installed(package(framework))
+    return find_version(name_package(framework))
 
 
 def list_installed() -> list[str]:
     """Return the frameworks that are compared and installed."""
-    return [name for name in compared() if version(name)]
+    return [name for name in list_compared() if find_framework_version(name)]
 
 
 def require_any() -> list[str]:
     """Return the frameworks that are compared and installed; raise `UsageError` where there are none."""
     names = list_installed()
     if not names:
-        message = f"none of the frameworks is installed: {', '.join(compared())}"
+        message = f"none of the frameworks is installed: {', '.join(list_compared())}"
         raise UsageError(message)
     return names
 
 
 def require(framework: str, mode: str = MATCHED) -> None:
     """Raise `UsageError` where a distribution that a framework needs in this mode is not installed."""
-    if version(framework) is None:
-        message = f"framework {framework} is not installed: it needs the package {package(framework)}"
+    if find_framework_version(framework) is None:
+        message = f"framework {framework} is not installed: it needs the package {name_package(framework)}"
         raise UsageError(message)
-    missing = [name for name in needs(framework, mode) if installed(name) is None]
+    missing = [name for name in list_needs(framework, mode) if find_version(name) is None]
     if missing:
         message = f"framework {framework} in mode {mode} needs a package that is not installed: {', '.join(missing)}"
         raise UsageError(message)
@@ -121,50 +125,50 @@ def has_part(framework: str, part: str) -> bool:
     return (ROOT / "frameworks" / framework / f"{part}.py").exists()
 
 
-def offers(framework: str, mode: str) -> bool:
+def has_mode(framework: str, mode: str) -> bool:
     """Return whether a framework has a mode."""
-    return _file(framework, mode).exists()
+    return _find_file(framework, mode).exists()
 
 
-def activations(framework: str) -> tuple[str, ...]:
+def list_activations(framework: str) -> tuple[str, ...]:
     """Return the activations that a framework's own rnn takes; raise `UsageError` where it has no mode native."""
-    if not offers(framework, NATIVE):
+    if not has_mode(framework, NATIVE):
         message = f"{framework} has no defaults of its own, so no mode {NATIVE}"
         raise UsageError(message)
-    return tuple(_literal(_file(framework, NATIVE), "ACTIVATIONS"))
+    return tuple(_read_literal(_find_file(framework, NATIVE), "ACTIVATIONS"))
 
 
-def cells(framework: str, device: str, mode: str = MATCHED) -> dict[str, tuple[str, ...]]:
+def list_cells(framework: str, device: str, mode: str = MATCHED) -> dict[str, tuple[str, ...]]:
     """Return the cells that a framework has on a device in a mode, and the paths of each, its default first."""
-    devices = _literal(_file(framework, mode), "PATHS")
+    devices = _read_literal(_find_file(framework, mode), "PATHS")
     if device not in devices:
         message = f"{framework} does not run on {device}; it runs on: {', '.join(devices)}"
         raise UsageError(message)
     return {cell: tuple(offered) for cell, offered in devices[device].items()}
 
 
-def paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> tuple[str, ...]:
+def list_paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> tuple[str, ...]:
     """Return the paths that a framework offers for a cell on a device in a mode, its default first."""
-    offered = cells(framework, device, mode)
+    offered = list_cells(framework, device, mode)
     if cell not in offered:
         message = f"{framework} has no cell {cell} on {device}; it has: {', '.join(offered)}"
         raise UsageError(message)
     return offered[cell]
 
 
-def environment(framework: str, device: str) -> dict[str, str]:
+def read_environment(framework: str, device: str) -> dict[str, str]:
     """Return the variables that a framework wants to be set before its process starts on a device."""
-    path = _file(framework, MATCHED)
-    return dict(_literal(path, "ENVIRONMENT").get(device, {})) if _declares(path, "ENVIRONMENT") else {}
+    path = _find_file(framework, MATCHED)
+    return dict(_read_literal(path, "ENVIRONMENT").get(device, {})) if _declares(path, "ENVIRONMENT") else {}
 
 
-def moved(framework: str, cell: str, mode: str = MATCHED) -> int:
+def count_moves(framework: str, cell: str, mode: str = MATCHED) -> int:
     """Return how often a change in a framework's own file has moved the numbers of a cell."""
-    path = _file(framework, mode)
-    return int(_literal(path, "MOVED").get(cell, 0)) if _declares(path, "MOVED") else 0
+    path = _find_file(framework, mode)
+    return int(_read_literal(path, "MOVED").get(cell, 0)) if _declares(path, "MOVED") else 0
 
 
-def known(kind: str, name: str, names: list[str]) -> str:
+def require_name(kind: str, name: str, names: list[str]) -> str:
     """Return `name` if it is one of `names`; raise `UsageError` with what is allowed otherwise."""
     if name not in names:
         message = f"unknown {kind} {name!r}; allowed: {', '.join(names)}"
@@ -173,25 +177,25 @@ def known(kind: str, name: str, names: list[str]) -> str:
 
 
 @functools.cache
-def _parsed(path: Path) -> ast.Module:
+def _parse_file(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
 @functools.cache
-def _defines(path: Path, name: str) -> bool:
+def _defines_class(path: Path, name: str) -> bool:
     if f"class {name}" not in path.read_text():  # most files: to parse them all would be what `list` takes longest over
         return False
-    return any(isinstance(node, ast.ClassDef) and node.name == name for node in _parsed(path).body)
+    return any(isinstance(node, ast.ClassDef) and node.name == name for node in _parse_file(path).body)
 
 
 @functools.cache
-def _file(framework: str, mode: str) -> Path:
+def _find_file(framework: str, mode: str) -> Path:
     return ROOT / "frameworks" / framework / ("__init__.py" if mode == MATCHED else f"{mode}.py")
 
 
 @functools.cache
-def _literal(path: Path, name: str) -> Any:
-    for node in _parsed(path).body:
+def _read_literal(path: Path, name: str) -> Any:
+    for node in _parse_file(path).body:
         if _assigns(node, name):
             return ast.literal_eval(node.value)
     message = f"{path.relative_to(ROOT)} declares no {name}"
@@ -199,7 +203,7 @@ def _literal(path: Path, name: str) -> Any:
 
 
 def _declares(path: Path, name: str) -> bool:
-    return any(_assigns(node, name) for node in _parsed(path).body)
+    return any(_assigns(node, name) for node in _parse_file(path).body)
 
 
 def _assigns(node: ast.stmt, name: str) -> TypeGuard[ast.Assign]:

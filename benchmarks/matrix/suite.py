@@ -42,7 +42,7 @@ LARGEST = 2**20
 """Bytes that a suite's file may have."""
 
 
-def _listed(value: object) -> list[object]:
+def _make_list(value: object) -> list[object]:
     if isinstance(value, list) and not value:
         message = "an axis needs at least one value"
         raise ValueError(message)
@@ -53,9 +53,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
 Count = Annotated[int, Field(ge=0)]
 
 
-def _many(kind: Any) -> Any:
+def _allow_many(kind: Any) -> Any:
     """A field that takes one value or a list of at least one."""
-    return Annotated[list[kind], BeforeValidator(_listed)]
+    return Annotated[list[kind], BeforeValidator(_make_list)]
 
 
 class Graded(BaseModel):
@@ -89,7 +89,7 @@ class ClipAxis(Graded):
 
     field = "clip"
     kind: ClipWord
-    threshold: _many(Positive) | None = None  # type: ignore[valid-type]
+    threshold: _allow_many(Positive) | None = None  # type: ignore[valid-type]
 
 
 class RegulariserAxis(Graded):
@@ -97,7 +97,7 @@ class RegulariserAxis(Graded):
 
     field = "regulariser"
     kind: RegulariserWord
-    strength: _many(Positive) | None = None  # type: ignore[valid-type]
+    strength: _allow_many(Positive) | None = None  # type: ignore[valid-type]
 
 
 ORDER: tuple[str, ...] = ("framework", "task", "parameters", "cell", "activation", "layers", "radius", "hidden")
@@ -107,19 +107,19 @@ ORDER += ("optimizer", "batch", "steps", "dtype", "mode", "regulariser", "clip",
 FIELDS = {field.name: field for field in dataclasses.fields(Case)}
 
 
-def _axis(name: str) -> tuple[Any, Any]:
+def _make_axis(name: str) -> tuple[Any, Any]:
     """Return the type and the default of a block's field, from the field of a case."""
     kinds = {"integer": Count if name in {"seed", "replicate"} else PositiveInt, "number": Positive, "text": str}
     kind: Any = Literal[CHOICES[name]] if name in CHOICES else kinds[COLUMNS[name].kind]
     default = FIELDS[name].default
-    return _many(kind), ... if default is dataclasses.MISSING else [default]
+    return _allow_many(kind), ... if default is dataclasses.MISSING else [default]
 
 
 SPECIAL: dict[str, tuple[Any, Any]] = {
-    "parameters": (dict[str, _many(Scalar)], {}),  # type: ignore[misc]
-    "framework": (_many(str) | None, None),
-    "clip": (_many(ClipAxis), [ClipAxis(kind=NONE)]),
-    "regulariser": (_many(RegulariserAxis), [RegulariserAxis(kind=NONE)]),
+    "parameters": (dict[str, _allow_many(Scalar)], {}),  # type: ignore[misc]
+    "framework": (_allow_many(str) | None, None),
+    "clip": (_allow_many(ClipAxis), [ClipAxis(kind=NONE)]),
+    "regulariser": (_allow_many(RegulariserAxis), [RegulariserAxis(kind=NONE)]),
     "evaluate_every": (PositiveInt, FIELDS["evaluate_every"].default),
     "path": (dict[str, str], {}),
 }
@@ -128,7 +128,7 @@ SPECIAL: dict[str, tuple[Any, Any]] = {
 GIVEN = {"device", "threads", *STRENGTHS.values()}
 """The fields of a case that no block has: the command line sets them, or an axis has them beside its kind."""
 
-_BLOCK: dict[str, Any] = {name: SPECIAL.get(name) or _axis(name) for name in FIELDS if name not in GIVEN}
+_BLOCK: dict[str, Any] = {name: SPECIAL.get(name) or _make_axis(name) for name in FIELDS if name not in GIVEN}
 Block: Any = create_model(
     "Block",
     __doc__="A product of axes: the fields of a case, of which each may have one value or a list of values.",
@@ -140,10 +140,10 @@ Block: Any = create_model(
 def expand_block(block: Any, frameworks: list[str], *, device: Device, threads: int) -> Iterator[Case]:
     """Yield a block's cases, for `frameworks` where it names none; seeds change fastest."""
     for task in block.task:
-        registry.known("task", task, registry.tasks())
+        registry.require_name("task", task, registry.list_tasks())
     chosen = block.framework or frameworks
     for framework in chosen:
-        registry.known("framework", framework, registry.frameworks())
+        registry.require_name("framework", framework, registry.list_frameworks())
     names, products = [*block.parameters], itertools.product(*block.parameters.values())
     points: dict[str, list[dict[str, Any]]] = {
         "framework": [{"framework": framework} for framework in chosen],
@@ -159,7 +159,7 @@ def expand_block(block: Any, frameworks: list[str], *, device: Device, threads: 
     for parts in itertools.product(*axes):
         fields: dict[str, Any] = {name: value for part in parts for name, value in part.items()}
         framework = fields["framework"]
-        path = block.path.get(framework) or registry.paths(framework, device, fields["cell"])[0]
+        path = block.path.get(framework) or registry.list_paths(framework, device, fields["cell"])[0]
         yield Case(**fields, evaluate_every=block.evaluate_every, device=device, path=path, threads=threads)
 
 
@@ -173,7 +173,7 @@ class Suite(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill(cls, data: Any) -> Any:
+    def _fill_blocks(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("block"), list):
             given = data.get("defaults", {})
             if isinstance(given, dict):
@@ -181,12 +181,14 @@ class Suite(BaseModel):
                 return data | {"block": filled}
         return data
 
-    def cases(self, frameworks: list[str] | None = None, *, device: Device = "cpu", threads: int = 1) -> list[Case]:
+    def list_cases(
+        self, frameworks: list[str] | None = None, *, device: Device = "cpu", threads: int = 1
+    ) -> list[Case]:
         """Return every case once, in order; raise `UsageError` where one cannot be.
 
         A block that names no framework is for `frameworks`, by default all but the reference.
         """
-        chosen = frameworks or registry.compared()
+        chosen = frameworks or registry.list_compared()
         try:
             blocks = [expand_block(block, chosen, device=device, threads=threads) for block in self.block]
             cases = [case for block in blocks for case in block]
@@ -195,11 +197,11 @@ class Suite(BaseModel):
         return list(dict.fromkeys(cases))
 
 
-def load(name: str) -> Suite:
+def load_suite(name: str) -> Suite:
     """Read a suite by its name, or by the path of a TOML file; raise `UsageError` on any fault."""
     path = Path(name)
     if path.suffix != ".toml":
-        path = registry.SUITES / f"{registry.known('suite', name, registry.suites())}.toml"
+        path = registry.SUITES / f"{registry.require_name('suite', name, registry.list_suites())}.toml"
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -213,32 +215,34 @@ def load(name: str) -> Suite:
         message = f"cannot read suite {path}: {error.strerror}"
         raise registry.UsageError(message) from error
     except ValidationError as error:
-        message = f"suite {path.name}: {_first_fault(error)}"
+        message = f"suite {path.name}: {_describe_fault(error)}"
         raise registry.UsageError(message) from error
     except (ValueError, RecursionError) as error:
         message = f"suite {path.name} is not valid TOML: {' '.join(str(error).split())[:200]}"
         raise registry.UsageError(message) from error
 
 
-def list_frameworks(only: list[str]) -> list[str]:
+def choose_frameworks(only: list[str]) -> list[str]:
     """Return the frameworks that --only names."""
     pairs = (text.partition("=") for text in only)
-    return [registry.known(key, value, registry.frameworks()) for key, _, value in pairs if key == "framework"]
+    return [
+        registry.require_name(key, value, registry.list_frameworks()) for key, _, value in pairs if key == "framework"
+    ]
 
 
-def narrow(cases: list[Case], only: list[str], suite: str) -> list[Case]:
+def narrow_cases(cases: list[Case], only: list[str], suite: str) -> list[Case]:
     """Keep the cases that meet every KEY=VALUE; values of the same key are alternatives."""
-    wanted = narrowing.wanted(only)
+    wanted = narrowing.parse_only(only)
     for axis, strength in STRENGTHS.items():
         _check_strengths(wanted, strength, axis)
     for key in {"task", "framework"} & set(wanted):
         for value in wanted[key]:
-            registry.known(key, value, getattr(registry, f"{key}s")())
-    described = [narrowing.words(_facts(case)) for case in cases]
-    return [cases[at] for at in narrowing.kept(described, only, f"suite {suite}")]
+            registry.require_name(key, value, getattr(registry, f"list_{key}s")())
+    described = [narrowing.to_words(_list_facts(case)) for case in cases]
+    return [cases[at] for at in narrowing.find_matches(described, only, f"suite {suite}")]
 
 
-def shard(cases: list[Case], part: str | None) -> list[Case]:
+def choose_shard(cases: list[Case], part: str | None) -> list[Case]:
     """Return the K-th of N parts, ``K/N``: every N-th case from the K-th on, so that each part has some of all."""
     if part is None:
         return cases
@@ -269,13 +273,13 @@ def _check_strengths(wanted: dict[str, list[str]], strength: str, axis: str) -> 
             raise registry.UsageError(message)
 
 
-def _facts(case: Case) -> dict[str, Any]:
+def _list_facts(case: Case) -> dict[str, Any]:
     fields: dict[str, Any] = case.to_json()
     parameters: dict[str, Any] = fields.pop("parameters")
     return fields | parameters
 
 
-def _first_fault(error: ValidationError) -> str:
+def _describe_fault(error: ValidationError) -> str:
     """Put pydantic's first complaint into one line: where, what, and what was found."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])

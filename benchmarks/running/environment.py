@@ -13,24 +13,24 @@ import numpy as np
 from farreach.benchmarks.matrix.registry import ROOT
 
 
-def facts() -> dict[str, str | int]:
+def collect_facts() -> dict[str, str | int]:
     """Return processor, cores, Python, NumPy, platform and commit."""
     return {
-        "processor": processor(),
+        "processor": read_processor(),
         "cores": os.cpu_count() or 1,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "commit": commit(),
+        "commit": read_commit(),
     }
 
 
-def now() -> str:
+def read_clock() -> str:
     """Return the time, ISO 8601, UTC, to the second."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
-def processor() -> str:
+def read_processor() -> str:
     """Return the processor's model name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -40,7 +40,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def commit() -> str:
+def read_commit() -> str:
     """Return the checkout's commit, marked where files other than results differ from it, or ``unknown``."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")

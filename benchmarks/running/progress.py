@@ -11,7 +11,7 @@ from rich.console import Console
 from farreach.benchmarks.matrix.case import Case
 
 
-def bar(console: Console, counted: str = "") -> progress.Progress:
+def make_bar(console: Console, counted: str = "") -> progress.Progress:
     """Return a bar with the time left, silent without a terminal; `counted` is what stands after the percentage."""
     return progress.Progress(
         progress.TextColumn("{task.description}"),
@@ -33,7 +33,7 @@ class Progress:
         self.work = {case: case.steps * case.load().length for case in cases}
         self.reached: dict[Case, int] = {}
         self.count = 0
-        self.bar = bar(console, "  {task.fields[count]} cases")
+        self.bar = make_bar(console, "  {task.fields[count]} cases")
         self.line = self.bar.add_task("starting", total=sum(self.work.values()), count=f"0/{len(cases)}")
 
     def __enter__(self) -> Self:
@@ -45,12 +45,12 @@ class Progress:
     ) -> None:
         self.bar.stop()
 
-    def progress(self, case: Case, steps: int) -> None:
+    def hear_progress(self, case: Case, steps: int) -> None:
         """Move the bar to the steps that a case has done."""
         self.reached[case] = steps * case.load().length
         self._move(f"{case.framework} {case.task} {case.cell}")
 
-    def ended(self, case: Case, said: str) -> None:
+    def hear_end(self, case: Case, said: str) -> None:
         """Count a case, whole: one that diverged early has nothing left to do."""
         self.count += 1
         self.reached[case] = self.work[case]

@@ -60,11 +60,11 @@ class Plan:
 class Listener(Protocol):
     """Who hears how a sweep is going, always in the thread that runs it."""
 
-    def progress(self, case: Case, steps: int) -> None:
+    def hear_progress(self, case: Case, steps: int) -> None:
         """Hear that a case has done so many steps."""
         ...
 
-    def ended(self, case: Case, said: str) -> None:
+    def hear_end(self, case: Case, said: str) -> None:
         """Hear that a case has ended, and how."""
         ...
 
@@ -119,7 +119,7 @@ class Keeper:
 
     def __init__(self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any]) -> None:
         self.plan, self.store, self.listener = chosen, store, listener
-        self.facts = environment.facts() | facts
+        self.facts = environment.collect_facts() | facts
         self.seconds = dict.fromkeys(TIMES, 0.0)
         self.failed: list[Failure] = []
         self.finished = 0
@@ -128,15 +128,15 @@ class Keeper:
         """Write one finished case to the store."""
         record = make_record(key, case, outcome, self.facts | facts)
         if not self.store.write(record, {part: pd.DataFrame(getattr(outcome, part)) for part in PARTS}):
-            self.listener.ended(case, ELSEWHERE)
+            self.listener.hear_end(case, ELSEWHERE)
             return
         self.finished += 1
         skill = "diverged" if record.result.skill is None else f"skill {record.result.skill:.3f}"
-        self.listener.ended(case, f"{skill}, {record.times.seconds_training:.1f} s of training")
+        self.listener.hear_end(case, f"{skill}, {record.times.seconds_training:.1f} s of training")
 
     def _fail(self, case: Case, reason: str) -> None:
         self.failed.append(Failure(case, reason))
-        self.listener.ended(case, f"failed: {reason}")
+        self.listener.hear_end(case, f"failed: {reason}")
 
     def _log(self, started: str, wall: float) -> None:
         self.store.log(
@@ -175,7 +175,7 @@ class Sweep(Keeper):
     def run(self) -> RunSummary:
         """Run what is missing, lane beside lane; Ctrl-C ends it with everything finished kept."""
         began = time.perf_counter()
-        started = environment.now()
+        started = environment.read_clock()
         lanes = self._lanes()
         waiting: queue.Queue[list[tuple[str, Case]]] = queue.Queue()
         for lane in lanes:
@@ -270,15 +270,15 @@ class Sweep(Keeper):
 
     def _ask(self, worker: Live, turn: Turn, claimed: dict[str, float]) -> None:
         """Have one case run and pass on what came of it."""
-        started = environment.now()
+        started = environment.read_clock()
         if self.store.has(turn.key):
-            self.events.put(lambda: self._settle(turn, lambda: self.listener.ended(turn.case, ELSEWHERE)))
+            self.events.put(lambda: self._settle(turn, lambda: self.listener.hear_end(turn.case, ELSEWHERE)))
             return
         try:
             outcome = worker.ask(
                 Run(turn.case),
                 Outcome,
-                lambda steps: self.events.put(lambda: self.listener.progress(turn.case, steps)),
+                lambda steps: self.events.put(lambda: self.listener.hear_progress(turn.case, steps)),
             )
         except (CaseFailedError, StartError) as error:
             if not self.stopping.is_set():
@@ -303,7 +303,7 @@ def make_record(key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -
     """
     before = outcome.result.steps_before or 0
     reached: dict[str, Any] = reach.summarise_flow(pd.DataFrame(outcome.flow), before)
-    numerics = versions.certified(case.framework)
+    numerics = versions.find_certified(case.framework)
     identity = certificates.name_certificate(case.framework, facts["framework_version"], numerics, case.device)
     # A certificate is about matched arithmetic: a native case stands under none, whatever its version.
     certificate = certificates.find_certificate(identity, {case.path}) if case.mode == registry.MATCHED else None

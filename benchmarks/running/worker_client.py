@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from farreach.benchmarks.matrix.registry import HOME, environment
+from farreach.benchmarks.matrix.registry import HOME, read_environment
 from farreach.benchmarks.running.messages import Failed, Message, Progress, Ready, decode, encode
 from farreach.frameworks.base import merge_environment
 from farreach.results.storage.files import StoreError, open_log
@@ -59,7 +59,7 @@ class Live:
             self.process = subprocess.Popen(  # noqa: S603
                 [self.python, "-m", "farreach.benchmarks.worker", *self.arguments],
                 cwd=HOME,
-                env=self.environment(),
+                env=self.make_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -73,10 +73,10 @@ class Live:
             raise StartError(self.fault) from error
         self.imports += time.perf_counter() - began
 
-    def environment(self) -> dict[str, str]:
+    def make_environment(self) -> dict[str, str]:
         """Return the variables that the process starts with: its threads', and those that its framework wants."""
         framework, device, threads = self.arguments
-        wanted = merge_environment(environment(framework, device), os.environ)
+        wanted = merge_environment(read_environment(framework, device), os.environ)
         return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | wanted
 
     def ask(self, request: Message, answer: type[Answer], progress: Callable[[int], None] = lambda _: None) -> Answer:

@@ -62,7 +62,7 @@ def list_launches(frameworks: list[str], trials: int, threads: int, device: Devi
             clip="norm",
             threshold=1.0,
             device=device,
-            path=registry.paths(framework, device, cell)[0],
+            path=registry.list_paths(framework, device, cell)[0],
             threads=threads,
         )
         launches.append(Launch(len(launches), case, 0.0))

@@ -61,15 +61,17 @@ def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, 
     if len(paths) > 1:
         message = f"speed takes one path, or {AUTO}, not {' and '.join(paths)}"
         raise registry.UsageError(message)
-    installed = [name for name in registry.compared() if registry.version(name)]
-    frameworks = suites.list_frameworks(only) or installed
+    installed = [name for name in registry.list_compared() if registry.find_framework_version(name)]
+    frameworks = suites.choose_frameworks(only) or installed
     for name in frameworks:
         registry.require(name)
-    cases = suites.load(suite).cases(frameworks, device=device, threads=threads)
-    cases = suites.narrow(cases, [text for text in only if not text.startswith("path=")], suite)
+    cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads)
+    cases = suites.narrow_cases(cases, [text for text in only if not text.startswith("path=")], suite)
     found = group_cases(cases, paths[0] if paths else AUTO)
     if handwritten:
-        there = {name: runs_in for name, runs_in in LOOPS.items() if all(map(registry.installed, NEEDS.get(name, ())))}
+        there = {
+            name: runs_in for name, runs_in in LOOPS.items() if all(map(registry.find_version, NEEDS.get(name, ())))
+        }
         found = [part for group in found for part in add_loops(group, there)]
     if not found:
         message = f"suite {suite} has no step that anybody can run with {' and '.join(only)}"
@@ -96,7 +98,9 @@ def list_launches(trials: int, only: list[str], *, device: Device, threads: int)
     if wrong:
         message = f"an A/A test is narrowed by framework only, not by {' and '.join(wrong)}"
         raise registry.UsageError(message)
-    frameworks = suites.list_frameworks(only) or [name for name in registry.compared() if registry.version(name)]
+    frameworks = suites.choose_frameworks(only) or [
+        name for name in registry.list_compared() if registry.find_framework_version(name)
+    ]
     return aa_check.list_launches(frameworks, trials, threads, device)
 
 
@@ -146,9 +150,9 @@ def measure_machine(folder: Path, case: Case, said: Callable[[str], object]) -> 
 
 def run_here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> Iterator[Measured]:
     """Do jobs on this machine, one at a time."""
-    facts = environment.facts()
+    facts = environment.collect_facts()
     for job in jobs:
-        started = environment.now()
+        started = environment.read_clock()
         try:
             found = job.measure(folder / "logs", functools.partial(heard, job))
         except pairs.ImplementationFailedError as error:
@@ -201,7 +205,7 @@ def _show_progress(
 ) -> Iterator[tuple[Callable[[Job, float], None], Callable[[Job], None]]]:
     """Show one progress bar, without a terminal a line for each job that ends; yield who hears shares and ends."""
     done = 0
-    with progress.bar(console) as bar:
+    with progress.make_bar(console) as bar:
         line = bar.add_task("starting", total=len(jobs))
 
         def heard(job: Job, share: float) -> None:

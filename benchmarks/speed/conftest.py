@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.benchmark_json = path
 
 
-@pytest.fixture(scope="module", params=registry.compared())
+@pytest.fixture(scope="module", params=registry.list_compared())
 def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """Yield a live process of one framework; it is the only one while it is timed."""
     framework: str = request.param

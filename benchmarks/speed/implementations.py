@@ -88,7 +88,7 @@ def group_cases(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
         found.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
     offered = {one for by in found.values() for case in by.values() for one in _list_paths(case)}
     if path != AUTO:
-        registry.known("path", path, [AUTO, *sorted(offered)])
+        registry.require_name("path", path, [AUTO, *sorted(offered)])
     made = []
     for by in found.values():
         ways = {name: _list_paths(case) if path == AUTO else [path] for name, case in by.items()}
@@ -120,4 +120,4 @@ def add_loops(group: Group, loops: dict[str, str]) -> list[Group]:
 
 
 def _list_paths(case: Case) -> list[str]:
-    return list(registry.paths(case.framework, case.device, case.cell))
+    return list(registry.list_paths(case.framework, case.device, case.cell))

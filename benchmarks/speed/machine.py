@@ -119,7 +119,7 @@ def measure_here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
         "products": products,
         "copy_gb_per_s": measure_copy_rate(size, threads, budget=budget),
         "copied_bytes": size,
-        "processor": environment.processor(),
+        "processor": environment.read_processor(),
         "cores": os.cpu_count() or 1,
         "memory_bytes": memory,
         "last_cache_bytes": read_last_cache(),

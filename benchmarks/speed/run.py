@@ -34,7 +34,7 @@ def name_group(group: Group, plan: pairs.TimingPlan) -> str:
     """Return the name of the group's file: a hash of everything that can change what it holds."""
     facts: dict[str, Any] = {
         "contenders": [
-            (one.name, use_first_names(one.case.to_json()), registry.version(one.case.framework))
+            (one.name, use_first_names(one.case.to_json()), registry.find_framework_version(one.case.framework))
             for one in group.implementations
         ],
         "auto": sorted(group.auto),

@@ -55,7 +55,7 @@ def test_training_step(benchmark: BenchmarkFixture, worker: Live, cell: Cell, le
         clip="norm",
         threshold=1.0,
         device=device,
-        path=registry.paths(framework, device, cell)[0],
+        path=registry.list_paths(framework, device, cell)[0],
         threads=int(threads),
     )
     compiled = worker.ask(Load("step", case, STEPS_A_ROUND), Loaded).compile_seconds
@@ -75,7 +75,7 @@ def test_training_step(benchmark: BenchmarkFixture, worker: Live, cell: Cell, le
         threads=case.threads,
         device=case.device,
         compile_seconds=compiled,
-        framework_version=registry.version(framework),
+        framework_version=registry.find_framework_version(framework),
         steps_a_round=STEPS_A_ROUND,
     )
     benchmark.pedantic(steps, rounds=ROUNDS, warmup_rounds=WARMUP_ROUNDS)

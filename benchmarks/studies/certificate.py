@@ -19,13 +19,15 @@ from farreach.results.analysis import certificates
 
 def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Check]]:
     """Return the checks by framework that meet every KEY=VALUE; raise `UsageError` where that is none."""
-    everything = [check for framework in registry.compared() for check in certification.list_checks(framework, device)]
+    everything = [
+        check for framework in registry.list_compared() for check in certification.list_checks(framework, device)
+    ]
     fields = [field.name for field in dataclasses.fields(Check)]
     wanted: dict[str, set[str]] = {}
     for text in only:
         key, _, value = text.partition("=")
-        registry.known("key", key, fields)
-        registry.known(key, value, sorted({str(getattr(check, key)) for check in everything}))
+        registry.require_name("key", key, fields)
+        registry.require_name(key, value, sorted({str(getattr(check, key)) for check in everything}))
         wanted.setdefault(key, set()).add(value)
     every = [check for check in everything if all(str(getattr(check, key)) in values for key, values in wanted.items())]
     if not every:
@@ -34,7 +36,7 @@ def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Che
     named = "framework" in wanted
     by_framework: dict[str, list[Check]] = {}
     for check in every:
-        if named or registry.version(check.framework):
+        if named or registry.find_framework_version(check.framework):
             by_framework.setdefault(check.framework, []).append(check)
     for framework in by_framework:
         registry.require(framework)
@@ -46,8 +48,8 @@ def make_certificate(framework: str, checks: Iterable[Check], log: Path, device:
 
     It is complete, and has the float32 horizons, where no check is left out.
     """
-    facts = environment.facts()  # of the start: the checkout may move on while this runs
-    started = environment.now()
+    facts = environment.collect_facts()  # of the start: the checkout may move on while this runs
+    started = environment.read_clock()
     worker = Live(framework, device, 1, log / f"{framework}.log")
     results = []
     try:
@@ -70,7 +72,7 @@ def make_certificate(framework: str, checks: Iterable[Check], log: Path, device:
         raise registry.UsageError(str(error)) from error
     finally:
         worker.stop()
-    version, numerics = worker.facts["framework_version"], versions.certified(framework)
+    version, numerics = worker.facts["framework_version"], versions.find_certified(framework)
     return {
         "name": certificates.name_certificate(framework, version, numerics, device),
         "framework": framework,

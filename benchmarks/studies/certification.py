@@ -100,7 +100,7 @@ def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
     Every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, under the
     norm clip; every cell under each penalty; and the rnn under Omega.
     """
-    kinds = [kind for kind in CELLS if kind[0] in registry.cells(framework, device)]
+    kinds = [kind for kind in CELLS if kind[0] in registry.list_cells(framework, device)]
     plain = itertools.product(kinds, (1, 2), ("vectors",), RATES, CLIPS, ("none",))
     tokens = itertools.product(kinds, (1,), ("tokens",), RATES, ("norm",), ("none",))
     penalised = itertools.product(kinds, (1,), ("vectors",), ("adam",), ("norm",), ("l1", "l2"))
@@ -109,7 +109,7 @@ def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
     return [
         Check(
             framework=framework,
-            path=registry.paths(framework, device, cell)[0],
+            path=registry.list_paths(framework, device, cell)[0],
             cell=cell,
             activation=activation,
             layers=layers,
@@ -226,7 +226,7 @@ def find_horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str
         threshold=0.1,
         steps=HORIZON_STEPS,
         device=device,
-        path=registry.paths(framework, device, cell)[0],
+        path=registry.list_paths(framework, device, cell)[0],
     )
     right = dataclasses.replace(case, framework=registry.REFERENCE, device="cpu", path="numpy", dtype="float64")
     replicate = dataclasses.replace(case, replicate=1)

@@ -25,7 +25,9 @@ def make_table(logs: Path) -> str:
                 raise registry.UsageError(message) from error
             finally:
                 worker.stop()
-    versions = ", ".join(f"{name} {registry.version(name)}" for name in dict.fromkeys(row["framework"] for row in rows))
+    versions = ", ".join(
+        f"{name} {registry.find_framework_version(name)}" for name in dict.fromkeys(row["framework"] for row in rows)
+    )
     return (
         "# What a clip at threshold 1 does in the frameworks' own functions\n\n"
         f"Made by `python -m benchmarks semantics` from live calls, float32, CPU: {versions}. "

@@ -70,10 +70,10 @@ if worker_client.Live.ask.__name__ != "waiting":  # Dask loads a preload twice
 class Quiet:
     """A listener that says nothing."""
 
-    def progress(self, case: Case, steps: int) -> None:
+    def hear_progress(self, case: Case, steps: int) -> None:
         """Hear nothing."""
 
-    def ended(self, case: Case, said: str) -> None:
+    def hear_end(self, case: Case, said: str) -> None:
         """Hear nothing."""
 
 

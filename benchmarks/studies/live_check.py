@@ -36,7 +36,7 @@ def measure_pairs(framework: str, count: int, plan: pairs.TimingPlan, say: Calla
     with tempfile.TemporaryDirectory() as folder:
         for at, slowdown in enumerate(slowdowns):
             cell = CELLS[at % len(CELLS)]
-            path = registry.paths(framework, "cpu", cell)[0]
+            path = registry.list_paths(framework, "cpu", cell)[0]
             case = Case(task="adding", parameters=(("T", 50),), framework=framework, cell=cell, seed=at, path=path)
             lines.append(judge_pair(case, plan, slowdown, Path(folder)))
             say(f"[{at + 1}/{len(slowdowns)}] {lines[-1]['speed']}")
@@ -47,7 +47,7 @@ def judge_pair(case: Case, plan: pairs.TimingPlan, slowdown: float, folder: Path
     """Return the verdict on one pair, with its ratio and interval."""
     pair = versus.Versus(case, (sys.executable, sys.executable), LAUNCHES, slowdown)
     path = folder / "pair.json"
-    write_json(path, pair.measure(plan, folder / "logs") | {"facts": environment.facts()})
+    write_json(path, pair.measure(plan, folder / "logs") | {"facts": environment.collect_facts()})
     line = side_by_side.compare_environments([path]).speed.iloc[0]
     return {"step": line["step"], "framework": line["framework"], "injected": slowdown} | {
         name: line[name] for name in ("new / old", "low", "high", "p", "speed")

@@ -23,7 +23,7 @@ def write_table(frame: pd.DataFrame, *, title: str, command: str, said: str = ""
     if said:
         console.print(said, markup=False)
     if out:
-        facts = environment.facts()
+        facts = environment.collect_facts()
         place = f"{facts['processor']}, {facts['cores']} cores, commit {facts['commit']}"
         paragraphs = [f"# {title[0].upper()}{title[1:]}", f"Made by {code(command)} on {place}.", said, table(frame)]
         write_text(out, "\n\n".join(part for part in paragraphs if part))

@@ -136,8 +136,8 @@ def _write_rows(folder: Path, count: int) -> None:
 def time_case_starts(log: Path, repeats: int) -> list[Cost]:
     """Time, for each framework, a case in a live process beyond compiling, training and evaluating."""
     costs = []
-    for framework in registry.compared():
-        if registry.version(framework) is None:
+    for framework in registry.list_compared():
+        if registry.find_framework_version(framework) is None:
             continue
         live = Live(framework, "cpu", 1, log / f"{framework}.log")
         seconds = []
@@ -150,7 +150,7 @@ def time_case_starts(log: Path, repeats: int) -> list[Cost]:
                     cell="lstm",
                     steps=100,
                     seed=seed,
-                    path=registry.paths(framework, "cpu", "lstm")[0],
+                    path=registry.list_paths(framework, "cpu", "lstm")[0],
                 )
                 began = time.perf_counter()
                 outcome = live.ask(Run(case), Outcome)

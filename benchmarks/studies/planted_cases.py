@@ -21,7 +21,7 @@ def plant_cases(framework: str, first_seed: int = 0) -> Iterator[tuple[Label, Ca
     """Yield the planted cases with what their diagnosis should be; each kind at `SEEDS` seeds from `first_seed`."""
     for label, fields in [*_plant_recurrences(), *_plant_clips(), *_plant_rates()]:
         for seed in range(first_seed, first_seed + SEEDS):
-            path = registry.paths(framework, "cpu", fields["cell"])[0]
+            path = registry.list_paths(framework, "cpu", fields["cell"])[0]
             yield label, Case(framework=framework, path=path, seed=seed, hidden=32, **fields)
 
 

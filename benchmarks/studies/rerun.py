@@ -49,7 +49,7 @@ def find_rows(target: str, only: list[str]) -> Recorded:
         message = f"{target} holds only runs of your own training loop, which only that loop can run again"
         raise registry.UsageError(message)
     cases = {Case.from_row(row): row for row in chosen if row["mode"] != OWN}
-    narrowed = suite.narrow([*cases], only, folder.name)
+    narrowed = suite.narrow_cases([*cases], only, folder.name)
     return Recorded(store, {case: cases[case] for case in narrowed})
 
 

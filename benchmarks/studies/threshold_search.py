@@ -107,7 +107,7 @@ def parse_thresholds(text: str | None) -> tuple[float, ...] | None:
 def choose_framework(name: str | None) -> str:
     """Return the framework to train with: the named one, else PyTorch, else the first that is installed."""
     if name is not None:
-        registry.require(registry.known("framework", name, registry.frameworks()))
+        registry.require(registry.require_name("framework", name, registry.list_frameworks()))
         return name
     installed = registry.require_any()
     return "pytorch" if "pytorch" in installed else installed[0]
@@ -125,12 +125,12 @@ def make_question(
         thresholds: the grid, None where they are to come from the observed norms.
 
     """
-    registry.known("task", fields["task"], registry.tasks())
+    registry.require_name("task", fields["task"], registry.list_tasks())
     rate = fields["learning_rate"]
     if not (math.isfinite(rate) and rate > 0):
         message = f"learning rate must be a positive finite number, not {rate}"
         raise registry.UsageError(message)
-    path = registry.paths(fields["framework"], fields["device"], fields["cell"])[0]
+    path = registry.list_paths(fields["framework"], fields["device"], fields["cell"])[0]
     question = Question(Case(path=path, **fields), clip, seeds, thresholds)
     question.list_clipped(thresholds or ())
     return question

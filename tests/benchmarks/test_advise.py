@@ -51,10 +51,10 @@ def test_thresholds_are_tried_from_small_to_large() -> None:
 
 def test_the_cases_of_one_framework_are_dealt_among_workers_each_once(tmp_path: Path) -> None:
     class Deaf:
-        def progress(self, case: Case, steps: int) -> None:
+        def hear_progress(self, case: Case, steps: int) -> None:
             del case, steps
 
-        def ended(self, case: Case, said: str) -> None:
+        def hear_end(self, case: Case, said: str) -> None:
             del case, said
 
     store = Store(tmp_path)

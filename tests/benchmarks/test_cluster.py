@@ -82,8 +82,8 @@ machine.measure_machine = lambda threads, device=None: facts | {"device": device
 OTHER = """
 from farreach.benchmarks.matrix import case, registry
 
-there = {name: registry.installed(name) for name in ("tensorflow", "jax")}
-registry.installed = lambda name: (there | {"numpy": "1.0"}).get(name)
+there = {name: registry.find_version(name) for name in ("tensorflow", "jax")}
+registry.find_version = lambda name: (there | {"numpy": "1.0"}).get(name)
 case.NUMERICS = -1
 """
 
@@ -197,10 +197,10 @@ def run_here(
     heard: list[str] = []
 
     class Listener:
-        def progress(self, case: Case, steps: int) -> None:
+        def hear_progress(self, case: Case, steps: int) -> None:
             assert 0 < steps <= case.steps
 
-        def ended(self, case: Case, said: str) -> None:
+        def hear_end(self, case: Case, said: str) -> None:
             assert said
             heard.append(case.label())
             act(len(heard))
@@ -233,7 +233,7 @@ def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     victim, sleeper, _ = workers({}, {}, {})
     pool.workers.watch.ask_scheduler()
     (tmp_path / "short.toml").write_text(SHORT)
-    cases = suite.load(str(tmp_path / "short.toml")).cases()
+    cases = suite.load_suite(str(tmp_path / "short.toml")).list_cases()
     store = Store(tmp_path / "out")
 
     def strike(count: int) -> None:
@@ -314,7 +314,7 @@ def test_a_run_that_ends_early_leaves_nothing_at_work_and_the_same_command_carri
     wait_until(lambda: not psutil.Process(one.pid).children(), 20)  # the case that nobody waits for was ended
     (tmp_path / "cases.toml").write_text(LONG.replace("100_000", "100"))
     pool.workers.watch.ask_scheduler()
-    _, ended = run_here(suite.load(str(tmp_path / "cases.toml")).cases(), Store(tmp_path / "out"), pool)
+    _, ended = run_here(suite.load_suite(str(tmp_path / "cases.toml")).list_cases(), Store(tmp_path / "out"), pool)
     assert (ended.done_before, ended.finished, ended.failed) == (2, 1, [])
 
 
@@ -327,8 +327,8 @@ def test_a_worker_with_other_versions_is_not_used_and_named(
         ("pytorch", "framework pytorch is not installed: it needs the package torch"),
         ("tensorflow", "it has version -1 of Farreach's numerics, not "),
     ]:
-        if registry.version(framework):
-            case = a_case(framework=framework, path=registry.paths(framework, "cpu", "rnn")[0])
+        if registry.find_framework_version(framework):
+            case = a_case(framework=framework, path=registry.list_paths(framework, "cpu", "rnn")[0])
             pool.workers.watch.ask_scheduler()
             with pytest.raises(registry.UsageError, match="no worker at tcp://.* can run this; tcp://.*: " + said):
                 pool.workers.require_workers([Work(worker.run_case, worker.make_request(case), (case,))])
@@ -353,7 +353,7 @@ def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one
     asked = ("run", str(tmp_path / "short.toml"), "--dask", cluster.address, "--out", str(tmp_path / "out"))
     said = read_refusal(*asked)
     assert "it cannot import Farreach (No module named 'farreach'); start it in a" in said
-    if registry.version("pytorch"):
+    if registry.find_framework_version("pytorch"):
         gpu = tmp_path / "gpu.toml"
         gpu.write_text(SHORT.replace("reference", "pytorch"))
         said = read_refusal("run", str(gpu), "--device", "cuda", *asked[2:])
@@ -510,8 +510,8 @@ def test_without_the_package_the_command_line_names_it(command: str, tmp_path: P
         "sys.modules['distributed'] = None\n"
         "from farreach.benchmarks import __main__\n"
         "from farreach.benchmarks.matrix import registry\n"
-        "installed = registry.installed\n"
-        "registry.installed = lambda name: None if name == 'distributed' else installed(name)\n"
+        "installed = registry.find_version\n"
+        "registry.find_version = lambda name: None if name == 'distributed' else installed(name)\n"
         f"sys.argv = ['benchmarks', '{command}', '--dask', 'tcp://127.0.0.1:1', '--out', {str(tmp_path)!r}, 'quick']\n"
         "__main__.main()\n"
     )

@@ -65,7 +65,7 @@ def test_the_formula_is_what_pytorch_counts_in_a_training_step(model: Model) -> 
         device="cpu",
         dtype="float64",
         threads=1,
-        path=registry.paths("pytorch", "cpu", model.cell)[0],
+        path=registry.list_paths("pytorch", "cpu", model.cell)[0],
     )
     with counting.FlopCounterMode(display=False) as counter:
         framework.train(batches)

@@ -535,7 +535,7 @@ def test_a_mutated_suite_gives_cases_or_is_refused(place: Path, data: st.DataObj
         quoted = data.draw(st.sampled_from(ways))
         path.write_text(f'description = "odd"\n[[block]]\ntask = "adding"\ncell = "rnn"\n{key} = {quoted}\n')
     try:
-        found = suite.load(str(path)).cases(["reference"])
+        found = suite.load_suite(str(path)).list_cases(["reference"])
     except registry.UsageError as error:
         one_line(error)
     else:
@@ -548,15 +548,15 @@ def test_a_suite_of_too_many_cases_is_refused_at_once(place: Path) -> None:
     block = f'task = "adding"\ncell = "rnn"\nseed = {many}\nhidden = {many}\nbatch = {many}\n'
     path.write_text(f'description = "many"\n[[block]]\n{block}')
     with pytest.raises(registry.UsageError, match="cases, more than"):
-        suite.load(str(path)).cases(["reference"])
+        suite.load_suite(str(path)).list_cases(["reference"])
 
 
 @within("only")
 @given(words=st.lists(WORDS | st.text(max_size=12), min_size=1, max_size=4))
 def test_any_only_narrows_or_is_refused(words: list[str]) -> None:
-    there = suite.load("quick").cases(["reference"])
+    there = suite.load_suite("quick").list_cases(["reference"])
     try:
-        assert suite.narrow(there, ["=".join(words)], "quick")
+        assert suite.narrow_cases(there, ["=".join(words)], "quick")
     except registry.UsageError as error:
         one_line(error)
 

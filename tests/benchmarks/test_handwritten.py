@@ -31,8 +31,8 @@ GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 def build(name: str, cell: str, *, rate: float = RATE, threshold: float = THRESHOLD) -> Any:
     """A loop, in a process set up for its framework as a live worker is; skipped where a package is missing."""
     framework = handwritten.LOOPS[name]
-    needed = (*registry.needs(framework), *handwritten.NEEDS.get(name, ()))
-    if missing := [one for one in needed if registry.installed(one) is None]:
+    needed = (*registry.list_needs(framework), *handwritten.NEEDS.get(name, ()))
+    if missing := [one for one in needed if registry.find_version(one) is None]:
         pytest.skip(f"{name} needs a package that is not installed: {', '.join(missing)}")
     importlib.import_module(f"farreach.frameworks.{framework}").configure("cpu", 1)
     module = importlib.import_module(f"farreach.benchmarks.speed.handwritten.{name}")
@@ -234,7 +234,7 @@ def test_from_the_same_weights_tensorflows_loop_follows_ours_as_far_as_its_epsil
 
 
 def test_every_compared_framework_has_a_handwritten_loop() -> None:
-    assert set(handwritten.LOOPS.values()) == set(registry.compared())
+    assert set(handwritten.LOOPS.values()) == set(registry.list_compared())
     assert handwritten.NEEDS.keys() <= handwritten.LOOPS.keys()
 
 

@@ -134,7 +134,7 @@ def killed_while_starting(suite_path: str, out: Path, seconds: float) -> None:
 
 def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_path: Path) -> None:
     path, out, dice = written(tmp_path, 100), tmp_path / "out", np.random.default_rng(1)
-    keys = {case.key() for case in suite.load(path).cases()}
+    keys = {case.key() for case in suite.load_suite(path).list_cases()}
     seen: dict[str, str] = {}
     for number in range(KILLS):
         starting = killed_while_working(path, out, dice)
@@ -152,7 +152,7 @@ def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_p
     check_whole(out, keys)
 
 
-@pytest.mark.parametrize("framework", registry.compared())
+@pytest.mark.parametrize("framework", registry.list_compared())
 def test_a_killed_run_of_each_framework_carries_on(tmp_path: Path, framework: str) -> None:
     path, out = written(tmp_path, 2, framework), tmp_path / "out"
     killed_while_working(path, out, np.random.default_rng(2))
@@ -160,7 +160,7 @@ def test_a_killed_run_of_each_framework_carries_on(tmp_path: Path, framework: st
     said, _ = ended(started(path, out))
     assert f"{len(kept)} already done" in said
     assert kept.items() <= hash_rows(out).items()
-    check_whole(out, {case.key() for case in suite.load(path).cases()})
+    check_whole(out, {case.key() for case in suite.load_suite(path).list_cases()})
     assert len(hash_rows(out)) == 6
 
 
@@ -173,7 +173,7 @@ def test_two_runs_into_one_folder_share_the_work(tmp_path: Path) -> None:
     assert len(runs) == 2
     assert sum(run["finished"] for run in runs) == 36
     assert all(run["finished"] for run in runs)
-    check_whole(out, {case.key() for case in suite.load(path).cases()})
+    check_whole(out, {case.key() for case in suite.load_suite(path).list_cases()})
     assert not [*(out / "locks").iterdir()]
 
 
@@ -181,7 +181,7 @@ def test_a_run_takes_over_what_a_killed_one_held(tmp_path: Path) -> None:
     path, out = written(tmp_path, 1), tmp_path / "out"
     store = Store(out)
     store.create()
-    key = suite.load(path).cases()[0].key()
+    key = suite.load_suite(path).list_cases()[0].key()
     holder = subprocess.Popen(  # noqa: S603
         [
             *(sys.executable, "-c", HOLDER, str(out), key),
@@ -240,7 +240,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path: Path
     assert "Traceback" not in errors
     assert before.items() <= hash_rows(out).items()
     assert not [*out.rglob("*.part")]
-    check_whole(out, {case.key() for case in suite.load(path).cases()})
+    check_whole(out, {case.key() for case in suite.load_suite(path).list_cases()})
     ended(started(path, out))
     assert len(hash_rows(out)) == 9
 

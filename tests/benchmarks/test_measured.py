@@ -29,7 +29,7 @@ def test_a_measured_table_is_printed_and_kept_with_its_command_and_machine(
         assert text in printed
         assert text in kept
     assert kept.startswith("# What it costs\n\nMade by `python -m benchmarks cost` on ")
-    assert str(environment.facts()["processor"]) in kept
+    assert str(environment.collect_facts()["processor"]) in kept
     assert "a \\| case" in kept
 
 
@@ -48,7 +48,7 @@ def test_a_study_is_a_command_whose_page_names_it(name: str, tmp_path: Path, mon
 
 
 def test_a_cluster_without_dask_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "installed", lambda _: None)
+    monkeypatch.setattr(registry, "find_version", lambda _: None)
     done = CliRunner().invoke(app, ["cluster-cost"])
     assert isinstance(done.exception, registry.UsageError)
     assert "needs the package distributed" in str(done.exception)

@@ -170,7 +170,7 @@ def test_a_group_holds_one_step_and_auto_all_paths_of_a_framework() -> None:
 
 def test_each_framework_meets_the_loops_that_are_written_in_it() -> None:
     ours = [
-        Implementation(Case(task="adding", framework=name, cell="rnn", path=registry.paths(name, "cpu", "rnn")[0]))
+        Implementation(Case(task="adding", framework=name, cell="rnn", path=registry.list_paths(name, "cpu", "rnn")[0]))
         for name in ("pytorch", "jax")
     ]
     found = implementations.add_loops(Group(tuple(ours)), LOOPS)
@@ -295,7 +295,7 @@ def test_an_unknown_suite_and_framework_are_refused() -> None:
 
 
 def test_pytest_benchmarks_own_comparison_works_on_our_steps(tmp_path: Path) -> None:
-    framework = next(name for name in ("pytorch", *registry.compared()) if registry.version(name))
+    framework = next(name for name in ("pytorch", *registry.list_compared()) if registry.find_framework_version(name))
     # A pytest within a worker of xdist would take itself for one, and time nothing.
     alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 

@@ -48,7 +48,7 @@ def run_into(folder: Path, cases: list[Case]) -> Store:
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
     (folder / "short.toml").write_text(SUITE)
-    return run_into(folder / "set", suite.load(str(folder / "short.toml")).cases()).folder
+    return run_into(folder / "set", suite.load_suite(str(folder / "short.toml")).list_cases()).folder
 
 
 def again(recorded: Path, changed: Path) -> list[Reproduction]:

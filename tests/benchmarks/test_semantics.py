@@ -35,7 +35,9 @@ EXPECTED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("framework", [name for name in registry.compared() if registry.version(name)])
+@pytest.mark.parametrize(
+    "framework", [name for name in registry.list_compared() if registry.find_framework_version(name)]
+)
 def test_the_frameworks_own_clips_do_what_was_measured(framework: str) -> None:
     rows = {row["function"]: row for row in clip_semantics.probe_clips(framework)}
     known = {name: facts for name, facts in EXPECTED.items() if name in rows}

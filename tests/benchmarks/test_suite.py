@@ -38,7 +38,7 @@ def written(folder: Path, text: str) -> str:
 
 
 def expanded(folder: Path, text: str = GOOD) -> list[Case]:
-    return suite.load(written(folder, text)).cases()
+    return suite.load_suite(written(folder, text)).list_cases()
 
 
 def test_a_block_is_the_product_of_its_axes(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_the_key_changes_with_everything_that_can_change_the_result(
         keys.add(Case.from_json(fields | change).key())
     monkeypatch.setattr("farreach.benchmarks.matrix.case.NUMERICS", 1_000)
     keys.add(case.key())
-    monkeypatch.setattr("farreach.benchmarks.matrix.registry.version", lambda _: "0.0")
+    monkeypatch.setattr("farreach.benchmarks.matrix.registry.find_framework_version", lambda _: "0.0")
     keys.add(case.key())
     assert len(keys) == 8
 
@@ -82,9 +82,9 @@ def test_a_key_is_hashed_with_the_first_name_of_a_field_that_was_renamed(tmp_pat
     assert case.key() == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@pytest.mark.parametrize("name", registry.suites())
+@pytest.mark.parametrize("name", registry.list_suites())
 def test_every_shipped_suite_expands(name: str) -> None:
-    cases = suite.load(name).cases()
+    cases = suite.load_suite(name).list_cases()
     tasks = {
         "quick": QUICK,
         "native": QUICK,
@@ -93,12 +93,12 @@ def test_every_shipped_suite_expands(name: str) -> None:
         "scaling": {"adding"},
         "speed": {"adding"},
     }
-    assert {case.task for case in cases} == tasks.get(name, set(registry.tasks()))
+    assert {case.task for case in cases} == tasks.get(name, set(registry.list_tasks()))
     assert {case.cell for case in cases} == ({"rnn"} if name == "pascanu" else {"rnn", "lstm", "gru"})
 
 
 def test_quick_holds_what_it_promises() -> None:
-    cases = suite.load("quick").cases()
+    cases = suite.load_suite("quick").list_cases()
     plain = [case for case in cases if not case.replicate]
     for task in QUICK:
         for framework in ("pytorch", "tensorflow"):
@@ -125,14 +125,14 @@ def test_quick_holds_what_it_promises() -> None:
     ],
 )
 def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
-    assert len(suite.narrow(expanded(tmp_path), only, "mine")) == count
+    assert len(suite.narrow_cases(expanded(tmp_path), only, "mine")) == count
 
 
 @pytest.mark.parametrize(
     ("only", "said"),
     [
         ("task=foo", "unknown task 'foo'; allowed: adding, copy, order, speech, translation"),
-        ("framework=caffe", f"unknown framework 'caffe'; allowed: {', '.join(registry.frameworks())}"),
+        ("framework=caffe", f"unknown framework 'caffe'; allowed: {', '.join(registry.list_frameworks())}"),
         ("cell=foo", "suite mine has no case with cell=foo; it has: lstm, rnn"),
         ("task=copy", "suite mine has no case with task=copy; it has: adding"),
         ("seeds=1", "unknown key 'seeds'; allowed: "),
@@ -153,19 +153,19 @@ def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
 )
 def test_what_only_cannot_mean_is_refused(tmp_path: Path, only: str, said: str) -> None:
     with pytest.raises(registry.UsageError) as fault:
-        suite.narrow(expanded(tmp_path), [only], "mine")
+        suite.narrow_cases(expanded(tmp_path), [only], "mine")
     assert str(fault.value).startswith(said)
     assert "\n" not in str(fault.value)
 
 
 def test_a_threshold_with_clip_none_is_a_contradiction(tmp_path: Path) -> None:
     with pytest.raises(registry.UsageError, match="clip none takes no threshold"):
-        suite.narrow(expanded(tmp_path), ["clip=none", "threshold=1"], "mine")
+        suite.narrow_cases(expanded(tmp_path), ["clip=none", "threshold=1"], "mine")
 
 
 def test_a_strength_with_regulariser_none_is_a_contradiction(tmp_path: Path) -> None:
     with pytest.raises(registry.UsageError, match="regulariser none takes no strength"):
-        suite.narrow(expanded(tmp_path), ["regulariser=none", "strength=1"], "mine")
+        suite.narrow_cases(expanded(tmp_path), ["regulariser=none", "strength=1"], "mine")
 
 
 PENALISED = (
@@ -180,7 +180,7 @@ def test_regularisers_are_an_axis_with_ladders_of_their_own(tmp_path: Path) -> N
     assert len(cases) == len(rungs) * len(expanded(tmp_path))
     assert len({case.key() for case in cases}) == len({case.label() for case in cases}) == len(cases)
     assert all(Case.from_json(case.to_json()) == case for case in cases)
-    assert len(suite.narrow(cases, ["regulariser=l2", "strength=0.0001"], "mine")) == len(expanded(tmp_path))
+    assert len(suite.narrow_cases(cases, ["regulariser=l2", "strength=0.0001"], "mine")) == len(expanded(tmp_path))
 
 
 def test_the_penalty_reaches_the_recipe_and_the_label(tmp_path: Path) -> None:
@@ -265,6 +265,6 @@ def test_an_empty_matrix_is_refused(tmp_path: Path) -> None:
 
 def test_a_suite_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(registry.UsageError, match=r"unknown suite 'quik'; allowed: .*quick"):
-        suite.load("quik")
+        suite.load_suite("quik")
     with pytest.raises(registry.UsageError, match="cannot read suite"):
-        suite.load(str(tmp_path / "none.toml"))
+        suite.load_suite(str(tmp_path / "none.toml"))

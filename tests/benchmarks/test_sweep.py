@@ -19,7 +19,7 @@ from farreach.results.storage.result_set import Store
 from tests.support.commands import run_command
 from tests.support.sweeps import Listener
 
-INSTALLED = [name for name in ("pytorch", *registry.compared()) if registry.version(name)]
+INSTALLED = [name for name in ("pytorch", *registry.list_compared()) if registry.find_framework_version(name)]
 FRAMEWORK = INSTALLED[0]
 
 TINY = f"""
@@ -84,7 +84,7 @@ def test_a_run_writes_rows_curves_tables_figures_and_a_report_and_resumes(tiny: 
 
 def test_the_clip_of_a_row_is_the_clip_that_ran(tiny: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
-    run_here(suite.load(tiny).cases(), store)
+    run_here(suite.load_suite(tiny).list_cases(), store)
     for row in store.rows().to_dict("records"):
         curves = store.curves(row["key"])
         if row["clip"] == "none":
@@ -98,7 +98,7 @@ def test_the_clip_of_a_row_is_the_clip_that_ran(tiny: str, tmp_path: Path) -> No
 
 def test_wall_time_is_accounted_for_by_kind(tiny: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
-    ended = run_here(suite.load(tiny).cases(), store, jobs=1)
+    ended = run_here(suite.load_suite(tiny).list_cases(), store, jobs=1)
     seconds = store.runs()[-1]["seconds"]
     assert sum(seconds.values()) == pytest.approx(ended.wall_seconds, rel=0.1)
     assert seconds["training"] > 0
@@ -115,7 +115,7 @@ def test_a_killed_worker_costs_its_case_only(tiny: str, tmp_path: Path) -> None:
             running.workers[0].process.kill()
 
     Path(tiny).write_text(slowly(TINY))
-    cases = suite.load(tiny).cases()
+    cases = suite.load_suite(tiny).list_cases()
     ended = run_here(cases, store, Listener(kill_once))
     assert [failure.case for failure in ended.failed] == killed
     assert "killed by SIGKILL" in ended.failed[0].reason
@@ -199,25 +199,25 @@ def test_cuda_without_a_gpu_is_said_plainly(tiny: str, tmp_path: Path) -> None:
 
 
 def test_a_framework_that_is_not_installed_is_refused(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "version", lambda _: None)
+    monkeypatch.setattr(registry, "find_framework_version", lambda _: None)
     with pytest.raises(registry.UsageError, match=f"{FRAMEWORK} is not installed: it needs the package"):
-        sweep.require_frameworks(suite.load(tiny).cases())
+        sweep.require_frameworks(suite.load_suite(tiny).list_cases())
 
 
 def test_list_names_every_plugin() -> None:
     done = run_command("list")
     assert done.returncode == 0
-    for name in (*registry.tasks(), *registry.frameworks(), *registry.suites()):
+    for name in (*registry.list_tasks(), *registry.list_frameworks(), *registry.list_suites()):
         assert name in done.stdout
 
 
 def test_a_row_is_valid_json_without_nan(tiny: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
-    run_here(suite.load(tiny).cases()[:1], store)
+    run_here(suite.load_suite(tiny).list_cases()[:1], store)
     for path in (store.folder / "rows").iterdir():
         json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in a row"))
 
 
 def test_the_environment_is_known() -> None:
-    facts = environment.facts()
+    facts = environment.collect_facts()
     assert all(facts.values())

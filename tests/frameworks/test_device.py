@@ -24,7 +24,7 @@ from tests.support.commands import run_command
 from tests.support.models import CELLS, make_batches, make_model
 from tests.support.timings import make_contender, make_group
 
-INSTALLED = [name for name in registry.compared() if registry.version(name)]
+INSTALLED = [name for name in registry.list_compared() if registry.find_framework_version(name)]
 
 
 # The environment of a live process
@@ -43,27 +43,29 @@ def test_flags_join_the_users_and_other_variables_are_ours() -> None:
     )
 
 
-@pytest.mark.parametrize("framework", registry.compared())
+@pytest.mark.parametrize("framework", registry.list_compared())
 def test_a_live_process_on_a_gpu_starts_with_what_its_framework_wants(
     framework: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XLA_FLAGS", "--theirs=1")
-    wanted = registry.environment(framework, "cuda")
+    wanted = registry.read_environment(framework, "cuda")
     assert wanted
-    there = Live(framework, "cuda", 3, Path("unused")).environment()
+    there = Live(framework, "cuda", 3, Path("unused")).make_environment()
     for name, value in wanted.items():
         assert there[name] == (f"--theirs=1 {value}" if name == "XLA_FLAGS" else value)
     assert {there[name] for name in NUMPY_THREADS} == {"3"}
 
 
-@pytest.mark.parametrize("framework", registry.frameworks())
+@pytest.mark.parametrize("framework", registry.list_frameworks())
 def test_a_live_process_on_the_cpu_has_its_threads_and_nothing_more(framework: str) -> None:
-    assert registry.environment(framework, "cpu") == {}
-    assert Live(framework, "cpu", 2, Path("unused")).environment() == os.environ | dict.fromkeys(NUMPY_THREADS, "2")
+    assert registry.read_environment(framework, "cpu") == {}
+    assert Live(framework, "cpu", 2, Path("unused")).make_environment() == os.environ | dict.fromkeys(
+        NUMPY_THREADS, "2"
+    )
 
 
 def test_every_framework_of_a_gpu_is_told_to_repeat_itself_and_to_leave_memory_to_others() -> None:
-    said = {name: registry.environment(name, "cuda") for name in registry.compared()}
+    said = {name: registry.read_environment(name, "cuda") for name in registry.list_compared()}
     assert {one["CUBLAS_WORKSPACE_CONFIG"] for one in said.values()} == {":4096:8"}
     for name in ("jax", "tensorflow"):
         assert "--xla_gpu_deterministic_ops=true" in said[name]["XLA_FLAGS"]
@@ -75,17 +77,19 @@ def test_every_framework_of_a_gpu_is_told_to_repeat_itself_and_to_leave_memory_t
 
 
 def test_the_paths_on_a_gpu_and_what_leads_them() -> None:
-    offered = {name: [registry.paths(name, "cuda", cell) for cell in CELLS] for name in registry.compared()}
+    offered = {name: [registry.list_paths(name, "cuda", cell) for cell in CELLS] for name in registry.list_compared()}
     assert offered["pytorch"] == [("cudnn", "cudagraph", "compiled", "eager")] * 3
     assert offered["tensorflow"] == [("xla", "graph"), ("cudnn", "xla", "graph"), ("cudnn", "xla", "graph")]
     assert offered["jax"] == [("scan",), ("scan", "cudnn"), ("scan",)]
-    for name in registry.compared():  # a native layer has no other kernels than ours
+    for name in registry.list_compared():  # a native layer has no other kernels than ours
         for cell in CELLS:
-            assert set(registry.paths(name, "cuda", cell, registry.NATIVE)) <= set(registry.paths(name, "cuda", cell))
+            assert set(registry.list_paths(name, "cuda", cell, registry.NATIVE)) <= set(
+                registry.list_paths(name, "cuda", cell)
+            )
 
 
 def test_every_framework_that_offers_a_gpu_has_the_file_that_asks_it() -> None:
-    for name in registry.compared():
+    for name in registry.list_compared():
         assert registry.has_part(name, "device")
         assert name in gpu.BUILT
 
@@ -266,11 +270,11 @@ def test_the_page_names_the_gpu_its_libraries_and_its_settings() -> None:
 
 
 def test_checks_and_launches_are_made_for_a_device() -> None:
-    for name in registry.compared():
+    for name in registry.list_compared():
         found = certification.list_checks(name, "cuda")
         assert len(found) == len(certification.list_checks(name)) == 156
         assert {one.device for one in found} == {"cuda"}
-        assert all(one.path == registry.paths(name, "cuda", one.cell)[0] for one in found)
+        assert all(one.path == registry.list_paths(name, "cuda", one.cell)[0] for one in found)
         assert certification.Check(**dataclasses.asdict(found[0])) == found[0]
     launches = aa_check.list_launches(["pytorch"], 6, 1, "cuda")
     assert {launch.case.device for launch in launches} == {"cuda"}

@@ -15,7 +15,7 @@ from farreach.frameworks.base import Activation, Array, Cell, Flow, Framework, M
 from farreach.frameworks.reference import loss, recurrent
 from farreach.tasks.base import Batch
 
-FRAMEWORKS = [name for name in registry.compared() if registry.version(name)]
+FRAMEWORKS = [name for name in registry.list_compared() if registry.find_framework_version(name)]
 CELLS = certification.CELLS
 
 
@@ -33,7 +33,7 @@ def build_framework(name: str, model: Model, at: Weights, dtype: str = "float64"
         device="cpu",
         dtype=dtype,
         threads=1,
-        path=registry.paths(name, "cpu", model.cell)[0],
+        path=registry.list_paths(name, "cpu", model.cell)[0],
     )
     return framework
 

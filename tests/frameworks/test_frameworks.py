@@ -28,7 +28,7 @@ from tests.support.models import (
     measure_distance,
 )
 
-NAMES = [name for name in registry.frameworks() if registry.version(name)]
+NAMES = [name for name in registry.list_frameworks() if registry.find_framework_version(name)]
 COMPARED = [name for name in NAMES if name != "reference"]
 LEARNERS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("lstm", "tanh"), ("gru", "tanh")]
 
@@ -345,7 +345,7 @@ def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> No
         optimizer="sgd",
         learning_rate=100.0,
         steps=300,
-        path=registry.paths(framework, "cpu", "rnn")[0],
+        path=registry.list_paths(framework, "cpu", "rnn")[0],
     )
     outcome = worker.train(case, lambda _: None)
     assert outcome.result["status"] == "diverged"
@@ -368,7 +368,7 @@ def test_a_repeated_case_has_the_same_curves_and_weights(framework: str) -> None
         clip="norm",
         threshold=0.1,
         steps=200,
-        path=registry.paths(framework, "cpu", "lstm")[0],
+        path=registry.list_paths(framework, "cpu", "lstm")[0],
     )
     first, second = (worker.train(case, lambda _: None) for _ in range(2))
     assert first.curves == second.curves
@@ -393,7 +393,7 @@ def test_frameworks_agree_in_float64_under_sgd_with_a_norm_clip(cell: str) -> No
             learning_rate=0.1,
             steps=100,
             dtype="float64",
-            path=registry.paths(name, "cpu", cell)[0],
+            path=registry.list_paths(name, "cpu", cell)[0],
         )
         losses.append(np.array(worker.train(case, lambda _: None).curves["loss"]))
     for loss in losses[1:]:

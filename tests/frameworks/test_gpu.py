@@ -30,9 +30,9 @@ from farreach.benchmarks.studies.messages import Certify, Differences
 from tests.support import gpu
 from tests.support.commands import run_command
 
-NAMES = [name for name in registry.compared() if name in gpu.BUILT]
+NAMES = [name for name in registry.list_compared() if name in gpu.BUILT]
 CELLS = ("rnn", "lstm", "gru")
-WAYS = [(name, cell, path) for name in NAMES for cell in CELLS for path in registry.paths(name, "cuda", cell)]
+WAYS = [(name, cell, path) for name in NAMES for cell in CELLS for path in registry.list_paths(name, "cuda", cell)]
 SINGLE = {("jax", "lstm", "cudnn")}
 """Ways whose kernel is float32 alone, so that nothing can be shown of them in float64."""
 
@@ -93,7 +93,7 @@ def run_program(framework: str, text: str, **environment: str) -> Any:
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", head + text],
         cwd=registry.ROOT,
-        env=Live(framework, "cuda", 1, Path("unused")).environment() | environment,
+        env=Live(framework, "cuda", 1, Path("unused")).make_environment() | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -261,7 +261,7 @@ def test_separate_processes_end_in_the_same_bits(start: Start, framework: str, c
     assert one.result.weights_sha256 == other.result.weights_sha256
 
 
-@pytest.mark.skipif(registry.installed("datasets") is None, reason="the task translation needs datasets")
+@pytest.mark.skipif(registry.find_version("datasets") is None, reason="the task translation needs datasets")
 @pytest.mark.parametrize(("framework", "path"), [(name, path) for name, cell, path in WAYS if cell == "lstm"])
 def test_an_embedding_whose_tokens_repeat_is_updated_in_the_same_order_every_time(
     start: Start, framework: str, path: str
@@ -275,7 +275,7 @@ def test_an_embedding_whose_tokens_repeat_is_updated_in_the_same_order_every_tim
 @pytest.mark.parametrize("framework", NAMES)
 def test_a_record_says_what_was_set_and_which_libraries_ran(start: Start, framework: str) -> None:
     facts = start(framework).facts
-    for name, value in registry.environment(framework, "cuda").items():
+    for name, value in registry.read_environment(framework, "cuda").items():
         assert name in facts["device_settings"]
         assert value in facts["device_settings"]
     assert facts["device_name"] != "cpu"
@@ -312,10 +312,10 @@ def test_a_chunk_returns_with_the_gpu_idle(framework: str, cell: str, path: str)
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_handwritten_loop_returns_with_the_gpu_idle(loop: str) -> None:
-    if lacking := [name for name in NEEDS.get(loop, ()) if registry.installed(name) is None]:
+    if lacking := [name for name in NEEDS.get(loop, ()) if registry.find_version(name) is None]:
         pytest.skip(f"{loop} needs a package that is not installed: {', '.join(lacking)}")
     framework = LOOPS[loop]
-    path = registry.paths(framework, "cuda", "lstm")[0]
+    path = registry.list_paths(framework, "cuda", "lstm")[0]
     case = make_case(framework, "lstm", path, hidden=512, batch=256).to_json()
     assert run_program(framework, WAITING.format(framework=framework, case=case, loop=loop)) < 0.05
 
@@ -349,7 +349,7 @@ def test_waiting_for_the_gpu_waits_for_what_was_queued(framework: str) -> None:
 @pytest.mark.parametrize("framework", NAMES)
 def test_a_block_tells_the_gpus_own_time_where_there_are_events(start: Start, framework: str) -> None:
     live = start(framework)
-    case = make_case(framework, "lstm", registry.paths(framework, "cuda", "lstm")[0])
+    case = make_case(framework, "lstm", registry.list_paths(framework, "cuda", "lstm")[0])
     live.ask(Load("clock", case, 20), Loaded)
     block = [live.ask(Steps("clock"), Chunk) for _ in range(3)][-1]
     assert (block.device is not None) == (framework == "pytorch")
@@ -385,7 +385,7 @@ def test_the_gpu_is_measured_with_tf32_and_without(start: Start, framework: str)
     assert found["copy_gb_per_s"] > 50
     assert live.facts["precision"] == "float32, TF32 off"
     after = run_case(
-        live, make_case(framework, "lstm", registry.paths(framework, "cuda", "lstm")[0])
+        live, make_case(framework, "lstm", registry.list_paths(framework, "cuda", "lstm")[0])
     )  # and is off again
     assert after.curves["loss"][0] == pytest.approx(run_reference("lstm").curves["loss"][0], rel=2e-5)
 
@@ -431,7 +431,7 @@ def test_frameworks_are_timed_against_each_other_on_one_gpu(usable: list[str], s
         assert not group["failed"]
         assert {one["framework"] for one in group["contenders"]} == {name.partition("=")[2] for name in usable[1::2]}
         for one in group["contenders"]:
-            offered = registry.paths(one["framework"], "cuda", group["step"]["cell"])
+            offered = registry.list_paths(one["framework"], "cuda", group["step"]["cell"])
             assert [way["path"] for way in one["tried"]] == list(offered if len(offered) > 1 else ())
             assert one["device_peak_bytes"] > 2**16
             assert one["facts"]["device_settings"]
@@ -453,7 +453,7 @@ def test_our_step_is_timed_against_the_handwritten_loops_on_a_gpu(framework: str
     assert done.returncode == 0, done.stdout + done.stderr
     (group,) = (json.loads(path.read_text()) for path in (out / "timings").glob("*.json"))
     there = [loop for loop, runs_in in LOOPS.items() if runs_in == framework]
-    there = [loop for loop in there if all(map(registry.installed, NEEDS.get(loop, ())))]
+    there = [loop for loop in there if all(map(registry.find_version, NEEDS.get(loop, ())))]
     assert [one["loop"] for one in group["contenders"] if one["loop"]] == there
     assert not group["failed"]
 
@@ -468,7 +468,7 @@ def test_a_suite_runs_on_the_gpu_and_its_records_say_so(usable: list[str], suite
         assert row["device"] == "cuda"
         assert row["device_settings"]
         assert row["precision"] == "float32, TF32 off"
-        assert row["path"] == registry.paths(row["framework"], "cuda", row["cell"])[0]
+        assert row["path"] == registry.list_paths(row["framework"], "cuda", row["cell"])[0]
 
 
 @pytest.mark.parametrize("framework", NAMES)
@@ -490,7 +490,7 @@ def test_a_certificate_on_the_gpu_names_it(framework: str, tmp_path: Path) -> No
 def test_the_frameworks_own_defaults_run_on_a_gpu(start: Start, framework: str) -> None:
     live = start(framework)
     for cell in CELLS:
-        for path in registry.paths(framework, "cuda", cell, registry.NATIVE):
+        for path in registry.list_paths(framework, "cuda", cell, registry.NATIVE):
             found = run_case(live, make_case(framework, cell, path, mode="native"))
             assert found.result.status == "finished"
             assert ("cuDNN" in found.kernel) == (path == "cudnn")

@@ -241,7 +241,7 @@ def test_separate_processes_end_in_the_same_bits() -> None:
 
 def test_every_path_on_the_cpu_is_the_scan() -> None:
     for cell in CELLS:
-        assert registry.paths("jax", "cpu", cell) == ("scan",)
+        assert registry.list_paths("jax", "cpu", cell) == ("scan",)
     assert build_framework(make_model(), Training()).kernel == "lax.scan"
     assert jax.Framework.facts("cpu") == {
         "framework_version": installed.__version__,

@@ -24,7 +24,7 @@ from tests.support.paths import quickest
 
 FOLDER = registry.ROOT / "frameworks"
 NATIVE = sorted(path.parent.name for path in FOLDER.glob("*/native.py"))
-NAMES = [name for name in NATIVE if all(map(registry.installed, registry.needs(name, registry.NATIVE)))]
+NAMES = [name for name in NATIVE if all(map(registry.find_version, registry.list_needs(name, registry.NATIVE)))]
 HIDDEN = 32
 
 
@@ -43,7 +43,7 @@ def build_native(
 ) -> Learner:
     """A learner on the path that compiles fastest, or on its default."""
     name = get_name(module)
-    path = quickest(name, model.cell) if quick else registry.paths(name, "cpu", model.cell)[0]
+    path = quickest(name, model.cell) if quick else registry.list_paths(name, "cpu", model.cell)[0]
     return module.Native(model, training, seed, device="cpu", dtype=dtype, threads=1, path=path)
 
 
@@ -68,7 +68,7 @@ def measure_update(module: ModuleType, training: Training, steps: int = 1) -> tu
 
 
 def test_every_native_file_belongs_to_a_framework_that_is_compared() -> None:
-    assert set(NAMES) <= set(NATIVE) <= set(registry.compared())
+    assert set(NAMES) <= set(NATIVE) <= set(registry.list_compared())
     assert NATIVE
 
 
@@ -303,12 +303,12 @@ mode = ["matched", "native"]
 
 def test_mode_is_an_axis_of_a_suite(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(SUITE)
-    cases = suite.load(str(tmp_path / "mine.toml")).cases()
+    cases = suite.load_suite(str(tmp_path / "mine.toml")).list_cases()
     assert [(case.framework, case.mode) for case in cases] == [
         *(("tensorflow", "matched"), ("tensorflow", "native"), ("pytorch", "matched"), ("pytorch", "native"))
     ]
     assert len({case.key() for case in cases}) == len({case.label() for case in cases}) == 4
-    assert suite.narrow(cases, ["mode=native"], "mine") == [case for case in cases if case.mode == "native"]
+    assert suite.narrow_cases(cases, ["mode=native"], "mine") == [case for case in cases if case.mode == "native"]
     assert all(Case.from_json(case.to_json()) == case for case in cases)
 
 
@@ -332,34 +332,39 @@ def test_a_suite_that_asks_for_it_ends_with_one_line_and_status_2(tmp_path: Path
 
 def test_the_other_frameworks_have_a_sigmoid_rnn_of_their_own() -> None:
     for name in ("tensorflow", "jax"):
-        path = registry.paths(name, "cpu", "rnn")[0]
+        path = registry.list_paths(name, "cpu", "rnn")[0]
         assert Case(task="adding", framework=name, cell="rnn", activation="sigmoid", mode="native", path=path)
 
 
 def test_a_package_that_only_native_needs_is_missed_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "installed", lambda name: None if name == "flax" else "1.0")
-    cases = [case for case in suite.load("native").cases(["jax"]) if case.seed == 0]
+    monkeypatch.setattr(registry, "find_version", lambda name: None if name == "flax" else "1.0")
+    cases = [case for case in suite.load_suite("native").list_cases(["jax"]) if case.seed == 0]
     sweep.require_frameworks([case for case in cases if case.mode == "matched"])
     with pytest.raises(registry.UsageError, match="jax in mode native needs a package that is not installed: flax"):
         sweep.require_frameworks(cases)
-    monkeypatch.setattr(registry, "installed", lambda name: None if name == "optax" else "1.0")
+    monkeypatch.setattr(registry, "find_version", lambda name: None if name == "optax" else "1.0")
     with pytest.raises(registry.UsageError, match="jax in mode matched needs a package that is not installed: optax"):
         sweep.require_frameworks([case for case in cases if case.mode == "matched"])
 
 
 def test_the_key_of_a_native_case_changes_with_the_packages_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = {case.mode: case for case in suite.load("native").cases(["jax"])}
+    cases = {case.mode: case for case in suite.load_suite("native").list_cases(["jax"])}
     before = {mode: case.key() for mode, case in cases.items()}
-    installed = registry.installed
-    monkeypatch.setattr(registry, "installed", lambda name: "0.0" if name == "flax" else installed(name))
+    installed = registry.find_version
+    monkeypatch.setattr(registry, "find_version", lambda name: "0.0" if name == "flax" else installed(name))
     assert cases["matched"].key() == before["matched"]
     assert cases["native"].key() != before["native"]
 
 
 def test_a_native_record_stands_under_no_certificate() -> None:
     pytest.importorskip("torch")
-    facts = {"suite": "mine", "command": "run", "jobs": 1, "framework_version": registry.version("pytorch")}
-    facts |= {"device_name": "cpu", "precision": "float32", "started": "now"} | environment.facts()
+    facts = {
+        "suite": "mine",
+        "command": "run",
+        "jobs": 1,
+        "framework_version": registry.find_framework_version("pytorch"),
+    }
+    facts |= {"device_name": "cpu", "precision": "float32", "started": "now"} | environment.collect_facts()
     held = {}
     for mode in ("matched", "native"):
         case = Case(task="adding", framework="pytorch", cell="lstm", path="eager", mode=mode, steps=100)

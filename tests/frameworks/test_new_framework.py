@@ -45,13 +45,13 @@ def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_it_is_listed_compared_and_says_what_it_is(name: str) -> None:
-    assert name in registry.frameworks()
-    assert name in registry.compared()
-    assert registry.summary("frameworks", name) == "A framework of one file, which computes as the reference does."
-    assert registry.paths(name, "cpu", "lstm") == ("plain",)
-    assert registry.environment(name, "cpu") == registry.environment(name, "cuda") == {}
-    assert registry.version(name) == registry.installed("numpy")
-    assert versions.certified(name) == versions.NUMERICS
+    assert name in registry.list_frameworks()
+    assert name in registry.list_compared()
+    assert registry.read_summary("frameworks", name) == "A framework of one file, which computes as the reference does."
+    assert registry.list_paths(name, "cpu", "lstm") == ("plain",)
+    assert registry.read_environment(name, "cpu") == registry.read_environment(name, "cuda") == {}
+    assert registry.find_framework_version(name) == registry.find_version("numpy")
+    assert versions.find_certified(name) == versions.NUMERICS
 
 
 def test_it_trains_and_has_no_gradient_through_time(name: str) -> None:
@@ -82,4 +82,4 @@ def test_what_it_lacks_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(registry.UsageError, match="onefile has no defaults of its own, so no mode native"):
         Case(task="adding", framework=name, cell="lstm", path="plain", mode="native")
     with pytest.raises(registry.UsageError, match="onefile does not run on cuda; it runs on: cpu"):
-        suite.load("quick").cases([name], device="cuda")
+        suite.load_suite("quick").list_cases([name], device="cuda")

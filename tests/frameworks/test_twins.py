@@ -118,7 +118,7 @@ def list_differences(folder: Path) -> list[str]:
     """Return a line for each difference between the folders of frameworks that is not listed, or listed in vain."""
     found = []
     parts = sorted(path.stem for path in (folder / PATTERN).glob("*.py"))
-    for framework in registry.frameworks():
+    for framework in registry.list_frameworks():
         here = {path.stem for path in (folder / framework).glob("*.py")}
         missing = NO_FILE.get(framework, {})
         found += [f"{framework} has no {part}.py" for part in parts if part not in here and part not in missing]
@@ -142,14 +142,16 @@ def _compare(folder: Path, framework: str, part: str) -> list[str]:
         f"{at} has no {head}, which is listed" for head in own if not any(is_listed(x, {head: ""}) for x in outline)
     ]
     found += [f"{at} has {head}, listed as absent" for head in absent if any(is_listed(x, {head: ""}) for x in outline)]
-    others = [name for name in registry.frameworks() if name != framework and (folder / name / f"{part}.py").exists()]
+    others = [
+        name for name in registry.list_frameworks() if name != framework and (folder / name / f"{part}.py").exists()
+    ]
     elsewhere = [set(list_outline(folder / name / f"{part}.py")) for name in others]
     same = [line for line in outline if is_listed(line, own) and all(line in lines for lines in elsewhere)]
     return found + [f"{at} has {line} as all others have, and lists it" for line in same if elsewhere]
 
 
 def test_the_folders_differ_in_nothing_that_is_not_listed_with_its_reason() -> None:
-    assert len(registry.frameworks()) >= 4
+    assert len(registry.list_frameworks()) >= 4
     assert list_differences(FOLDER) == []
 
 

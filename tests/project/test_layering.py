@@ -95,9 +95,9 @@ def test_no_file_outside_frameworks_imports_a_framework_but_the_handwritten_loop
 
 
 def test_each_framework_file_imports_its_own_framework_alone() -> None:
-    for name in registry.frameworks():
+    for name in registry.list_frameworks():
         roots = {module.split(".")[0] for path in files(f"frameworks/{name}") for module in imported(path)}
-        others = {registry.package(other) for other in registry.frameworks() if other != name}
+        others = {registry.name_package(other) for other in registry.list_frameworks() if other != name}
         assert not roots & others - {"numpy"}  # the reference's, in which every framework takes and gives its arrays
 
 
@@ -105,8 +105,8 @@ def test_a_handwritten_loop_imports_one_framework_and_nothing_of_ours() -> None:
     assert set(HANDWRITTEN) == set(files("benchmarks/speed/handwritten")) - {FOLDER / "__init__.py"}
     for path, framework in HANDWRITTEN.items():
         roots = {name.split(".")[0] for name in imported(path)}
-        others = {registry.package(other) for other in registry.compared() if other != framework}
-        assert registry.package(framework) in roots, path
+        others = {registry.name_package(other) for other in registry.list_compared() if other != framework}
+        assert registry.name_package(framework) in roots, path
         assert not roots & {*ROOMS, "tests", "examples", *others}, path
 
 

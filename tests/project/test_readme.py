@@ -72,11 +72,11 @@ def test_the_documents_say_the_fields_words() -> None:
 
 
 def test_the_pages_name_every_suite_and_every_task() -> None:
-    for name in registry.suites():
+    for name in registry.list_suites():
         assert f"`{name}`" in read_page("commands")
-        assert suite.load(name).description
+        assert suite.load_suite(name).description
     assert re.findall(r"^\| `(\w+)` \|", read_page("tasks"), re.MULTILINE) == ORDER
-    assert sorted(ORDER) == registry.tasks()
+    assert sorted(ORDER) == registry.list_tasks()
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(registry.ROOT).as_posix())
@@ -122,7 +122,7 @@ def test_every_published_row_is_certified_and_from_a_commit(name: str, framework
     assert rows.loc[rows["mode"] == "matched", "certificate"].notna().all()
     assert not rows["commit"].str.contains("changes").any()
     seeds = sorted(set(rows["seed"]))
-    wanted = {case.label() for case in suite.load(name).cases(frameworks) if case.seed in seeds}
+    wanted = {case.label() for case in suite.load_suite(name).list_cases(frameworks) if case.seed in seeds}
     assert len(rows) == len(wanted)
 
 

@@ -176,7 +176,7 @@ def test_a_task_without_a_criterion_is_told_by_its_metric_and_interval() -> None
 
 
 def test_the_length_of_every_task_is_found_in_its_parameters() -> None:
-    for name in registry.tasks():
+    for name in registry.list_tasks():
         task = __import__(f"farreach.tasks.{name}", fromlist=["Task"]).Task
         names = [field.name for field in dataclasses.fields(task)]
         assert {"T", "delay", "longest"} & set(names), f"{name}: no parameter says how long its dependency is"

@@ -227,7 +227,7 @@ def test_a_point_by_another_path_is_hollow_and_the_table_says_where_the_path_cha
 
 
 def test_the_suite_varies_one_axis_at_a_time_about_one_case() -> None:
-    cases = suite.load("scaling").cases(["pytorch"])
+    cases = suite.load_suite("scaling").list_cases(["pytorch"])
     points = {(case.cell, dict(case.parameters)["T"], case.hidden, case.batch) for case in cases}
     expected = {
         (cell, *({"T": 50, "hidden": 64, "batch": 32} | {axis: value}).values())

@@ -249,13 +249,13 @@ def test_the_command_of_a_published_row_selects_that_case_alone(name: str) -> No
     rows = open_set(registry.ROOT / "results" / "published" / name).rows()
     also = rerun_command.varying(rows)
     frameworks = sorted(set(rows["framework"]))
-    suites = {one: suite.load(one).cases(frameworks) for one in set(rows["suite"])}
+    suites = {one: suite.load_suite(one).list_cases(frameworks) for one in set(rows["suite"])}
     for row in rows.sample(25, random_state=0).to_dict("records"):
         words = shlex.split(rerun_command.command(row, also))
         assert words[:5] == ["python", "-m", "benchmarks", "run", row["suite"]]
         assert words[-2:] == ["--out", rerun_command.FOLDER]
         only = [words[at + 1] for at, word in enumerate(words) if word == "--only"]
-        chosen = suite.narrow(suites[row["suite"]], only, row["suite"])
+        chosen = suite.narrow_cases(suites[row["suite"]], only, row["suite"])
         assert len(chosen) == 1, words
         assert chosen[0].to_json() | {"parameters": 0} == {
             field: (None if isinstance(row[field], float) and np.isnan(row[field]) else row[field])

@@ -275,7 +275,7 @@ def test_planted_cases_that_are_none_are_one_line(there: Path, truth: str) -> No
 def test_a_suite_that_is_a_pipe_is_one_line(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "odd.toml")
     with pytest.raises(registry.UsageError, match="is not a file"):
-        suite.load(str(tmp_path / "odd.toml"))
+        suite.load_suite(str(tmp_path / "odd.toml"))
 
 
 @pytest.mark.parametrize("axis", [*case.MOST, "seed"])
@@ -286,7 +286,9 @@ def test_a_size_that_no_machine_holds_is_one_line(tmp_path: Path, axis: str) -> 
         else 'description = "odd"\n[[block]]\ntask = "adding"\ncell = "rnn"\n'
     )
     with pytest.raises(registry.UsageError, match=rf"{axis}\b.* not 10+") as fault:
-        suite.load(str(tmp_path / "odd.toml")).cases(["reference"], threads=10**24 if axis == "threads" else 1)
+        suite.load_suite(str(tmp_path / "odd.toml")).list_cases(
+            ["reference"], threads=10**24 if axis == "threads" else 1
+        )
     assert "\n" not in str(fault.value)
 
 
@@ -347,7 +349,7 @@ def test_a_damaged_machine_is_said_and_measured_again(there: Path, monkeypatch: 
     damage()
     said: list[str] = []
     monkeypatch.setattr(measuring, "measure_machine", lambda *_, **__: MACHINE)
-    (any_case,) = suite.load("quick").cases(["reference"])[:1]
+    (any_case,) = suite.load_suite("quick").list_cases(["reference"])[:1]
     command.measure_machine(there, any_case, said.append)
     assert len(said) == 1
     assert timing_contents.read_machine(open_set(there)) == MACHINE

@@ -288,7 +288,7 @@ def test_a_raised_version_of_the_step_is_timed_anew_and_published_names_stay(mon
     assert len(set(names)) == 3
     fields = use_first_names(CASE.to_json())
     facts = {
-        "contenders": [(CASE.framework + f" ({CASE.path})", fields, registry.version(CASE.framework))],
+        "contenders": [(CASE.framework + f" ({CASE.path})", fields, registry.find_framework_version(CASE.framework))],
         "auto": [],
         "plan": dataclasses.asdict(TimingPlan()),
         "numerics": CASE.numerics,

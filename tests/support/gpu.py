@@ -42,9 +42,11 @@ def missing(framework: str) -> str:
     """Return why tests of a framework on a GPU cannot run here; empty where they can."""
     if not count():
         return "no NVIDIA GPU on this machine"
-    if registry.version(framework) is None:
-        return f"{registry.package(framework)} is not installed"
+    if registry.find_framework_version(framework) is None:
+        return f"{registry.name_package(framework)} is not installed"
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", BUILT[framework]], capture_output=True, text=True, check=False
     )
-    return "" if done.stdout.strip() == "True" else f"the {registry.package(framework)} that is installed has no CUDA"
+    return (
+        "" if done.stdout.strip() == "True" else f"the {registry.name_package(framework)} that is installed has no CUDA"
+    )

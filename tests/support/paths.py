@@ -9,4 +9,4 @@ QUICK = {"tensorflow": "graph"}
 
 def quickest(framework: str, cell: str) -> str:
     """Return the path on the CPU."""
-    return QUICK.get(framework) or registry.paths(framework, "cpu", cell)[0]
+    return QUICK.get(framework) or registry.list_paths(framework, "cpu", cell)[0]

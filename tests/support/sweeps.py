@@ -15,8 +15,8 @@ class Listener:
         self.act = act
         self.sweep: sweep.Sweep | None = None
 
-    def progress(self, case: Case, _steps: int) -> None:
+    def hear_progress(self, case: Case, _steps: int) -> None:
         self.act(self.sweep, case)
 
-    def ended(self, _case: Case, _said: str) -> None:
+    def hear_end(self, _case: Case, _said: str) -> None:
         pass

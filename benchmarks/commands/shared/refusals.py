@@ -43,7 +43,7 @@ def check_dask(context: typer.Context, dask: str | None) -> None:
 
 def require_distributed(name: str) -> None:
     """Refuse a command or an option that needs Dask where it is not installed."""
-    if registry.installed("distributed") is None:
+    if registry.find_version("distributed") is None:
         message = f"{name} needs the package distributed, which is not installed"
         raise registry.UsageError(message)
 

@@ -21,7 +21,7 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
     paths: list[Path] = []
     sentences: list[str] = []
     table = pending = answers = None
-    now = versions.current()
+    now = versions.collect_versions()
     gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
     results = contents.read_results(folder, now=now)
     timed = timing_contents.read_timings(results.store)
