@@ -36,18 +36,17 @@ def show(
         python -m benchmarks show results/published/quick --only cell=lstm --top 10 --as csv
     """
     from farreach.benchmarks.matrix import versions
-    from farreach.results.report import contents, slices, terminal, timing_contents
+    from farreach.results.report import contents, slices, terminal
     from farreach.results.storage.sanitising import clean_text, format_line
 
     results = contents.read_results(folder, now=versions.collect_versions())
-    timed = timing_contents.read_timings(results.store)
-    tables = slices.list_tables(results, timed)
+    tables = slices.list_tables(results)
     if not tables:
         message = f"no results in {folder}"
         raise registry.UsageError(message)
     name = registry.require_name("table", table, tables) if table is not None else tables[0]
     if name in slices.TIMES:
-        frame = slices.tabulate_timed(name, results, timed)
+        frame = slices.tabulate_timed(name, results)
         frame = frame[_choose_rows(frame, only, folder)]
     else:
         frame = slices.ROWS[name](results.rows.select(_choose_rows(results.rows.frame, only, folder)))
@@ -59,7 +58,7 @@ def show(
         )
     else:
         sys.stdout.write(clean_text(slices.write_lines(frame, style)))
-    for trouble in (*results.trouble, *timed.damaged):
+    for trouble in (*results.trouble, *results.timed.damaged):
         sys.stderr.write(f"{format_line(trouble)}\n")
 
 

@@ -77,8 +77,8 @@ def _listed(sentences: list[str]) -> str:
 
 def answers(folder: Path) -> str:
     """Return the five answers of a set as a list."""
-    asked = contents.answer_questions(contents.read_results(folder), timing_contents.read_timings(open_set(folder)))
-    return "".join(f"- **{one.question}** {escape(one.sentence)}\n" for one in asked)
+    listed = contents.read_results(folder).answers
+    return "".join(f"- **{answer.question}** {escape(answer.sentence)}\n" for answer in listed)
 
 
 def _quick(published: Path) -> str:

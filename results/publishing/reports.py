@@ -23,8 +23,7 @@ def list_stale_reports(store: PackedSet) -> Iterator[str]:
     timed = timing_contents.read_timings(store)
     if (page := store.folder / contents.PAGE).exists():
         text, results = page.read_text("utf-8"), contents.read_results(store.folder, store=store)
-        asked = contents.answer_questions(results, timed)
-        if not all(escape(line) in text for one in asked for line in one.lines()):
+        if not all(escape(line) in text for answer in results.answers for line in answer.lines()):
             yield f"{contents.PAGE} does not give the answers of its rows"
         if table(tables.tabulate_summary(results.rows)) not in text:
             yield f"{contents.PAGE} does not have the compact table of its rows"
@@ -37,11 +36,10 @@ def list_stale_reports(store: PackedSet) -> Iterator[str]:
 def write_reports(store: PackedSet) -> list[Path]:
     """Write the reports that lie beside a set again; return their pages."""
     pages = []
-    timed = timing_contents.read_timings(store)
     if (store.folder / contents.PAGE).exists():
-        pages.append(result_set.put(contents.read_results(store.folder, store=store), timed)[0][0])
+        pages.append(result_set.write_results(contents.read_results(store.folder, store=store))[0][0])
     if (store.folder / timing.PAGE).exists():
-        pages.append(timing.write_page(store.folder, timed)[0])
+        pages.append(timing.write_page(store.folder, timing_contents.read_timings(store))[0])
     return pages
 
 

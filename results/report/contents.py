@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from farreach.results.analysis.rows import Rows, label_rows, make_empty
 from farreach.results.analysis.staleness import Versions
 from farreach.results.report.answers import Answer, answer_all
 from farreach.results.report.staleness import write_stale
-from farreach.results.report.timing_contents import TimingSet
+from farreach.results.report.timing_contents import TimingSet, read_timings
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.packed_set import MANIFEST
@@ -36,6 +37,7 @@ class Results:
         runs: what the runs logged.
         timings: what speed.json holds, None where there is none.
         trouble: one sentence for each part that could not be read.
+        timed: the interleaved timings and their A/A test.
 
     """
 
@@ -44,6 +46,12 @@ class Results:
     runs: list[dict[str, Any]]
     timings: pd.DataFrame | None
     trouble: list[str]
+    timed: TimingSet
+
+    @functools.cached_property
+    def answers(self) -> list[Answer]:
+        """The five answers."""
+        return answer_all(self.rows, self.timings, self.timed.groups, self.timed.test)
 
 
 def is_fresh(folder: Path) -> bool:
@@ -73,12 +81,8 @@ def read_results(folder: Path, *, store: ResultSet | None = None, now: Versions 
         timings = pytest_benchmark.read_benchmarks(store)
     except pytest_benchmark.SpeedError as error:
         trouble.append(f"{error}.")
-    return Results(store, label_rows(rows), store.runs(), timings, [*trouble, *store.list_trouble()])
-
-
-def answer_questions(results: Results, timed: TimingSet) -> list[Answer]:
-    """Return the five answers of a result folder."""
-    return answer_all(results.rows, results.timings, timed.groups, timed.test)
+    trouble += store.list_trouble()
+    return Results(store, label_rows(rows), store.runs(), timings, trouble, read_timings(store))
 
 
 def name_report(results: Results) -> str:

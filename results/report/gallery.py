@@ -24,7 +24,7 @@ VECTOR = {"atlas", "ratios", "reach-length"}
 """Figures that are written as SVG too: those that a paper takes, and that the page draws."""
 
 
-def write(results: Results) -> Iterator[tuple[str, Path]]:
+def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
     """Draw and save every figure that has something to show; yield its name and path."""
     store = results.store
     rows = limit_settings(results.rows)

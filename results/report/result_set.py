@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ from farreach.results.analysis.staleness import Versions
 from farreach.results.analysis.tables import show_labels, tabulate_accuracy, tabulate_gradients
 from farreach.results.figures.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
 from farreach.results.record import SPECTRA
-from farreach.results.report import findings, timing_contents
+from farreach.results.report import findings
 from farreach.results.report.answers import Answer
-from farreach.results.report.contents import PAGE, Results, answer_questions, name_report, read_results, tolerate_damage
+from farreach.results.report.contents import PAGE, Results, name_report, read_results, tolerate_damage
 from farreach.results.report.diagnosis import write_diagnoses
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
-from farreach.results.report.timing_contents import TimingSet
 from farreach.results.storage.files import clear_folder, list_files, report_unwritable, write_csv, write_text
 from farreach.results.timing import pytest_benchmark
 
@@ -38,9 +37,6 @@ MADE = {
 }
 """What the report writes besides report.md; files of an earlier report are removed first, and no others."""
 
-Meanwhile = Callable[[Results, list[Answer]], object]
-"""What is called of the results and of the five answers to them."""
-
 
 def write(folder: Path, now: Versions | None = None) -> list[Path]:
     """Write tables, figures and report.md into a result folder and return their paths, report.md first.
@@ -48,102 +44,76 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
     Rows that another version than `now` made are stale: left out and said. A case whose files turn out to be damaged
     is set aside, left out and named. Raises `StoreError` where there is no such folder, or where it cannot be written.
     """
-    results = read_results(folder, now=now)
-    return put(results, timing_contents.read_timings(results.store), now)[0]
+    return write_results(read_results(folder, now=now), now)[0]
 
 
-def put(
-    results: Results, timed: TimingSet, now: Versions | None = None, meanwhile: Meanwhile | None = None
-) -> tuple[list[Path], Results]:
-    """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged.
-
-    What else there is to do of it is done `meanwhile`, before the figures are awaited; anew where a case was damaged.
-    """
+def write_results(results: Results, now: Versions | None = None) -> tuple[list[Path], Results]:
+    """Write what `write` does of what was read; return the paths, and what the set holds without what was damaged."""
     while True:
         known = len(results.store.damaged)
-        made = _written(results, timed, meanwhile)
+        paths = _write_files(results)
         if len(results.store.damaged) == known:
-            return made, results
-        results = read_results(
-            results.store.folder, store=results.store, now=now
-        )  # without the cases that were damaged
+            return paths, results
+        results = read_results(results.store.folder, store=results.store, now=now)
 
 
-def _written(results: Results, timed: TimingSet, meanwhile: Meanwhile | None) -> list[Path]:
+def _write_files(results: Results) -> list[Path]:
+    from farreach.results.report import gallery  # noqa: PLC0415 - loads what draws, which takes a second
+
     folder = results.store.folder
     with report_unwritable(folder):
         for part, ours in MADE.items():
             clear_folder(folder / part, ours)
-        asked = answer_questions(results, timed)
-        shown = [*_write_tables(results)]
-        found = findings.write_findings(results.rows, results.runs)
-        if meanwhile:
-            meanwhile(results, asked)
-        drawn = _draw(results)
+        sections = [*_write_tables(results)]
         path = folder / PAGE
-        write_text(path, text(results, asked, found=found, tables_text=shown, figure_paths=drawn))
+        write_text(path, write_page(results, sections, [*gallery.draw_figures(results)]))
     return [path, *(one for part, ours in MADE.items() for one in list_files(folder / part, ours))]
 
 
-def _draw(results: Results) -> list[tuple[str, Path]]:
-    """Draw the figures; return their names and paths."""
-    from farreach.results.report import gallery  # noqa: PLC0415 - loads what draws, which takes a second
-
-    return [*gallery.write(results)]
-
-
-def text(
-    results: Results,
-    asked: list[Answer],
-    *,
-    found: list[str],
-    tables_text: list[tuple[str, str]],
-    figure_paths: list[tuple[str, Path]],
-) -> str:
+def write_page(results: Results, sections: list[tuple[str, str]], figures: list[tuple[str, Path]]) -> str:
     """Return report.md: the five answers first, then findings, tables, figures, failures, times, machines, commands.
 
     Args:
         results: what the folder holds.
-        asked: the five answers.
-        found: what `findings.write_findings` found.
-        tables_text: heading and Markdown of each table.
-        figure_paths: name (a key of `CAPTIONS`) and path of each figure.
+        sections: heading and Markdown of each table.
+        figures: name (a key of `CAPTIONS`) and path of each figure.
 
     """
     rows, runs = results.rows, results.runs
     parts = [f"# {escape(name_report(results))}\n"]
-    parts += [_answer(one) for one in asked]
-    parts += ["## Findings\n", "".join(f"- {escape(one)}\n" for one in [*found, *results.trouble])]
-    parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in tables_text)]
+    parts += [_write_answer(answer) for answer in results.answers]
+    sentences = [*findings.write_findings(rows, runs), *results.trouble]
+    parts += ["## Findings\n", "".join(f"- {escape(sentence)}\n" for sentence in sentences)]
+    parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in sections)]
     parts.append("## Figures\n")
-    parts += [f"{note}\n" for note in _limits(rows)]
+    parts += [f"{note}\n" for note in _write_limits(rows)]
     for name, (heading, caption) in CAPTIONS.items():
-        paths = [path for one, path in figure_paths if one == name]
+        paths = [path for which, path in figures if which == name]
         if name in OPTIONAL and not paths:
             continue
         if name == "step-time":
             caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
-        links = "".join(_link(heading, path) for path in paths)
+        links = "".join(_write_link(heading, path) for path in paths)
         parts.append(f"### {heading}\n\n{caption}\n\n{links}" if paths else f"### {heading}\n\nNothing to draw.\n")
     parts += ["## Failures\n", table(run_times.list_failures(runs), empty="No case failed.")]
-    parts += ["## Where the wall time went\n", _shares(runs)]
+    parts += ["## Where the wall time went\n", _write_shares(runs)]
     parts += [
         "## Versions and machines\n",
         table(tables.tabulate_machines(rows), empty="No rows, so no machine is known."),
     ]
     if len(rows.ours.frame[["commit", "numerics"]].drop_duplicates()) > 1:
         parts.append("The rows come from different commits or numerical versions: compare them with care.\n")
-    parts += ["## The commands\n", _commands(results)]
+    parts += ["## The commands\n", _write_commands(results)]
     return "\n".join(parts)
 
 
-def _answer(one: Answer) -> str:
-    first, *parts = map(escape, one.lines())
+def _write_answer(answer: Answer) -> str:
+    first, *parts = map(escape, answer.lines())
     listed = "".join(f"- {part}\n" for part in parts)
-    return f"**{one.question}** {first}\n" + (f"\n{listed}" if parts else "")
+    return f"**{answer.question}** {first}\n" + (f"\n{listed}" if parts else "")
 
 
-def _limits(rows: Rows) -> Iterator[str]:
+def _write_limits(rows: Rows) -> Iterator[str]:
     """Say which rows the figures leave out."""
     pictured = limit_settings(rows)
     if pictured is not rows:
@@ -153,13 +123,13 @@ def _limits(rows: Rows) -> Iterator[str]:
         yield f"Of the {len(pictured):,} cases the first seeds of every line, {len(read):,} in all."
 
 
-def _link(heading: str, path: Path) -> str:
+def _write_link(heading: str, path: Path) -> str:
     vector = path.with_suffix(".svg")
     also = f" [as SVG](figures/{vector.name})" if vector.exists() else ""
     return f"![{heading}, {path.stem}](figures/{path.name}){also}\n"
 
 
-def again(folder: Path) -> str:
+def write_command(folder: Path) -> str:
     """Return the command that makes the report of a folder again; it names no folder of the machine that made it."""
     try:
         place = folder.resolve().relative_to(Path.cwd())
@@ -216,7 +186,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ("agreement", "Agreement of the frameworks, beside permuted replicates of one", gaps, table(gaps)),
         ("certificates", "Certificates", held, table(held)),
         ("step-times", "Step times inside the training runs (not a comparison)", times_seen, table(times_seen)),
-        ("time-shares", "Wall time by kind", shares, _shares(results.runs)),
+        ("time-shares", "Wall time by kind", shares, _write_shares(results.runs)),
     ]
     if results.timings is not None:
         ratios = pytest_benchmark.compare_pairs(results.timings)
@@ -236,7 +206,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
             yield heading, shown
 
 
-def _shares(runs: list[dict[str, Any]]) -> str:
+def _write_shares(runs: list[dict[str, Any]]) -> str:
     """Return the wall time by kind as Markdown, with the shares in percent."""
     frame = run_times.tabulate_shares(runs)
     for name in map(str, frame):
@@ -247,9 +217,9 @@ def _shares(runs: list[dict[str, Any]]) -> str:
     return table(frame, empty="No run that finished cases was logged.")
 
 
-def _commands(results: Results) -> str:
+def _write_commands(results: Results) -> str:
     """Return the commands that made the rows, and the one that makes this report again."""
     made = sorted(map(str, results.rows.frame["command"].unique()))
-    report = f"This report, its tables and its figures: {code(again(results.store.folder))}\n"
+    report = f"This report, its tables and its figures: {code(write_command(results.store.folder))}\n"
     rows = "".join(f"- {code(command)}\n" for command in made)
     return f"{report}\nThe rows:\n\n{rows}" if rows else report

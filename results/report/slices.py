@@ -16,7 +16,6 @@ from farreach.results.analysis.tables import show_labels
 from farreach.results.report.contents import Results
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import plain, table
-from farreach.results.report.timing_contents import TimingSet
 from farreach.results.timing import interleaved, pytest_benchmark, ratios, speed
 
 EACH = ["seed", "replicate", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
@@ -57,21 +56,22 @@ SAME += ["threads", "replicate", "metric", *SIDES, "path", "loop", "at most"]
 """Columns that are said once where all lines share them; any other is a figure."""
 
 
-def tabulate_timed(name: str, results: Results, seen: TimingSet) -> pd.DataFrame:
+def tabulate_timed(name: str, results: Results) -> pd.DataFrame:
     """Return a table of `TIMES`, empty where the set has no such timings."""
+    timed = results.timed
     if name == "ratios":
-        return speed.compare_pairs(results.timings, seen.groups, seen.test.launches if seen.test else None)[0]
+        return speed.compare_pairs(results.timings, timed.groups, timed.launches)[0]
     if name == "overheads":
-        return seen.overheads
-    if seen.groups:
-        return interleaved.list_costs(seen.groups, None)
+        return timed.overheads
+    if timed.groups:
+        return interleaved.list_costs(timed.groups, None)
     return pd.DataFrame() if results.timings is None else pytest_benchmark.list_steps(results.timings)
 
 
-def list_tables(results: Results, seen: TimingSet) -> list[str]:
+def list_tables(results: Results) -> list[str]:
     """Return the names of the tables that a set can have lines of."""
-    found = [*ROWS] if len(results.rows) else []
-    return found + [name for name in TIMES if len(tabulate_timed(name, results, seen))]
+    trained = [*ROWS] if len(results.rows) else []
+    return trained + [name for name in TIMES if len(tabulate_timed(name, results))]
 
 
 def describe_lines(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -41,6 +41,11 @@ class TimingSet:
     machine: dict[str, Any] | None = None
     damaged: list[str] = dataclasses.field(default_factory=list)
 
+    @property
+    def launches(self) -> float | None:
+        """The factor by which two launches of identical code differ, where that is known."""
+        return self.test.launches if self.test else None
+
 
 def write_findings(timed: TimingSet) -> list[str]:
     """Say who is faster by how much, then what qualifies that."""

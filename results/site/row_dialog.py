@@ -37,7 +37,7 @@ FIGURES = 3
 """Significant figures of a curve."""
 
 
-def write(folder: Path, store: ResultSet, runs: pd.DataFrame) -> dict[str, int]:
+def write_curves(folder: Path, store: ResultSet, runs: pd.DataFrame) -> dict[str, int]:
     """Write the curves of these runs as ``curves-N.js`` and return which file holds which key."""
     also = rerun_command.varying(runs)
     places: dict[str, int] = {}

@@ -29,7 +29,7 @@ _STEP: tuple[Column, ...] = (
 )
 
 
-def ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None) -> Table | None:
+def make_ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None) -> Table | None:
     """Return who is faster in every pair that was timed, None where there is none."""
     pairs, method = speed.compare_pairs(timed, groups, launches)
     if method is None or pairs.empty:
@@ -52,7 +52,7 @@ def ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: f
     return Table("ratios", "ratios", "Who is faster", note, pairs, columns, filters, "facts")
 
 
-def steps(
+def make_steps(
     rows: Rows, timed: pd.DataFrame | None, groups: list[dict[str, Any]], machine: dict[str, Any] | None
 ) -> Table | None:
     """Return what a step takes of each implementation; of a set without timings what its training runs saw."""

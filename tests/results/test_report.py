@@ -24,14 +24,13 @@ from farreach.results.figures import curves as curve_figures
 from farreach.results.figures import palette, style
 from farreach.results.figures import training as drawn
 from farreach.results.record import Record
-from farreach.results.report import contents, findings, result_set, terminal, timing_contents
+from farreach.results.report import contents, findings, result_set, terminal
 from farreach.results.report.answers import Answer
 from farreach.results.report.answers.base import AGREE, FASTER, GRADIENTS, SOLVED, THRESHOLD
 from farreach.results.report.markdown import escape
 from farreach.results.report.speed_sentences import label_timed_steps
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.result_set import Store
-from farreach.results.storage.sets import open_set
 from farreach.results.timing import pytest_benchmark
 from tests.support import synthetic
 
@@ -88,7 +87,7 @@ def find(sentences: list[str], *parts: str) -> str:
 
 def test_a_finding_says_nothing_that_an_answer_says(folder: Path, said: list[str]) -> None:
     results = contents.read_results(folder)
-    asked = contents.answer_questions(results, timing_contents.read_timings(open_set(folder)))
+    asked = results.answers
     for part in (part for one in asked for part in one.parts):
         assert not any(part.lower() in finding.lower() for finding in said)
     for words in ("solved it", "source gain", "times as fast", "certificate", "decides", "Diagnoses of"):
@@ -150,7 +149,7 @@ def test_a_report_made_again_leaves_no_stale_figure(tmp_path: Path) -> None:
 
 def test_the_terminal_shows_the_same_five_answers_with_names_as_text(folder: Path) -> None:
     console = Console(width=4_000, record=True, file=io.StringIO())
-    asked = contents.answer_questions(contents.read_results(folder), timing_contents.read_timings(open_set(folder)))
+    asked = contents.read_results(folder).answers
     console.print(terminal.render_answers(asked))
     shown = console.export_text()
     page = (folder / "report.md").read_text()

@@ -168,7 +168,7 @@ def line(skill: list[float], **more: Any) -> list[Record]:
 
 
 def best(*records: Record) -> dict[str, bool]:
-    table = lines.lines(synthetic.rows(*records))
+    table = lines.tabulate_lines(synthetic.label(*records))
     return dict(zip(table["framework"].astype(str), table["best skill"], strict=True))
 
 
@@ -355,8 +355,8 @@ def test_a_page_of_more_rows_than_it_can_hold_says_so_and_stays_small(
 ) -> None:
     monkeypatch.setattr(lines, "MOST", 150)
     rows = many(1_000)
-    whole = page.Set(contents.Results(Store(tmp_path), rows, [], None, []), [], None, None)
-    page.put(tmp_path, whole)
+    store = Store(tmp_path)
+    page.write_page(contents.Results(store, rows, [], None, [], timing_contents.read_timings(store)))
     text = (tmp_path / page.PAGE).read_text()
     assert "The page holds 150 of the 1,000" in text
     assert len(data(text)["keys"]) == 150

@@ -24,7 +24,7 @@ from farreach.benchmarks.speed import command
 from farreach.benchmarks.speed import machine as measuring
 from farreach.results.analysis import calibration, run_times
 from farreach.results.figures import style
-from farreach.results.report import contents, result_set, timing, timing_contents
+from farreach.results.report import result_set, timing, timing_contents
 from farreach.results.report.console import Screen
 from farreach.results.site import bundle
 from farreach.results.storage import files, rows
@@ -470,5 +470,5 @@ def test_what_is_no_plain_file_stops_no_report(there: Path, harm: str) -> None:
     (there / "speed.json").write_text("{}")
     for name in ("rows/k0.json", "curves/k1.parquet", "timings/0.json", "runs/r.json", "speed.json"):
         HARMS[harm](there / name)
-    result_set.put(contents.read_results(there), timing_contents.read_timings(open_set(there)))
+    result_set.write(there)
     assert "root:" not in (there / "report.md").read_text()

@@ -121,12 +121,12 @@ def diverged(**changes: Any) -> Record:
 
 
 def curves(one: Record) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return per-step curves and evaluations that end at the record's loss."""
+    """Return per-step curves and evaluations that end at the record's loss; cases of one seed see the same batches."""
     random, case, result = stream(one.key), one.case, one.result
     step = np.arange(1, result.steps_done + 1)
     end = result.loss if result.loss is not None else 1e6
     shape = 1 / (1 + np.exp((step - case.steps / 3) / (case.steps / 15)))
-    loss = (end + (result.floor - end) * shape) * random.lognormal(0, 0.2, len(step))
+    loss = (end + (result.floor - end) * shape) * stream(case.task, case.seed).lognormal(0, 0.2, len(step))
     before = random.lognormal(-1, 0.8, len(step)) * (1 + 2 * shape)
     if result.status == "diverged":
         before = 10.0 ** np.arange(len(step))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from farreach.benchmarks.commands.shared import output
-
-if TYPE_CHECKING:
-    from farreach.results.report.answers import Answer
 
 
 def write_report(folder: Path, *, anew: bool = True) -> None:
@@ -20,37 +16,30 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
 
     paths: list[Path] = []
     sentences: list[str] = []
-    table = pending = answers = None
+    table = None
     now = versions.collect_versions()
     gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
     results = contents.read_results(folder, now=now)
-    timed = timing_contents.read_timings(results.store)
     if results.store.list_finished() or (folder / "rows").is_dir():
         if anew or not contents.is_fresh(folder):
             # It takes a second to import, and a finished suite needs none.
             from farreach.results.report import result_set
 
-            def begin_page(known: contents.Results, new: list[Answer]) -> None:
-                from farreach.results.site import page
-
-                nonlocal pending, answers
-                pending, answers = page.begun(folder, page.whole(known, timed, new)), new
-
-            paths, results = result_set.put(results, timed, now, begin_page)
+            paths, results = result_set.write_results(results, now)
         sentences += findings.write_scope(results.rows.frame, results.runs)
         sentences += [*findings.write_own_runs(results.rows.own), *results.trouble]
         table = terminal.render_summary(results.rows)
     if timing_contents.has_timings(results.store):
         from farreach.results.report import timing
 
-        paths += timing.write_page(folder, timed)
-        sentences += [*timing_contents.write_findings(timed), *write_stale(timed.groups)]
+        paths += timing.write_page(folder, results.timed)
+        sentences += [*timing_contents.write_findings(results.timed), *write_stale(results.timed.groups)]
     if paths:
         from farreach.results.site import page
 
-        paths += page.finished(pending or page.begun(folder, page.whole(results, timed)))
+        paths += page.write_page(results)
     output.console.print()
-    output.console.print(terminal.render_answers(answers or contents.answer_questions(results, timed)))
+    output.console.print(terminal.render_answers(results.answers))
     output.print_list(sentences)
     if table:
         output.console.print(table)
