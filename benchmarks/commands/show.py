@@ -36,6 +36,7 @@ def show(
         python -m benchmarks show results/published/quick --only cell=lstm --top 10 --as csv
     """
     from farreach.benchmarks.matrix import versions
+    from farreach.results.analysis.tables import show_parameters
     from farreach.results.report import contents, slices, terminal
     from farreach.results.storage.sanitising import clean_text, format_line
 
@@ -47,7 +48,7 @@ def show(
     name = registry.require_name("table", table, tables) if table is not None else tables[0]
     if name in slices.TIMES:
         frame = slices.tabulate_timed(name, results)
-        frame = frame[_choose_rows(frame, only, folder)]
+        frame = show_parameters(frame[_choose_rows(frame, only, folder)])
     else:
         frame = slices.ROWS[name](results.rows.select(_choose_rows(results.rows.frame, only, folder)))
     frame = slices.drop_known(frame).head(top or len(frame))

@@ -22,6 +22,6 @@ def unpack(
     Example:
         python -m benchmarks unpack results/published/quick --out results/runs/quick
     """
-    from farreach.results.publishing import packing
+    from farreach.results.publishing import unpacking
 
-    output.print_list(packing.unpack_set(folder, out).sentences())
+    output.print_list(unpacking.unpack_set(folder, out).sentences())

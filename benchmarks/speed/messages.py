@@ -72,12 +72,22 @@ class Energy(Message):
 
 @dataclasses.dataclass(frozen=True)
 class Joules(Message):
-    """Joules of a step, the processor's part of them, and how they were found, or why they were not."""
+    """The energy of a step.
 
-    joules: float | None
-    cpu_joules: float | None
-    energy_method: str
-    energy_reason: str
+    Attributes:
+        joules: of processor, memory and accelerator together; None where codecarbon could not tell.
+        cpu_joules: the processor's part.
+        energy_method: ``measured`` where the processor's part and the accelerator's come from meters; ``estimated``
+            where the processor's is its thermal design power times its load, as on virtual machines, which show no
+            meter: then it tells two frameworks apart by time and load alone; ``none`` without figures.
+        energy_reason: why there are no figures, else empty.
+
+    """
+
+    joules: float | None = None
+    cpu_joules: float | None = None
+    energy_method: str = "none"
+    energy_reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,6 @@ accelerator is measured by its framework.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import logging
 import os
@@ -15,6 +14,8 @@ import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+
+from farreach.benchmarks.speed.messages import Joules
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
@@ -27,34 +28,8 @@ JOULES = 3.6e6
 """In a kilowatt-hour, codecarbon's unit."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Energy:
-    """What a region used, by codecarbon; every figure is None where it could not tell.
-
-    Attributes:
-        joules: of processor, memory and accelerator together.
-        cpu_joules, ram_joules, gpu_joules: its parts; that of the memory is always a model's, from its size and time.
-        seconds: how long codecarbon looked, a little longer than the region: ``joules / seconds`` is the power.
-        method: ``measured`` where the processor's part and the accelerator's come from meters; ``estimated`` where the
-            processor's is its thermal design power times its load, as on virtual machines, which show no meter. Then
-            it tells two frameworks apart by time and load alone.
-        sources: codecarbon's own words for what it looked at.
-        reason: why there are no figures, else empty.
-
-    """
-
-    joules: float | None = None
-    cpu_joules: float | None = None
-    ram_joules: float | None = None
-    gpu_joules: float | None = None
-    seconds: float | None = None
-    method: Literal["measured", "estimated", "none"] = "none"
-    sources: tuple[str, ...] = ()
-    reason: str = ""
-
-
 class EnergyMeter:
-    """The energy of a ``with`` block, which should take ten seconds or more; `result` is an `Energy` after it.
+    """The energy of a ``with`` block, which should take ten seconds or more; `result` is a `Joules` after it.
 
     codecarbon runs wholly offline here, writes no file and needs no lock. It looks once a second from a thread of its
     own, so that nothing is to be timed meanwhile. It is imported on entry and not before: it is no requirement of ours.
@@ -62,7 +37,7 @@ class EnergyMeter:
     """
 
     def __init__(self) -> None:
-        self.result = Energy(reason="nothing was measured yet")
+        self.result = Joules(energy_reason="nothing was measured yet")
         self._tracker: Any = None
 
     def __enter__(self) -> Self:
@@ -72,7 +47,7 @@ class EnergyMeter:
         try:
             codecarbon = importlib.import_module("codecarbon")
         except ImportError:
-            self.result = Energy(reason="codecarbon is not installed")
+            self.result = Joules(energy_reason="codecarbon is not installed")
             return self
         logging.getLogger("codecarbon").setLevel(logging.CRITICAL)  # it speaks before it looks at log_level
         # Every place that a figure could go to is named, so that no configuration file of the user's opens one. The
@@ -96,22 +71,15 @@ class EnergyMeter:
         if self._tracker is None:
             return
         self._tracker.stop()
-        found = getattr(self._tracker, "final_emissions_data", None)  # its methods swallow their own faults
-        if found is None:
-            self.result = Energy(reason="codecarbon gave no figures on this machine")
+        figures = getattr(self._tracker, "final_emissions_data", None)  # its methods swallow their own faults
+        if figures is None:
+            self.result = Joules(energy_reason="codecarbon gave no figures on this machine")
             return
-        sources = tuple(one.description() for one in self._tracker._hardware)  # noqa: SLF001 - told nowhere else
+        sources = [part.description() for part in self._tracker._hardware]  # noqa: SLF001 - it says so nowhere else
         meters = [source for source in sources if not source.startswith("RAM")]
         measured = bool(meters) and all(any(word in source for word in MEASURED) for source in meters)
-        self.result = Energy(
-            joules=found.energy_consumed * JOULES,
-            cpu_joules=found.cpu_energy * JOULES,
-            ram_joules=found.ram_energy * JOULES,
-            gpu_joules=found.gpu_energy * JOULES,
-            seconds=found.duration,
-            method="measured" if measured else "estimated",
-            sources=sources,
-        )
+        method = "measured" if measured else "estimated"
+        self.result = Joules(figures.energy_consumed * JOULES, figures.cpu_energy * JOULES, method)
 
 
 class PeakMemory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import itertools
 import time
@@ -140,10 +141,11 @@ def measure_energy(run: Callable[[], None], steps: int) -> Joules:
         while time.perf_counter() - start < ENERGY_SECONDS:
             run()
             calls += 1
-    found = meter.result
-    whole = (found.joules, found.cpu_joules)
-    joules, cpu_joules = (None if value is None else value / (calls * steps) for value in whole)
-    return Joules(joules, cpu_joules, found.method, found.reason)
+    total = meter.result
+    joules, cpu_joules = (
+        None if value is None else value / (calls * steps) for value in (total.joules, total.cpu_joules)
+    )
+    return dataclasses.replace(total, joules=joules, cpu_joules=cpu_joules)
 
 
 def _draw_batches(case: Case, count: int) -> list[Batch]:

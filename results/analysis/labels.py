@@ -96,9 +96,9 @@ def format_percent(fraction: float) -> str:
 
 
 @functools.lru_cache(4096)
-def format_parameters(parameters: str) -> str:
+def format_parameters(parameters: str, between: str = ", ") -> str:
     """Return a task's parameters, given as JSON, as ``T=50, symbols=8``."""
-    return ", ".join(f"{name}={_plain(value)}" for name, value in json.loads(parameters).items())
+    return between.join(f"{name}={_plain(value)}" for name, value in json.loads(parameters).items())
 
 
 def format_metric(name: object) -> str:

@@ -162,10 +162,12 @@ def show_labels(table: pd.DataFrame, *, facts: tuple[str, ...] = ()) -> pd.DataF
     head = [name for name in HEAD if name in table and (name in GROUP or name in facts)]
     told = {*GROUP, *HEAD, *LINE, *(f"{name} {side}" for name in ("framework", "path") for side in ("a", "b"))}
     rest = [name for name in table if name not in told or (name in facts and name not in HEAD)]
-    shown = table[[*head, *rest]].copy()
-    if "parameters" in shown:
-        shown["parameters"] = shown["parameters"].map(format_parameters)
-    return shown.rename(columns=HEADINGS)
+    return show_parameters(table[[*head, *rest]]).rename(columns=HEADINGS)
+
+
+def show_parameters(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the tasks' parameters as people read them, where it has them."""
+    return table.assign(parameters=table["parameters"].map(format_parameters)) if "parameters" in table else table
 
 
 def tabulate_wide(rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:

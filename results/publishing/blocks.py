@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from farreach.results.analysis import calibration, observatory, tables
-from farreach.results.analysis.labels import join_words
+from farreach.results.analysis.labels import format_parameters, join_words
 from farreach.results.analysis.matched_native import compare_modes, explain_gaps, measure_changes
 from farreach.results.analysis.rows import label_rows
 from farreach.results.analysis.selection import CLIP, find_length
@@ -165,7 +165,7 @@ def _flushed(folder: Path) -> str:
     most = ways.assign(gain=ways["eager"] / ways["flushed"]).sort_values("gain", ascending=False).iloc[0]
     return (
         f" Subnormal numbers: PyTorch's `eager` took up to {most['gain']:.2g} times as long as its `flushed` "
-        f"({most['task']} {most['parameters']} {most['cell']}, by the calibration)."
+        f"({most['task']} {format_parameters(most['parameters'])} {most['cell']}, by the calibration)."
     )
 
 

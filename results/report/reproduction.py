@@ -11,8 +11,7 @@ import pandas as pd
 from farreach.results.analysis.labels import join_words
 from farreach.results.report import markdown
 from farreach.results.storage.interface import ResultSet
-from farreach.results.storage.packed_set import hash_curves
-from farreach.results.storage.parts import CURVES
+from farreach.results.storage.parts import CURVES, hash_curves
 
 ENVIRONMENT = (
     *("framework_version", "kernel", "precision", "numerics", "task_version", "metric_version", "device_name"),

@@ -189,8 +189,8 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ("time-shares", "Wall time by kind", shares, _write_shares(results.runs)),
     ]
     if results.timings is not None:
-        ratios = pytest_benchmark.compare_pairs(results.timings)
-        steps = pytest_benchmark.list_steps(results.timings)
+        ratios = tables.show_parameters(pytest_benchmark.compare_pairs(results.timings))
+        steps = tables.show_parameters(pytest_benchmark.list_steps(results.timings))
         made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
         made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
     own, apart = (show_labels(make(rows)) for make in (matched_native.compare_modes, matched_native.compare_gaps))

@@ -82,7 +82,7 @@ def describe_lines(frame: pd.DataFrame) -> list[dict[str, Any]]:
         values = {str(name): value for name, value in line.items() if not isinstance(value, list | dict)}
         frameworks = {str(line[name]) for name in SIDES if name.endswith("framework") and name in line}
         values |= {"framework": frameworks} if frameworks else {}
-        found.append(values | _parameters(str(values.pop("parameters", "{}"))))
+        found.append(values | json.loads(str(values.pop("parameters", "{}"))))
     return found
 
 
@@ -107,12 +107,3 @@ def write_lines(frame: pd.DataFrame, style: str) -> str:
     if style == "csv":
         return frame.to_csv(index=False)
     return table(frame) if style == "markdown" else format_cells(frame).to_latex(index=False, escape=True)
-
-
-def _parameters(text: str) -> dict[str, Any]:
-    """Return a task's parameters, given as JSON or as ``T=50, symbols=8``."""
-    if text.startswith("{"):
-        found: dict[str, Any] = json.loads(text)
-        return found
-    parts = (part.partition("=") for part in text.split(", "))
-    return {name: value for name, _, value in parts if value}

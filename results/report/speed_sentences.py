@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis.labels import label_learner, label_side, label_step
+from farreach.results.analysis.labels import format_parameters, label_learner, label_side, label_step
 from farreach.results.timing import interleaved, pytest_benchmark
 from farreach.results.timing.aa_check import AATest
 from farreach.results.timing.ratios import FASTER, LAUNCHES, STEP
@@ -27,7 +27,7 @@ WITHIN = {interleaved.KEPT: "within {:g}", interleaved.MISSED: "beyond {:g}"}
 def describe_step(row: Mapping[Any, Any], names: Iterable[str]) -> str:
     """Return some of a step's facts in words: ``adding T=200, 64 hidden units, batch 32, cpu, 1 thread``."""
     names = list(names)
-    head = " ".join(str(row[name]) for name in ("task", "parameters") if name in names)
+    head = _name_task({name: row[name] for name in ("task", "parameters") if name in names})
     rest = [WORDS.get(name, "{}").format(row[name]) for name in names if name not in {"task", "parameters"}]
     rest = [text[:-1] if text in {"1 layers", "1 threads"} else text for text in rest]
     return ", ".join([*([head] if head else []), *rest])
@@ -79,7 +79,7 @@ def title_steps(frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     apart = [name for name in ("layers", "hidden", "batch", "dtype", "device", "threads") if len(set(frame[name])) > 1]
     named = [
-        f"{row['task']} {row['parameters']} {row['cell']}" + "".join(f", {name} {row[name]}" for name in apart)
+        f"{_name_task(row)} {row['cell']}" + "".join(f", {name} {row[name]}" for name in apart)
         for row in frame.to_dict("records")
     ]
     return frame.assign(setting=named)
@@ -163,10 +163,14 @@ def label_timed_steps(timings: pd.DataFrame) -> pd.DataFrame:
         label_learner({"framework": row["framework"], "path": row["path"] if row["framework"] in with_path else None})
         for row in rows
     ]
-    table["setting"] = [
-        ", ".join([f"{row['task']} {row['parameters']}", *(f"{name} {row[name]}" for name in shared)]) for row in rows
-    ]
+    table["setting"] = [", ".join([_name_task(row), *(f"{name} {row[name]}" for name in shared)]) for row in rows]
     return table
+
+
+def _name_task(row: Mapping[Any, Any]) -> str:
+    """Return what a row has of its task and the parameters."""
+    parts = [str(row["task"])] if "task" in row else []
+    return " ".join([*parts, *([format_parameters(row["parameters"], " ")] if "parameters" in row else [])])
 
 
 def _group_by_step(frame: pd.DataFrame) -> list[tuple[str, list[dict[str, Any]]]]:

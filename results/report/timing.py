@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from farreach.results.analysis.tables import show_parameters
 from farreach.results.figures import scaling as scaling_figures
 from farreach.results.figures import style, timing
 from farreach.results.report.markdown import code, escape, table
@@ -43,7 +44,7 @@ def write_page(folder: Path, timed: TimingSet) -> list[Path]:
         ("paths", "Each framework's own paths, by a short calibration", interleaved.list_paths(groups)),
         ("trials", "The trials of the A/A test", timed.test.trials if timed.test else pd.DataFrame()),
     ]
-    shown = [(name, heading, frame) for name, heading, frame in tables if len(frame)]
+    shown = [(name, heading, show_parameters(frame)) for name, heading, frame in tables if len(frame)]
     figures: dict[str, Figure] = {}
     if timing.fits(titled := title_steps(pairs)):
         figures["ratios"] = timing.draw_ratios(titled)

@@ -49,7 +49,7 @@ def make_ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launch
     filters = {name: [name] for name in ("task", "cell", "device")}
     filters |= {"framework": ["faster framework", "slower framework"]}
     note = f"Ratio of the times of a training step, {METHODS[method]}, with its 95 % interval. Bold: not inconclusive."
-    return Table("ratios", "ratios", "Who is faster", note, pairs, columns, filters, "facts")
+    return Table("ratios", "ratios", "Who is faster", note, tables.show_parameters(pairs), columns, filters, "facts")
 
 
 def make_steps(
@@ -73,7 +73,7 @@ def make_steps(
         )
         columns = (*_STEP, Column("implementation", "implementation"), time, *more)
         note = "Timed in alternating blocks. Bold: the fastest of its step, and whatever is inconclusive against it."
-        return Table("steps", "steps", "Speed", note, frame, columns, filters, "facts")
+        return Table("steps", "steps", "Speed", note, tables.show_parameters(frame), columns, filters, "facts")
     if timed is not None and len(timed):
         frame = pytest_benchmark.list_steps(timed)
         frame["implementation"] = [label_learner(row) for row in frame.to_dict("records")]
@@ -81,7 +81,7 @@ def make_steps(
         frame["best"] = _find_best(frame, pytest_benchmark.compare_pairs(timed))
         columns = (*_STEP, Column("implementation", "implementation"), time, Column("compile s", "compile s", "number"))
         note = "Timed one after the other. Bold: the fastest of its step, and whatever is inconclusive against it."
-        return Table("steps", "steps", "Speed", note, frame, columns, filters, "facts")
+        return Table("steps", "steps", "Speed", note, tables.show_parameters(frame), columns, filters, "facts")
     frame = tables.tabulate_step_times(rows)
     if frame.empty:
         return None

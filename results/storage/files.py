@@ -136,11 +136,10 @@ def write_json(path: Path, content: Any) -> None:
     write_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def read_bytes(path: Path | str, largest: int) -> bytes:
+def read_bytes(path: Path, largest: int) -> bytes:
     """Return what a file holds; raise `DamagedError` where it is a link, or larger than such a file ever is."""
     check_plain_file(path, largest)
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib takes longer than the reading
-        return file.readall()
+    return path.read_bytes()
 
 
 def read_json(path: Path, *, largest: int = LARGEST_JSON) -> dict[str, Any]:
@@ -189,14 +188,14 @@ def list_set_aside(folder: Path, part: str) -> list[str]:
     return [format_line(f"{part}/{name} was damaged: {MADE_AGAIN}") for name in names]
 
 
-def check_plain_file(path: Path | str, largest: int) -> None:
+def check_plain_file(path: Path, largest: int) -> None:
     """Raise `DamagedError` where a path is no file, or one of more bytes than `largest`; a link is not followed."""
-    status = os.lstat(path)
+    status = path.lstat()
     if not stat.S_ISREG(status.st_mode):
         link = stat.S_ISLNK(status.st_mode)
-        raise DamagedError(Path(path), "it is a link, which is not followed" if link else "it is no file")
+        raise DamagedError(path, "it is a link, which is not followed" if link else "it is no file")
     if status.st_size > largest:
-        raise DamagedError(Path(path), f"it has {status.st_size} bytes, more than {largest}")
+        raise DamagedError(path, f"it has {status.st_size} bytes, more than {largest}")
 
 
 def _refuse_constant(constant: str) -> NoReturn:

@@ -16,10 +16,8 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import json
-import operator
 import os
 import re
 from pathlib import Path
@@ -39,7 +37,8 @@ from farreach.results.storage.files import (
     hash_file,
     read_json,
 )
-from farreach.results.storage.interface import DOCUMENT, SERIES, SINGLE, ResultSet, check_key, join_tables
+from farreach.results.storage.interface import SINGLE, ResultSet, check_key, join_tables
+from farreach.results.storage.packed_documents import DOCUMENTS, LARGEST_DOCUMENTS, NUMBERS, read_documents
 from farreach.results.storage.parquet import (
     LARGEST_FILE,
     TEXT,
@@ -47,13 +46,12 @@ from farreach.results.storage.parquet import (
     is_text,
     read_table,
     report_damage,
-    unfold_texts,
 )
-from farreach.results.storage.parts import COLUMNS, COUNTS, CURVES, PARTS, arrange_part, declare_column
+from farreach.results.storage.parts import COLUMNS, COUNTS, PARTS, arrange_part, declare_column
 from farreach.results.storage.sanitising import CONTROL, format_line
 
 MANIFEST = "manifest.json"
-ROWS, DOCUMENTS, NUMBERS = "rows.parquet", "documents.json", "series.parquet"
+ROWS = "rows.parquet"
 FILES = (ROWS, *(f"{part}.parquet" for part in PARTS), DOCUMENTS, NUMBERS)
 """The files that a packed set can have beside its manifest."""
 
@@ -65,12 +63,6 @@ LINES = "lines."
 
 SHAPE = "columns"
 """The column that names, as a JSON list, the columns that the record of a case has."""
-
-LARGEST_DOCUMENTS = 2**28
-"""Bytes that `DOCUMENTS` may have."""
-
-PLACES = ("file", "place", "value")
-"""The columns of `NUMBERS`."""
 
 PLAIN_NAME = re.compile(rf"[^{CONTROL}]{{1,80}}")
 """What the name of a column is made of."""
@@ -148,6 +140,10 @@ class PackedSet(ResultSet):
         """Return a sentence for each case that is left out."""
         return [f"{reason}: the case is left out." for reason in self.damaged.values()]
 
+    @functools.cached_property
+    def _documents(self) -> dict[str, Any]:
+        return read_documents(self.folder) if DOCUMENTS in self.manifest["files"] else {}
+
     def _open_part(self, part: str) -> GroupedFile:
         file = GroupedFile(self.folder / f"{part}.parquet")
         _check_schema(file.path, file.schema, part)
@@ -158,7 +154,12 @@ class PackedSet(ResultSet):
         nothing = {part: (np.empty(0, np.int64), np.empty(0, np.int64)) for part in PARTS}
         if ROWS not in self.manifest["files"]:
             return join_tables([]), nothing, []
-        table = read_table(path, ("key", SHAPE))
+        table = read_table(path)
+        missing = [
+            name for name in ("key", SHAPE, *(f"{LINES}{part}" for part in PARTS)) if name not in table.column_names
+        ]
+        if missing:
+            raise DamagedError(path, f"it has no column {missing[0]}")
         lines = {part: _count_lines(path, table, part) for part in PARTS}
         for part, (_, ends) in lines.items():
             have, want = len(self._parts[part]) if part in self._parts else 0, int(ends[-1]) if len(ends) else 0
@@ -174,28 +175,6 @@ class PackedSet(ResultSet):
         for key in keys:
             check_key(key)
         return table, lines, shapes
-
-    @functools.cached_property
-    def _documents(self) -> dict[str, Any]:
-        if DOCUMENTS not in self.manifest["files"]:
-            return {}
-        path = self.folder / DOCUMENTS
-        contents = read_json(path, largest=LARGEST_DOCUMENTS)
-        for name in contents:
-            part, _, rest = name.rpartition("/")
-            if not (name in SINGLE or (part in SERIES and DOCUMENT.fullmatch(rest))):
-                raise DamagedError(path, f"it holds {format_line(name, most=60)}, which is not known")
-        if NUMBERS in self.manifest["files"]:
-            _restore_numbers(self.folder / NUMBERS, contents)
-        return contents
-
-
-def hash_curves(table: pa.Table) -> str:
-    """Return the SHA-256 of curves: of the bits of their columns, one after the other."""
-    digest = hashlib.sha256()
-    for name in CURVES:
-        digest.update(np.ascontiguousarray(table[name].to_numpy()).tobytes())
-    return digest.hexdigest()
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -265,8 +244,6 @@ def _is_alike(kind: pa.DataType, declared: pa.DataType) -> bool:
 def _count_lines(path: Path, table: pa.Table, part: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many lines of a part each row has, -1 where it has no such part, and where they end."""
     name = f"{LINES}{part}"
-    if name not in table.column_names:
-        raise DamagedError(path, f"it has no column {name}")
     with report_damage(path):
         counts = table[name].cast(pa.int64()).fill_null(-1).to_numpy().astype(np.int64)
     if len(counts) and (counts.min() < -1 or counts.max() > 2**40):
@@ -285,31 +262,3 @@ def _drop_absent(part: str, table: pa.Table) -> pa.Table:
     optional = [name for name in table.column_names if name in THINNED or part == "evaluations"]
     kept = {"step", "loss"} if part == "evaluations" else set()
     return table.drop_columns([name for name in optional if name not in kept and table[name].null_count == len(table)])
-
-
-def _restore_numbers(path: Path, contents: dict[str, Any]) -> None:
-    """Put the long lists of numbers back into the documents that they are from."""
-    table = unfold_texts(read_table(path, PLACES, only=True))
-    with report_damage(path):
-        values = table["value"].cast(pa.float64()).to_numpy()
-        names, places = (table[name].cast(pa.string()).to_numpy(zero_copy_only=False) for name in PLACES[:2])
-        if not np.isfinite(values).all():
-            raise DamagedError(path, "it has a value that is no finite number")
-    bounds = (names[1:] != names[:-1]) | (places[1:] != places[:-1])
-    starts = [0, *(np.flatnonzero(bounds) + 1)] if len(values) else []
-    for start, stop in zip(starts, [*starts[1:], len(values)], strict=True):
-        try:
-            _put_numbers(contents[names[start]], json.loads(places[start]), values[start:stop].tolist())
-        except (LookupError, TypeError, ValueError, RecursionError) as error:
-            reason = f"there is no place {format_line(places[start], most=60)} in {format_line(names[start], most=60)}"
-            raise DamagedError(path, reason) from error
-
-
-def _put_numbers(content: Any, place: list[Any], numbers: list[float]) -> None:
-    """Put a list where None was left of it."""
-    *way, last = place
-    node = functools.reduce(operator.getitem, way, content)
-    if not isinstance(node, dict | list) or node[last] is not None:
-        message = "nothing was left out there"
-        raise LookupError(message)
-    node[last] = numbers

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -66,23 +64,12 @@ def write_tables(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> N
             writer.write_table(unfold_texts(table).cast(plain), row_group_size=max(1, len(table)))
 
 
-def read_parquet(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Return the numbers and texts that a Parquet file holds, of these columns where some are named.
+def read_table(path: Path, columns: tuple[str, ...] = ()) -> pa.Table:
+    """Return the numbers and texts that a Parquet file holds, of these columns alone where some are named.
 
     What it declares is checked before it is unpacked, and the texts before each line has its own: at most `MOST_ROWS`
-    by `MOST_COLUMNS`, `LARGEST` bytes. Raises `DamagedError` where it is none, or lacks a column.
-    """
-    table = read_table(path, columns, only=bool(columns))
-    with report_damage(path):
-        # Without what pandas noted for itself: a stranger's file does not say how it is to be read.
-        frame: pd.DataFrame = unfold_texts(table).to_pandas()
-    return frame
-
-
-def read_table(path: Path, columns: tuple[str, ...] = (), *, only: bool = False) -> pa.Table:
-    """Return what `read_parquet` does, in Arrow's columns, where a text that many lines share is held once.
-
-    Raises as that does; with `only`, no other columns are read.
+    by `MOST_COLUMNS`, `LARGEST` bytes. A text that many lines share is held once. What pandas noted for itself is left
+    out: a stranger's file does not say how it is to be read. Raises `DamagedError` where it is none, or lacks a column.
     """
     check_plain_file(path, LARGEST)
     with report_damage(path):
@@ -91,7 +78,7 @@ def read_table(path: Path, columns: tuple[str, ...] = (), *, only: bool = False)
             _check_columns(path, file.schema_arrow, columns)
             texts = [field.name for field in file.schema_arrow if is_text(field.type)]
         with pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=texts) as file:
-            table = file.read([*columns] if only else None).replace_schema_metadata(None)
+            table = file.read([*columns] or None).replace_schema_metadata(None)
         _check_texts(table)
         return table
 
@@ -179,6 +166,14 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner))
 
 
+def narrow_floats(table: pa.Table) -> pa.Table:
+    """Return a table whose floats are float32 where that loses no bit of any."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_null(field.type) or (pa.types.is_floating(field.type) and fits_float32(table[field.name])):
+            table = table.set_column(at, field.name, table[field.name].cast(pa.float32()))
+    return table
+
+
 def fits_float32(column: pa.ChunkedArray | pa.Array) -> bool:
     """Return whether every float of a column, NaN included, is the same bits again after it was a float32."""
     values = column.fill_null(0.0).to_numpy(zero_copy_only=False) if column.null_count else column.to_numpy()
@@ -226,9 +221,3 @@ def _check_columns(path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> N
     missing = [name for name in columns if name not in schema.names]
     if odd or missing:
         raise DamagedError(path, f"it has no column {missing[0]}" if missing else f"column {odd[0]} is no number")
-
-
-def make_table(frame: pd.DataFrame) -> pa.Table:
-    """Return a frame as a table; what pandas notes for itself is left out."""
-    table: Any = pa.Table.from_pandas(frame, preserve_index=False)
-    return table.replace_schema_metadata(None)

@@ -8,6 +8,9 @@ spectra       per training step probed, layer and gate: spectral radius, largest
 
 from __future__ import annotations
 
+import hashlib
+
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -55,10 +58,16 @@ def make_part(part: str, frame: pd.DataFrame) -> pa.Table:
     return arrange_part(part, pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None))
 
 
+def hash_curves(table: pa.Table) -> str:
+    """Return the SHA-256 of curves: of the bits of their columns, one after the other."""
+    digest = hashlib.sha256()
+    for name in CURVES:
+        digest.update(np.ascontiguousarray(table[name].to_numpy()).tobytes())
+    return digest.hexdigest()
+
+
 def _cast_column(table: pa.Table, field: pa.Field) -> pa.ChunkedArray:
     column = table.column(field.name)
-    if pa.types.is_dictionary(field.type) and pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if pa.types.is_dictionary(field.type):
         return column.cast(pa.string()).dictionary_encode().cast(field.type)
     return column.cast(field.type)

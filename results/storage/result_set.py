@@ -57,9 +57,6 @@ MAGIC = b"PAR1"
 LARGEST_REASON = 2**12
 """Bytes that the reason may have for which a case was set aside."""
 
-AT_ONCE = 2_000
-"""Rows that are held as Python has them, before they become a table."""
-
 
 class Store(ResultSet):
     """A result set that is the folder of a run."""
@@ -135,20 +132,18 @@ class Store(ResultSet):
 
     def read_table(self) -> pa.Table:
         """Return all rows that can be read; the files of a damaged one are set aside."""
-        keys = list_keys(self.folder / "rows")
-        return join_tables(self._read_rows(keys[at : at + AT_ONCE]) for at in range(0, len(keys), AT_ONCE))
-
-    def _read_rows(self, keys: list[str]) -> pa.Table:
         texts: dict[str, bytes] = {}
-        for key in keys:
+        for key in list_keys(self.folder / "rows"):
             try:
-                texts[key] = read_bytes(f"{self.folder}{os.sep}rows{os.sep}{key}.json", rows.LARGEST)
+                texts[key] = read_bytes(self.folder / "rows" / f"{key}.json", rows.LARGEST)
             except DamagedError as damage:
                 self._set_case_aside(key, damage)
             except FileNotFoundError:
                 continue  # another run set it aside a moment ago
-        table, faults = rows.parse_rows([*texts.values()], [*texts])
+        if not texts:
+            return join_tables([])
         keys = [*texts]
+        table, faults = rows.parse_rows([*texts.values()], keys)
         for number, reason in faults.items():
             key = keys[number]
             self._set_case_aside(key, DamagedError(self.folder / "rows" / f"{key}.json", reason))
@@ -223,8 +218,7 @@ class Store(ResultSet):
 
 def list_keys(folder: Path) -> list[str]:
     """Return the keys of the files in a folder of rows, sorted."""
-    whole = re.compile(rf"({KEY})\.json").fullmatch
-    return sorted(one.name[:-5] for one in os.scandir(folder) if whole(one.name)) if folder.is_dir() else []
+    return sorted(path.stem for path in folder.glob("*.json") if re.fullmatch(KEY, path.stem))
 
 
 def _read_text(path: Path) -> pa.Table:

@@ -7,6 +7,7 @@ round. Each figure has its interval.
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -260,10 +261,9 @@ def _sort_group(group: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def list_step(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns `STEP` of a group."""
-    step = group["step"]
-    parameters = " ".join(f"{name}={value}" for name, value in sorted(step["parameters"].items()))
-    return {name: parameters if name == "parameters" else step[name] for name in STEP}
+    """Return the columns `STEP` of a group; the task's parameters are JSON, as in a row."""
+    facts = {name: group["step"][name] for name in STEP}
+    return facts | {"parameters": json.dumps(facts["parameters"], sort_keys=True)}
 
 
 def was_disturbed(implementation: dict[str, Any], step: dict[str, Any]) -> bool:

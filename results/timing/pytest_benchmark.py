@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def list_steps(timings: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, row in timings.iterrows():
         times = [value * 1e3 for value in (np.median(row["seconds"]), *bound_medians([row["seconds"]]))]
-        facts = [f"T={row[name]}" if name == "T" else row[name] for name in INFO]
+        facts = [_write_parameters(row) if name == "T" else row[name] for name in INFO]
         rows.append([*facts, *times, len(row["seconds"]), row["compile_seconds"], row["framework_version"]])
     return pd.DataFrame(rows, columns=STEPS)
 
@@ -79,7 +80,7 @@ def compare_pairs(timings: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for case, group in timings.groupby(CASE, observed=True):
-        step = dict(zip(PAIRS, case, strict=False)) | {"parameters": f"T={group['T'].iloc[0]}"}
+        step = dict(zip(PAIRS, case, strict=False)) | {"parameters": _write_parameters(group.iloc[0])}
         medians = group["seconds"].map(np.median)
         best = group.loc[medians.groupby(group["framework"], observed=True).idxmin()]
         for (_, a), (_, b) in itertools.combinations(best.iterrows(), 2):
@@ -101,6 +102,11 @@ def bound_medians(samples: list[NDArray[Any]]) -> statistics.Interval:
     if min(len(sample) for sample in samples) < statistics.FEWEST:
         return statistics.MISSING
     return statistics.bound_by_bootstrap(samples, _median if len(samples) == 1 else _ratio)
+
+
+def _write_parameters(row: pd.Series[Any]) -> str:
+    """Return the parameters of a timing's task as a row has them."""
+    return json.dumps({"T": int(row["T"])})
 
 
 def _median(sample: NDArray[Any], axis: int = -1) -> NDArray[Any]:

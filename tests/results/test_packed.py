@@ -16,13 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from farreach.results.publishing import packing
-from farreach.results.publishing.packing import pack_set, thin_curves, unpack_set
-from farreach.results.storage import packed_set, parquet
+from farreach.results.publishing import packing, thinning
+from farreach.results.publishing.packing import pack_set
+from farreach.results.publishing.thinning import thin_curves
+from farreach.results.publishing.unpacking import unpack_set
+from farreach.results.storage import parquet
 from farreach.results.storage.files import DamagedError, StoreError, read_json, write_json
 from farreach.results.storage.interface import SERIES, SINGLE, ResultSet
 from farreach.results.storage.packed_set import DOCUMENTS, FILES, MANIFEST, NUMBERS, ROWS, PackedSet
-from farreach.results.storage.parts import PARTS
+from farreach.results.storage.parts import PARTS, hash_curves
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sets import list_sets, open_run_folder, open_set
 from farreach.results.timing import aa_check, interleaved, pytest_benchmark
@@ -179,12 +181,12 @@ def test_long_curves_are_thinned_only_where_that_is_asked_and_every_clip_counts(
     assert read_all(open_set(tmp_path / "whole")) == read_all(Store(store.folder))
     thin = open_set(tmp_path / "thin")
     curves = thin.curves("long")
-    assert len(curves) == packing.STRETCHES * len(packing.QUANTILES)
+    assert len(curves) == thinning.STRETCHES * len(thinning.QUANTILES)
     assert curves["steps"].sum() == 7_300
     assert curves["events"].sum() == (store.curves("long")["clipped"] > 0).sum()
     first = store.curves("long")["loss"].head(73)
     assert curves["loss"].head(5).tolist() == [first.min(), *np.sort(first)[[18, 36, 54]], first.max()]
-    assert thin.hash_whole_curves("long") == packed_set.hash_curves(whole)
+    assert thin.hash_whole_curves("long") == hash_curves(whole)
     assert thin.hash_whole_curves("short") is None
     pd.testing.assert_frame_equal(thin.curves("short"), store.curves("short"), check_exact=True)
     unpacked = unpack_set(tmp_path / "thin", tmp_path / "again")

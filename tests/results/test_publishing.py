@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from farreach.benchmarks.matrix import registry
-from farreach.results.publishing import blocks, documents, manifests, packing, pictures
+from farreach.results.publishing import blocks, documents, manifests, packing, pictures, thinning
 from farreach.results.storage import files
 from farreach.results.storage.files import StoreError, read_json
 from farreach.results.storage.packed_set import DOCUMENTS, FILES, MANIFEST, is_packed
@@ -43,7 +43,7 @@ def test_what_is_published_is_few_files_and_every_set_is_packed() -> None:
         store = open_set(folder)
         for key in sorted(store.list_finished()):
             steps = store.curves(key)["step"] if store.read_part("curves", key) is not None else []
-            assert len(steps) <= packing.LONGEST
+            assert len(steps) <= thinning.LONGEST
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from farreach.results.storage.interface import make_frame
 from farreach.results.storage.sets import open_set
 from tests.support import synthetic
 from tests.support.json_schema import list_errors
+from tests.support.rows import parse_row
 
 GOOD = synthetic.record(key="k").to_row()
 SCHEMA = make_json_schema()
@@ -110,11 +111,11 @@ def test_a_mutated_row_gets_the_same_verdict_alone_and_among_many(texts: list[by
     for number, text in enumerate(texts):
         if number in faults:
             with pytest.raises(DamagedError) as damage:
-                rows.parse_row(text, "rows/k.json", "k")
+                parse_row(text, Path("rows/k.json"), "k")
             assert damage.value.reason == DamagedError(Path("rows/k.json"), faults[number]).reason
             assert "\n" not in str(damage.value)
         else:
-            row, among = rows.parse_row(text, "rows/k.json", "k"), table.slice(number, 1).to_pylist()[0]
+            row, among = parse_row(text, Path("rows/k.json"), "k"), table.slice(number, 1).to_pylist()[0]
             assert {name: among[name] for name in row} == row
 
 
@@ -156,23 +157,23 @@ def test_what_the_check_takes_the_json_schema_takes_too(change: dict[str, Any]) 
 )
 def test_a_damaged_row_is_refused_with_one_reason(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(DamagedError) as damage:
-        rows.parse_row(make_text(GOOD | change), "rows/k.json", "k")
+        parse_row(make_text(GOOD | change), Path("rows/k.json"), "k")
     assert str(damage.value) == f"rows/k.json is damaged: {reason}"
 
 
 def test_a_run_of_the_user_s_own_may_leave_out_what_it_does_not_know() -> None:
     unknown = {name: None for name, column in COLUMNS.items() if not column.fact.always}
     row = GOOD | unknown | {"mode": "own", "regulariser": "none"}
-    assert rows.parse_row(make_text(row), "rows/k.json", "k")["kernel"] is None
+    assert parse_row(make_text(row), Path("rows/k.json"), "k")["kernel"] is None
     assert not list_errors(row, SCHEMA)
     with pytest.raises(DamagedError, match="is missing"):
-        rows.parse_row(make_text(row | {"mode": "matched"}), "rows/k.json", "k")
+        parse_row(make_text(row | {"mode": "matched"}), Path("rows/k.json"), "k")
     assert list_errors(row | {"mode": "matched"}, SCHEMA)
 
 
 def test_columns_that_came_later_are_filled_in_and_those_of_a_later_version_are_left_out() -> None:
     old = {name: value for name, value in GOOD.items() if name in REQUIRED or name.startswith("metric.")}
-    row = rows.parse_row(make_text(old | {"future": [1]}), "rows/k.json", "k")
+    row = parse_row(make_text(old | {"future": [1]}), Path("rows/k.json"), "k")
     assert (row["radius"], row["regulariser"], row["unit"], row["metric_version"]) == (1.0, "none", "", 1)
     assert row["reach_end"] is None
     assert "future" not in row
@@ -183,7 +184,7 @@ def test_columns_that_came_later_are_filled_in_and_those_of_a_later_version_are_
 def test_a_row_without_a_column_that_every_row_has_is_damaged(name: str) -> None:
     text = make_text({column: value for column, value in GOOD.items() if column != name})
     with pytest.raises(DamagedError, match=f"its {name} is missing"):
-        rows.parse_row(text, "rows/k.json", "k")
+        parse_row(text, Path("rows/k.json"), "k")
 
 
 # A table of rows

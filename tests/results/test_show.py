@@ -82,6 +82,16 @@ def test_timed_steps_are_chosen_by_framework_cell_and_length(timed: Path) -> Non
     assert len(pd.read_csv(io.StringIO(text))) == 3
 
 
+def test_a_timed_step_is_chosen_by_each_of_its_task_s_parameters(tmp_path: Path) -> None:
+    (tmp_path / "timings").mkdir()
+    for symbols in (8, 16):
+        takes = [make_contender(name, make_seconds(1.0).tolist()) for name in ("jax (scan)", "pytorch (eager)")]
+        step = STEP | {"task": "copy", "parameters": {"T": 50, "symbols": symbols}}
+        (tmp_path / "timings" / f"{symbols}.json").write_text(json.dumps(make_group(*takes, step=step)))
+    text = shown(tmp_path, "--table", "ratios", "--only", "T=50", "--only", "symbols=8", "--as", "csv")
+    assert pd.read_csv(io.StringIO(text))["parameters"].tolist() == ["T=50, symbols=8"]
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -27,15 +27,16 @@ from farreach.results.figures import style
 from farreach.results.report import result_set, timing, timing_contents
 from farreach.results.report.console import Screen
 from farreach.results.site import bundle
-from farreach.results.storage import files, rows
+from farreach.results.storage import files
 from farreach.results.storage.files import DamagedError, StoreError
-from farreach.results.storage.parquet import read_parquet
+from farreach.results.storage.parquet import read_table
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sanitising import clean_text
 from farreach.results.storage.sets import open_set
 from farreach.results.timing import aa_check, interleaved
 from tests.support import synthetic
 from tests.support.commands import call_command, read_refusal
+from tests.support.rows import parse_row
 from tests.support.timings import MACHINE, make_group, make_pair, write_check, write_groups
 
 NAMES = ("report.md", "report.html", "speed.md", "tables/summary.csv", "tables/pairs.md", "figures/ratios.png")
@@ -203,7 +204,7 @@ def test_columns_of_one_value_that_unpack_to_too_much_are_refused(tmp_path: Path
     pq.write_table(pa.table({f"c{at}": constant for at in range(200)}), tmp_path / "bomb.parquet")
     assert (tmp_path / "bomb.parquet").stat().st_size < 2**20
     with pytest.raises(DamagedError, match="too many"):
-        read_parquet(tmp_path / "bomb.parquet")
+        read_table(tmp_path / "bomb.parquet")
 
 
 def test_one_long_text_in_many_lines_is_refused(tmp_path: Path) -> None:
@@ -211,17 +212,17 @@ def test_one_long_text_in_many_lines_is_refused(tmp_path: Path) -> None:
     texts = pa.DictionaryArray.from_arrays(codes, pa.array(["x" * 1_000_000]))
     pq.write_table(pa.table({"gate": texts}), tmp_path / "bomb.parquet", store_schema=False)
     with pytest.raises(DamagedError, match="too many"):
-        read_parquet(tmp_path / "bomb.parquet")
+        read_table(tmp_path / "bomb.parquet")
     shared = pa.table({"gate": ["x" * 100] * 100})
     encoding: dict[str, Any] = {"use_dictionary": False, "column_encoding": {"gate": "DELTA_BYTE_ARRAY"}}
     pq.write_table(shared, tmp_path / "bomb.parquet", **encoding)
     with pytest.raises(DamagedError, match="encoded"):
-        read_parquet(tmp_path / "bomb.parquet")
+        read_table(tmp_path / "bomb.parquet")
 
 
 def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1], "b": [2], "c": ["x"]}).to_parquet(tmp_path / "a.parquet")
-    assert [*read_parquet(tmp_path / "a.parquet", ("a",))] == ["a"]
+    assert [*read_table(tmp_path / "a.parquet", ("a",)).column_names] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -260,8 +261,8 @@ def test_a_row_that_contradicts_itself_or_hides_control_characters_is_none(
 ) -> None:
     good, text = (json.dumps(synthetic.record(key="k").to_row() | more).encode() for more in ({}, changes))
     with pytest.raises(DamagedError):
-        rows.parse_row(text, tmp_path / "k.json", "k")
-    assert rows.parse_row(good, tmp_path / "k.json", "k")
+        parse_row(text, tmp_path / "k.json", "k")
+    assert parse_row(good, tmp_path / "k.json", "k")
 
 
 @pytest.mark.parametrize("truth", ['{"k0": 5}', '{"k0": ["healthy"]}', "5", '{"k0": "\\u001b"}'])
