@@ -168,11 +168,14 @@ def _write_part(
     types: dict[str, pa.DataType] = {}
     for key in keys:
         table = store.read_part(part, key)
-        if table is not None and thin and part == "curves" and len(table) > LONGEST:
+        lines.append(None if table is None else len(table))
+        if table is None:
+            continue
+        if thin and part == "curves" and len(table) > LONGEST:
             thinned[key] = hash_curves(table)
             table = thin_curves(table)
-        lines.append(None if table is None else len(table))
-        for field in table.schema if table is not None else ():
+            lines[-1] = len(table)
+        for field in table.schema:
             narrow = pa.types.is_floating(field.type) and fits_float32(table[field.name])
             kept = narrow and types.get(field.name) in {None, pa.float32()}
             types[field.name] = pa.float32() if kept else field.type

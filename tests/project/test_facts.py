@@ -16,6 +16,7 @@ ALLOWED = {
     "analysis/selection.py find_metrics startswith": "the name of a column",
     "figures/style.py _number split": "a number that it has written itself",
     "figures/style.py write_title sub": "where a title may break into lines",
+    "publishing/blocks.py _advice startswith": "the list of a page, whose set has no evaluations to make it from",
     "publishing/blocks.py fill_blocks findall": "the comments of a document",
     "publishing/blocks.py fill_blocks sub": "the comments of a document",
     "publishing/documents.py <module> compile": "the links of a document",
