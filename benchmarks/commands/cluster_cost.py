@@ -24,6 +24,6 @@ def cluster_cost(*, out: options.Page = None) -> None:
             frame,
             title="what a cluster gives and costs",
             command="python -m benchmarks cluster-cost",
-            said=said,
+            sentence=said,
             out=out,
         )

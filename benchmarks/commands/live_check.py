@@ -43,6 +43,6 @@ def live_check(
             frame,
             title="live comparisons of equals",
             command=f"python -m benchmarks live-check --pairs {pairs} --limit {limit:g}",
-            said=study.summarize_pairs(frame),
+            sentence=study.summarize_pairs(frame),
             out=out,
         )

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from farreach.benchmarks.matrix.case import Case
 from farreach.results.record import Result, Times
+from farreach.results.storage.typed_json import describe_fault
 
 Columns = dict[str, list[Any]]
 """A table: its columns, by name, all of one length."""
@@ -98,13 +99,11 @@ def decode(line: str) -> Message:
         message = f"{line[:40].strip()!r} is not a message"
         raise MessageError(message)
     try:
-        found: Message = _make_adapter(name).validate_json(content, strict=True)
+        decoded: Message = _make_adapter(name).validate_json(content, strict=True)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        message = f"{name} is not a message: {where + ': ' if where else ''}{fault['msg']}"
+        message = f"{name} is not a message: {describe_fault(error)}"
         raise MessageError(message) from error
-    return found
+    return decoded
 
 
 def _fields(part: Any) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def list_launches(frameworks: list[str], trials: int, threads: int, device: Devi
 
 
 def time_launch(
-    launch: Launch, plan: pairs.TimingPlan, log: Path, heard: Callable[[float], None] = lambda _: None
+    launch: Launch, plan: pairs.TimingPlan, log: Path, hear: Callable[[float], None] = lambda _: None
 ) -> dict[str, Any]:
     """Run the trials of one launch and return what its file holds.
 
@@ -87,7 +87,7 @@ def time_launch(
         for at in range(TRIALS_A_LAUNCH):
             series = pairs.time_rounds(runners, rounds, random)
             trials.append({"first": series.seconds[:, 0].tolist(), "second": series.seconds[:, 1].tolist()})
-            heard((at + 1) / TRIALS_A_LAUNCH)
+            hear((at + 1) / TRIALS_A_LAUNCH)
     case = launch.case
     return {
         "launch": launch.number,

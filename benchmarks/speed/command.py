@@ -44,7 +44,7 @@ class Measured:
     """What a job gave: its file's content, the facts of the machine included, or why there is none."""
 
     job: Job
-    found: dict[str, Any]
+    content: dict[str, Any]
     reason: str = ""
 
 
@@ -67,19 +67,19 @@ def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, 
         registry.require(name)
     cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads)
     cases = suites.narrow_cases(cases, [text for text in only if not text.startswith("path=")], suite)
-    found = group_cases(cases, paths[0] if paths else AUTO)
+    groups = group_cases(cases, paths[0] if paths else AUTO)
     if handwritten:
         there = {
             name: runs_in for name, runs_in in LOOPS.items() if all(map(registry.find_version, NEEDS.get(name, ())))
         }
-        found = [part for group in found for part in add_loops(group, there)]
-    if not found:
+        groups = [part for group in groups for part in add_loops(group, there)]
+    if not groups:
         message = f"suite {suite} has no step that anybody can run with {' and '.join(only)}"
         raise registry.UsageError(message)
-    return found
+    return groups
 
 
-def list_timing_jobs(found: list[Group], plan: pairs.TimingPlan, folder: Path) -> list[Job]:
+def list_timing_jobs(groups: list[Group], plan: pairs.TimingPlan, folder: Path) -> list[Job]:
     """Return a job for each group."""
     return [
         Job(
@@ -88,7 +88,7 @@ def list_timing_jobs(found: list[Group], plan: pairs.TimingPlan, folder: Path) -
             functools.partial(run.time_group, group, plan),
             tuple(implementation.case for implementation in group.implementations),
         )
-        for group in found
+        for group in groups
     ]
 
 
@@ -104,7 +104,7 @@ def list_launches(trials: int, only: list[str], *, device: Device, threads: int)
     return aa_check.list_launches(frameworks, trials, threads, device)
 
 
-def list_test_jobs(found: list[aa_check.Launch], plan: pairs.TimingPlan, folder: Path) -> list[Job]:
+def list_test_jobs(launches: list[aa_check.Launch], plan: pairs.TimingPlan, folder: Path) -> list[Job]:
     """Return a job for each launch of an A/A test."""
     return [
         Job(
@@ -113,15 +113,15 @@ def list_test_jobs(found: list[aa_check.Launch], plan: pairs.TimingPlan, folder:
             functools.partial(aa_check.time_launch, launch, plan),
             (launch.case,),
         )
-        for launch in found
+        for launch in launches
     ]
 
 
 def list_live_jobs(
-    found: list[Group], plan: pairs.TimingPlan, folder: Path, *, pythons: tuple[str, str], launches: int
+    groups: list[Group], plan: pairs.TimingPlan, folder: Path, *, pythons: tuple[str, str], launches: int
 ) -> list[Job]:
     """Return a job for each framework's step, on its own path, in two environments."""
-    firsts = [{one.case.framework: one.case for one in reversed(group.implementations)} for group in found]
+    firsts = [{one.case.framework: one.case for one in reversed(group.implementations)} for group in groups]
     steps = [versus.Versus(case, pythons, launches) for by in firsts for case in by.values()]
     return [
         Job(
@@ -134,13 +134,13 @@ def list_live_jobs(
     ]
 
 
-def measure_machine(folder: Path, case: Case, said: Callable[[str], object]) -> None:
+def measure_machine(folder: Path, case: Case, say: Callable[[str], object]) -> None:
     """Measure what the machine, and the GPU that a case runs on, can do at best, where that has not been done.
 
-    Of a damaged file a line is `said`, and the machine is measured again.
+    Of a damaged file `say` gets a line, and the machine is measured again.
     """
     store, path = Store(folder), folder / interleaved.MACHINE
-    known = timing_contents.read_machine(store, lambda path, damage: said(store.leave_out(path, damage))) or {}
+    known = timing_contents.read_machine(store, lambda path, damage: say(store.leave_out(path, damage))) or {}
     gpu = known.get("device")
     if case.device != "cpu" and not gpu:
         gpu = machine.measure_gpu(case, folder / "logs")
@@ -148,17 +148,17 @@ def measure_machine(folder: Path, case: Case, said: Callable[[str], object]) -> 
         files.write_json(path, machine.measure_machine(case.threads, device=gpu))
 
 
-def run_here(jobs: list[Job], folder: Path, heard: Callable[[Job, float], None]) -> Iterator[Measured]:
+def run_here(jobs: list[Job], folder: Path, hear: Callable[[Job, float], None]) -> Iterator[Measured]:
     """Do jobs on this machine, one at a time."""
     facts = environment.collect_facts()
     for job in jobs:
         started = environment.read_clock()
         try:
-            found = job.measure(folder / "logs", functools.partial(heard, job))
+            content = job.measure(folder / "logs", functools.partial(hear, job))
         except pairs.ImplementationFailedError as error:
             yield Measured(job, {}, str(error))
         else:
-            yield Measured(job, found | {"facts": facts | {"started": started}})
+            yield Measured(job, content | {"facts": facts | {"started": started}})
 
 
 KINDS: dict[str, tuple[type[Any], int | None]] = {
@@ -169,16 +169,16 @@ KINDS: dict[str, tuple[type[Any], int | None]] = {
 """What the files of a folder must be."""
 
 
-def find_missing(jobs: list[Job], folder: Path, said: Callable[[str], object]) -> list[Job]:
-    """Return the jobs whose files are missing, or damaged: of these, which are set aside, a line is `said`."""
-    found = []
+def find_missing(jobs: list[Job], folder: Path, say: Callable[[str], object]) -> list[Job]:
+    """Return the jobs whose files are missing, or damaged: of these, which are set aside, `say` gets a line."""
+    missing = []
     for job in jobs:
         whole, trouble = timing_files.check_file(job.path, folder, *KINDS[job.path.parent.name])
         if trouble:
-            said(trouble)
+            say(trouble)
         if not whole:
-            found.append(job)
-    return found
+            missing.append(job)
+    return missing
 
 
 def run_jobs(
@@ -188,14 +188,14 @@ def run_jobs(
     missing = find_missing(jobs, folder, functools.partial(console.print, markup=False))
     console.print(f"{len(jobs)} timings, {len(jobs) - len(missing)} already done, {len(missing)} to do")
     failed = []
-    with _show_progress(missing, console) as (heard, ended):
-        for done in measure(missing, folder, heard):
-            job, found = done.job, done.found
+    with _show_progress(missing, console) as (hear, end):
+        for done in measure(missing, folder, hear):
+            job, content = done.job, done.content
             failed += [f"{job.label}: {done.reason}"] if done.reason else []
-            failed += [f"{job.label}: {one['implementation']}: {one['reason']}" for one in found.get("failed", [])]
-            if any(found.get(part) for part in ("contenders", "trials", "launches")):
-                files.write_json(job.path, found | {"facts": found["facts"] | {"command": command}})
-            ended(job)
+            failed += [f"{job.label}: {one['contender']}: {one['reason']}" for one in content.get("failed", [])]
+            if any(content.get(part) for part in ("contenders", "trials", "launches")):
+                files.write_json(job.path, content | {"facts": content["facts"] | {"command": command}})
+            end(job)
     return failed
 
 
@@ -208,14 +208,14 @@ def _show_progress(
     with progress.make_bar(console) as bar:
         line = bar.add_task("starting", total=len(jobs))
 
-        def heard(job: Job, share: float) -> None:
+        def hear(job: Job, share: float) -> None:
             bar.update(line, completed=done + share, description=job.label)
 
-        def ended(job: Job) -> None:
+        def end(job: Job) -> None:
             nonlocal done
             done += 1
             bar.update(line, completed=done, description=job.label)
             if not console.is_terminal:
                 console.print(f"[{done}/{len(jobs)}] {job.label}", markup=False)
 
-        yield heard, ended
+        yield hear, end

@@ -82,15 +82,15 @@ def group_cases(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
     Raises `UsageError` where no framework offers the path. Seeds, step counts and thresholds do not change the
     time of a step, so the first case of a step stands for it.
     """
-    found: dict[str, dict[str, Case]] = {}
+    steps: dict[str, dict[str, Case]] = {}
     for case in cases:
         apart = {"framework": "", "path": "", "seed": 0, "replicate": 0, "steps": 0, "threshold": None}
-        found.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
-    offered = {one for by in found.values() for case in by.values() for one in _list_paths(case)}
+        steps.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
+    offered = {one for by in steps.values() for case in by.values() for one in _list_paths(case)}
     if path != AUTO:
         registry.require_name("path", path, [AUTO, *sorted(offered)])
-    made = []
-    for by in found.values():
+    groups = []
+    for by in steps.values():
         ways = {name: _list_paths(case) if path == AUTO else [path] for name, case in by.items()}
         implementations = tuple(
             Implementation(dataclasses.replace(case, path=way))
@@ -100,8 +100,8 @@ def group_cases(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
         )
         several = frozenset(name for name in by if len(ways[name]) > 1)
         if implementations:
-            made.append(Group(implementations, several))
-    return made
+            groups.append(Group(implementations, several))
+    return groups
 
 
 def add_loops(group: Group, loops: dict[str, str]) -> list[Group]:
@@ -109,14 +109,14 @@ def add_loops(group: Group, loops: dict[str, str]) -> list[Group]:
 
     A path of `OTHER_ARITHMETIC` is left out: what it gains says nothing about our overhead.
     """
-    made = []
+    groups = []
     fair = [one for one in group.implementations if one.case.path not in OTHER_ARITHMETIC]
     for framework in dict.fromkeys(implementation.case.framework for implementation in fair):
         ours = tuple(implementation for implementation in fair if implementation.case.framework == framework)
         written = tuple(Implementation(ours[0].case, loop) for loop, runs_in in loops.items() if runs_in == framework)
         if written:
-            made.append(Group(ours + written, group.auto & {framework}))
-    return made
+            groups.append(Group(ours + written, group.auto & {framework}))
+    return groups
 
 
 def _list_paths(case: Case) -> list[str]:

@@ -81,21 +81,21 @@ def measure_machine(threads: int, *, device: dict[str, Any] | None = None) -> di
         reason = (done.stderr.strip() or "no message").splitlines()[-1]
         message = f"the machine could not be measured: {reason}"
         raise MachineError(message)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found | {"device": device}
+    limits: dict[str, Any] = json.loads(done.stdout)
+    return limits | {"device": device}
 
 
 def measure_gpu(case: Case, log: Path) -> dict[str, Any]:
     """Measure the GPU through the framework of a case; which that was, and the GPU's facts, stand beside the rates."""
     live = Live(case.framework, case.device, case.threads, log / f"{case.framework}.log")
     try:
-        found = live.ask(Device(), Limits).limits
+        limits = live.ask(Device(), Limits).limits
     except (CaseFailedError, StartError) as error:
         message = f"--device {case.device}: it could not be measured: {error}"
         raise UsageError(message) from error
     finally:
         live.stop()
-    return found | live.facts | {"framework": case.framework}
+    return limits | live.facts | {"framework": case.framework}
 
 
 def measure_here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def limit_rounds(rounds: int, pilot: RoundTimes, runners: Sequence[Runner], limi
 
 
 def time_rounds(
-    runners: Sequence[Runner], rounds: int, random: np.random.Generator, heard: Callable[[], None] = lambda: None
+    runners: Sequence[Runner], rounds: int, random: np.random.Generator, hear: Callable[[], None] = lambda: None
 ) -> RoundTimes:
     """Run the rounds, each implementation once in each, in random order."""
     seconds = np.empty((rounds, len(runners)))
@@ -209,7 +209,7 @@ def time_rounds(
         for which in random.permutation(len(runners)):
             with idle.watch_others(runners[which]):
                 seconds[at, which], cpu[at, which] = runners[which].run_block()
-        heard()
+        hear()
     clock_step = (time.time() - day) - (time.monotonic() - steady)
     return RoundTimes(seconds, cpu, idle.share(), clock_step)
 

@@ -53,24 +53,24 @@ def get_numerics(group: Group) -> int:
 
 
 def time_group(
-    group: Group, plan: pairs.TimingPlan, log: Path, heard: Callable[[float], None] = lambda _: None
+    group: Group, plan: pairs.TimingPlan, log: Path, hear: Callable[[float], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Time one group and return what its file holds; `heard` is told the share of the rounds that is done.
+    """Time one group and return what its file holds; `hear` is told the share of the rounds that is done.
 
     An implementation that fails is named in ``failed``, and the others start over without it. The order in which the
     processes start is drawn: of two with identical code the later has been seen to be faster by half a percent.
     """
     implementations, failed = list(group.implementations), []
     random = np.random.default_rng(int(name_group(group, plan), 16))
-    found: dict[str, Any] = {"contenders": []}
+    content: dict[str, Any] = {"contenders": []}
     while implementations:
         try:
             kept, tried = choose_paths(implementations, group.auto, plan, log)
             with pairs.start_runners([kept[at] for at in random.permutation(len(kept))], log) as runners:
-                found = _time_rounds(runners, plan, random, heard)
+                content = _time_rounds(runners, plan, random, hear)
             names = [one.name for one in kept]
-            found["contenders"].sort(key=lambda line: names.index(line["name"]))
-            for line in found["contenders"]:
+            content["contenders"].sort(key=lambda line: names.index(line["name"]))
+            for line in content["contenders"]:
                 line["tried"] = tried.get(line["framework"], [])
             break
         except pairs.ImplementationFailedError as error:
@@ -85,7 +85,7 @@ def time_group(
         "length": group.implementations[0].case.load().length,
         "plan": dataclasses.asdict(plan),
         "failed": failed,
-        **found,
+        **content,
     }
 
 
@@ -115,12 +115,12 @@ def choose_paths(
 
 
 def _time_rounds(
-    runners: Sequence[pairs.Runner], plan: pairs.TimingPlan, random: np.random.Generator, heard: Callable[[float], None]
+    runners: Sequence[pairs.Runner], plan: pairs.TimingPlan, random: np.random.Generator, hear: Callable[[float], None]
 ) -> dict[str, Any]:
     """Settle the number of rounds and run them."""
     rounds, wanted = pairs.settle_rounds(runners, plan, random)
     done = iter(range(1, rounds + 1))
-    series = pairs.time_rounds(runners, rounds, random, lambda: heard(next(done) / rounds))
+    series = pairs.time_rounds(runners, rounds, random, lambda: hear(next(done) / rounds))
     return {
         "contenders": [_describe_runner(runner, series, at, energy=plan.energy) for at, runner in enumerate(runners)],
         "rounds": rounds,

@@ -52,7 +52,7 @@ class Versus:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def measure(
-        self, plan: pairs.TimingPlan, log: Path, heard: Callable[[float], None] = lambda _: None
+        self, plan: pairs.TimingPlan, log: Path, hear: Callable[[float], None] = lambda _: None
     ) -> dict[str, Any]:
         """Time it and return what its file holds; raise `ImplementationFailedError` where an environment cannot run it.
 
@@ -74,7 +74,7 @@ class Versus:
                 facts = [runners[at].live.facts for at in places]
             sides = dict(zip(("old", "new"), series.seconds[:, places].T.tolist(), strict=True))
             found.append(sides | {"rounds_wanted": wanted, "waiting": series.waiting})
-            heard((at + 1) / self.launches)
+            hear((at + 1) / self.launches)
         return {
             "schema": side_by_side.SCHEMA,
             "step": Group((old,)).step,
@@ -89,8 +89,8 @@ class Versus:
 def find_interpreter(environment: str) -> str:
     """Return the interpreter of an environment: a folder made by venv or virtualenv, or the interpreter itself."""
     path = Path(environment)
-    for found in (path, path / "bin" / "python", path / "Scripts" / "python.exe"):
-        if found.is_file() and os.access(found, os.X_OK):
-            return str(found.absolute())  # not resolved: a link to the system's Python would lose the environment
+    for candidate in (path, path / "bin" / "python", path / "Scripts" / "python.exe"):
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return str(candidate.absolute())  # not resolved: a link to the system's Python would lose the environment
     message = f"{environment} is not a Python environment: neither an interpreter nor a folder with bin/python"
     raise registry.UsageError(message)

@@ -123,8 +123,8 @@ def measure_workers(say: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
             cells = [(f"{rate:.2f}", labels.format_percent(share)) for rate, share in zip(rates, shares, strict=True)]
             lines.append([str(count), *itertools.chain(*cells), f"{1e3 * spent:.0f} ms"])
             say(f"{count} workers done")
-    said = f"Cases per second. {kinds.second} steps compute for about a second."
-    return pd.DataFrame(lines, columns=COLUMNS), said
+    note = f"Cases per second. {kinds.second} steps compute for about a second."
+    return pd.DataFrame(lines, columns=COLUMNS), note
 
 
 def _run(cases: list[Case], pool: Pool, scratch: Path) -> float:

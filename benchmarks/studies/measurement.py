@@ -13,17 +13,22 @@ from farreach.results.report.markdown import code, table
 from farreach.results.storage.files import write_text
 
 
-def write_table(frame: pd.DataFrame, *, title: str, command: str, said: str = "", out: Path | None = None) -> None:
-    """Print a table of texts and the sentence `said` about it; with `out` write both as Markdown.
+def write_table(frame: pd.DataFrame, *, title: str, command: str, sentence: str = "", out: Path | None = None) -> None:
+    """Print a table of texts and the sentence `sentence` about it; with `out` write both as Markdown.
 
     The page names the command that made it, the machine and the commit.
     """
     console = Screen()
     terminal.print_table(terminal.render_groups(frame.astype(str), title), console)
-    if said:
-        console.print(said, markup=False)
+    if sentence:
+        console.print(sentence, markup=False)
     if out:
         facts = environment.collect_facts()
         place = f"{facts['processor']}, {facts['cores']} cores, commit {facts['commit']}"
-        paragraphs = [f"# {title[0].upper()}{title[1:]}", f"Made by {code(command)} on {place}.", said, table(frame)]
+        paragraphs = [
+            f"# {title[0].upper()}{title[1:]}",
+            f"Made by {code(command)} on {place}.",
+            sentence,
+            table(frame),
+        ]
         write_text(out, "\n\n".join(part for part in paragraphs if part))

@@ -15,9 +15,9 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 def launch(play: Any) -> Any:
     """Return Playwright's own browser where it was installed, else the machine's; `StoreError` where there is none."""
     own = Path(play.chromium.executable_path)
-    found = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    browser = str(own) if own.exists() else next(filter(None, map(shutil.which, NAMES)), None)
+    if browser is None:
         message = "no Chromium: `playwright install chromium`, or `apt-get install chromium`"
         raise StoreError(message)
     args = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    return play.chromium.launch(executable_path=found, args=args)
+    return play.chromium.launch(executable_path=browser, args=args)

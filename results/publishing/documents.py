@@ -29,13 +29,13 @@ IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 
 def list_figures(root: Path) -> list[Path]:
     """Return the figures of published sets that a document shows, by path: these are kept, and no others."""
-    shown = {
+    targets = {
         (root / name).parent.joinpath(target).resolve()
         for name in DOCUMENTS
         if (root / name).exists()
         for target in IMAGE.findall((root / name).read_text("utf-8"))
     }
-    return sorted(path for path in shown if path.is_relative_to((root / PUBLISHED).resolve()))
+    return sorted(path for path in targets if path.is_relative_to((root / PUBLISHED).resolve()))
 
 
 def write_documents(root: Path) -> list[Path]:
@@ -54,41 +54,41 @@ def write_documents(root: Path) -> list[Path]:
         if path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             changed.append(path)
-    shown = {*list_figures(root)}
+    figures = {*list_figures(root)}
     for folder in manifests.list_published(root / PUBLISHED):
-        changed += reports.prune_reports(folder, shown)
+        changed += reports.prune_reports(folder, figures)
     return [*dict.fromkeys(changed)]
 
 
 def list_stale(root: Path) -> list[str]:
     """Return a line for each manifest, report, document and picture that does not say what its rows say."""
     published = root / PUBLISHED
-    found: list[str] = []
+    stale: list[str] = []
     for folder in manifests.list_published(published):
         name = folder.relative_to(root).as_posix()
         try:
             store = _open_published(folder)
         except StoreError as error:
-            found.append(str(error))
+            stale.append(str(error))
             continue
         if store.manifest != store.manifest | manifests.describe_set(store):
-            found.append(f"{name}/{MANIFEST} does not give the facts of its rows")
-        found += [f"{name}/{one}" for one in reports.list_stale_reports(store)]
-    if found:
-        return found
-    found += [
+            stale.append(f"{name}/{MANIFEST} does not give the facts of its rows")
+        stale += [f"{name}/{one}" for one in reports.list_stale_reports(store)]
+    if stale:
+        return stale
+    stale += [
         f"{path.relative_to(root).as_posix()} is stale"
         for path, text in _render_documents(root).items()
         if path.read_text("utf-8") != text
     ]
-    found += [
+    stale += [
         f"{path.relative_to(root.resolve()).as_posix()} is shown by a document and not there"
         for path in list_figures(root)
         if not path.exists()
     ]
     if pictures.are_stale(published, root / pictures.FOLDER):
-        found.append(f"the pictures in {pictures.FOLDER} were taken from other rows")
-    return found
+        stale.append(f"the pictures in {pictures.FOLDER} were taken from other rows")
+    return stale
 
 
 def list_old_timings(root: Path) -> list[str]:
@@ -104,8 +104,8 @@ def _render_documents(root: Path) -> dict[Path, str]:
     """Return each document that is there as it should be."""
     paths = [root / name for name in DOCUMENTS if (root / name).exists()]
     published = root / PUBLISHED
-    found = {path: blocks.fill_blocks(path.read_text("utf-8"), published, path.parent) for path in paths}
-    return found | ({root / ROW_SCHEMA: render_json_schema()} if (root / ROW_SCHEMA).exists() else {})
+    texts = {path: blocks.fill_blocks(path.read_text("utf-8"), published, path.parent) for path in paths}
+    return texts | ({root / ROW_SCHEMA: render_json_schema()} if (root / ROW_SCHEMA).exists() else {})
 
 
 def _open_published(folder: Path) -> PackedSet:

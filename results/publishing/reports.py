@@ -43,12 +43,12 @@ def write_reports(store: PackedSet) -> list[Path]:
     return pages
 
 
-def prune_reports(folder: Path, shown: set[Path]) -> list[Path]:
+def prune_reports(folder: Path, figures: set[Path]) -> list[Path]:
     """Remove the figures and tables of a set's reports that no document shows, and the links to them.
 
     Args:
         folder: the set.
-        shown: the files that documents show, resolved.
+        figures: the files that documents show, resolved.
 
     Returns:
         The reports that have changed.
@@ -57,7 +57,7 @@ def prune_reports(folder: Path, shown: set[Path]) -> list[Path]:
     for module in (result_set, timing):
         for part, ours in module.MADE.items():
             for path in list_files(folder / part, ours) if (folder / part).is_dir() else []:
-                if path.resolve() not in shown:
+                if path.resolve() not in figures:
                     path.unlink()
             if (folder / part).is_dir() and not any((folder / part).iterdir()):
                 (folder / part).rmdir()
@@ -71,10 +71,10 @@ def _drop_links(page: Path) -> bool:
         return match[0] if (page.parent / (match[1] or match[2])).exists() else ""
 
     text = page.read_text("utf-8")
-    kept = re.sub(r"\n{3,}", "\n\n", PICTURE.sub(keep, text))
-    head, heading, rest = kept.partition("## Figures\n\n")
-    if heading and kept != text and DRAWN not in text:
-        kept = f"{head}{heading}{DRAWN}\n\n{rest}"
-    if kept != text:
-        write_text(page, kept)
-    return kept != text
+    shorter = re.sub(r"\n{3,}", "\n\n", PICTURE.sub(keep, text))
+    head, heading, rest = shorter.partition("## Figures\n\n")
+    if heading and shorter != text and DRAWN not in text:
+        shorter = f"{head}{heading}{DRAWN}\n\n{rest}"
+    if shorter != text:
+        write_text(page, shorter)
+    return shorter != text

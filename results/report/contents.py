@@ -79,7 +79,7 @@ def read_results(folder: Path, *, store: ResultSet | None = None, now: Versions 
         rows = rows[~old] if old.any() else rows
     try:
         timings = pytest_benchmark.read_benchmarks(store)
-    except pytest_benchmark.SpeedError as error:
+    except StoreError as error:
         trouble.append(f"{error}.")
     trouble += store.list_trouble()
     return Results(store, label_rows(rows), store.runs(), timings, trouble, read_timings(store))

@@ -73,15 +73,5 @@ def read_machine(store: ResultSet, damaged: timing_files.Damage | None = None) -
 
     Where the file is damaged, `damaged` hears of it; without it `DamagedError` is raised.
     """
-    paths = store.list_documents(interleaved.MACHINE)
-    if not paths:
-        return None
-    try:
-        return timing_files.parse(store.read_document(paths[0]), paths[0], timing_files.Machine)
-    except FileNotFoundError:
-        return None
-    except files.DamagedError as damage:
-        if damaged is None:
-            raise
-        damaged(paths[0], damage)
-        return None
+    contents = timing_files.read_each(store, interleaved.MACHINE, timing_files.Machine, schema=None, damaged=damaged)
+    return contents[0] if contents else None

@@ -123,16 +123,16 @@ def _json_column(column: Column) -> dict[str, Any]:
     limits = {"minimum": column.least, "maximum": column.fact.most}
     if column.kind == "integer":
         limits["exclusiveMaximum"] = 2**63
-    found: dict[str, Any] = {"description": column.fact.doc, "type": JSON[column.kind]}
+    schema: dict[str, Any] = {"description": column.fact.doc, "type": JSON[column.kind]}
     if not column.fact.always:  # a run of the user's own does not know it
-        found["type"] = [found["type"], "null"]
+        schema["type"] = [schema["type"], "null"]
     if column.name == "key":
-        found["pattern"] = f"^{KEY}$"
+        schema["pattern"] = f"^{KEY}$"
     elif column.name == "status":
-        found["enum"] = [*STATUSES, None]
+        schema["enum"] = [*STATUSES, None]
     elif column.kind == "text":
-        found["pattern"] = rf"^[^{CONTROL}]*$"
-    return found | {name: limit for name, limit in limits.items() if limit is not None}
+        schema["pattern"] = rf"^[^{CONTROL}]*$"
+    return schema | {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def _json_strength(kind: str, strength: str) -> dict[str, Any]:

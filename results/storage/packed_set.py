@@ -186,8 +186,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         message = f"{folder} is packed, and has no {MANIFEST}: pack it again"
         raise StoreError(message) from error
     if manifest.get("packed") != VERSION:
-        found = format_line(manifest.get("packed"), most=40)
-        raise DamagedError(path, f"it is of version {found} of the packed form; this version reads {VERSION}")
+        version = format_line(manifest.get("packed"), most=40)
+        raise DamagedError(path, f"it is of version {version} of the packed form; this version reads {VERSION}")
     files = manifest.get("files")
     if not isinstance(files, dict) or not all(isinstance(one, dict) for one in files.values()):
         raise DamagedError(path, "it names no files")
@@ -260,5 +260,7 @@ def _check_lines(table: pa.Table, key: str) -> None:
 def _drop_absent(part: str, table: pa.Table) -> pa.Table:
     """Leave out the columns without a value that a case does not have: another task's metrics, of thinned curves."""
     optional = [name for name in table.column_names if name in THINNED or part == "evaluations"]
-    kept = {"step", "loss"} if part == "evaluations" else set()
-    return table.drop_columns([name for name in optional if name not in kept and table[name].null_count == len(table)])
+    required = {"step", "loss"} if part == "evaluations" else set()
+    return table.drop_columns(
+        [name for name in optional if name not in required and table[name].null_count == len(table)]
+    )

@@ -164,9 +164,6 @@ class Store(ResultSet):
             self._set_case_aside(key, damage)
             raise
 
-    def hash_whole_curves(self, key: str) -> None:
-        """Return None: the curves of a run folder are whole."""
-
     def list_documents(self, part: str) -> list[Path]:
         """Return the JSON files of a part."""
         if part in SINGLE:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from farreach.results.storage.files import DamagedError
 from farreach.results.storage.sanitising import format_line
+from farreach.results.storage.typed_json import Count, parse_typed
 
 LARGEST = 2**24
 """Bytes that a log may have; the longest name thousands of cases that failed."""
@@ -17,7 +18,6 @@ LARGEST = 2**24
 Words = Annotated[str, AfterValidator(format_line)]
 """What a framework said, as it may be shown: its own colours are no damage."""
 
-Count = Annotated[int, Field(ge=0, lt=2**63)]
 Seconds = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False, strict=False)]
 
 _open = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
@@ -46,16 +46,8 @@ class Run(TypedDict):
     seconds: NotRequired[dict[Words, Seconds]]
 
 
-_adapter = TypeAdapter(Run)
-
-
 def parse_log(text: bytes, path: Path) -> dict[str, Any]:
     """Return what a log holds; raise `DamagedError`, of the file that it is from, where it is none."""
     if len(text) > LARGEST:
         raise DamagedError(path, f"it has {len(text)} bytes, more than {LARGEST}")
-    try:
-        log: dict[str, Any] = dict(_adapter.validate_json(text))
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise DamagedError(path, f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
-    return log
+    return parse_typed(text, path, Run)

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from farreach.results.record import use_names
 from farreach.results.storage.files import LARGEST_JSON, DamagedError, StoreError, move_aside, read_bytes
 from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.sanitising import CONTROL
+from farreach.results.storage.typed_json import Count, parse_typed
 
 Word = Annotated[str, Field(max_length=2_000, pattern=rf"^[^{CONTROL}]*$")]
-Count = Annotated[int, Field(ge=0, lt=2**63)]
 Size = Annotated[int, Field(ge=1, lt=2**31)]
 Number = Annotated[float, Field(allow_inf_nan=False, strict=False)]
 Time = Annotated[float, Field(gt=1e-12, lt=1e9, strict=False)]
@@ -236,22 +236,17 @@ def parse(text: bytes, path: Path, kind: type[Any], schema: int | None = None) -
 
     Another version than `schema` is damage too. The rounds of one file have one length for every implementation.
     """
-    try:
-        found: dict[str, Any] = TypeAdapter(kind).validate_json(text)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise DamagedError(path, f"{where}: {fault['msg']}" if where else fault["msg"]) from error
-    if schema is not None and found["schema"] != schema:
-        raise DamagedError(path, f"it has schema {found['schema']}; this version reads {schema}")
-    sets = [[one["seconds"] for one in found.get("contenders", [])]]
-    sets += [[one["first"], one["second"]] for one in found.get("trials", [])]
-    sets += [[one["old"], one["new"]] for one in found.get("launches", [])]
-    if any(len({len(seconds) for seconds in each}) > 1 for each in sets):
+    content = parse_typed(text, path, kind)
+    if schema is not None and content["schema"] != schema:
+        raise DamagedError(path, f"it has schema {content['schema']}; this version reads {schema}")
+    together = [[implementation["seconds"] for implementation in content.get("contenders", [])]]
+    together += [[trial["first"], trial["second"]] for trial in content.get("trials", [])]
+    together += [[launch["old"], launch["new"]] for launch in content.get("launches", [])]
+    if any(len({len(seconds) for seconds in each}) > 1 for each in together):
         raise DamagedError(path, "its rounds differ in number")
-    if "step" in found:
-        found["step"] = use_names(found["step"])
-    return found
+    if "step" in content:
+        content["step"] = use_names(content["step"])
+    return content
 
 
 Damage = Callable[[Path, DamagedError], object]
@@ -265,17 +260,17 @@ def read_each(
 
     Raises `DamagedError` where one is damaged and there is nobody to hear of it.
     """
-    found = []
+    contents = []
     for path in store.list_documents(part):
         try:
-            found.append(parse(store.read_document(path), path, kind, schema))
+            contents.append(parse(store.read_document(path), path, kind, schema))
         except FileNotFoundError:
             continue  # another command set it aside a moment ago
         except DamagedError as damage:
             if damaged is None:
                 raise
             damaged(path, damage)
-    return found
+    return contents
 
 
 def check_file(path: Path, folder: Path, kind: type[Any], schema: int | None) -> tuple[bool, str]:

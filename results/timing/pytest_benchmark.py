@@ -31,14 +31,10 @@ PAIRS = ["parameters" if name == "T" else name for name in CASE] + RATIO
 FILE = "speed.json"
 
 
-class SpeedError(Exception):
-    """A file that is not pytest-benchmark's JSON of our speed rows; the message is one line."""
-
-
 def read_benchmarks(store: ResultSet) -> pd.DataFrame | None:
     """Return one row per benchmark of a result set: what was timed, and ``seconds``, one per round.
 
-    None where the set has none. Raises `SpeedError` where their file is damaged.
+    None where the set has none. Raises `StoreError` where their file is damaged.
     """
     paths = store.list_documents(FILE)
     if not paths:
@@ -47,7 +43,7 @@ def read_benchmarks(store: ResultSet) -> pd.DataFrame | None:
         benchmarks = files.parse(store.read_document(paths[0]), paths[0], files.Benchmarks)["benchmarks"]
     except (OSError, StoreError) as error:
         message = f"{FILE} cannot be read as speed rows ({error})"
-        raise SpeedError(message) from error
+        raise StoreError(message) from error
     lines = [
         {name: one["extra_info"][name] for name in TIMINGS[:-1]}
         | {"seconds": np.asarray(one["stats"]["data"], dtype=float)}

@@ -22,7 +22,7 @@ def test_a_measured_table_is_printed_and_kept_with_its_command_and_machine(
     frame = pd.DataFrame([["a | case", "1.50", "kept"]], columns=["what", "seconds", "verdict"])
     page = tmp_path / "cost.md"
     measurement.write_table(
-        frame, title="what it costs", command="python -m benchmarks cost", said="One was kept.", out=page
+        frame, title="what it costs", command="python -m benchmarks cost", sentence="One was kept.", out=page
     )
     printed, kept = capsys.readouterr().out, page.read_text()
     for text in ("1.50", "kept", "One was kept."):

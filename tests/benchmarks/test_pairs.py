@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live
-from farreach.benchmarks.speed import aa_check, implementations, pairs, run
+from farreach.benchmarks.speed import aa_check, command, implementations, pairs, run
 from farreach.benchmarks.speed.handwritten import LOOPS
 from farreach.benchmarks.speed.implementations import Group, Implementation
 from farreach.benchmarks.speed.messages import Load, Steps
@@ -109,6 +110,15 @@ def test_a_implementation_that_fails_is_named_and_the_others_are_timed(tmp_path:
     assert "ModuleNotFoundError" in failure["reason"]
     assert found["rounds"] >= 1
     assert all(len(line["seconds"]) == found["rounds"] for line in found["contenders"])
+
+
+def test_an_implementation_that_fails_is_a_line_at_the_end_of_the_run(tmp_path: Path) -> None:
+    group = Group((Implementation(CASE), Implementation(CASE, loop="loop_missing")))
+    jobs = command.list_timing_jobs([group], PLAN, tmp_path)
+    failed = command.run_jobs(jobs, tmp_path, "speed", Console(quiet=True))
+    assert len(failed) == 1
+    assert failed[0].startswith(f"{group.label()}: loop_missing: ModuleNotFoundError")
+    assert jobs[0].path.exists()
 
 
 def test_a_process_killed_between_blocks_costs_its_implementation_alone(

@@ -14,6 +14,7 @@ import pytest
 from farreach.results.analysis import agreement
 from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers.agreement import write_agreement
+from farreach.results.storage.files import StoreError
 from farreach.results.storage.sets import open_set
 from farreach.results.timing import pytest_benchmark
 from tests.support import synthetic
@@ -154,5 +155,5 @@ def test_step_times_are_the_medians_in_milliseconds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"benchmarks": [{"extra_info": {}, "stats": {}}]}'])
 def test_a_broken_speed_file_is_an_error_of_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / pytest_benchmark.FILE).write_text(text)
-    with pytest.raises(pytest_benchmark.SpeedError, match="cannot be read as speed rows"):
+    with pytest.raises(StoreError, match="cannot be read as speed rows"):
         pytest_benchmark.read_benchmarks(open_set(tmp_path))
