@@ -25,7 +25,7 @@ def connect_pool(address: str, *, patience: float, notice: Callable[[str], None]
     """Return the workers of a cluster; raise `UsageError` where there is no scheduler, or no worker.
 
     Args:
-        address: of the scheduler, as `check_address` has it.
+        address: of the scheduler, tcp://HOST:PORT.
         patience: seconds that a worker may be silent.
         notice: hears a line about a worker that is not used.
         log: where Dask's own messages go.

@@ -20,7 +20,7 @@ from typing import Any, Self
 import distributed
 from distributed.scheduler import KilledWorker
 
-from farreach.benchmarks.cluster import worker
+from farreach.benchmarks.cluster import worker, workplace
 from farreach.benchmarks.cluster.workers import Fit, Need, Work, Workers
 
 TRIES = 3
@@ -103,7 +103,7 @@ class Pool:
     ) -> Iterator[tuple[str, worker.Answer]]:
         """Yield each piece of work's key and answer, once, as they end.
 
-        `report` is told how far the others are, `worker.BEGUN` first; it may `settle_work` of them.
+        `report` is told how far the others are, `workplace.BEGUN` first; it may `settle_work` of them.
         """
         self.waiting, self.untended = dict(work), True
         self.workers.expect_work(work.values())
@@ -128,10 +128,10 @@ class Pool:
         attempt = self.attempts.get(name)
         if attempt is None:
             return
-        if reached == worker.BEGUN and attempt.begun:
+        if reached == workplace.BEGUN and attempt.begun:
             self._count_death(name)
             return
-        attempt.begun = reached != worker.ENDED
+        attempt.begun = reached != workplace.ENDED
         if attempt.begun:
             report(attempt.key, reached)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from farreach.benchmarks.cluster import worker
+from farreach.benchmarks.cluster import worker, workplace
 from farreach.benchmarks.cluster.pool import Pool
 from farreach.benchmarks.cluster.workers import Work
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running import environment
-from farreach.benchmarks.running.sweep import ELSEWHERE, Keeper, Listener, Plan, RunSummary
+from farreach.benchmarks.running.sweep import ELSEWHERE, Keeper, Listener, Plan
 from farreach.results.storage.result_set import Store
 
 
@@ -31,24 +29,17 @@ class Sweep(Keeper):
         super().__init__(chosen, store, listener=listener, facts=facts | {"jobs": jobs})
         self.pool = pool
 
-    def run(self) -> RunSummary:
-        """Run what is missing; Ctrl-C ends it with everything finished kept."""
-        began, started = time.perf_counter(), environment.read_clock()
+    def _run_missing(self) -> None:
         missing = self.plan.missing
-        try:
-            answers = self.pool.run_work(
-                list_work(missing), lambda key, steps: self._hear_progress(key, missing[key], steps)
-            )
-            for key, answer in answers:
-                self._keep_answer(key, missing[key], answer)
-        finally:
-            wall = time.perf_counter() - began
-            self._log(started, wall)
-        return RunSummary(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+        answers = self.pool.run_work(
+            list_work(missing), lambda key, steps: self._hear_progress(key, missing[key], steps)
+        )
+        for key, answer in answers:
+            self._keep_answer(key, missing[key], answer)
 
     def _hear_progress(self, key: str, case: Case, steps: float) -> None:
         """Hear how far a case is; one that another run into this folder has finished meanwhile is not run again."""
-        if steps != worker.BEGUN:
+        if steps != workplace.BEGUN:
             self.listener.hear_progress(case, int(steps))
         elif self.store.has(key):
             self.pool.settle_work(key, {"elsewhere": True})

@@ -33,7 +33,7 @@ def calibrate(
     from farreach.results.report import calibration, terminal
     from farreach.results.storage import files
 
-    registry.require(registry.require_name("framework", framework, registry.list_frameworks()))
+    registry.require_framework(framework)
     planted = {case.key(): (label, case) for label, case in planted_cases.plant_cases(framework, first_seed)}
     store = refusals.open_store(out or registry.RUNS / "calibration")
     truth = {key: label for key, (label, _) in planted.items()}

@@ -35,7 +35,7 @@ def live_check(
     from farreach.benchmarks.studies import live_check as study
     from farreach.benchmarks.studies import measurement
 
-    registry.require(registry.require_name("framework", framework, registry.list_compared()))
+    registry.require_framework(registry.require_name("framework", framework, registry.list_compared()))
     refusals.check_page(out)
     with runs.end_on_interruption():
         frame = study.measure_pairs(framework, pairs, timing.TimingPlan(limit=limit), output.print_line)

@@ -103,8 +103,9 @@ def require_any() -> list[str]:
     return names
 
 
-def require(framework: str, mode: str = MATCHED) -> None:
-    """Raise `UsageError` where a distribution that a framework needs in this mode is not installed."""
+def require_framework(framework: str, mode: str = MATCHED) -> None:
+    """Raise `UsageError` where there is no such framework, or a distribution that it needs in this mode is missing."""
+    require_name("framework", framework, list_frameworks())
     if find_framework_version(framework) is None:
         message = f"framework {framework} is not installed: it needs the package {name_package(framework)}"
         raise UsageError(message)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
+import contextlib
 import dataclasses
 import queue
 import threading
@@ -14,13 +16,13 @@ from typing import Any, Protocol
 import pandas as pd
 from filelock import FileLock
 
-from farreach.benchmarks.matrix import registry, versions
+from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case, Lane
 from farreach.benchmarks.running import environment
 from farreach.benchmarks.running.messages import Outcome, Run
+from farreach.benchmarks.running.records import make_record
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
-from farreach.results.analysis import certificates, reach
-from farreach.results.record import TIMES, Environment, Record
+from farreach.results.record import TIMES
 from farreach.results.storage.parts import PARTS
 from farreach.results.storage.result_set import Store
 
@@ -93,7 +95,7 @@ def plan_run(cases: list[Case], store: Store) -> Plan:
 def require_frameworks(cases: list[Case]) -> None:
     """Refuse what cannot run here: a framework that is not installed."""
     for framework, mode in dict.fromkeys((case.framework, case.mode) for case in cases):
-        registry.require(framework, mode)
+        registry.require_framework(framework, mode)
 
 
 def try_devices(cases: list[Case], log: Path) -> None:
@@ -123,6 +125,19 @@ class Keeper:
         self.seconds = dict.fromkeys(TIMES, 0.0)
         self.failed: list[Failure] = []
         self.finished = 0
+
+    def run(self) -> RunSummary:
+        """Run what is missing; Ctrl-C ends it with everything finished kept."""
+        began, started = time.perf_counter(), environment.read_clock()
+        try:
+            self._run_missing()
+        finally:
+            wall = time.perf_counter() - began
+            self._log(started, wall)
+        return RunSummary(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+
+    def _run_missing(self) -> None:
+        raise NotImplementedError
 
     def _keep(self, key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
@@ -167,75 +182,43 @@ class Sweep(Keeper):
     ) -> None:
         super().__init__(chosen, store, listener=listener, facts=facts)
         self.workers_each = workers
-        self.events: queue.Queue[Callable[[], None] | BaseException] = queue.Queue()
+        self.events: queue.Queue[Callable[[], None]] = queue.Queue()
         self.workers: list[Live] = []
         self.stopping = threading.Event()
         self.lock = threading.Lock()
 
-    def run(self) -> RunSummary:
-        """Run what is missing, lane beside lane; Ctrl-C ends it with everything finished kept."""
-        began = time.perf_counter()
-        started = environment.read_clock()
-        lanes = self._lanes()
-        waiting: queue.Queue[list[tuple[str, Case]]] = queue.Queue()
-        for lane in lanes:
-            waiting.put(lane)
-        threads = [
-            threading.Thread(target=self._drain, args=(waiting,), daemon=True)
-            for _ in range(min(self.facts["jobs"], len(lanes)))
-        ]
-        for thread in threads:
-            thread.start()
+    def _run_missing(self) -> None:
+        """Run lane beside lane."""
+        pool = concurrent.futures.ThreadPoolExecutor(self.facts["jobs"])
         try:
-            self._hear(threads)
+            self._handle_events([pool.submit(self._run_lane, lane) for lane in self._deal_lanes()])
         finally:
             self.stopping.set()
             with self.lock:
                 for worker in self.workers:
                     worker.stop()
-            for thread in threads:
-                thread.join()
-            wall = time.perf_counter() - began
-            self._log(started, wall)
-        return RunSummary(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+            pool.shutdown(cancel_futures=True)
 
-    def _lanes(self) -> list[list[tuple[str, Case]]]:
+    def _deal_lanes(self) -> list[list[tuple[str, Case]]]:
         lanes: dict[Lane, list[tuple[str, Case]]] = {}
         for key, case in self.plan.missing.items():
             lanes.setdefault(case.lane, []).append((key, case))
         dealt = [lane[at :: self.workers_each] for lane in lanes.values() for at in range(self.workers_each)]
         return [lane for lane in dealt if lane]
 
-    def _hear(self, threads: list[threading.Thread]) -> None:
+    def _handle_events(self, lanes: list[concurrent.futures.Future[None]]) -> None:
         """Handle what the lanes report, until all have ended; Ctrl-C reaches this thread alone."""
-        while any(thread.is_alive() for thread in threads) or not self.events.empty():
-            try:
-                event = self.events.get(timeout=0.2)
-            except queue.Empty:
-                continue
-            if isinstance(event, BaseException):
-                raise event
-            event()
+        ended = False
+        while not ended:
+            ended = all(lane.done() for lane in lanes)  # asked first: an event may come before the end of its lane
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self.events.get(timeout=0 if ended else 0.2)()
+            for lane in lanes:
+                if lane.done():
+                    lane.result()
 
-    def _drain(
-        self,
-        waiting: queue.Queue[list[tuple[str, Case]]],
-    ) -> None:
-        """Run lane after lane until none waits."""
-        while not self.stopping.is_set():
-            try:
-                lane = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                self._serve(lane)
-            except Exception as error:  # noqa: BLE001 - it is raised again in the main thread
-                self.events.put(error)
-
-    def _serve(
-        self,
-        lane: list[tuple[str, Case]],
-    ) -> None:
+    def _run_lane(self, lane: list[tuple[str, Case]]) -> None:
         began = time.perf_counter()
         first = lane[0][1]
         worker = Live(
@@ -294,25 +277,3 @@ class Sweep(Keeper):
         """Do what is to be done of a case that has ended, and let go of it."""
         settle()
         self.store.release(turn.claim)
-
-
-def make_record(key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> Record:
-    """Join what was asked, what came out and where it ran into one record.
-
-    `facts` are the fields of `Environment` but kernel, numerics and certificate, and the suite.
-    """
-    before = outcome.result.steps_before or 0
-    reached: dict[str, Any] = reach.summarise_flow(pd.DataFrame(outcome.flow), before)
-    numerics = versions.find_certified(case.framework)
-    identity = certificates.name_certificate(case.framework, facts["framework_version"], numerics, case.device)
-    # A certificate is about matched arithmetic: a native case stands under none, whatever its version.
-    certificate = certificates.find_certificate(identity, {case.path}) if case.mode == registry.MATCHED else None
-    there = {name: value for name, value in facts.items() if name != "suite"}
-    return Record(
-        key=key,
-        suite=facts["suite"],
-        case=case,
-        result=dataclasses.replace(outcome.result, **reached),
-        times=outcome.times,
-        environment=Environment(kernel=outcome.kernel, numerics=case.numerics, certificate=certificate, **there),
-    )

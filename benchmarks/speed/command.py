@@ -64,7 +64,7 @@ def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, 
     installed = [name for name in registry.list_compared() if registry.find_framework_version(name)]
     frameworks = suites.choose_frameworks(only) or installed
     for name in frameworks:
-        registry.require(name)
+        registry.require_framework(name)
     cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads)
     cases = suites.narrow_cases(cases, [text for text in only if not text.startswith("path=")], suite)
     groups = group_cases(cases, paths[0] if paths else AUTO)

@@ -32,7 +32,7 @@ def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Yield a live process of one framework; it is the only one while it is timed."""
     framework: str = request.param
     try:
-        registry.require(framework)
+        registry.require_framework(framework)
     except registry.UsageError as missing:
         pytest.skip(str(missing))
     device, threads = (request.config.getoption(name) for name in ("device", "threads"))

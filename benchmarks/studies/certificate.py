@@ -39,7 +39,7 @@ def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Che
         if named or registry.find_framework_version(check.framework):
             by_framework.setdefault(check.framework, []).append(check)
     for framework in by_framework:
-        registry.require(framework)
+        registry.require_framework(framework)
     return by_framework
 
 

@@ -107,7 +107,7 @@ def parse_thresholds(text: str | None) -> tuple[float, ...] | None:
 def choose_framework(name: str | None) -> str:
     """Return the framework to train with: the named one, else PyTorch, else the first that is installed."""
     if name is not None:
-        registry.require(registry.require_name("framework", name, registry.list_frameworks()))
+        registry.require_framework(name)
         return name
     installed = registry.require_any()
     return "pytorch" if "pytorch" in installed else installed[0]

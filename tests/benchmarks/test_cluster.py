@@ -25,7 +25,7 @@ from rich.console import Console
 
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
-from farreach.benchmarks.cluster import connect, timings, worker  # noqa: E402
+from farreach.benchmarks.cluster import connect, timings, worker, workplace  # noqa: E402
 from farreach.benchmarks.cluster import sweep as clustered  # noqa: E402
 from farreach.benchmarks.cluster.pool import Pool  # noqa: E402
 from farreach.benchmarks.cluster.workers import Work, Workers, count_slots  # noqa: E402
@@ -403,7 +403,7 @@ def test_groups_of_implementations_are_timed_on_one_worker_of_a_machine(
 
 
 def test_a_timing_has_the_threads_of_a_worker_to_itself_and_nobody_is_passed_over() -> None:
-    places = worker.Slots()
+    places = workplace.Slots()
     order: list[str] = []
     at_work: list[str] = []
 
@@ -423,7 +423,7 @@ def test_a_timing_has_the_threads_of_a_worker_to_itself_and_nobody_is_passed_ove
         thread.join()
     assert order[:2] == ["case", "timing"]
     assert order[3] == "last+later"
-    with pytest.raises(worker.UnwantedError), places.take_slots(2, 2), places.take_slots(1, 2, wanted=lambda: False):
+    with pytest.raises(workplace.UnwantedError), places.take_slots(2, 2), places.take_slots(1, 2, wanted=lambda: False):
         pass
     assert (places.taken, len(places.waiting)) == (0, 0)
 

@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from farreach.benchmarks.__main__ import app
-from farreach.benchmarks.cluster.address import check_address
 from farreach.benchmarks.commands import COMMANDS, format_help
+from farreach.benchmarks.commands.shared.refusals import check_address
 from farreach.benchmarks.matrix import registry
 from tests.support import synthetic
 from tests.support.commands import call_command, read_refusal

@@ -48,6 +48,19 @@ def test_a_block_is_the_product_of_its_axes(tmp_path: Path) -> None:
     assert {case.threshold for case in cases} == {None, 0.1, 1.0}
 
 
+def test_a_block_that_expands_to_too_many_cases_is_refused_before_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = GOOD.replace("seed = [0, 1]", f"seed = {list(range(1_000))}\nreplicate = {list(range(1_000))}")
+    with pytest.raises(registry.UsageError, match=r"^a block expands to 24000000 cases; the limit is 1000000$"):
+        expanded(tmp_path, many)
+    monkeypatch.setattr(suite, "MOST_CASES", 48)
+    assert len(expanded(tmp_path)) == 48
+    monkeypatch.setattr(suite, "MOST_CASES", 47)
+    with pytest.raises(registry.UsageError, match=r"^a block expands to 48 cases; the limit is 47$"):
+        expanded(tmp_path)
+
+
 def test_a_case_in_two_blocks_is_one_case(tmp_path: Path) -> None:
     again = GOOD + '[[block]]\ntask = "adding"\nparameters = { T = 10 }\nsteps = 200\n'
     assert len(expanded(tmp_path, again)) == len(expanded(tmp_path))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
-from farreach.benchmarks.cluster.address import check_address
 from farreach.benchmarks.matrix import registry
 
 if TYPE_CHECKING:
     from farreach.results.storage.result_set import Store
+
+SCHEMES = {"tcp", "tls", "ucx", "ws", "wss"}
+"""How Dask's processes talk between machines."""
 
 
 def is_user_error(error: Exception) -> bool:
@@ -39,6 +42,18 @@ def check_dask(context: typer.Context, dask: str | None) -> None:
         raise registry.UsageError(message)
     if dask is not None:
         check_address(dask)
+
+
+def check_address(address: str) -> None:
+    """Raise `UsageError` where a text is not the address of a scheduler."""
+    try:
+        parts = urlsplit(address)
+        good = parts.scheme in SCHEMES and parts.hostname and parts.port and not parts.path
+    except ValueError:  # of a port that is not a number
+        good = False
+    if not good:
+        message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {address!r}"
+        raise registry.UsageError(message)
 
 
 def require_distributed(name: str) -> None:
