@@ -40,7 +40,7 @@ READING = threading.Lock()
 
 def find_refusals(requests: list[Answer]) -> list[str]:
     """Return for each `make_request` why this worker refuses it, or ""."""
-    return [find_refusal(**one) for one in requests]
+    return [find_refusal(**request) for request in requests]
 
 
 def run_case(request: Answer, topic: str, alone: bool) -> Answer:  # noqa: FBT001 - Dask maps positions

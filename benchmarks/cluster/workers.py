@@ -104,13 +104,13 @@ class Workers:
         with contextlib.suppress(TimeoutError):  # who says nothing is heard with its first case
             for future, answer in answers:
                 self.learn_answer(future, answer)
-        for one in work:
-            if not self.find_fit(one).workers:
-                raise registry.UsageError(self.explain_failure(one))
+        for piece in work:
+            if not self.find_fit(piece).workers:
+                raise registry.UsageError(self.explain_failure(piece))
 
     def expect_work(self, work: Iterable[Work]) -> None:
         """Note what workers are to be asked about; they are asked anew where there is more than before."""
-        needs = {need: case for one in work for need, case in zip(one.needs, one.cases, strict=True)}
+        needs = {need: case for piece in work for need, case in zip(piece.needs, piece.cases, strict=True)}
         if not needs.keys() <= self.needs.keys():
             self.needs, self.introductions, self.met = needs, {}, set()
 

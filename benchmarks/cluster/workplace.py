@@ -153,7 +153,7 @@ class Workplace:
             at = next((at for at, lent in enumerate(self.idle) if lent.lane == lane), None)
             lent = self.idle.pop(at) if at is not None else Lent(lane, errand.logs)
             errand.lives.append(lent.live)
-            surplus = self._take_surplus(errand.room - sum(len(one.lives) for one in self.errands))
+            surplus = self._take_surplus(errand.room - sum(len(other.lives) for other in self.errands))
         _stop_lives(surplus)
         try:
             yield lent

@@ -19,11 +19,11 @@ def cluster_cost(*, out: options.Page = None) -> None:
 
     refusals.check_page(out)
     with runs.end_on_interruption():
-        frame, said = study.measure_workers(output.print_line)
+        frame, sentence = study.measure_workers(output.print_line)
         measurement.write_table(
             frame,
             title="what a cluster gives and costs",
             command="python -m benchmarks cluster-cost",
-            sentence=said,
+            sentence=sentence,
             out=out,
         )

@@ -54,4 +54,4 @@ def reproduce(
     if page:
         files.write_text(page, reproduction.write_page(verdicts, facts["command"]))
     output.print_list(reproduction.write_findings(verdicts))
-    raise typer.Exit(0 if all(one.verdict == reproduction.IDENTICAL for one in verdicts) else 1)
+    raise typer.Exit(0 if all(row.verdict == reproduction.IDENTICAL for row in verdicts) else 1)

@@ -74,7 +74,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
         jobs = command.list_test_jobs(launches, plan, folder)
     else:
         groups = command.choose_groups(suite, only or [], device=device, threads=threads, handwritten=handwritten)
-        cases = [one.case for group in groups for one in group.implementations]
+        cases = [implementation.case for group in groups for implementation in group.implementations]
         jobs = command.list_timing_jobs(groups, plan, folder)
     sets.open_run_folder(folder)
     files.require_writable(folder)

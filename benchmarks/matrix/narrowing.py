@@ -13,14 +13,14 @@ Words = dict[str, set[str]]
 
 def parse_only(only: list[str]) -> dict[str, list[str]]:
     """Return the values that --only asks for under each key; raise `UsageError` where one is no KEY=VALUE."""
-    found: dict[str, list[str]] = {}
+    asked: dict[str, list[str]] = {}
     for text in only:
         key, equals, value = text.partition("=")
         if not (key and equals and value):
             message = f"--only takes KEY=VALUE, not {text!r}"
             raise registry.UsageError(message)
-        found.setdefault(key, []).append(value)
-    return found
+        asked.setdefault(key, []).append(value)
+    return asked
 
 
 def find_matches(described: Sequence[Words], only: list[str], where: str) -> list[int]:
@@ -32,21 +32,21 @@ def find_matches(described: Sequence[Words], only: list[str], where: str) -> lis
     asked = parse_only(only)
     for key, values in asked.items():
         registry.require_name("key", key, keys)
-        there = sorted({value for words in described for value in words.get(key, ())}, key=_by_number)
+        there = sorted({value for words in described for value in words.get(key, ())}, key=_order_number)
         for value in values:
             if normalise(value) not in there:
                 listed = ", ".join(there[:MOST]) + (f" and {len(there) - MOST} more" if len(there) > MOST else "")
                 message = f"{where} has no case with {key}={value}; it has: {listed}"
                 raise registry.UsageError(message)
-    found = [
+    places = [
         at
         for at, words in enumerate(described)
         if all(words.get(key, set()) & {normalise(value) for value in values} for key, values in asked.items())
     ]
-    if not found:
+    if not places:
         message = f"{where} has no case with {' and '.join(only)}"
         raise registry.UsageError(message)
-    return found
+    return places
 
 
 UNKNOWN = {"nan", "<NA>"}
@@ -58,8 +58,8 @@ MOST = 40
 def to_words(values: Mapping[str, object]) -> Words:
     """Return values as words, a set as each of its own; those that are not known (None, NaN) are left out."""
     several = {key: value if isinstance(value, set) else {value} for key, value in values.items()}
-    found = {key: {normalise(one) for one in value if one is not None} - UNKNOWN for key, value in several.items()}
-    return {key: value for key, value in found.items() if value}
+    texts = {key: {normalise(item) for item in value if item is not None} - UNKNOWN for key, value in several.items()}
+    return {key: value for key, value in texts.items() if value}
 
 
 def normalise(value: object) -> str:
@@ -72,7 +72,7 @@ def normalise(value: object) -> str:
         return str(value)
 
 
-def _by_number(text: str) -> tuple[float, str]:
+def _order_number(text: str) -> tuple[float, str]:
     try:
         return float(text), text
     except ValueError:

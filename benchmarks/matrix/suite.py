@@ -203,11 +203,11 @@ def load_suite(name: str) -> Suite:
     if path.suffix != ".toml":
         path = registry.SUITES / f"{registry.require_name('suite', name, registry.list_suites())}.toml"
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
             message = f"suite {path.name} is not a file"
             raise registry.UsageError(message)
-        if found.st_size > LARGEST:
+        if facts.st_size > LARGEST:
             message = f"suite {path.name} has more than {LARGEST} bytes"
             raise registry.UsageError(message)
         return Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -246,16 +246,16 @@ def choose_shard(cases: list[Case], part: str | None) -> list[Case]:
     """Return the K-th of N parts, ``K/N``: every N-th case from the K-th on, so that each part has some of all."""
     if part is None:
         return cases
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part)
-    at, parts = (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", part)
+    at, parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= at <= parts:
         message = f"--shard takes K/N with K from 1 to N, not {part!r}"
         raise registry.UsageError(message)
-    kept = cases[at - 1 :: parts]
-    if not kept:
+    part_cases = cases[at - 1 :: parts]
+    if not part_cases:
         message = f"--shard {part} is empty: there are {len(cases)} cases"
         raise registry.UsageError(message)
-    return kept
+    return part_cases
 
 
 def _check_strengths(wanted: dict[str, list[str]], strength: str, axis: str) -> None:
@@ -286,5 +286,5 @@ def _describe_fault(error: ValidationError) -> str:
     if fault["type"] == "extra_forbidden":
         names = Block.model_fields if fault["loc"][0] == "block" else Suite.model_fields
         return f"unknown key {where}; allowed: {', '.join(names)}"
-    found = "" if isinstance(fault["input"], dict | list) else f", not {fault['input']!r}"
-    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{found}"
+    value = "" if isinstance(fault["input"], dict | list) else f", not {fault['input']!r}"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{value}"

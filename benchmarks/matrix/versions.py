@@ -12,7 +12,7 @@ from farreach.frameworks.base import Cell
 from farreach.results.analysis.staleness import Versions
 
 
-def find_certified(framework: str) -> int:
+def find_certified_version(framework: str) -> int:
     """Return the version of the numerical code that a certificate of a framework is about: that of its newest cell."""
     return NUMERICS + max(registry.count_moves(framework, cell) for cell in get_args(Cell))
 

@@ -84,7 +84,7 @@ def make_probe_batch(task: Task) -> Batch:
 
 def measure_spectra(model: Model, weights: Weights) -> list[tuple[int, str, float, float]]:
     """Return layer, gate, spectral radius and largest singular value of every recurrent matrix [H, H]."""
-    found = []
+    lines = []
     for layer in range(model.layers):
         whole = weights[f"layer{layer}.recurrent"].astype(np.float64)
         gates = np.stack(np.split(whole, len(GATES[model.cell]), axis=1))
@@ -93,5 +93,5 @@ def measure_spectra(model: Model, weights: Weights) -> list[tuple[int, str, floa
         radii = np.abs(np.linalg.eigvals(gates)).max(axis=-1)
         # The largest eigenvalue of U^T U is the square of the largest singular value, and cheaper to have.
         sigmas = np.sqrt(np.linalg.eigvalsh(gates.swapaxes(-1, -2) @ gates)[:, -1])
-        found += [(layer, *line) for line in zip(GATES[model.cell], radii.tolist(), sigmas.tolist(), strict=True)]
-    return found
+        lines += [(layer, *line) for line in zip(GATES[model.cell], radii.tolist(), sigmas.tolist(), strict=True)]
+    return lines

@@ -21,7 +21,7 @@ def make_record(key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -
     """
     before = outcome.result.steps_before or 0
     reached: dict[str, Any] = reach.summarise_flow(pd.DataFrame(outcome.flow), before)
-    numerics = versions.find_certified(case.framework)
+    numerics = versions.find_certified_version(case.framework)
     identity = certificates.name_certificate(case.framework, facts["framework_version"], numerics, case.device)
     # A certificate is about matched arithmetic: a native case stands under none, whatever its version.
     certificate = certificates.find_certificate(identity, {case.path}) if case.mode == registry.MATCHED else None

@@ -102,9 +102,9 @@ class Live:
             self.process.stdin.flush()
         except BrokenPipeError:
             raise self._describe_end() from None
-        while isinstance(said := self._read_message(), Progress):
-            progress(said.steps)
-        return self._expect(said, answer)
+        while isinstance(reply := self._read_message(), Progress):
+            progress(reply.steps)
+        return self._expect(reply, answer)
 
     def stop(self) -> None:
         """End the process at once; what it was doing is lost."""

@@ -72,7 +72,7 @@ def make_certificate(framework: str, checks: Iterable[Check], log: Path, device:
         raise registry.UsageError(str(error)) from error
     finally:
         worker.stop()
-    version, numerics = worker.facts["framework_version"], versions.find_certified(framework)
+    version, numerics = worker.facts["framework_version"], versions.find_certified_version(framework)
     return {
         "name": certificates.name_certificate(framework, version, numerics, device),
         "framework": framework,

@@ -51,7 +51,7 @@ def test_it_is_listed_compared_and_says_what_it_is(name: str) -> None:
     assert registry.list_paths(name, "cpu", "lstm") == ("plain",)
     assert registry.read_environment(name, "cpu") == registry.read_environment(name, "cuda") == {}
     assert registry.find_framework_version(name) == registry.find_version("numpy")
-    assert versions.find_certified(name) == versions.NUMERICS
+    assert versions.find_certified_version(name) == versions.NUMERICS
 
 
 def test_it_trains_and_has_no_gradient_through_time(name: str) -> None:
