@@ -1,14 +1,14 @@
 """The contract of every framework: a model, a training recipe, a clip, the trace of a chunk, and who trains it.
 
-A framework is a folder beside this file. Its ``__init__.py`` alone is needed; `Framework` says what stands there.
-The other parts, of which `farreach.frameworks.parts` tells, are welcome.
+A framework is a folder beside this file. Its ``__init__.py`` alone is needed; `Framework` says what stands there, and
+`farreach.frameworks.parts` what else is welcome.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -36,32 +36,8 @@ ADAM_DECAYS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
 
 
-FLAGS = "_FLAGS"
-"""How the name of a variable ends that holds several settings: ours join those that the user has there."""
-
-
 class UnsupportedError(RuntimeError):
     """Something that this framework or this machine cannot do; the message is one line."""
-
-
-def merge_environment(wanted: Mapping[str, str], here: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the environment that a framework wants, as they are to be set where `here` is set.
-
-    Args:
-        wanted: the framework's ``ENVIRONMENT`` on a device.
-        here: the environment now; of a variable that ends in `FLAGS` its settings stay, before the framework's.
-
-    """
-    merged = {}
-    for name, value in wanted.items():
-        flags = here.get(name, "").split() if name.endswith(FLAGS) else []
-        merged[name] = " ".join([*flags, *([] if value in flags else [value])])
-    return merged
-
-
-def describe_environment(environment: Mapping[str, str], here: Mapping[str, str]) -> str:
-    """Return those variables as they are really set, for a record."""
-    return ", ".join(f"{name}={here[name]}" for name in environment if name in here)
 
 
 def make_time_major(chunk: Array) -> Array:
@@ -199,8 +175,7 @@ class State:
 
     Attributes:
         weights: the trained weights.
-        slots: the optimizer's memory, each like the weights: none for sgd; v for momentum; s for rmsprop;
-            m and v for adam.
+        slots: the optimizer's memory, each like the weights: none (sgd), v (momentum), s (rmsprop), m and v (adam).
         steps: updates done.
 
     """

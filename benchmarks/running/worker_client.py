@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from farreach.benchmarks.matrix.registry import HOME, read_environment
 from farreach.benchmarks.running.messages import Failed, Message, Progress, Ready, decode, encode
-from farreach.frameworks.base import merge_environment
+from farreach.frameworks.environment import merge_environment
 from farreach.results.storage.files import StoreError, open_log
 
 Answer = TypeVar("Answer", bound=Message)

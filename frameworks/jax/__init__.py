@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from farreach.frameworks import base
+from farreach.frameworks import base, environment
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
 from farreach.frameworks.jax.device import read_facts
 from farreach.frameworks.jax.optimizers import SLOTS
@@ -67,7 +67,7 @@ def configure(device: str, threads: int) -> None:
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
     if device == "cuda":
-        os.environ.update(base.merge_environment(ENVIRONMENT["cuda"], os.environ))
+        os.environ.update(environment.merge_environment(ENVIRONMENT["cuda"], os.environ))
         try:
             jax.devices("cuda")
         except RuntimeError as error:
@@ -149,9 +149,9 @@ class Framework:
     def facts(device: base.Device) -> dict[str, str]:
         """Return the version, the device's name and the precision of float32 products."""
         facts = {"framework_version": jax.__version__, "device_name": "cpu", "precision": "float32, TF32 off"}
-        return (
-            facts if device == "cpu" else facts | read_facts(base.describe_environment(ENVIRONMENT["cuda"], os.environ))
-        )
+        if device == "cpu":
+            return facts
+        return facts | read_facts(environment.describe_environment(ENVIRONMENT["cuda"], os.environ))
 
     def stack_batches(self, batches: Sequence[Batch]) -> tuple[Array, Array, Array]:
         """Return a chunk time-major, [steps, time, batch, ...]; the compiled chunk copies it to the device at once."""

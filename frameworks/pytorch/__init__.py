@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from farreach.frameworks import base
+from farreach.frameworks import base, environment
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
 from farreach.frameworks.pytorch.clip import clip_gradients
 from farreach.frameworks.pytorch.device import read_facts
@@ -66,7 +66,7 @@ def configure(device: str, threads: int) -> None:
         if not torch.cuda.is_available():
             message = "PyTorch finds no CUDA GPU on this machine"
             raise base.UnsupportedError(message)
-        os.environ.update(base.merge_environment(ENVIRONMENT["cuda"], os.environ))
+        os.environ.update(environment.merge_environment(ENVIRONMENT["cuda"], os.environ))
         torch.backends.cudnn.deterministic = True
         torch.use_deterministic_algorithms(mode=True)
         # To fill memory before its use is a search for faults, and costs a kernel an allocation.
@@ -166,9 +166,9 @@ class Framework:
     def facts(device: base.Device) -> dict[str, str]:
         """Return the version, the device's name and the precision of float32 products."""
         facts = {"framework_version": torch.__version__, "device_name": "cpu", "precision": "float32, TF32 off"}
-        return (
-            facts if device == "cpu" else facts | read_facts(base.describe_environment(ENVIRONMENT["cuda"], os.environ))
-        )
+        if device == "cpu":
+            return facts
+        return facts | read_facts(environment.describe_environment(ENVIRONMENT["cuda"], os.environ))
 
     def _step(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Do one update in place; return loss, norm before, norm after and the share clipped, [4]."""

@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from farreach.frameworks import base
+from farreach.frameworks import base, environment
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
 from farreach.frameworks.tensorflow.device import read_facts
 from farreach.frameworks.tensorflow.optimizers import SLOTS
@@ -148,9 +148,9 @@ class Framework:
     def facts(device: base.Device) -> dict[str, str]:
         """Return the version, the device's name and the precision of float32 products."""
         facts = {"framework_version": tf.__version__, "device_name": "cpu", "precision": "float32, TF32 off"}
-        return (
-            facts if device == "cpu" else facts | read_facts(base.describe_environment(ENVIRONMENT["cuda"], os.environ))
-        )
+        if device == "cpu":
+            return facts
+        return facts | read_facts(environment.describe_environment(ENVIRONMENT["cuda"], os.environ))
 
     def _to_shared(self, tensors: Iterable[Any]) -> Weights:
         native = {name: value.numpy() for name, value in zip(self.names, tensors, strict=True)}

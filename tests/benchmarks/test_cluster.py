@@ -253,7 +253,7 @@ def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     assert set(rows.index) == {case.key() for case in cases}
     assert set(rows["jobs"]) <= {1, 2, 3}
     here = training.train(cases[0], lambda _: None)
-    assert rows.loc[cases[0].key(), "weights_sha256"] == here.result["weights_sha256"]
+    assert rows.loc[cases[0].key(), "weights_sha256"] == here.result.weights_sha256
     assert sweep.plan_run(cases, store).missing == {}
     late = sweep.Plan({case.key(): case for case in cases}, set())  # as of before another run had finished them
     said, ended = run_here(cases, store, pool, chosen=late)

@@ -15,7 +15,7 @@ from farreach.benchmarks.running.worker_client import NUMPY_THREADS, Live
 from farreach.benchmarks.speed import aa_check, device, timed
 from farreach.benchmarks.speed.messages import list_known
 from farreach.benchmarks.studies import certification
-from farreach.frameworks import base, weights
+from farreach.frameworks import environment, weights
 from farreach.frameworks.base import Training, UnsupportedError
 from farreach.results.report import timing
 from farreach.results.timing import interleaved
@@ -32,13 +32,13 @@ INSTALLED = [name for name in registry.list_compared() if registry.find_framewor
 
 def test_flags_join_the_users_and_other_variables_are_ours() -> None:
     wanted = {"XLA_FLAGS": "--ours=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    assert base.merge_environment(wanted, {}) == wanted
+    assert environment.merge_environment(wanted, {}) == wanted
     there = {"XLA_FLAGS": "--theirs=1 --more", "CUBLAS_WORKSPACE_CONFIG": ":0:0", "OTHER": "x"}
-    joined = base.merge_environment(wanted, there)
+    joined = environment.merge_environment(wanted, there)
     assert joined == {"XLA_FLAGS": "--theirs=1 --more --ours=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    assert base.merge_environment(wanted, there | joined) == joined  # once and not twice
+    assert environment.merge_environment(wanted, there | joined) == joined  # once and not twice
     assert (
-        base.describe_environment(wanted, joined)
+        environment.describe_environment(wanted, joined)
         == "XLA_FLAGS=--theirs=1 --more --ours=true, CUBLAS_WORKSPACE_CONFIG=:4096:8"
     )
 

@@ -348,14 +348,14 @@ def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> No
         path=registry.list_paths(framework, "cpu", "rnn")[0],
     )
     outcome = worker.train(case, lambda _: None)
-    assert outcome.result["status"] == "diverged"
-    assert 1 < outcome.result["diverged_at"] <= 100
-    assert outcome.result["steps_done"] == 100
-    assert outcome.result["loss"] is None
-    assert outcome.result["solved"] is False
+    assert outcome.result.status == "diverged"
+    assert 1 < outcome.result.diverged_at <= 100
+    assert outcome.result.steps_done == 100
+    assert outcome.result.loss is None
+    assert outcome.result.solved is False
     finite = np.isfinite(outcome.curves["loss"]) & np.isfinite(outcome.curves["norm_before"])
-    assert finite[: outcome.result["diverged_at"] - 1].all()
-    assert not finite[outcome.result["diverged_at"] - 1]
+    assert finite[: outcome.result.diverged_at - 1].all()
+    assert not finite[outcome.result.diverged_at - 1]
 
 
 @pytest.mark.parametrize("framework", NAMES)
@@ -373,7 +373,7 @@ def test_a_repeated_case_has_the_same_curves_and_weights(framework: str) -> None
     first, second = (worker.train(case, lambda _: None) for _ in range(2))
     assert first.curves == second.curves
     assert first.evaluations == second.evaluations
-    assert first.result["weights_sha256"] == second.result["weights_sha256"]
+    assert first.result.weights_sha256 == second.result.weights_sha256
 
 
 @pytest.mark.skipif(len(NAMES) < 2, reason="needs two frameworks")

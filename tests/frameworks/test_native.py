@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import pytest
 
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running import environment, sweep
+from farreach.benchmarks.running import environment, records, sweep
 from farreach.benchmarks.running import training as worker
 from farreach.frameworks import weights
 from farreach.frameworks.base import Clip, Learner, Model, Training, Weights
@@ -149,9 +148,9 @@ def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> No
         path=quickest(framework, "rnn"),
     )
     outcome = worker.train(case, lambda _: None)
-    assert outcome.result["status"] == "diverged"
-    assert 1 < outcome.result["diverged_at"] <= 100
-    assert (outcome.result["steps_done"], outcome.result["loss"]) == (100, None)
+    assert outcome.result.status == "diverged"
+    assert 1 < outcome.result.diverged_at <= 100
+    assert (outcome.result.steps_done, outcome.result.loss) == (100, None)
 
 
 # What is the framework's own
@@ -365,10 +364,10 @@ def test_a_native_record_stands_under_no_certificate() -> None:
         "framework_version": registry.find_framework_version("pytorch"),
     }
     facts |= {"device_name": "cpu", "precision": "float32", "started": "now"} | environment.collect_facts()
-    held = {}
+    certificates = {}
     for mode in ("matched", "native"):
         case = Case(task="adding", framework="pytorch", cell="lstm", path="eager", mode=mode, steps=100)
-        outcome = dataclasses.asdict(worker.train(case, lambda _: None))
-        held[mode] = sweep.to_record(case.key(), case, outcome, facts).certificate
-    assert held["matched"] is not None
-    assert held["native"] is None
+        outcome = worker.train(case, lambda _: None)
+        certificates[mode] = records.make_record(case.key(), case, outcome, facts).environment.certificate
+    assert certificates["matched"] is not None
+    assert certificates["native"] is None
