@@ -19,11 +19,11 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from farreach.benchmarks.running.messages import Failed, Message, Outcome, Progress, Ready, Run, decode, encode
+from farreach.benchmarks.running.messages import Failed, Message, Progress, Ready, Run, decode, encode
 from farreach.benchmarks.running.training import train
 from farreach.benchmarks.speed import device as devices
 from farreach.benchmarks.speed import timed
-from farreach.benchmarks.speed.messages import Chunk, Device, Energy, Joules, Limits, Load, Loaded, Memory, Peak, Steps
+from farreach.benchmarks.speed.messages import Device, Energy, Limits, Load, Loaded, Memory, Steps
 from farreach.benchmarks.studies import certification, clip_semantics
 from farreach.benchmarks.studies.messages import Certify, Clips, Differences, FindHorizon, Horizon, ProbeClips
 from farreach.frameworks.base import UnsupportedError
@@ -32,72 +32,41 @@ Send = Callable[[Message], None]
 
 
 class Session:
-    """The answers of a live worker, one method a request."""
+    """The answers of a live worker: for each kind of request the function that answers it."""
 
     def __init__(self, send: Send, gpu: ModuleType | None) -> None:
-        self.send, self.gpu = send, gpu
         self.loaded: dict[str, timed.TimedStep] = {}
-        self.idle = timed.measure_resident()
+        idle = timed.measure_resident()
         self.answers: dict[type[Message], Callable[[Any], Message]] = {
-            Run: self.train_case,
-            Load: self.load_steps,
-            Steps: self.time_steps,
-            Memory: self.measure_memory,
-            Energy: self.estimate_energy,
-            Device: self.measure_device,
-            Certify: self.certify,
-            FindHorizon: self.find_horizon,
-            ProbeClips: self.probe_clips,
+            Run: lambda request: train(request.case, lambda steps: send(Progress(steps))),
+            Load: self._load_step,
+            Steps: lambda request: timed.time_call(self._find_chunk(request.slot), gpu),
+            Memory: lambda request: timed.measure_memory(self._find_chunk(request.slot), gpu, idle=idle),
+            Energy: lambda request: timed.measure_energy(self._find_chunk(request.slot), request.count),
+            Device: lambda _: Limits(devices.measure_device(gpu)),
+            Certify: lambda request: Differences(certification.measure_differences(request.check, request.steps)),
+            FindHorizon: lambda request: Horizon(
+                certification.find_horizon(request.framework, request.cell, request.device)
+            ),
+            ProbeClips: lambda request: Clips(clip_semantics.probe_clips(request.framework)),
         }
 
     def answer(self, request: Message) -> Message:
         """Return the answer to a request."""
         return self.answers[type(request)](request)
 
-    def train_case(self, request: Run) -> Outcome:
-        """Train one case."""
-        return train(request.case, lambda steps: self.send(Progress(steps)))
-
-    def load_steps(self, request: Load) -> Loaded:
+    def _load_step(self, request: Load) -> Loaded:
         """Make one way to train a case ready to be timed."""
         loaded = timed.load_step(request.case, count=request.count, loop=request.loop, slowed=request.slowed)
         self.loaded[request.slot] = loaded
         return Loaded(loaded.compile_seconds, loaded.kernel)
 
-    def time_steps(self, request: Steps) -> Chunk:
-        """Time one chunk of what was loaded, from idle device to idle device."""
-        return timed.time_call(self._find_loaded(request.slot).chunk, self.gpu)
-
-    def measure_memory(self, request: Memory) -> Peak:
-        """Measure the peak memory of this process, and of the GPU, over one chunk."""
-        return timed.measure_memory(self._find_loaded(request.slot).chunk, self.gpu, idle=self.idle)
-
-    def estimate_energy(self, request: Energy) -> Joules:
-        """Estimate the energy of a step over many chunks."""
-        return timed.measure_energy(self._find_loaded(request.slot).chunk, request.count)
-
-    def measure_device(self, request: Device) -> Limits:
-        """Measure what the GPU can do at best."""
-        del request
-        return Limits(devices.measure_device(self.gpu))
-
-    def certify(self, request: Certify) -> Differences:
-        """Compare the framework with the reference in one check."""
-        return Differences(certification.measure_differences(request.check, request.steps))
-
-    def find_horizon(self, request: FindHorizon) -> Horizon:
-        """Find the step at which float32 curves part."""
-        return Horizon(certification.find_horizon(request.framework, request.cell, request.device))
-
-    def probe_clips(self, request: ProbeClips) -> Clips:
-        """Probe the framework's own clip functions."""
-        return Clips(clip_semantics.probe_clips(request.framework))
-
-    def _find_loaded(self, slot: str) -> timed.TimedStep:
+    def _find_chunk(self, slot: str) -> Callable[[], None]:
+        """Return what runs one chunk of a step that was loaded."""
         if slot not in self.loaded:
             message = f"nothing is loaded as {slot}"
             raise RuntimeError(message)
-        return self.loaded[slot]
+        return self.loaded[slot].chunk
 
 
 def end_with_parent(parent: int) -> None:

@@ -61,8 +61,7 @@ def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, 
     if len(paths) > 1:
         message = f"speed takes one path, or {AUTO}, not {' and '.join(paths)}"
         raise registry.UsageError(message)
-    installed = [name for name in registry.list_compared() if registry.find_framework_version(name)]
-    frameworks = suites.choose_frameworks(only) or installed
+    frameworks = suites.choose_frameworks(only) or registry.list_installed()
     for name in frameworks:
         registry.require_framework(name)
     cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads)
@@ -98,9 +97,7 @@ def list_launches(trials: int, only: list[str], *, device: Device, threads: int)
     if wrong:
         message = f"an A/A test is narrowed by framework only, not by {' and '.join(wrong)}"
         raise registry.UsageError(message)
-    frameworks = suites.choose_frameworks(only) or [
-        name for name in registry.list_compared() if registry.find_framework_version(name)
-    ]
+    frameworks = suites.choose_frameworks(only) or registry.list_installed()
     return aa_check.list_launches(frameworks, trials, threads, device)
 
 

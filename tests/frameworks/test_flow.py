@@ -15,7 +15,7 @@ from farreach.frameworks.base import Activation, Array, Cell, Flow, Framework, M
 from farreach.frameworks.reference import loss, recurrent
 from farreach.tasks.base import Batch
 
-FRAMEWORKS = [name for name in registry.list_compared() if registry.find_framework_version(name)]
+FRAMEWORKS = registry.list_installed()
 CELLS = certification.CELLS
 
 
