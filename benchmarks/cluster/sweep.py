@@ -18,7 +18,7 @@ def list_work(cases: Mapping[str, Case]) -> dict[str, Work]:
     return {key: Work(worker.run_case, worker.make_request(case), (case,)) for key, case in cases.items()}
 
 
-class Sweep(Keeper):
+class ClusterSweep(Keeper):
     """One run whose cases are trained by the workers of a cluster; this process alone writes to the store.
 
     It claims no case beforehand: what another run into the folder trains at the same time is kept once.

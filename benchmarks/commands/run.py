@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from farreach.benchmarks.commands.shared import options, output, refusals, reports, runs
 from farreach.benchmarks.matrix import registry
-
-if TYPE_CHECKING:
-    from farreach.benchmarks.cluster.pool import Pool
-    from farreach.benchmarks.running import sweep
-    from farreach.results.storage.result_set import Store
 
 
 def run(  # noqa: PLR0913 - typer reads the options from the arguments
@@ -57,7 +52,10 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     facts = runs.collect_facts(Path(suite).stem, jobs, threads)
     if dask and plan.missing:
         with runs.connect_cluster(dask, patience, folder) as pool:
-            report = _run_on_cluster(plan, store, facts, pool)
+            from farreach.benchmarks.cluster.sweep import list_work
+
+            pool.workers.require_workers(list_work(plan.missing).values())
+            report = runs.run_cases(plan, store, facts, pool=pool)
     else:
         if device == "cuda" and not dask:
             sweep.try_devices(cases, folder / "logs")
@@ -66,14 +64,3 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     if store.list_finished():
         reports.write_report(folder, anew=False)
     output.end_run(report.failed)
-
-
-def _run_on_cluster(plan: sweep.Plan, store: Store, facts: dict[str, Any], pool: Pool) -> sweep.RunSummary:
-    """Print how much there is to do and have a cluster run what is missing, with a progress bar."""
-    from farreach.benchmarks.cluster.sweep import Sweep, list_work
-    from farreach.benchmarks.running.progress import Progress
-
-    pool.workers.require_workers(list_work(plan.missing).values())
-    runs.print_plan(plan, facts)
-    with Progress(list(plan.missing.values()), output.console) as bar:
-        return Sweep(plan, store, pool, listener=bar, facts=facts).run()

@@ -27,7 +27,7 @@ import distributed
 import pandas as pd
 
 from farreach.benchmarks.cluster.pool import Pool
-from farreach.benchmarks.cluster.sweep import Sweep
+from farreach.benchmarks.cluster.sweep import ClusterSweep
 from farreach.benchmarks.cluster.workers import Workers
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
@@ -131,7 +131,7 @@ def _run(cases: list[Case], pool: Pool, scratch: Path) -> float:
     """Return the cases a second of a run; every one of them has to arrive."""
     store = _store(scratch)
     facts = {"suite": "cost", "command": COMMAND}
-    report = Sweep(sweep.plan_run(cases, store), store, pool, listener=Quiet(), facts=facts).run()
+    report = ClusterSweep(sweep.plan_run(cases, store), store, pool, listener=Quiet(), facts=facts).run()
     if report.finished != len(cases):
         message = f"{len(cases) - report.finished} cases did not arrive: {report.failed[:1]}"
         raise RuntimeError(message)

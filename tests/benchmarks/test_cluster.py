@@ -26,8 +26,8 @@ from rich.console import Console
 distributed = pytest.importorskip("distributed", reason="distributed is not installed")
 
 from farreach.benchmarks.cluster import connect, timings, worker, workplace  # noqa: E402
-from farreach.benchmarks.cluster import sweep as clustered  # noqa: E402
 from farreach.benchmarks.cluster.pool import Pool  # noqa: E402
+from farreach.benchmarks.cluster.sweep import ClusterSweep  # noqa: E402
 from farreach.benchmarks.cluster.workers import Work, Workers, count_slots  # noqa: E402
 from farreach.benchmarks.matrix import registry, suite  # noqa: E402
 from farreach.benchmarks.matrix.case import Case  # noqa: E402
@@ -208,7 +208,7 @@ def run_here(
     store.create()
     facts = {"suite": "short", "command": "a test"}
     chosen = chosen or sweep.plan_run(cases, store)
-    return heard, clustered.Sweep(chosen, store, pool, listener=Listener(), facts=facts).run()
+    return heard, ClusterSweep(chosen, store, pool, listener=Listener(), facts=facts).run()
 
 
 def start(suite_text: str, folder: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -60,20 +60,21 @@ def end_on_interruption() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def print_plan(plan: sweep.Plan, facts: dict[str, Any]) -> None:
-    """Print how much there is to do."""
-    done, missing = len(plan.done), len(plan.missing)
-    output.print_line(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {missing} to run")
-
-
-def run_cases(plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1) -> sweep.RunSummary:
-    """Print how much there is to do and run what is missing, with a progress bar."""
+def run_cases(
+    plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1, pool: Pool | None = None
+) -> sweep.RunSummary:
+    """Print how much there is to do and run what is missing, here or on a cluster, with a progress bar."""
     from farreach.benchmarks.running.progress import Progress
     from farreach.benchmarks.running.sweep import Sweep
 
-    print_plan(plan, facts)
-    with end_on_interruption(), Progress(list(plan.missing.values()), output.console) as bar:
-        return Sweep(plan, store, listener=bar, facts=facts, workers=workers).run()
+    done, missing = len(plan.done), [*plan.missing.values()]
+    output.print_line(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {len(missing)} to run")
+    with end_on_interruption(), Progress(missing, output.console) as bar:
+        if pool is None:
+            return Sweep(plan, store, listener=bar, facts=facts, workers=workers).run()
+        from farreach.benchmarks.cluster.sweep import ClusterSweep
+
+        return ClusterSweep(plan, store, pool, listener=bar, facts=facts).run()
 
 
 @contextmanager
