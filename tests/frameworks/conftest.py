@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-MOST = 1_500_000_000
+MOST = 2_000_000_000
 """Bytes of this process beyond which programs are forgotten; no test process is to have more than 3 GB."""
 
 
