@@ -126,8 +126,7 @@ def test_too_little_to_tell_is_said_as_such(records: list[Record], explanation: 
 
 def test_a_clip_that_never_clipped_is_no_further_evidence() -> None:
     records = planted(0.0, 0.3)
-    idle = [one(r.task, r.framework, r.skill or 0, cell=r.cell, seed=r.seed, mode=r.mode, clip="norm", threshold=9.0)
-            for r in records]  # fmt: skip
+    idle = [synthetic.change(record, clip="norm", threshold=9.0, key=f"idle{at}") for at, record in enumerate(records)]
     (share,) = matched_native.explain_gaps(synthetic.label(*records, *idle))
     assert share.cases == 9
 

@@ -30,7 +30,7 @@ from farreach.results.report import comparison as comparison_report
 from farreach.results.report import findings
 from farreach.results.report import history as history_report
 from farreach.results.report.answers import answer_all
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import open_set
 from tests.support import synthetic
 
 TABLES: dict[str, Callable[[Rows], pd.DataFrame]] = {
@@ -55,7 +55,7 @@ def read_set(name: str) -> pd.DataFrame:
     """Return the rows of a published set, or of the made-up one, with two runs of the same step time."""
     if name == "synthetic":
         return synthetic.rows(*(synthetic.looked_at(one)[0] for one in synthetic.quick()))
-    return Store(registry.ROOT / "results" / "published" / name).rows()
+    return open_set(registry.ROOT / "results" / "published" / name).rows()
 
 
 def tell(frame: pd.DataFrame) -> dict[str, Any]:
