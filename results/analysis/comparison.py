@@ -148,10 +148,10 @@ def compare_sides(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
             alone.append(Alone(tuple(map(str, names)), where))
             continue
         line = dict(zip(GROUP, names, strict=True)) | {name: group[name].iloc[0] for name in FACTS if name in group}
-        quality.append(line | _quality(*sides))
-        speed.append(line | _speed(*sides))
+        quality.append(line | _compare_quality(*sides))
+        speed.append(line | _compare_speed(*sides))
     return Comparison(
-        judge_rows(restore_order(pd.DataFrame(quality, columns=QUALITY), frame), "quality", _quality_verdict),
+        judge_rows(restore_order(pd.DataFrame(quality, columns=QUALITY), frame), "quality", _judge_quality),
         judge_rows(restore_order(pd.DataFrame(speed, columns=SPEED), frame), "speed", judge_speed),
         alone,
         compare_pairs(frame, identical=all(line["bits"] == IDENTICAL for line in quality)),
@@ -167,7 +167,7 @@ def judge_speed(row: dict[str, Any]) -> str:
     return SAME if row["low"] > 1 / (1 + SAME_SPEED) and row["high"] < 1 + SAME_SPEED else statistics.INCONCLUSIVE
 
 
-def _quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
+def _compare_quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     a, b = (average_skills(side) for side in (old, new))
     line = {"bits": compare_bits(old, new), "seeds old": len(a), "seeds new": len(b)}
     line |= {"skill old": float(a.mean()), "skill new": float(b.mean()), "difference": float(b.mean() - a.mean())}
@@ -210,15 +210,15 @@ def compare_pairs(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFra
     for name in (LEARNER, CELL, CLIP, "task"):
         groups = {f"{HEADINGS.get(name, name)} {value}": part for value, part in pairs.groupby(name, observed=True)}
         kept |= groups if len(groups) > 1 else {}
-    table = pd.DataFrame([_paired(of, part) for of, part in kept.items()], columns=WHOLE)
+    table = pd.DataFrame([_compare_group(of, part) for of, part in kept.items()], columns=WHOLE)
     table["p"] = [table["p"].iloc[0], *statistics.correct_p_values(table["p"].to_numpy(float)[1:])]
-    table["skill"] = [_whole_verdict(line) for _, line in table.iterrows()]
+    table["skill"] = [_judge_group(line) for _, line in table.iterrows()]
     if identical:
         table["skill"] = SAME
     return table[table["p"].notna() | (table["pairs of"] == ALL)].reset_index(drop=True)
 
 
-def _paired(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
+def _compare_group(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
     """Return what some pairs say together; tested where they are of `STARTS` starts."""
     difference = pairs["skill new"] - pairs["skill old"]
     texts = [pairs["task"].astype(str), pairs["parameters"].astype(str).map(format_parameters)]
@@ -240,7 +240,7 @@ def _paired(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
     return line | ends._asdict() | {"p": statistics.flip_signs(sums)}
 
 
-def _whole_verdict(line: pd.Series[Any]) -> str:
+def _judge_group(line: pd.Series[Any]) -> str:
     if np.isnan(line["p"]):
         return statistics.INCONCLUSIVE
     if line["p"] < WHOLE_LEVEL and abs(line["difference"]) > MARGIN:
@@ -266,7 +266,7 @@ def compare_bits(old: pd.DataFrame, new: pd.DataFrame) -> str:
     return IDENTICAL if all(then[one] == now[one] for one in shared) else CHANGED
 
 
-def _quality_verdict(row: dict[str, Any]) -> str:
+def _judge_quality(row: dict[str, Any]) -> str:
     if row["bits"] == IDENTICAL:
         return SAME
     if np.isnan(row["p"]):
@@ -277,7 +277,7 @@ def _quality_verdict(row: dict[str, Any]) -> str:
     return SAME if within else statistics.INCONCLUSIVE
 
 
-def _speed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
+def _compare_speed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     """Return the median step time of each side's runs; tested where both have `RUNS` of them."""
     a, b = (side.groupby("run")["step_seconds"].median().to_numpy(float) for side in (old, new))
     line: dict[str, Any] = {"runs old": len(a), "runs new": len(b)}

@@ -161,19 +161,19 @@ class _Figures:
         return np.array([math.nan if value is None or value is pd.NA else float(value) for value in values], float)
 
 
-def _farther(seen: _Figures) -> Numbers:
+def _measure_farther(seen: _Figures) -> Numbers:
     """Return the reach at the end: of dL/dh_t or, where it is farther, of dL/dc_t."""
     return np.fmax(seen["reach_end"], seen["cell_reach_end"])
 
 
-def _falling(seen: _Figures) -> Numbers:
+def _measure_fall(seen: _Figures) -> Numbers:
     """Say whether the loss fell by `FALLING` of the floor, or of its own level where there is none (own runs)."""
     floor = seen["floor"]
     level = np.where(np.isnan(floor) | (floor == 0), seen["metric.training_loss"], floor)
     return np.asarray(seen["gain_late"] > FALLING * level, float)
 
 
-WORKED_OUT: dict[str, Callable[[_Figures], Numbers]] = {"farther": _farther, "falling": _falling}
+WORKED_OUT: dict[str, Callable[[_Figures], Numbers]] = {"farther": _measure_farther, "falling": _measure_fall}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -81,10 +81,10 @@ def find_faults(rows: Rows) -> Faults:
 
 def _find(label: Label, rows: pd.DataFrame) -> list[Fault]:
     groups = sorted(rows.groupby([SETTING, CELL], observed=True), key=lambda pair: -len(pair[1]))
-    return [_fault(label, str(setting), str(cell), part) for (setting, cell), part in groups]
+    return [_describe_fault(label, str(setting), str(cell), part) for (setting, cell), part in groups]
 
 
-def _fault(label: Label, setting: str, cell: str, part: pd.DataFrame) -> Fault:
+def _describe_fault(label: Label, setting: str, cell: str, part: pd.DataFrame) -> Fault:
     tried = part.drop_duplicates(CLIP).sort_values(CLIP)
     clips = tuple(zip(tried["clip"].astype(str), tried[CLIP].astype(str), strict=True))
     if label == "diverged":

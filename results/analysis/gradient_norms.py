@@ -74,13 +74,13 @@ def make_grid(runs: Iterable[Norms], *, scale: float = 1.0, head: float = 1.0) -
         return ()
     low, middle, high = np.quantile(steps, [0.01, 0.5, 0.999])
     top = max(low, min(high, OUTBURST * middle)) * head
-    first, last = math.floor(_place(low)), math.ceil(_place(top))
+    first, last = math.floor(_find_place(low)), math.ceil(_find_place(top))
     first = min(first, last - FEWEST + 1)
     stride = -(-(last - first) // (MOST - 1))
-    return tuple(_threshold(at) for at in range(first, last + stride, stride))
+    return tuple(_get_threshold(at) for at in range(first, last + stride, stride))
 
 
-def _place(value: float) -> float:
+def _find_place(value: float) -> float:
     """Return the place of a value in the series 0.1, 0.3, 1, 3 ..., between two points a fraction."""
     decade = math.floor(math.log10(value))
     mantissa = value / 10.0**decade
@@ -88,6 +88,6 @@ def _place(value: float) -> float:
     return round(2 * decade + part, 9)  # 0.3 is a point, and not a trifle below one
 
 
-def _threshold(at: int) -> float:
+def _get_threshold(at: int) -> float:
     decade, half = divmod(at, 2)
     return float(f"{3 if half else 1}e{decade}")

@@ -83,10 +83,10 @@ def trace_rows(rows: pd.DataFrame) -> History:
     frame = add_outcomes(label_rows(rows).as_drawn.frame)
     frame["mean"] = pd.to_numeric(frame["skill"]).fillna(WORST).clip(lower=WORST)
     frame["ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
-    points = pd.DataFrame([_point(part) for _, part in rows.groupby("run", sort=True)])
+    points = pd.DataFrame([_describe_set(part) for _, part in rows.groupby("run", sort=True)])
     count = len(points)
     lines = [
-        dict(zip(GROUP, names, strict=True)) | {name: part[name].iloc[0] for name in FACTS} | _line(part, count)
+        dict(zip(GROUP, names, strict=True)) | {name: part[name].iloc[0] for name in FACTS} | _trace_line(part, count)
         for names, part in frame.groupby(GROUP, observed=True, sort=True)
     ]
     table = restore_order(pd.DataFrame(lines, columns=LINES), frame)
@@ -97,7 +97,7 @@ def trace_rows(rows: pd.DataFrame) -> History:
     return History(points, table)
 
 
-def _point(rows: pd.DataFrame) -> dict[str, object]:
+def _describe_set(rows: pd.DataFrame) -> dict[str, object]:
     versions = rows[["framework", "framework_version"]].drop_duplicates().astype(str).agg(" ".join, axis="columns")
     return {
         "name": str(rows["name"].iloc[0]),
@@ -108,7 +108,7 @@ def _point(rows: pd.DataFrame) -> dict[str, object]:
     }
 
 
-def _line(part: pd.DataFrame, count: int) -> dict[str, object]:
+def _trace_line(part: pd.DataFrame, count: int) -> dict[str, object]:
     """Return what one row's sets show, but for what is judged over all rows."""
     by_run = {int(str(run)): rows for run, rows in part.groupby("run", sort=True)}
     middle = {run: float(rows.groupby("seed")["mean"].mean().mean()) for run, rows in by_run.items()}

@@ -32,13 +32,13 @@ def label_settings(settings: list[dict[str, Any]]) -> list[str]:
     A setting is named by task, parameters, optimizer, learning rate, penalty and mode, and by whatever else tells
     it from another of the same name.
     """
-    shown = {task: _find_shown(part) for task, part in _group_by(settings, "task").items()}
+    shown = {task: _find_shown(part) for task, part in _split_by(settings, "task").items()}
     plain = [_label_setting(facts, shown[facts["task"]]) for facts in settings]
     alike: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for names, facts in zip(plain, settings, strict=True):
         alike.setdefault(names, []).append(facts)
     return [
-        f"{head} ({', '.join([part for part in (recipe, *_tell_apart(facts, alike[head, recipe])) if part])})"
+        f"{head} ({', '.join([part for part in (recipe, *_list_differing(facts, alike[head, recipe])) if part])})"
         for (head, recipe), facts in zip(plain, settings, strict=True)
     ]
 
@@ -98,7 +98,7 @@ def format_percent(fraction: float) -> str:
 @functools.lru_cache(4096)
 def format_parameters(parameters: str, between: str = ", ") -> str:
     """Return a task's parameters, given as JSON, as ``T=50, symbols=8``."""
-    return between.join(f"{name}={_plain(value)}" for name, value in json.loads(parameters).items())
+    return between.join(f"{name}={_format(value)}" for name, value in json.loads(parameters).items())
 
 
 def format_metric(name: object) -> str:
@@ -115,20 +115,20 @@ def join_words(parts: Iterable[str]) -> str:
 def _label_setting(facts: Facts, shown: list[str]) -> tuple[str, str]:
     """Return task and parameters, and what stands in brackets behind them."""
     values = json.loads(str(facts["parameters"]))
-    head = " ".join([str(facts["task"]), *(f"{name}={_plain(values[name])}" for name in shown if name in values)])
+    head = " ".join([str(facts["task"]), *(f"{name}={_format(values[name])}" for name in shown if name in values)])
     recipe = [facts.get(name) for name in ("optimizer", "learning_rate")]  # which a run of one's own need not give
-    parts = [" ".join(_plain(value) for value in recipe if pd.notna(value))]
+    parts = [" ".join(_format(value) for value in recipe if pd.notna(value))]
     if facts.get("regulariser") not in {None, NONE}:
-        parts.append(f"{facts['regulariser']} {_plain(facts['strength'])}")
+        parts.append(f"{facts['regulariser']} {_format(facts['strength'])}")
     if facts["mode"] != MATCHED:
         parts.append(str(facts["mode"]))
     return head, ", ".join(part for part in parts if part)
 
 
-def _tell_apart(facts: Facts, alike: list[dict[str, Any]]) -> list[str]:
+def _list_differing(facts: Facts, alike: list[dict[str, Any]]) -> list[str]:
     """Return the facts in which a setting differs from others of its name, as text."""
-    differing = [name for name in FURTHER if len({_plain(one.get(name)) for one in alike}) > 1]
-    return [f"{name} {_plain(facts[name])}" for name in differing if pd.notna(facts.get(name))]
+    differing = [name for name in FURTHER if len({_format(one.get(name)) for one in alike}) > 1]
+    return [f"{name} {_format(facts[name])}" for name in differing if pd.notna(facts.get(name))]
 
 
 def _find_shown(settings: list[dict[str, Any]]) -> list[str]:
@@ -144,7 +144,7 @@ def _find_shown(settings: list[dict[str, Any]]) -> list[str]:
     return [name for name in names if shows(name)]
 
 
-def _group_by(settings: list[dict[str, Any]], name: str) -> dict[Any, list[dict[str, Any]]]:
+def _split_by(settings: list[dict[str, Any]], name: str) -> dict[Any, list[dict[str, Any]]]:
     groups: dict[Any, list[dict[str, Any]]] = {}
     for facts in settings:
         groups.setdefault(facts[name], []).append(facts)
@@ -155,5 +155,5 @@ def _add_extra(word: object, extra: object) -> str:
     return str(word) if extra is None or pd.isna(extra) else f"{word} ({extra})"  # type: ignore[call-overload]
 
 
-def _plain(value: object) -> str:
+def _format(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -155,7 +155,7 @@ def compare_modes(rows: Rows) -> pd.DataFrame:
         ends = statistics.bound_mean(change, fewest=FEWEST_SEEDS)
         figures = [len(group), whole["skill"].mean(), whole["skill native"].mean(), change.mean(), *ends]
         counts = [
-            *(_share(group["solved"]), _share(group["solved native"])),
+            *(_count_share(group["solved"]), _count_share(group["solved native"])),
             *(int((group[name] == "diverged").sum()) for name in ("status", "status native")),
         ]
         lines.append([*labels, *(group[name].iloc[0] for name in LINE), *figures, *counts])
@@ -299,6 +299,6 @@ def _list_units(lines: pd.DataFrame) -> list[pd.Series[Any]]:
     return [*texts[:2], lines[SETTING], texts[2], lines[CELL]]
 
 
-def _share(solved: pd.Series[Any]) -> str | None:
+def _count_share(solved: pd.Series[Any]) -> str | None:
     judged = solved.dropna()
     return f"{int(judged.sum())}/{len(judged)}" if len(judged) else None

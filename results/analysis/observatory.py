@@ -71,7 +71,7 @@ def measure_reach(rows: Rows) -> pd.DataFrame:
     end in steps (median over seeds; infinite where the norm does not fall); solved (seeds), and held (how many of
     those reach `HELD`, by the farther of the two).
     """
-    frame = _probed(rows)
+    frame = _list_probed(rows)
     facts = [name for name in LINE if name in frame]
     plain = {*GROUP, *facts, "solved", "steps_before", "growth_end"}
     needed = [name for name in frame if name in plain or "reach_" in str(name)]
@@ -100,7 +100,7 @@ def choose_flows(rows: Rows) -> Iterator[pd.DataFrame]:
 
     They are those of the first framework, whose gradient was measured, diverged ones only where there are no others.
     """
-    frame = _probed(rows)
+    frame = _list_probed(rows)
     frame = frame[[name for name in SHOWN if name in frame]]
     for _, group in frame.groupby(["task", SETTING, CELL], observed=True, sort=False):
         fine = group[group["status"] == "finished"]
@@ -188,7 +188,7 @@ def bound_mean_share(values: pd.Series[Any]) -> tuple[float, float]:
     return (low, high) if math.isnan(low) else (max(0.0, low), min(1.0, high))
 
 
-def _probed(rows: Rows) -> pd.DataFrame:
+def _list_probed(rows: Rows) -> pd.DataFrame:
     """Return the rows, hidden units as drawn, whose gradient through time was measured."""
     frame = rows.as_drawn.frame
     if "reach_start" not in frame:

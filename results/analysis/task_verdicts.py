@@ -163,7 +163,7 @@ def compare_clips(rows: Rows) -> list[TaskClips]:
     there are such with several clips over those.
     """
     table = count_solved(rows)
-    return [_compare(str(task), part) for task, part in table.groupby("task", sort=False, observed=True)]
+    return [_compare_task(str(task), part) for task, part in table.groupby("task", sort=False, observed=True)]
 
 
 def _find_cells(part: pd.DataFrame) -> list[CellLengths]:
@@ -173,7 +173,7 @@ def _find_cells(part: pd.DataFrame) -> list[CellLengths]:
         best = group.groupby("length").last()
         done, tried = best[best["share"] > HALF], tuple(map(float, best.index))
         if done.empty:
-            found.append(CellLengths(str(cell), tried, None, _count(best.iloc[0])))
+            found.append(CellLengths(str(cell), tried, None, _get_count(best.iloc[0])))
             continue
         reached = float(done.index[-1])
         beyond = best[best.index > reached]
@@ -182,15 +182,15 @@ def _find_cells(part: pd.DataFrame) -> list[CellLengths]:
                 cell=str(cell),
                 tried=tried,
                 reached=reached,
-                count=_count(done.iloc[-1]),
+                count=_get_count(done.iloc[-1]),
                 missed=tuple(map(float, best.index[best.index < reached].difference(done.index))),
-                beyond=(float(beyond.index[0]), _count(beyond.iloc[0])) if len(beyond) else None,
+                beyond=(float(beyond.index[0]), _get_count(beyond.iloc[0])) if len(beyond) else None,
             )
         )
     return found
 
 
-def _compare(task: str, part: pd.DataFrame) -> TaskClips:
+def _compare_task(task: str, part: pd.DataFrame) -> TaskClips:
     part = part.assign(recipe=number_places(part, ["optimizer", "learning_rate"]))
     first = part.drop_duplicates(CLIP).sort_values(CLIP)
     tried = tuple(zip(map(str, first["clip"]), map(str, first[CLIP]), strict=True))
@@ -215,9 +215,9 @@ def _compare(task: str, part: pd.DataFrame) -> TaskClips:
         optimizer=str(chosen["optimizer"].iloc[0]),
         learning_rate=float(chosen["learning_rate"].iloc[0]),
         others=part["recipe"].nunique() - 1,
-        best=_clips(sums[share == share.max()]),
-        worse=_clips(sums.loc[worse]),
-        unclear=_clips(sums.loc[[clip for clip in rest if clip not in worse]]),
+        best=_list_clips(sums[share == share.max()]),
+        worse=_list_clips(sums.loc[worse]),
+        unclear=_list_clips(sums.loc[[clip for clip in rest if clip not in worse]]),
     )
 
 
@@ -228,14 +228,15 @@ def _is_apart(chosen: pd.DataFrame, best: str, other: str) -> bool:
     if both.empty:
         return False
     sums = both.groupby(CLIP, observed=True).agg(**SUMS)
-    return not _count(sums.loc[best]).interval.overlaps(_count(sums.loc[other]).interval)
+    return not _get_count(sums.loc[best]).interval.overlaps(_get_count(sums.loc[other]).interval)
 
 
-def _clips(sums: pd.DataFrame) -> tuple[ClipCount, ...]:
+def _list_clips(sums: pd.DataFrame) -> tuple[ClipCount, ...]:
     return tuple(
-        ClipCount(str(label), str(row["clip"]), _count(row), float(row["fraction"])) for label, row in sums.iterrows()
+        ClipCount(str(label), str(row["clip"]), _get_count(row), float(row["fraction"]))
+        for label, row in sums.iterrows()
     )
 
 
-def _count(row: pd.Series[Any]) -> Count:
+def _get_count(row: pd.Series[Any]) -> Count:
     return Count(int(row["solved"]), int(row["seeds"]))

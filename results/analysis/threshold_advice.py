@@ -128,7 +128,7 @@ def tabulate_tries(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame
             "solved": row["solved"],
             "steps_to_solve": row["steps_to_solve"],
             "average_skill": compute_average_skill(
-                _losses(evaluations(row["key"])), row["floor"], row["steps"] // row["evaluate_every"]
+                _get_losses(evaluations(row["key"])), row["floor"], row["steps"] // row["evaluate_every"]
             ),
             "skill": row["skill"],
             "clip_fraction": row["clip_fraction"],
@@ -142,7 +142,7 @@ def tabulate_tries(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame
     return frame.sort_values(["learning_rate", "threshold", "seed"], ignore_index=True)
 
 
-def _losses(evaluations: pd.DataFrame) -> pd.Series[float]:
+def _get_losses(evaluations: pd.DataFrame) -> pd.Series[float]:
     """Return the losses of the evaluations; none, and no such column, where a run diverged before the first."""
     return evaluations["loss"] if "loss" in evaluations else pd.Series(dtype=float)
 
@@ -168,23 +168,23 @@ def check_thumb(verdict: Recommendation, average: float) -> Thumb | None:
 
 
 def _recommend(rate: float, cases: pd.DataFrame) -> Recommendation:
-    outcome, lines, plateau, recommended = _decide(cases)
+    outcome, lines, plateau, recommended = _judge_rate(cases)
     seeds = sorted(cases["seed"].unique())
-    left_out = [_decide(cases[cases["seed"] != seed])[3] for seed in seeds] if len(seeds) > 1 else []
+    left_out = [_judge_rate(cases[cases["seed"] != seed])[3] for seed in seeds] if len(seeds) > 1 else []
     return Recommendation(rate, outcome, lines, plateau, recommended, tuple(left_out))
 
 
-def _decide(cases: pd.DataFrame) -> tuple[Outcome, pd.DataFrame, tuple[float, ...], float | None]:
+def _judge_rate(cases: pd.DataFrame) -> tuple[Outcome, pd.DataFrame, tuple[float, ...], float | None]:
     """Return outcome, lines, plateau and recommendation of the cases of one learning rate."""
     points = {at: part.set_index("seed") for at, part in cases.groupby("threshold")}  # without those of NaN
     free = cases[cases["threshold"].isna()].set_index("seed")
     everything = {float(str(at)): part for at, part in points.items()} | ({math.nan: free} if len(free) else {})
-    lines = pd.DataFrame([{"threshold": at} | _line(part) for at, part in everything.items()])
+    lines = pd.DataFrame([{"threshold": at} | _summarise_point(part) for at, part in everything.items()])
     ranks = [(line["share"], line["average skill"]) for line in lines.to_dict("records")]
     parts = list(everything.values())
     best = parts[max(range(len(parts)), key=lambda at: ranks[at])]
-    lines["as good"] = [_as_good(part, best) for part in parts]
-    outcome = _outcome(lines, cases, count=len(points), free=bool(len(free)))
+    lines["as good"] = [_is_as_good(part, best) for part in parts]
+    outcome = _find_outcome(lines, cases, count=len(points), free=bool(len(free)))
     if outcome not in {"helps", "harmless", "indifferent"}:
         return outcome, lines, (), None
     good = lines["as good"].to_numpy(bool)[: len(points)]
@@ -195,10 +195,10 @@ def _decide(cases: pd.DataFrame) -> tuple[Outcome, pd.DataFrame, tuple[float, ..
         stop += 1
     chosen = lines.iloc[start : stop + 1]
     plateau = tuple(float(at) for at in chosen["threshold"])
-    return outcome, lines, plateau, _middle(chosen)
+    return outcome, lines, plateau, _find_middle(chosen)
 
 
-def _outcome(lines: pd.DataFrame, cases: pd.DataFrame, *, count: int, free: bool) -> Outcome:
+def _find_outcome(lines: pd.DataFrame, cases: pd.DataFrame, *, count: int, free: bool) -> Outcome:
     """Return the first of the outcomes, from the plainest on, that is the case."""
     good = lines["as good"].to_numpy(bool)
     found: dict[Outcome, bool] = {
@@ -213,7 +213,7 @@ def _outcome(lines: pd.DataFrame, cases: pd.DataFrame, *, count: int, free: bool
     return next((outcome for outcome, so in found.items() if so), "harmless")
 
 
-def _line(part: pd.DataFrame) -> dict[str, Any]:
+def _summarise_point(part: pd.DataFrame) -> dict[str, Any]:
     judged = int(part["solved"].notna().sum())
     solved = int(part["solved"].sum())
     low, high = statistics.bound_mean(part["average_skill"])
@@ -234,7 +234,7 @@ def _line(part: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _as_good(one: pd.DataFrame, best: pd.DataFrame) -> bool:
+def _is_as_good(one: pd.DataFrame, best: pd.DataFrame) -> bool:
     """Say whether one point is as good as the best, over the seeds that both have."""
     seeds = one.index.intersection(best.index)
     if not len(seeds) or one.loc[seeds, "solved"].sum() < best.loc[seeds, "solved"].sum():
@@ -243,7 +243,7 @@ def _as_good(one: pd.DataFrame, best: pd.DataFrame) -> bool:
     return float(gap.mean()) <= max(statistics.compute_standard_error(gap), MARGIN)
 
 
-def _middle(plateau: pd.DataFrame) -> float:
+def _find_middle(plateau: pd.DataFrame) -> float:
     """Return the threshold nearest to the geometric middle, the smaller of two.
 
     Thresholds that never clipped are no clipping at all: they are left out where others are there.

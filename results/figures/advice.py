@@ -48,17 +48,17 @@ def draw(
         for place, one in enumerate(verdicts):
             look = palette.SPARE[place % len(palette.SPARE)]  # the frameworks keep their own colours
             factor = ASIDE ** (place - (len(verdicts) - 1) / 2)
-            _line(upper, one, look, factor, grid=grid, average=True)
-            _line(axes[1], one, look, factor, grid=grid, average=False)
+            _draw_line(upper, one, look, factor, grid=grid, average=True)
+            _draw_line(axes[1], one, look, factor, grid=grid, average=False)
             name = f"learning rate {one.learning_rate:g}" + (" (named)" if one.learning_rate == named else "")
             entries[name] = Line2D([], [], color=look.colour, marker=look.marker, markersize=6)
             for ax in axes[2:]:
-                _box(ax, norms[norms["learning_rate"] == one.learning_rate], look.colour, -place)
+                _draw_box(ax, norms[norms["learning_rate"] == one.learning_rate], look.colour, -place)
             if one.learning_rate == named:
-                marks = _marks(axes, one, _within(thumbs.get(named), grid), factor)
+                marks = _draw_marks(axes, one, _choose_thumb(thumbs.get(named), grid), factor)
         for ax in axes[:-1]:
             ax.tick_params(axis="x", labelbottom=False)
-        _axis(axes[-1], grid, clip)
+        _label_axis(axes[-1], grid, clip)
         upper.set_ylim(-0.04, 1.04)
         upper.set_ylabel("average skill\n(over training)")
         axes[1].set_ylim(-6, 106)
@@ -73,12 +73,12 @@ def draw(
     return figure
 
 
-def _line(
+def _draw_line(
     ax: Axes, one: Recommendation, look: palette.Look, factor: float, *, grid: list[float], average: bool
 ) -> None:
     """Draw one learning rate: its mean and the range of its seeds at each threshold, and no clipping at the right."""
     lines = one.lines
-    at = np.where(lines["threshold"].isna(), _free(grid), lines["threshold"]) * factor
+    at = np.where(lines["threshold"].isna(), _place_free(grid), lines["threshold"]) * factor
     values = lines["average skill"].to_numpy(float) if average else 100 * lines["clip fraction"].to_numpy(float)
     clipped = lines["threshold"].notna().to_numpy()
     ax.plot(at[clipped], values[clipped], color=look.colour, marker=look.marker, markersize=5, linewidth=1.4)
@@ -89,7 +89,7 @@ def _line(
     ax.errorbar(at, values, bars, fmt="none", ecolor=look.colour, elinewidth=1, capsize=2.5, alpha=0.8)
 
 
-def _marks(axes: list[Axes], one: Recommendation, thumb: Thumb | None, factor: float) -> dict[str, Line2D | Patch]:
+def _draw_marks(axes: list[Axes], one: Recommendation, thumb: Thumb | None, factor: float) -> dict[str, Line2D | Patch]:
     """Shade the plateau, ring the recommended threshold, draw the rule of thumb; return the legend's entries."""
     entries: dict[str, Line2D | Patch] = {}
     if one.plateau:
@@ -116,14 +116,14 @@ def _marks(axes: list[Axes], one: Recommendation, thumb: Thumb | None, factor: f
     return entries
 
 
-def _within(thumb: Thumb | None, grid: list[float]) -> Thumb | None:
+def _choose_thumb(thumb: Thumb | None, grid: list[float]) -> Thumb | None:
     """Return the rule of thumb where an end of it lies on the axis: after an explosion it may be far beyond."""
     if thumb is None or not grid:
         return None
-    return thumb if any(grid[0] / 2 < end < 2 * _free(grid) for end in thumb.ends) else None
+    return thumb if any(grid[0] / 2 < end < 2 * _place_free(grid) for end in thumb.ends) else None
 
 
-def _box(ax: Axes, found: pd.DataFrame, colour: str, height: float) -> None:
+def _draw_box(ax: Axes, found: pd.DataFrame, colour: str, height: float) -> None:
     """Draw the distribution of the norms of one learning rate as a box that lies."""
     if found.empty or not found["steps"].iloc[0]:
         return
@@ -136,15 +136,15 @@ def _box(ax: Axes, found: pd.DataFrame, colour: str, height: float) -> None:
     ax.plot([line["average"]], [height], color=colour, marker="D", markersize=5)
 
 
-def _free(grid: list[float]) -> float:
+def _place_free(grid: list[float]) -> float:
     """Return where no clipping stands on the axis: one half decade beyond the largest threshold, or two."""
     return grid[-1] * 10 ** (2 / 3) if grid else 1.0
 
 
-def _axis(ax: Axes, grid: list[float], clip: str) -> None:
+def _label_axis(ax: Axes, grid: list[float], clip: str) -> None:
     """Label x with the thresholds that were tried, and with no clipping beyond the largest."""
     ax.set_xscale("log")
-    free = _free(grid)
+    free = _place_free(grid)
     names = {at: f"{at:g}" for at in grid} | {free: "none"}
     ax.xaxis.set_major_locator(FixedLocator([*names]))
     ax.xaxis.set_minor_locator(NullLocator())

@@ -103,7 +103,7 @@ def _draw_facet(ax: Axes, part: pd.DataFrame, seen: dict[str, palette.Look], uni
     ax.xaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{at:g}"))
     ax.tick_params(axis="x", labelsize=FONT)
     ax.set_ylabel(label)
-    _log_with_room(ax, len(said) + 1)
+    _make_log_axis(ax, len(said) + 1)
     if said:
         handles, texts = zip(*said, strict=True)
         ax.legend(
@@ -124,7 +124,7 @@ def _draw_facet(ax: Axes, part: pd.DataFrame, seen: dict[str, palette.Look], uni
         )
 
 
-def _log_with_room(ax: Axes, lines: int) -> None:
+def _make_log_axis(ax: Axes, lines: int) -> None:
     """Make y logarithmic and raise its upper end, so that so many lines of text fit above all curves."""
     ax.set_yscale("log")
     low, high = ax.get_ylim()

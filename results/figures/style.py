@@ -52,7 +52,7 @@ def save_figure(figure: Figure, path: Path, *, vector: bool = False) -> list[Pat
     """
     with use_style():
         # A palette makes the file a third as large, and no eye sees the difference.
-        image = _pixels(figure).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        image = _render_pixels(figure).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         write_file(path, lambda part: image.save(part, format="png", optimize=True), flush=False)
         if not vector:
             return [path]
@@ -65,7 +65,7 @@ def save_figure(figure: Figure, path: Path, *, vector: bool = False) -> list[Pat
     return [path, path.with_suffix(".svg")]
 
 
-def _pixels(figure: Figure) -> Image.Image:
+def _render_pixels(figure: Figure) -> Image.Image:
     """Return a figure as `savefig` would draw it, laid out for good.
 
     `savefig` would draw it twice, once to lay it out, and would lay it out anew for each format.
@@ -229,7 +229,7 @@ def make_log_axis(axes: Axes) -> None:
     low, high = axes.get_ylim()
     subs = next((one for most, one in TICKS.items() if high / low < most), (1,))
     axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
-    axes.yaxis.set_major_formatter(FuncFormatter(_number))
+    axes.yaxis.set_major_formatter(FuncFormatter(_format_tick))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -270,7 +270,7 @@ def mark_lines(seen: dict[str, palette.Look], clips: dict[str, Any], free: set[s
     return colours | styles
 
 
-def _number(value: float, _position: int | None = None) -> str:
+def _format_tick(value: float, _position: int | None = None) -> str:
     """Return a tick's number: plain from 0.001 to 9999, else as a power of ten."""
     if 1e-3 <= value < 1e4:  # noqa: PLR2004
         return f"{value:g}"

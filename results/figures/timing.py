@@ -53,7 +53,7 @@ def draw_overheads(table: pd.DataFrame) -> Figure:
                 for most in part["at most"].unique():
                     ax.axvline(most, color="0.15", linewidth=1, linestyle="--", zorder=1)
                 if kind == "trainer":
-                    _log(ax, LogLocator(subs=(1, 2, 3, 5)))
+                    _make_log_axis(ax, LogLocator(subs=(1, 2, 3, 5)))
                 if not across:
                     ax.set_title(setting, loc="left")
             grid[-1, across].set_xlabel(f"our step {KINDS[kind]}")
@@ -73,7 +73,7 @@ def _draw_lines(ax: Axes, part: pd.DataFrame, *, ratio: str, framework: str) -> 
     ax.grid(visible=False, axis="y")
 
 
-def _log(ax: Axes, locator: Any) -> None:
+def _make_log_axis(ax: Axes, locator: Any) -> None:
     """Make x logarithmic, with plain numbers at the locator's ticks."""
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(locator)
@@ -101,7 +101,7 @@ def draw_ratios(table: pd.DataFrame) -> Figure:
                 f"{label_side(row, 'slower')} over {label_side(row, 'faster')}" for row in part.to_dict("records")
             ]
             ax.set_yticks(range(len(part)), labels)
-            _log(ax, MaxNLocator(6) if narrow else LogLocator(subs=(1, 1.5, 2, 3, 5)))
+            _make_log_axis(ax, MaxNLocator(6) if narrow else LogLocator(subs=(1, 1.5, 2, 3, 5)))
             ax.set_title(setting, loc="left")
         axes[-1].set_xlabel("ratio of the times of a training step, median and 95 % interval")
     return figure

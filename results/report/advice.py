@@ -117,19 +117,19 @@ def gather_advice(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named:
 def write_findings(found: Advice) -> list[str]:
     """Return the advice in plain sentences, that for the named learning rate first."""
     ranked = sorted(found.verdicts, key=lambda one: (one.learning_rate != found.named, one.learning_rate))
-    said = [_verdict(found, one) for one in ranked]
+    said = [_write_verdict(found, one) for one in ranked]
     plateaus = [set(one.plateau) for one in found.verdicts]
     if len(plateaus) > 1 and all(plateaus):
         shared = sorted(set.intersection(*plateaus))
-        rates = _numbers([one.learning_rate for one in found.verdicts])
+        rates = _write_numbers([one.learning_rate for one in found.verdicts])
         said.append(
-            f"In the plateaus of all the learning rates, {rates}: {_numbers(shared)}."
+            f"In the plateaus of all the learning rates, {rates}: {_write_numbers(shared)}."
             if shared
             else f"No threshold is in the plateaus of all the learning rates, {rates}."
         )
     if found.clip == "value":
         said.append(f"{THUMB} is about the norm and says nothing of a clip by value.")
-    return said + [_thumb(found, one) for one in ranked if one.learning_rate in found.thumbs]
+    return said + [_write_thumb(found, one) for one in ranked if one.learning_rate in found.thumbs]
 
 
 def tabulate_tried(found: Advice) -> pd.DataFrame:
@@ -193,7 +193,7 @@ def write_text_page(found: Advice) -> str:
     parts = [
         f"# Which clip threshold? {escape(found.setting)}\n",
         "".join(f"- {escape(sentence)}\n" for sentence in write_findings(found)),
-        "![Score and clip fraction against the threshold, one line per learning rate](advice.png)\n",
+        "![Average skill and clip fraction against the threshold, one line per learning rate](advice.png)\n",
         CAPTION,
         "## What was tried\n",
         table(tabulate_tried(found).drop(columns=["threshold", "recommended"])),
@@ -208,15 +208,15 @@ def write_text_page(found: Advice) -> str:
     return "\n".join(parts)
 
 
-def _verdict(found: Advice, one: Recommendation) -> str:
+def _write_verdict(found: Advice, one: Recommendation) -> str:
     head = f"At {found.optimizer} {one.learning_rate:g}"
     free = one.get_line(None) if one.lines["threshold"].isna().any() else None
-    beside = "" if free is None else f" Without clipping, {_point(free)}."
+    beside = "" if free is None else f" Without clipping, {_write_point(free)}."
     if one.outcome == "untried":
         return f"{head} no threshold was tried, so there is nothing to advise.{beside}"
-    grid = f"{found.clip} {_span(one.tried)}"
+    grid = f"{found.clip} {_write_span(one.tried)}"
     best = one.lines[one.lines["threshold"].notna()].sort_values(["share", "average skill"], ascending=False).iloc[0]
-    at_best = f"{found.clip} {best['threshold']:g}, {_point(best)}"
+    at_best = f"{found.clip} {best['threshold']:g}, {_write_point(best)}"
     words = {
         "diverged": f"every run diverged, at {grid} as without clipping: no tried threshold helps.",
         "nothing": f"nothing was learned, at {grid} or without clipping: no threshold helps.",
@@ -226,7 +226,7 @@ def _verdict(found: Advice, one: Recommendation) -> str:
     if one.outcome in words:
         return f"{head} {words[one.outcome]}"
     threshold = float(one.recommended or 0)
-    interval = f"{found.clip} {threshold:g}, with an interval of {_plateau(one)}"
+    interval = f"{found.clip} {threshold:g}, with an interval of {_write_plateau(one)}"
     opening = {
         "helps": f"the recommended threshold is {interval}",
         "harmless": f"no clipping is as good as any; the recommended threshold is {interval}",
@@ -234,10 +234,10 @@ def _verdict(found: Advice, one: Recommendation) -> str:
     }[one.outcome]
     line = one.get_line(threshold)
     short = " No tried threshold had every seed solve it." if line["solved"] < line["judged"] else ""
-    return f"{head} {opening}. At {threshold:g}, {_point(line)}.{short}{beside}{_stability(one)}"
+    return f"{head} {opening}. At {threshold:g}, {_write_point(line)}.{short}{beside}{_write_stability(one)}"
 
 
-def _thumb(found: Advice, one: Recommendation) -> str:
+def _write_thumb(found: Advice, one: Recommendation) -> str:
     held = found.thumbs[one.learning_rate]
     low, high = held.ends
     head = (
@@ -249,9 +249,9 @@ def _thumb(found: Advice, one: Recommendation) -> str:
         head += f" That average holds the explosions of {torn} runs that diverged, so it is little to go by."
     if not held.within:
         return f"{head} No tried threshold lies there."
-    within, worse = _numbers(held.within), _numbers(held.worse)
+    within, worse = _write_numbers(held.within), _write_numbers(held.worse)
     if held.failing:
-        said = f"It did not hold: at {_numbers(held.failing)} fewer seeds solved the task than at the best."
+        said = f"It did not hold: at {_write_numbers(held.failing)} fewer seeds solved the task than at the best."
     elif one.lines["solved"].any():
         rest = f"; the average skill, in which speed counts, fell short at {worse}" if worse else ", and as soon"
         said = f"It held: at {within} as many seeds solved the task as at the best{rest}."
@@ -266,7 +266,7 @@ def _thumb(found: Advice, one: Recommendation) -> str:
     return f"{head} {said}"
 
 
-def _point(line: pd.Series[Any]) -> str:
+def _write_point(line: pd.Series[Any]) -> str:
     """Return what happened at one point, as a clause."""
     parts = []
     if line["judged"]:
@@ -284,7 +284,7 @@ def _point(line: pd.Series[Any]) -> str:
     return join_words(parts)
 
 
-def _plateau(one: Recommendation) -> str:
+def _write_plateau(one: Recommendation) -> str:
     """Return the plateau's ends, marked where they are those of the grid: it may go on beyond."""
     low, high = (f"{at:g}" for at in (one.plateau[0], one.plateau[-1]))
     low += " (the smallest tried)" if one.plateau[0] == one.tried[0] else ""
@@ -292,7 +292,7 @@ def _plateau(one: Recommendation) -> str:
     return f"{low} alone" if len(one.plateau) == 1 else f"{low} to {high}"
 
 
-def _stability(one: Recommendation) -> str:
+def _write_stability(one: Recommendation) -> str:
     if not one.left_out:
         return " One seed is no verdict."
     same = sum(other == one.recommended for other in one.left_out)
@@ -303,10 +303,10 @@ def _stability(one: Recommendation) -> str:
     return f"{said}{f', otherwise {join_words(names)}' if names else ''}.{weak}"
 
 
-def _span(values: Iterator[float] | tuple[float, ...] | list[float]) -> str:
+def _write_span(values: Iterator[float] | tuple[float, ...] | list[float]) -> str:
     values = list(values)
     return f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
 
 
-def _numbers(values: tuple[float, ...] | list[float]) -> str:
+def _write_numbers(values: tuple[float, ...] | list[float]) -> str:
     return join_words([f"{value:g}" for value in values])

@@ -31,7 +31,7 @@ PAGE = "comparison.md"
 
 def write_findings(found: Comparison) -> list[str]:
     """Say the verdict over all pairs, how many rows got each, and which are worse, changed or better."""
-    said = [_together(found.whole.iloc[0])] if len(found.whole) else []
+    said = [_write_together(found.whole.iloc[0])] if len(found.whole) else []
     for kind, frame in (("quality", found.quality), ("speed", found.speed)):
         if frame.empty:
             continue
@@ -43,7 +43,7 @@ def write_findings(found: Comparison) -> list[str]:
         there = f"{bits.get(IDENTICAL, 0)} identical, {bits.get(CHANGED, 0)} changed"
         said.append(f"Bit for bit, where the environment is the same: {there}.")
     for verdict in (WORSE, CHANGED, BETTER):
-        said += _list(verdict.capitalize(), [write_flag(one) for one in found.list_flags(verdict)])
+        said += _write_rows(verdict.capitalize(), [write_flag(one) for one in found.list_flags(verdict)])
     untold = len(found.speed) and (found.speed["speed"] == statistics.INCONCLUSIVE).all()
     if untold and (found.speed[["runs old", "runs new"]].min(axis=1) < RUNS).any():
         said.append(
@@ -54,7 +54,9 @@ def write_findings(found: Comparison) -> list[str]:
     few = unclear & (found.quality[["seeds old", "seeds new"]].min(axis=1) < SEEDS)
     if few.any():
         said.append(f"{few.sum()} rows have fewer than {SEEDS} seeds a side, too few to tell their quality apart.")
-    return said + _list("Not compared", [f"{' '.join(one.row)} is in the {one.side} set alone" for one in found.alone])
+    return said + _write_rows(
+        "Not compared", [f"{' '.join(one.row)} is in the {one.side} set alone" for one in found.alone]
+    )
 
 
 def write_page(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
@@ -62,7 +64,7 @@ def write_page(folder: Path, found: Comparison, *, title: str, command: str) -> 
     tables = [("whole", found.whole), ("quality", found.quality), ("speed", found.speed)]
     said = "".join(f"- {escape(one)}\n" for one in write_findings(found))
     parts = [f"# {escape(title)}\n", f"Made by {code(command)}.\n", said]
-    parts += [f"## {name.capitalize()}\n\n{table(_shown(frame))}" for name, frame in tables if len(frame)]
+    parts += [f"## {name.capitalize()}\n\n{table(_show_table(frame))}" for name, frame in tables if len(frame)]
     with report_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         page = folder / PAGE
@@ -72,7 +74,7 @@ def write_page(folder: Path, found: Comparison, *, title: str, command: str) -> 
     return [page, *(folder / f"comparison-{name}.csv" for name, _ in tables)]
 
 
-def _together(line: pd.Series[Any]) -> str:
+def _write_together(line: pd.Series[Any]) -> str:
     """Say what all pairs say together, and what that rests on."""
     pairs = write_count(line["pairs"], "pair")
     said = (
@@ -86,7 +88,7 @@ def _together(line: pd.Series[Any]) -> str:
     return f"{said}, a difference of {line['difference']:.2g} ({interval}, over {line['starts']} starts)."
 
 
-def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+def _show_table(frame: pd.DataFrame) -> pd.DataFrame:
     return show_labels(frame).dropna(axis="columns", how="all")
 
 
@@ -98,5 +100,5 @@ def write_flag(one: Flag) -> str:
     return f"{one.kind} of {of}"
 
 
-def _list(what: str, rows: list[str]) -> list[str]:
+def _write_rows(what: str, rows: list[str]) -> list[str]:
     return [f"{what}: {write_list(rows)}."] if rows else []

@@ -30,11 +30,11 @@ def write_diagnoses(rows: Rows) -> pd.DataFrame:
     return table.drop(columns=["reason", "remarks"]).assign(evidence=evidence, remarks=remarks)
 
 
-def _solved(steps_to_solve: float) -> str:
+def _write_solved(steps_to_solve: float) -> str:
     return f"solved at step {steps_to_solve:.0f}"
 
 
-def _exploding(growth_end: float, growth_end_low: float, steps_before: float) -> str:
+def _write_exploding(growth_end: float, growth_end_low: float, steps_before: float) -> str:
     times = f"{math.exp(min(growth_end * steps_before, 700)):.2g}"
     return (
         f"going back over {steps_before:.0f} steps the gradient's norm grows about {times} times, by {growth_end:.3f} "
@@ -42,7 +42,7 @@ def _exploding(growth_end: float, growth_end_low: float, steps_before: float) ->
     )
 
 
-def _over_clipped(clip_fraction: float, scale_median: float, moved: float) -> str:
+def _write_over_clipped(clip_fraction: float, scale_median: float, moved: float) -> str:
     still = f"the weights moved by {moved:.2g} of their norm"
     slow = still if moved < STILL else "the loss was still falling at the end"
     return (
@@ -51,7 +51,7 @@ def _over_clipped(clip_fraction: float, scale_median: float, moved: float) -> st
     )
 
 
-def _vanishing(norm_before_max: float, farther: float, steps_before: float, growth_end: float) -> str:
+def _write_vanishing(norm_before_max: float, farther: float, steps_before: float, growth_end: float) -> str:
     if norm_before_max == 0:
         return "the gradient was exactly zero at every step"
     halves = f"; it halves every {math.log(2) / -growth_end:.1f} steps" if growth_end < 0 else ""
@@ -61,18 +61,18 @@ def _vanishing(norm_before_max: float, farther: float, steps_before: float, grow
     )
 
 
-def _stuck(skill: float, moved: float) -> str:
+def _write_stuck(skill: float, moved: float) -> str:
     way = "" if math.isnan(moved) else f"; the weights moved by {moved:.2g} of their norm"
     return f"skill {skill:.3f}, and the loss no longer falls{way}"
 
 
-def _idle(clip: str, threshold: float, clip_fraction: float, norm_before_max: float) -> str:
+def _write_idle(clip: str, threshold: float, clip_fraction: float, norm_before_max: float) -> str:
     most = "" if math.isnan(norm_before_max) else f"; the largest norm was {norm_before_max:.3g}"
     share = "none" if clip_fraction == 0 else format_percent(clip_fraction)
     return f"clip {clip} {threshold:g} changed {share} of the steps{most}"
 
 
-def _healthy(skill: float, falling: float, farther: float) -> str:
+def _write_healthy(skill: float, falling: float, farther: float) -> str:
     parts = [] if math.isnan(skill) else [f"skill {skill:.2f}"]
     parts += ["the loss was still falling"] if falling else []
     if not math.isnan(farther):
@@ -80,7 +80,7 @@ def _healthy(skill: float, falling: float, farther: float) -> str:
     return ", ".join(parts) or "nothing was found"
 
 
-def _diverged(diverged_at: float, norm_before_max: float) -> str:
+def _write_diverged(diverged_at: float, norm_before_max: float) -> str:
     most = (
         ""
         if math.isnan(norm_before_max)
@@ -89,18 +89,18 @@ def _diverged(diverged_at: float, norm_before_max: float) -> str:
     return f"loss or gradient norm was not finite at step {diverged_at:.0f}{most}"
 
 
-def _blind() -> str:
+def _write_blind() -> str:
     return "the gradient through time is not known, so vanishing and exploding were not looked for"
 
 
 WRITERS: dict[Rule, Callable[..., str]] = {
-    Rule.SOLVED: _solved,
-    Rule.EXPLODING: _exploding,
-    Rule.OVER_CLIPPED: _over_clipped,
-    Rule.VANISHING: _vanishing,
-    Rule.STUCK: _stuck,
-    Rule.IDLE: _idle,
-    Rule.HEALTHY: _healthy,
-    Rule.DIVERGED: _diverged,
-    Rule.BLIND: _blind,
+    Rule.SOLVED: _write_solved,
+    Rule.EXPLODING: _write_exploding,
+    Rule.OVER_CLIPPED: _write_over_clipped,
+    Rule.VANISHING: _write_vanishing,
+    Rule.STUCK: _write_stuck,
+    Rule.IDLE: _write_idle,
+    Rule.HEALTHY: _write_healthy,
+    Rule.DIVERGED: _write_diverged,
+    Rule.BLIND: _write_blind,
 }

@@ -73,13 +73,15 @@ def write_divergence(lines: pd.DataFrame) -> list[str]:
             name = write_clip(group["clip"].iloc[0], clip)
             torn = group[group["diverged"] > 0]
             if len(torn):
-                counts = _each(torn, lambda row: f"{row['diverged']}/{row['seeds']} seeds")
+                counts = _write_each(torn, lambda row: f"{row['diverged']}/{row['seeds']} seeds")
                 clauses.append(f"{name} diverged: {counts}")
             fine = group[group["diverged"] == 0]
             for trained, verb in ((True, "trained"), (False, "did not diverge, but stayed on the floor")):
                 those = fine[(fine["skill"] > 0) == trained]
                 if len(those):
-                    skills = _each(those, lambda row: f"skill {tables.format_skill(row['skill'])}{_clipping(row)}")
+                    skills = _write_each(
+                        those, lambda row: f"skill {tables.format_skill(row['skill'])}{_write_clipping(row)}"
+                    )
                     clauses.append(f"{name} {verb}: {skills}")
         alone = "" if len(part[CLIP].unique()) > 1 else "; no other clip ran beside it"
         found.append(f"Divergence in {setting}, {cell}: {'; '.join(clauses)}{alone}.")
@@ -98,7 +100,7 @@ def write_own_runs(rows: Rows) -> list[str]:
             if pd.isna(row["norm median"]):
                 clauses.append(f"{row[LEARNER]} {name} diverged at step {row['diverged at']:.0f}")
                 continue
-            done = _clipping(row)
+            done = _write_clipping(row)
             end = "" if pd.isna(row["score"]) else f", training loss at the end {row['score']:.3g}"
             torn = f", {row['diverged']} of {write_count(row['seeds'], 'run')} diverged" if row["diverged"] else ""
             measured = f"gradient norm before the clip {row['norm median']:.3g}, at most {row['norm max']:.3g}"
@@ -131,7 +133,7 @@ def write_wall_time(runs: list[dict[str, Any]]) -> str:
     return f"{text}."
 
 
-def _each(group: pd.DataFrame, text: Callable[[pd.Series[Any]], str]) -> str:
+def _write_each(group: pd.DataFrame, text: Callable[[pd.Series[Any]], str]) -> str:
     """Return every framework's text, or one text where all say the same."""
     said = {str(row[LEARNER]): text(row) for _, row in group.iterrows()}
     if len(said) > 1 and len(set(said.values())) == 1:
@@ -139,7 +141,7 @@ def _each(group: pd.DataFrame, text: Callable[[pd.Series[Any]], str]) -> str:
     return ", ".join(f"{learner} {what}" for learner, what in said.items())
 
 
-def _clipping(row: pd.Series[Any]) -> str:
+def _write_clipping(row: pd.Series[Any]) -> str:
     if row["clip"] == NONE:
         return ""
     return f" ({NEVER})" if row["clip fraction"] == 0 else f" ({row['clipped']} of steps clipped)"

@@ -33,7 +33,7 @@ def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
     flow = tolerate_damage(store.flow, FLOW)
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
         "atlas": lambda: overview_figures.draw_atlas(overview.tabulate_atlas(rows)),
-        "ratios": lambda: _ratios(results),
+        "ratios": lambda: _draw_ratios(results),
         "reach-length": lambda: overview_figures.draw_reach(overview.tabulate_reach(rows)),
         "skill": lambda: training.draw_skill(rows.ours.as_drawn.frame),
         "learning": lambda: curve_figures.draw_learning(read.as_drawn.frame, evaluations),
@@ -43,7 +43,7 @@ def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
         "gradient-flow": lambda: gradient_flow.draw_profiles(read, flow),
         "gradient-heat": lambda: gradient_flow.draw_heat_maps(read, flow),
         "matched-native": lambda: training.draw_modes(matched_native.pair_modes(rows)),
-        "step-time": lambda: _step_time(results),
+        "step-time": lambda: _draw_step_time(results),
     }
     for name, make in makers.items():
         for which, figure in make().items():
@@ -52,13 +52,13 @@ def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def _ratios(results: Results) -> dict[str, Figure]:
+def _draw_ratios(results: Results) -> dict[str, Figure]:
     """Return the forest plot of the steps that pytest-benchmark timed."""
     pairs, _ = speed.compare_pairs(results.timings, [])
     return {"": timing.draw_ratios(name_steps(pairs))} if len(pairs) else {}
 
 
-def _step_time(results: Results) -> dict[str, Figure]:
+def _draw_step_time(results: Results) -> dict[str, Figure]:
     if results.timings is not None:
         timed = label_timed_steps(results.timings)
         timed = timed.assign(**{CELL: timed["cell"], "activation": None})

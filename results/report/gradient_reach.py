@@ -27,11 +27,11 @@ def write_findings(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
     holding = observatory.find_short(table)
-    found = [_reach_of(str(setting), part) for setting, part in table.groupby(SETTING, sort=False, observed=True)]
-    found += [_holding(holding)] if holding else []
+    found = [_write_setting(str(setting), part) for setting, part in table.groupby(SETTING, sort=False, observed=True)]
+    found += [_write_holding(holding)] if holding else []
     surprises = observatory.find_surprises(table)
     return found + [
-        _surprises(point, part) for point in WHEN if (part := [one for one in surprises if one.point == point])
+        _write_surprises(point, part) for point in WHEN if (part := [one for one in surprises if one.point == point])
     ]
 
 
@@ -43,17 +43,17 @@ def write_reach(table: pd.DataFrame) -> pd.DataFrame:
     for point in POINTS:
         for name, what in (("h", "dL/dh"), ("c", "dL/dc")):
             columns = [f"{point} {name}{end}" for end in ("", " low", " high")]
-            shown[f"{point} {what}"] = [_spread(*values) for values in table[columns].itertuples(index=False)]
-    shown["half life"] = [_half_life(value) for value in table["half life"]]
+            shown[f"{point} {what}"] = [_write_spread(*values) for values in table[columns].itertuples(index=False)]
+    shown["half life"] = [_write_half_life(value) for value in table["half life"]]
     shown["solved, held 0.9"] = [f"{row['solved']}, {row['held']}" for _, row in table.iterrows()]
     return shown
 
 
-def _reach_of(setting: str, part: pd.DataFrame) -> str:
+def _write_setting(setting: str, part: pd.DataFrame) -> str:
     """Say how far the gradient reached at the end in one setting, without clipping where that was run."""
     clip, learner = part[CLIP].iloc[0], part[LEARNER].iloc[0]
     lines = part[(part[CLIP] == clip) & (part[LEARNER] == learner)]
-    cells = "; ".join(f"{row[CELL]} {_end(row)}" for _, row in lines.iterrows())
+    cells = "; ".join(f"{row[CELL]} {_write_end(row)}" for _, row in lines.iterrows())
     with_clip, before = write_clip(lines["clip"].iloc[0], clip), lines["steps before"].iloc[0]
     return (
         f"At the end of training on {setting}, {with_clip} ({learner}), the gradient keeps 1 % of its norm over this "
@@ -61,22 +61,22 @@ def _reach_of(setting: str, part: pd.DataFrame) -> str:
     )
 
 
-def _end(row: pd.Series[Any]) -> str:
-    text = _spread(row["end h"], row["end h low"], row["end h high"])
+def _write_end(row: pd.Series[Any]) -> str:
+    text = _write_spread(row["end h"], row["end h low"], row["end h high"])
     if pd.notna(row["end c"]):
-        text += f", its dL/dc {_spread(row['end c'], row['end c low'], row['end c high'])}"
+        text += f", its dL/dc {_write_spread(row['end c'], row['end c low'], row['end c high'])}"
     return text
 
 
-def _holding(one: Holding) -> str:
+def _write_holding(one: Holding) -> str:
     """Say whether the runs that solved their task hold `HELD` of the reach, and which do not."""
     runs = f"Of the {one.solved} runs that solved their task"
     head = f"{runs}, {one.holding} reach at least {HELD:g} of the steps at the end."
     if one.short.empty:
         return head
     missing = "; ".join(
-        f"{row[CELL]} in {row[SETTING]}, clip {row[CLIP]} ({row[LEARNER]}; end {_end(row)}, "
-        f"middle {_spread(row['middle h'], row['middle h low'], row['middle h high'])})"
+        f"{row[CELL]} in {row[SETTING]}, clip {row[CLIP]} ({row[LEARNER]}; end {_write_end(row)}, "
+        f"middle {_write_spread(row['middle h'], row['middle h low'], row['middle h high'])})"
         for _, row in one.short.iterrows()
     )
     return (
@@ -85,7 +85,7 @@ def _holding(one: Holding) -> str:
     )
 
 
-def _surprises(point: str, surprises: list[Surprise]) -> str:
+def _write_surprises(point: str, surprises: list[Surprise]) -> str:
     """Report where an rnn reaches farther than a gated cell, which the textbook would not expect."""
     places = [
         f"{one.setting}: rnn {format_percent(one.rnn)}, "
@@ -96,7 +96,7 @@ def _surprises(point: str, surprises: list[Surprise]) -> str:
     return f"{head}: {'; '.join(places)}."
 
 
-def _spread(mean: float, low: float, high: float) -> str:
+def _write_spread(mean: float, low: float, high: float) -> str:
     if pd.isna(mean):
         return DASH
     if pd.isna(low):
@@ -105,7 +105,7 @@ def _spread(mean: float, low: float, high: float) -> str:
     return f"{format_percent(mean)} ({spread})"
 
 
-def _half_life(value: float) -> str:
+def _write_half_life(value: float) -> str:
     if pd.isna(value):
         return DASH
     return "does not fall" if np.isinf(value) else f"{value:.1f} steps"

@@ -34,7 +34,7 @@ def write_findings(found: History) -> list[str]:
         skills = zip(part["skill before"], part["skill after"], strict=True)
         rows = [
             f"{name} (skill {format_skill(before)} to {format_skill(after)})"
-            for name, (before, after) in zip(_names(part), skills, strict=True)
+            for name, (before, after) in zip(_list_names(part), skills, strict=True)
         ]
         sentences.append(f"Results changed, last at {place}: {write_list(rows)}.")
     if changed.empty:
@@ -43,7 +43,8 @@ def write_findings(found: History) -> list[str]:
         sentences.append(f"No result changed within one environment; {compared}.")
     for place, part in moved.groupby("times moved near", sort=False):
         rows = [
-            f"{name} ({ratio:.2f} times the time)" for name, ratio in zip(_names(part), part["new / old"], strict=True)
+            f"{name} ({ratio:.2f} times the time)"
+            for name, ratio in zip(_list_names(part), part["new / old"], strict=True)
         ]
         sentences.append(f"Step times moved near {place}: {write_list(rows)}.")
     unknown = int((lines["speed"] == statistics.INCONCLUSIVE).sum())
@@ -108,5 +109,5 @@ def write_page(folder: Path, found: History, *, command: str) -> list[Path]:
     return [folder / PAGE, folder / TABLE]
 
 
-def _names(part: pd.DataFrame) -> list[str]:
+def _list_names(part: pd.DataFrame) -> list[str]:
     return [" ".join(map(str, row)) for row in part[GROUP].itertuples(index=False, name=None)]

@@ -45,7 +45,7 @@ def plain(value: object) -> str:
     """Return one value of a table as text: a number to three figures, a gap as a dash."""
     if value is None or (isinstance(value, float) and pd.isna(value)) or value is pd.NA:
         return DASH
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else str(_whole(value))  # noqa: PLR2004
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else str(_format_large(value))  # noqa: PLR2004
 
 
 def code(text: str) -> str:
@@ -56,7 +56,7 @@ def code(text: str) -> str:
     return fence + pad + " ".join(text.split()) + pad + fence
 
 
-def _whole(value: object) -> object:
+def _format_large(value: object) -> object:
     """Return a large float without a fraction, or with an exponent where it is very large."""
     if not isinstance(value, float):
         return value

@@ -34,7 +34,7 @@ def write_gap(one: GapShare) -> str:
         f"Matched and native, {one.first} and {one.second} over {write_count(one.cases, 'case')}: they differ in skill "
         f"by {one.matched:.2g} matched and by {one.native:.2g} native (root mean square){yardstick}."
     )
-    return f"{head} {_explanation(one)}"
+    return f"{head} {_write_explanation(one)}"
 
 
 def write_change(one: Change) -> str:
@@ -52,7 +52,7 @@ def write_change(one: Change) -> str:
     )
 
 
-def _explanation(one: GapShare) -> str:
+def _write_explanation(one: GapShare) -> str:
     within = f"(95 % interval {write_share(one.low)} to {write_share(one.high)})"
     match one.explanation:
         case Explanation.NO_GAP:

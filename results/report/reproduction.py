@@ -79,11 +79,11 @@ def compare_runs(
         if curves is None or hash_curves(curves) != whole:
             return differs("in its curves, of which the recorded set has the digest and no steps")
     else:
-        step, column, by = _first(then.curves(old["key"]), now.curves(new["key"]), [*CURVES[1:]])
+        step, column, by = _find_first(then.curves(old["key"]), now.curves(new["key"]), [*CURVES[1:]])
         if step is not None:
             return differs(f"first at step {step}, in {column.replace('_', ' ')}", step, by)
     before, after = then.evaluations(old["key"]), now.evaluations(new["key"])
-    step, column, by = _first(before, after, [str(name) for name in before if name in after and name != "step"])
+    step, column, by = _find_first(before, after, [str(name) for name in before if name in after and name != "step"])
     if step is not None:
         return differs(f"training is identical, the evaluation at step {step} is not, in {column}", step, by)
     if old["weights_sha256"] != new["weights_sha256"]:
@@ -91,7 +91,7 @@ def compare_runs(
     return Reproduction(old["key"], case, IDENTICAL)
 
 
-def _first(then: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> tuple[int | None, str, float | None]:
+def _find_first(then: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> tuple[int | None, str, float | None]:
     """Return the first step at which a column differs in a bit, which column, and by how much relative to `then`."""
     shared = min(len(then), len(now))
     old, new = (frame[columns].to_numpy(float)[:shared] for frame in (then, now))

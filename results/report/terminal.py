@@ -101,7 +101,7 @@ def render_certificate(whole: dict[str, Any]) -> Table:
     said = f"{good} of {len(frame)} checks within {whole['bound']:g}, relative, at each of {whole['steps']} steps"
     table = Table(
         title=f"{whole['name']}: {said}",
-        caption="".join(_horizon(one) for one in whole["horizons"]) or None,
+        caption="".join(_write_horizon(one) for one in whole["horizons"]) or None,
         title_justify="left",
         caption_justify="left",
     )
@@ -115,7 +115,7 @@ def render_certificate(whole: dict[str, Any]) -> Table:
     return table
 
 
-def _horizon(one: dict[str, Any]) -> str:
+def _write_horizon(one: dict[str, Any]) -> str:
     if one.get("fault"):
         return f"{one['cell']}, float32: failed, {one['fault']}\n"
 

@@ -44,17 +44,21 @@ def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
         data: what its scripts read.
 
     """
-    script = "\n".join([_module(bundled(itables, "html", "dt_bundle.js").decode()), *map(_script, SCRIPTS)])
-    styles = bundled(itables, "html", "dt_bundle.css").decode() + (HERE / "static" / "style.css").read_text("utf-8")
+    script = "\n".join(
+        [_wrap_module(read_bundled(itables, "html", "dt_bundle.js").decode()), *map(_read_script, SCRIPTS)]
+    )
+    styles = read_bundled(itables, "html", "dt_bundle.css").decode() + (HERE / "static" / "style.css").read_text(
+        "utf-8"
+    )
     ours = {
-        "styles": _trusted(styles),
-        "script": _trusted(script),
+        "styles": _trust(styles),
+        "script": _trust(script),
         "hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "data": jinja2.utils.htmlsafe_json_dumps(data, separators=(",", ":"), allow_nan=False),
     }
     loader = jinja2.FileSystemLoader(HERE / "templates")
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_clean_value
     )
     return environment.get_template(template).render(context | ours)
 
@@ -62,33 +66,33 @@ def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
 def prepare_folder(folder: Path) -> None:
     """Make the folder beside a page, without what an earlier one had there, and with plotly's script."""
     files.clear_folder(folder, BESIDE)
-    files.write_file(folder / PLOTLY, lambda part: part.write_bytes(plotly_script()), flush=False)
+    files.write_file(folder / PLOTLY, lambda part: part.write_bytes(read_plotly()), flush=False)
 
 
-def plotly_script() -> bytes:
+def read_plotly() -> bytes:
     """Return plotly's own script, which lies beside a page as `PLOTLY`."""
-    return bundled(plotly, "package_data", PLOTLY)
+    return read_bundled(plotly, "package_data", PLOTLY)
 
 
-def bundled(package: ModuleType, folder: str, name: str) -> bytes:
+def read_bundled(package: ModuleType, folder: str, name: str) -> bytes:
     """Return a file that an installed package brings along."""
     return (importlib.resources.files(package) / folder / name).read_bytes()
 
 
-def _script(name: str) -> str:
+def _read_script(name: str) -> str:
     return (HERE / "static" / f"{name}.js").read_text("utf-8")
 
 
-def _finalized(value: object) -> object:
+def _clean_value(value: object) -> object:
     return clean_text(value) if type(value) is str else value
 
 
-def _trusted(text: str) -> Markup:
+def _trust(text: str) -> Markup:
     """Return text that Jinja does not escape: our own scripts and styles and those of the libraries, never a set's."""
     return Markup(text)  # noqa: S704
 
 
-def _module(source: str) -> str:
+def _wrap_module(source: str) -> str:
     """Return the table library as part of our own script: what it exports as default and as jQuery, by these names.
 
     A page from the disk may not import a module from a file.

@@ -32,30 +32,30 @@ MOST = 40
 """Rows that a picture shows."""
 
 
-def ratios(speed: pd.DataFrame) -> Chart | None:
+def draw_ratios(speed: pd.DataFrame) -> Chart | None:
     """Return new / old of the step times, `Comparison.speed`; None where there is none."""
     if speed.empty:
         return None
     size = speed["new / old"].astype(float).map(np.log).abs()
-    figure, note = _drawn(speed, "new / old", "speed", size, level=1.0)
+    figure, note = _draw_changes(speed, "new / old", "speed", size, level=1.0)
     ticks = CLOSE if size.max() < np.log(CLOSE[-1]) else TICKS
     figure.update_xaxes(title="new / old", type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     caption = "Right of the line the new one is slower. Bars: 95 % intervals, where there are enough runs for one."
     return Chart("speed-changes", "Change of the step times", caption + note, plain(figure))
 
 
-def differences(quality: pd.DataFrame) -> Chart | None:
+def draw_differences(quality: pd.DataFrame) -> Chart | None:
     """Return new - old of the mean skill, `Comparison.quality`, of rows that are not identical; None where all are."""
     kept = quality[quality["difference"].abs() > 0]
     if kept.empty:
         return None
-    figure, note = _drawn(kept, "difference", "quality", kept["difference"].abs(), level=0.0)
+    figure, note = _draw_changes(kept, "difference", "quality", kept["difference"].abs(), level=0.0)
     figure.update_xaxes(title="new - old")
     caption = "Right of the line the new one is better. Bars: 95 % bootstrap intervals over seeds."
     return Chart("skill-changes", "Change of the skill", caption + note, plain(figure))
 
 
-def _drawn(
+def _draw_changes(
     frame: pd.DataFrame, value: str, verdict: str, size: pd.Series[float], *, level: float
 ) -> tuple[go.Figure, str]:
     """Return the rows of the largest change, one a line, and what is said of the others."""

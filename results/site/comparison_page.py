@@ -33,19 +33,23 @@ WORDS = (
 
 def write(folder: Path, found: Comparison, *, title: str, command: str) -> list[Path]:
     """Write the page beside comparison.md; return the paths, the page first. Raises `StoreError` where it cannot be."""
-    made = [one for one in (_quality(found.quality), _speed(found.speed), _whole(found.whole)) if len(one.frame)]
-    drawn = [comparison_charts.ratios(found.speed), comparison_charts.differences(found.quality)]
+    made = [
+        one
+        for one in (_make_quality(found.quality), _make_speed(found.speed), _make_whole(found.whole))
+        if len(one.frame)
+    ]
+    drawn = [comparison_charts.draw_ratios(found.speed), comparison_charts.draw_differences(found.quality)]
     charts = [one for one in drawn if one is not None]
     said = write_findings(found) or ["The two sets have no row in common."]
     return short_page.write(folder, Short(NAME, f"Compared: {title}", [], said, WORDS, made, charts, command))
 
 
-def _filters(frame: pd.DataFrame, *verdicts: str) -> dict[str, list[str]]:
+def _list_filters(frame: pd.DataFrame, *verdicts: str) -> dict[str, list[str]]:
     labels = tables.LABEL_FILTERS if SETTING in frame else {name: [name] for name in ("step", "framework")}
     return labels | {name: [name] for name in verdicts}
 
 
-def _whole(frame: pd.DataFrame) -> Table:
+def _make_whole(frame: pd.DataFrame) -> Table:
     told = frame.assign(told=frame["skill"].isin([comparison.BETTER, comparison.WORSE]))
     columns = (
         Column("pairs of", "pairs of"),
@@ -62,7 +66,7 @@ def _whole(frame: pd.DataFrame) -> Table:
     return Table("whole", "whole", "Together", note, told, columns, {"verdict": ["skill"]}, "facts")
 
 
-def _quality(frame: pd.DataFrame) -> Table:
+def _make_quality(frame: pd.DataFrame) -> Table:
     frame = frame.copy()
     frame["told"] = frame["quality"].isin([comparison.BETTER, comparison.WORSE])
     columns = (
@@ -76,10 +80,12 @@ def _quality(frame: pd.DataFrame) -> Table:
         Column("seeds new", "seeds, new", "number"),
     )
     note = "Mean skill over seeds. Bold: told from no difference."
-    return Table("quality", "quality", "Quality", note, frame, columns, _filters(frame, "quality", "bits"), "facts")
+    return Table(
+        "quality", "quality", "Quality", note, frame, columns, _list_filters(frame, "quality", "bits"), "facts"
+    )
 
 
-def _speed(frame: pd.DataFrame) -> Table:
+def _make_speed(frame: pd.DataFrame) -> Table:
     frame = frame.copy()
     frame["told"] = frame["speed"].isin([comparison.BETTER, comparison.WORSE])
     columns = (
@@ -92,4 +98,4 @@ def _speed(frame: pd.DataFrame) -> Table:
         Column("runs new", "runs, new", "number"),
     )
     note = "Time of a training step, the median of each run. Bold: told from no difference."
-    return Table("speed", "speed", "Speed", note, frame, columns, _filters(frame, "speed"), "facts")
+    return Table("speed", "speed", "Speed", note, frame, columns, _list_filters(frame, "speed"), "facts")

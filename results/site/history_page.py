@@ -29,10 +29,10 @@ def write(folder: Path, found: History, *, command: str) -> list[Path]:
     points = found.points
     facts = [f"{points['started'].iloc[0]} to {points['started'].iloc[-1]}", f"{len(found.lines)} rows"]
     said, title = write_findings(found), f"History of {len(points)} sets"
-    return short_page.write(folder, Short(NAME, title, facts, said, WORDS, [_table(found)], [], command, points))
+    return short_page.write(folder, Short(NAME, title, facts, said, WORDS, [_make_table(found)], [], command, points))
 
 
-def _table(found: History) -> Table:
+def _make_table(found: History) -> Table:
     frame = write_places(found).assign(told=found.lines["speed"] == MOVED)
     columns = (
         *tables.LABELLED,

@@ -21,18 +21,18 @@ VALUED = ("--only", "--device", "--threads", "--jobs", "--out")
 FOLDER = "results/runs/again"
 
 
-def varying(rows: pd.DataFrame) -> list[str]:
+def list_varying(rows: pd.DataFrame) -> list[str]:
     """Return the columns of a case that the command must name beside `ALWAYS`."""
     rest = [name for name in CASE if name in rows and name not in {*ALWAYS, *OWN_OPTION, "parameters"}]
     return [name for name in rest if len(rows[name].astype(object).where(rows[name].notna(), None).unique()) > 1]
 
 
-def command(row: Mapping[str, Any], also: list[str]) -> str:
+def write_command(row: Mapping[str, Any], also: list[str]) -> str:
     """Return the command that trains this one case of its suite into a new folder.
 
     Args:
         row: a row of a store.
-        also: what `varying` found in its set.
+        also: what `list_varying` found in its set.
 
     The options of the command that made the row are kept where they narrow the suite by something else. Where `run`
     did not make the row, the command that did is all there is, and is returned as it stands.
@@ -44,20 +44,20 @@ def command(row: Mapping[str, Any], also: list[str]) -> str:
         return made
     if words[:4] != ["python", "-m", "benchmarks", "run"]:
         return made
-    given, narrowed = _parsed(words[4:])
-    named = {name: _text(row.get(name)) for name in (*ALWAYS, *also)}
-    named |= {name: _text(value) for name, value in json.loads(str(row["parameters"])).items()}
+    given, narrowed = _parse_words(words[4:])
+    named = {name: _format_value(row.get(name)) for name in (*ALWAYS, *also)}
+    named |= {name: _format_value(value) for name, value in json.loads(str(row["parameters"])).items()}
     wanted = [f"{key}={value}" for key, value in named.items() if value is not None]
     wanted += [
         text for text in narrowed if text.partition("=")[0] not in named and text.partition("=")[0] not in OWN_OPTION
     ]
     options = [option for text in wanted for option in ("--only", text)]
     where = [] if row["device"] == "cpu" else ["--device", str(row["device"])]
-    where += [] if row["threads"] == 1 else ["--threads", _text(row["threads"]) or ""]
+    where += [] if row["threads"] == 1 else ["--threads", _format_value(row["threads"]) or ""]
     return shlex.join(["python", "-m", "benchmarks", "run", *given, *options, *where, "--out", FOLDER])
 
 
-def _parsed(words: list[str]) -> tuple[list[str], list[str]]:
+def _parse_words(words: list[str]) -> tuple[list[str], list[str]]:
     """Return the suite, and the values of --only, out of the words behind ``run``."""
     suite, only, at = [], [], 0
     while at < len(words):
@@ -72,7 +72,7 @@ def _parsed(words: list[str]) -> tuple[list[str], list[str]]:
     return suite[:1], only
 
 
-def _text(value: object) -> str | None:
+def _format_value(value: object) -> str | None:
     """Return a value as --only takes it, None for one that does not apply."""
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return None

@@ -39,18 +39,18 @@ FIGURES = 3
 
 def write_curves(folder: Path, store: ResultSet, runs: pd.DataFrame) -> dict[str, int]:
     """Write the curves of these runs as ``curves-N.js`` and return which file holds which key."""
-    also = rerun_command.varying(runs)
+    also = rerun_command.list_varying(runs)
     places: dict[str, int] = {}
     rows = runs.to_dict("records")
     for number, start in enumerate(range(0, len(rows), CASES)):
-        cases = {str(row["key"]): _case(store, row, also) for row in rows[start : start + CASES]}
+        cases = {str(row["key"]): _describe_case(store, row, also) for row in rows[start : start + CASES]}
         text = json.dumps(cases, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
         write_text(folder / f"curves-{number}.js", f"farreach.shard({number},{text});\n")
         places |= dict.fromkeys(cases, number)
     return places
 
 
-def _case(store: ResultSet, row: dict[Any, Any], also: list[str]) -> dict[str, Any]:
+def _describe_case(store: ResultSet, row: dict[Any, Any], also: list[str]) -> dict[str, Any]:
     """Return what the panel of one case shows."""
     key = str(row["key"])
     facts = {name: make_plain(row.get(name)) for name in FACTS}
@@ -59,12 +59,14 @@ def _case(store: ResultSet, row: dict[Any, Any], also: list[str]) -> dict[str, A
         "facts": {name: value for name, value in (facts | metrics).items() if value is not None},
         "diagnosis": f"{row['diagnosis']}: {row['finding']}",
         "remarks": row["remarks"],
-        "again": rerun_command.command(row, also),
+        "again": rerun_command.write_command(row, also),
         "floor": make_plain(row["floor"]),
         "unit": row.get("unit") or "",
-        "evaluations": _read(lambda: _columns(store.evaluations(key), ("step", "loss"))),
-        "training": _read(lambda: _columns(_binned(store.curves(key)), ("step", "loss", "norm_before", "norm_after"))),
-        "flow": _read(lambda: _flow(store.flow(key), row.get("steps_before"))),
+        "evaluations": _read(lambda: _list_columns(store.evaluations(key), ("step", "loss"))),
+        "training": _read(
+            lambda: _list_columns(_take_medians(store.curves(key)), ("step", "loss", "norm_before", "norm_after"))
+        ),
+        "flow": _read(lambda: _summarise_flow(store.flow(key), row.get("steps_before"))),
     }
 
 
@@ -79,12 +81,12 @@ def _read(load: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {}
 
 
-def _columns(frame: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: _numbers(frame[name]) for name in names if name in frame and name != "step"}
+def _list_columns(frame: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: _round_numbers(frame[name]) for name in names if name in frame and name != "step"}
     return found | {"step": [int(step) for step in frame["step"]]}
 
 
-def _binned(curves: pd.DataFrame) -> pd.DataFrame:
+def _take_medians(curves: pd.DataFrame) -> pd.DataFrame:
     """Return the medians of each stretch of steps; what is not finite stays in, so that a divergence shows."""
     width = max(1, -(-len(curves) // POINTS))
     if width == 1:
@@ -93,7 +95,7 @@ def _binned(curves: pd.DataFrame) -> pd.DataFrame:
     return numbers.groupby(np.arange(len(curves)) // width).median()
 
 
-def _flow(seen: pd.DataFrame, before: Any) -> dict[str, Any]:
+def _summarise_flow(seen: pd.DataFrame, before: Any) -> dict[str, Any]:
     """Return the first layer's norms of dL/dh_t and dL/dc_t at start, middle and end of training."""
     if seen.empty:
         return {}
@@ -105,16 +107,16 @@ def _flow(seen: pd.DataFrame, before: Any) -> dict[str, Any]:
     times = times[:: -(-len(times) // TIMES)]
     found: dict[str, Any] = {"before": make_plain(before), "time": [int(one) for one in times], "steps": points}
     for name in ("h", "c"):
-        norms = {point: _at(first[first["step"] == step], name, times) for point, step in points.items()}
+        norms = {point: _read_times(first[first["step"] == step], name, times) for point, step in points.items()}
         if any(one is not None for values in norms.values() for one in values):
             found[name] = norms
     return found
 
 
-def _at(part: pd.DataFrame, name: str, times: np.ndarray) -> list[float | int | None]:
+def _read_times(part: pd.DataFrame, name: str, times: np.ndarray) -> list[float | int | None]:
     """Return the norms of one look at these time steps."""
-    return _numbers(part.set_index("time")[name].astype(float).reindex(times))
+    return _round_numbers(part.set_index("time")[name].astype(float).reindex(times))
 
 
-def _numbers(values: Any) -> list[float | int | None]:
+def _round_numbers(values: Any) -> list[float | int | None]:
     return [round_number(float(one), FIGURES + 1 if abs(one) >= 1000 else FIGURES) for one in np.asarray(values, float)]  # noqa: PLR2004

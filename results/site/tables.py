@@ -114,15 +114,15 @@ def tabulate_lines(rows: Rows) -> pd.DataFrame:
         far = pd.Series(float("nan"), index=frame.index)
     found = rows.as_drawn.diagnoses["label"] if len(frame) else pd.Series(dtype=object)
     groups = frame.assign(far=far, found=found).groupby(GROUP, observed=True)
-    low, high = _interval(groups["skill"])
+    low, high = _bound_groups(groups["skill"])
     table["mean low"], table["mean high"] = low, high.clip(upper=1)
     table["reach"] = groups["far"].mean().to_numpy()
-    table["reach low"], table["reach high"] = (ends.clip(0, 1) for ends in _interval(groups["far"]))
-    table["diagnosis"] = groups["found"].agg(_counted).to_numpy()
+    table["reach low"], table["reach high"] = (ends.clip(0, 1) for ends in _bound_groups(groups["far"]))
+    table["diagnosis"] = groups["found"].agg(_count_labels).to_numpy()
     table["metric"] = table["metric"].map(format_metric)
     table["keys"] = groups["key"].agg(list).to_numpy()
-    table["best skill"] = _best(table, "skill", "mean low", "mean high")
-    table["best score"] = _best(table[table["judged"] == 0], "score", "score low", "score high").reindex(
+    table["best skill"] = _find_best(table, "skill", "mean low", "mean high")
+    table["best score"] = _find_best(table[table["judged"] == 0], "score", "score low", "score high").reindex(
         table.index, fill_value=False
     )
     return table
@@ -216,13 +216,13 @@ def make_cases(table: pd.DataFrame) -> Table:
     return Table("cases", "cases", "Every case", note, table, columns, FILTERS, "runs")
 
 
-def _interval(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:
+def _bound_groups(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:
     """Return the ends of the 95 % t interval of each group's mean, NaN below `FEWEST_SEEDS` values."""
     low, high = statistics.bound_means(*(groups.agg(how) for how in ("mean", "std", "count")), fewest=FEWEST_SEEDS)
     return pd.Series(low), pd.Series(high)
 
 
-def _best(table: pd.DataFrame, name: str, low: str, high: str) -> pd.Series[bool]:
+def _find_best(table: pd.DataFrame, name: str, low: str, high: str) -> pd.Series[bool]:
     """Return which lines are the best of their setting, or tie with it by interval; none on the floor."""
     known = table[table[low].notna() & (table["diverged"] == 0)]
     found = pd.Series(data=False, index=table.index)
@@ -233,7 +233,7 @@ def _best(table: pd.DataFrame, name: str, low: str, high: str) -> pd.Series[bool
     return found
 
 
-def _counted(labels: pd.Series[Any]) -> str:
+def _count_labels(labels: pd.Series[Any]) -> str:
     """Return ``healthy``, or ``2 healthy, 1 vanishing`` where the seeds differ."""
     counts = labels.value_counts()
     if len(counts) == 1:

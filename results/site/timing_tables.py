@@ -38,7 +38,7 @@ def make_ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launch
     pairs["known"] = pairs["verdict"] == FASTER
     for side in ("faster", "slower"):
         pairs[side] = [label_side(row, side) for row in pairs.to_dict("records")]
-    pairs["again"] = _commands(pairs, groups)
+    pairs["again"] = _list_commands(pairs, groups)
     columns = (
         *_STEP,
         Column("faster", "faster", best="known"),
@@ -63,7 +63,7 @@ def make_steps(
     if groups:
         frame = interleaved.list_costs(groups, machine).rename(columns={"ms a step": "step ms"})
         frame["implementation"] = [row.get("loop") or label_learner(row) for row in frame.to_dict("records")]
-        frame["again"] = _commands(frame, groups)
+        frame["again"] = _list_commands(frame, groups)
         frame["best"] = _find_best(frame, interleaved.compare_pairs(groups))
         more = (
             Column("time steps/s", "time steps/s", "number"),
@@ -103,7 +103,7 @@ def make_steps(
     return Table("steps", "steps", "Speed", note, frame, seen, filters, "facts")
 
 
-def _commands(frame: pd.DataFrame, groups: list[dict[str, Any]]) -> list[str]:
+def _list_commands(frame: pd.DataFrame, groups: list[dict[str, Any]]) -> list[str]:
     """Return the command that timed each line's step."""
     if not groups:
         return [PYTEST] * len(frame)

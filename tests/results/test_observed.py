@@ -161,7 +161,7 @@ def test_the_spectra_are_told_before_and_after_training(tmp_path: Path) -> None:
     assert len(table) == 1 + 4 + 3
     assert (table["seeds"] == 3).all()
     assert (table["radius start"] == 1).all()
-    steps = synthetic.record().steps_done
+    steps = synthetic.record().result.steps_done
     assert table.loc[("lstm", "f"), "sigma end"] == pytest.approx(1.1 + steps / 1e4)
 
 

@@ -247,11 +247,11 @@ def test_labels_of_pictures_are_escaped() -> None:
 @pytest.mark.parametrize("name", ["quick", "native", "reach", "pascanu"])
 def test_the_command_of_a_published_row_selects_that_case_alone(name: str) -> None:
     rows = open_set(registry.ROOT / "results" / "published" / name).rows()
-    also = rerun_command.varying(rows)
+    also = rerun_command.list_varying(rows)
     frameworks = sorted(set(rows["framework"]))
     suites = {one: suite.load_suite(one).list_cases(frameworks) for one in set(rows["suite"])}
     for row in rows.sample(25, random_state=0).to_dict("records"):
-        words = shlex.split(rerun_command.command(row, also))
+        words = shlex.split(rerun_command.write_command(row, also))
         assert words[:5] == ["python", "-m", "benchmarks", "run", row["suite"]]
         assert words[-2:] == ["--out", rerun_command.FOLDER]
         only = [words[at + 1] for at, word in enumerate(words) if word == "--only"]
@@ -266,7 +266,7 @@ def test_the_command_of_a_published_row_selects_that_case_alone(name: str) -> No
 def test_the_command_keeps_the_suite_the_device_and_what_narrowed_it_otherwise() -> None:
     made = "python -m benchmarks run --jobs 2 --only seed=0 --only seed=1 --only layers=2 'my suite.toml' --device=cuda"
     one = synthetic.record(command=made, device="cuda", threads=4, seed=1, layers=2).to_row()
-    words = shlex.split(rerun_command.command(one, []))
+    words = shlex.split(rerun_command.write_command(one, []))
     assert words[4] == "my suite.toml"
     assert words.count("seed=1") == 1
     assert "seed=0" not in words
@@ -278,7 +278,7 @@ def test_the_command_keeps_the_suite_the_device_and_what_narrowed_it_otherwise()
 
 @pytest.mark.parametrize("made", ["python -m benchmarks calibrate", "python mine.py 'a b'", "python 'unclosed"])
 def test_a_row_that_run_did_not_make_shows_the_command_that_did(made: str) -> None:
-    assert rerun_command.command(synthetic.record(command=made).to_row(), []) == made
+    assert rerun_command.write_command(synthetic.record(command=made).to_row(), []) == made
 
 
 # Sets that carry little, or much
@@ -370,7 +370,7 @@ def test_ten_thousand_lines_fit_below_eight_megabytes() -> None:
     summed, each = lines.tabulate_lines(rows), lines.tabulate_runs(rows)
     made = [lines.make_accuracy(summed), lines.make_gradients(summed), lines.make_cases(each)]
     size = len(json.dumps(encoding.encode_tables(made), separators=(",", ":"))) + 20 * (len(summed) + len(each))
-    libraries = sum(len(bundle.bundled(*one)) for one in LIBRARIES)
+    libraries = sum(len(bundle.read_bundled(*one)) for one in LIBRARIES)
     assert libraries + size / len(each) * 10_000 < 8e6
 
 
@@ -388,7 +388,7 @@ def test_a_folder_that_is_not_there_is_an_error_of_one_line(tmp_path: Path) -> N
 
 def test_a_table_library_without_its_entry_is_one_line() -> None:
     with pytest.raises(StoreError, match="exports no jQuery"):
-        bundle._module("var a=1;export{a as default};")  # noqa: SLF001
+        bundle._wrap_module("var a=1;export{a as default};")  # noqa: SLF001
 
 
 # The same pictures for a paper

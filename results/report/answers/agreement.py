@@ -58,8 +58,8 @@ def write_agreement(rows: Rows, verdicts: list[PairAgreement]) -> list[str]:
 
 def write_pair(one: PairAgreement) -> str:
     """Say whether two frameworks are further apart than permuted replicates of one."""
-    median = f"median gap {_gap(one.median_frameworks)} against {_gap(one.median_replicates)}"
-    most = f"largest {_gap(one.max_frameworks)} against {_gap(one.max_replicates)}"
+    median = f"median gap {_write_gap(one.median_frameworks)} against {_write_gap(one.median_replicates)}"
+    most = f"largest {_write_gap(one.max_frameworks)} against {_write_gap(one.max_replicates)}"
     p = "" if one.p is None else f"; one-sided Wilcoxon signed-rank test p = {one.p:.2g}"
     return (
         f"{one.first} and {one.second} {APART[one.apart]} permuted replicates of one framework, in skill over "
@@ -67,5 +67,5 @@ def write_pair(one: PairAgreement) -> str:
     )
 
 
-def _gap(value: float) -> str:
+def _write_gap(value: float) -> str:
     return "one diverged and the other not" if math.isinf(value) else f"{value:.3g}"

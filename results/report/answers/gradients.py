@@ -32,18 +32,18 @@ def write_fault(label: Label, found: Faults) -> str:
     if label not in found.labels:
         return f"none {label}"
     faults = [one for one in found.faults if one.label == label]
-    places = [f"{one.cell} on {one.setting} {_clips(one.clips)} ({_figures(one)})" for one in faults[:MOST]]
+    places = [f"{one.cell} on {one.setting} {_write_clips(one.clips)} ({_write_figures(one)})" for one in faults[:MOST]]
     further = [f"{len(faults) - MOST} further settings and cells"] if len(faults) > MOST else []
     return f"{found.labels[label]} {label}, {join_words([*places, *further])}"
 
 
-def _clips(clips: tuple[tuple[str, str], ...]) -> str:
+def _write_clips(clips: tuple[tuple[str, str], ...]) -> str:
     return join_words(write_clip(*clip) for clip in clips[:MOST]) + (
         f" and {len(clips) - MOST} more" if len(clips) > MOST else ""
     )
 
 
-def _figures(one: Fault) -> str:
+def _write_figures(one: Fault) -> str:
     """Return how many cases, and the figure behind the label with its interval."""
     many = write_count(one.cases, "case")
     if one.label == "diverged":

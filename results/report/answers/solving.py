@@ -88,22 +88,22 @@ def write_clips(one: TaskClips) -> str:
         tried = ", ".join("no clip" if kind == NONE else label for kind, label in one.tried)
         return f"{one.task}: none of those tried ({tried}), since no cell solved it"
     more = f", {write_count(one.others, 'other recipe')} in the tables" if one.others else ""
-    head = f"{one.task} ({one.optimizer} {one.learning_rate:g}{more}): {_clips(one.best)}"
+    head = f"{one.task} ({one.optimizer} {one.learning_rate:g}{more}): {_write_clips(one.best)}"
     if one.ranking is Ranking.ALONE:
         return f"{head}, the only one tried"
     if one.ranking is Ranking.EQUAL:
         return f"{head}, without a difference"
-    better = [f"better than {_clips(one.worse)}"] if one.worse else []
-    unclear = f"whether better than {_clips(one.unclear)} cannot be told from so few seeds" if one.unclear else ""
+    better = [f"better than {_write_clips(one.worse)}"] if one.worse else []
+    unclear = f"whether better than {_write_clips(one.unclear)} cannot be told from so few seeds" if one.unclear else ""
     return ", ".join([head, *better, *([unclear] if unclear else [])])
 
 
-def _clips(clips: tuple[ClipCount, ...]) -> str:
+def _write_clips(clips: tuple[ClipCount, ...]) -> str:
     """Return ``no clip (4/4 seeds, 51 % to 100 %) and norm 1 (4/4 seeds, 51 % to 100 %; 46 % of steps clipped)``."""
-    return join_words(_clip(one) for one in clips)
+    return join_words(_write_one_clip(one) for one in clips)
 
 
-def _clip(one: ClipCount) -> str:
+def _write_one_clip(one: ClipCount) -> str:
     if one.clip == NONE:
         return f"no clip ({_count(one.count)})"
     share = NEVER if one.fraction == 0 else f"{describe_clipping(one.clip, one.fraction)} of steps clipped"
