@@ -99,12 +99,12 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
 
 def _print_advice(search: ThresholdSearch, grid: tuple[float, ...]) -> None:
     """Write the advice that the finished cases give, and print it with the paths."""
-    from farreach.results.report import advice, terminal
+    from farreach.results.report import advice, advice_files, terminal
 
     verdict = search.judge_cases(grid)
     if verdict is None:
         return
-    paths = advice.write_files(search.store.folder, verdict)
+    paths = advice_files.write_files(search.store.folder, verdict)
     tried = advice.tabulate_tried(verdict)
     output.console.print()
     output.console.print(terminal.render_advice(tried, clip=verdict.clip, setting=verdict.setting))

@@ -16,13 +16,11 @@ import pandas as pd
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import describe_clipping
 from farreach.results.analysis.rows import Rows, cache_on_rows
-from farreach.results.analysis.selection import CASE, CELL, CLIP, LEARNER, SETTING
+from farreach.results.analysis.selection import CASE, LEARNER, PLACE, PLACE_FACTS
 from farreach.results.vocabulary import NONE
 
-PLACE = [SETTING, CELL, CLIP]
-FACTS = ["task", "parameters", "cell", "activation", "clip", "threshold"]
 SIDES = [f"{name} {side}" for name in (LEARNER, "framework", "path") for side in ("a", "b")]
-COLUMNS = [*PLACE, *FACTS, "clipped", "seed", *SIDES, "skill a", "skill b"]
+COLUMNS = [*PLACE, *PLACE_FACTS, "clipped", "seed", *SIDES, "skill a", "skill b"]
 COLUMNS += ["gap frameworks", "gap replicates", "replicates", "replicates of"]
 LEVEL = 0.05
 
@@ -62,7 +60,7 @@ def measure_gaps(rows: Rows) -> pd.DataFrame:
     frame = frame[(frame["clip"] == NONE) | (frame["clip_fraction"] > 0)]
     same = [name for name in CASE if name not in {"framework", "path", "replicate"} and name in frame]
     frame = frame.assign(case=frame.groupby(same, dropna=False, sort=False).ngroup())
-    needed = ["case", "framework", "path", "seed", "skill", "clip_fraction", *PLACE, LEARNER, *FACTS]
+    needed = ["case", "framework", "path", "seed", "skill", "clip_fraction", *PLACE, LEARNER, *PLACE_FACTS]
     originals, copies = frame[frame["replicate"] == 0][needed], frame[frame["replicate"] > 0][needed]
     copies = copies.merge(originals[["case", LEARNER, "skill"]], on=["case", LEARNER], suffixes=("", " drawn"))
     copies["own"] = measure_distances(copies["skill drawn"], copies["skill"])
@@ -73,7 +71,7 @@ def measure_gaps(rows: Rows) -> pd.DataFrame:
     pairs = pairs.merge(pairs, on="case", suffixes=(" a", " b"))
     ordered = pairs[f"{LEARNER} a"].cat.codes < pairs[f"{LEARNER} b"].cat.codes
     pairs = pairs[ordered & (pairs["framework a"] != pairs["framework b"])].join(seen, on="case")
-    table = pairs.rename(columns={f"{name} a": name for name in (*PLACE, *FACTS, "seed")})
+    table = pairs.rename(columns={f"{name} a": name for name in (*PLACE, *PLACE_FACTS, "seed")})
     shares = (pairs["clip_fraction a"] + pairs["clip_fraction b"]) / 2
     kinds = table["clip"].astype(object)
     table["clipped"] = [describe_clipping(str(kind), share) for kind, share in zip(kinds, shares, strict=True)]

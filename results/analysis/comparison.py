@@ -12,6 +12,7 @@ judged together too: `whole`.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,11 @@ def judge_speed(row: dict[str, Any]) -> str:
         return statistics.INCONCLUSIVE
     if row["p"] < LEVEL:
         return WORSE if row["new / old"] > 1 else BETTER
-    return SAME if row["low"] > 1 / (1 + SAME_SPEED) and row["high"] < 1 + SAME_SPEED else statistics.INCONCLUSIVE
+    return SAME if _lies_within(row, 1 / (1 + SAME_SPEED), 1 + SAME_SPEED) else statistics.INCONCLUSIVE
+
+
+def _lies_within(line: Mapping[Any, Any], low: float, high: float) -> bool:
+    return statistics.Interval(line["low"], line["high"]).lies_within(low, high)
 
 
 def _compare_quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
@@ -212,7 +217,7 @@ def compare_pairs(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFra
         kept |= groups if len(groups) > 1 else {}
     table = pd.DataFrame([_compare_group(of, part) for of, part in kept.items()], columns=WHOLE)
     table["p"] = [table["p"].iloc[0], *statistics.correct_p_values(table["p"].to_numpy(float)[1:])]
-    table["skill"] = [_judge_group(line) for _, line in table.iterrows()]
+    table["skill"] = [_judge_group(line) for line in table.to_dict("records")]
     if identical:
         table["skill"] = SAME
     return table[table["p"].notna() | (table["pairs of"] == ALL)].reset_index(drop=True)
@@ -240,12 +245,12 @@ def _compare_group(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
     return line | ends._asdict() | {"p": statistics.flip_signs(sums)}
 
 
-def _judge_group(line: pd.Series[Any]) -> str:
+def _judge_group(line: Mapping[Any, Any]) -> str:
     if np.isnan(line["p"]):
         return statistics.INCONCLUSIVE
     if line["p"] < WHOLE_LEVEL and abs(line["difference"]) > MARGIN:
         return BETTER if line["difference"] > 0 else WORSE
-    return SAME if line["low"] > -MARGIN and line["high"] < MARGIN else statistics.INCONCLUSIVE
+    return SAME if _lies_within(line, -MARGIN, MARGIN) else statistics.INCONCLUSIVE
 
 
 def add_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -271,7 +276,7 @@ def _judge_quality(row: dict[str, Any]) -> str:
         return SAME
     if np.isnan(row["p"]):
         return statistics.INCONCLUSIVE
-    within = row["low"] > -MARGIN and row["high"] < MARGIN
+    within = _lies_within(row, -MARGIN, MARGIN)
     if row["p"] < LEVEL and not within:
         return BETTER if row["difference"] > 0 else WORSE
     return SAME if within else statistics.INCONCLUSIVE

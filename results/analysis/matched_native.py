@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import format_parameters
 from farreach.results.analysis.rows import Rows
-from farreach.results.analysis.selection import CASE, CELL, CLIP, GROUP, LEARNER, LINE, SETTING, restore_order
+from farreach.results.analysis.selection import (
+    CASE,
+    CELL,
+    GROUP,
+    LEARNER,
+    LINE,
+    PLACE,
+    PLACE_FACTS,
+    SETTING,
+    restore_order,
+)
 from farreach.results.vocabulary import MATCHED, NATIVE, NONE
 
 RESAMPLES = 9_999
@@ -43,11 +53,9 @@ FRAMEWORKS = [
     *(*GROUP, *LINE, "seeds", *SEEDS.values(), "change", "low", "high"),
     *("solved matched", "solved native", "diverged matched", "diverged native"),
 ]
-PLACE = [SETTING, CELL, CLIP]
-FACTS = ["task", "parameters", "cell", "activation", "clip", "threshold"]
 SIDES = [f"{name} {side}" for side in ("a", "b") for name in (LEARNER, "framework")]
 PAIRS = [
-    *(*PLACE, *FACTS, *SIDES, "seeds", "matched a", "matched b", "matched gap"),
+    *(*PLACE, *PLACE_FACTS, *SIDES, "seeds", "matched a", "matched b", "matched gap"),
     *("native a", "native b", "native gap", "from defaults", "low", "high"),
 ]
 
@@ -212,7 +220,7 @@ Side = tuple[str, str]
 def _join_four(both: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Side, Side, pd.DataFrame]]:
     """Yield what the rows share, two frameworks, and a line per seed with their four skills, matched and native."""
     for labels, group in both.groupby(PLACE, observed=True):
-        place = dict(zip(PLACE, labels, strict=True)) | {name: group[name].iloc[0] for name in FACTS}
+        place = dict(zip(PLACE, labels, strict=True)) | {name: group[name].iloc[0] for name in PLACE_FACTS}
         each = {
             (str(learner), str(part["framework"].iloc[0])): part.set_index("seed")
             for learner, part in group.groupby(LEARNER, observed=True)

@@ -152,12 +152,6 @@ def count_diagnoses(rows: Rows) -> pd.DataFrame:
     return wide.reset_index()
 
 
-def count_labels(rows: Rows) -> dict[str, int]:
-    """Return how many cases have each label that occurs, in the order of `LABELS`."""
-    counts = list_diagnoses(rows)["diagnosis"].value_counts()
-    return {label: int(counts[label]) for label in LABELS if counts[label]}
-
-
 def find_short(table: pd.DataFrame) -> Holding | None:
     """Return how many solved runs hold `HELD` of the reach; `table` is `measure_reach`; None where none solved."""
     solved = table[table["solved"] > 0]

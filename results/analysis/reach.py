@@ -39,11 +39,6 @@ class Growth:
     low: float
     high: float
 
-    @property
-    def half_life(self) -> float:
-        """Steps over which the norm halves on its way back; infinite where it does not fall."""
-        return float(compute_half_lives(np.array([self.rate]))[0])
-
 
 def compute_half_lives(rates: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the half-life of each rate of growth, in steps; infinite where the norm does not fall."""

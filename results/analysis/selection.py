@@ -26,6 +26,12 @@ GROUP = [SETTING, CELL, CLIP, LEARNER]
 Ordered categories, told apart and sorted by facts; what a category is called is for showing only.
 """
 
+PLACE = [SETTING, CELL, CLIP]
+"""What the learners that ran one case share."""
+
+PLACE_FACTS = ["task", "parameters", "cell", "activation", "clip", "threshold"]
+"""The facts that stand beside `PLACE`."""
+
 NAMED = ["task", "parameters", "optimizer", "learning_rate", "regulariser", "strength", "mode"]
 """The facts that a setting's label always gives."""
 

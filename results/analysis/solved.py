@@ -9,9 +9,8 @@ from __future__ import annotations
 import pandas as pd
 
 from farreach.results.analysis.rows import Rows, cache_on_rows
-from farreach.results.analysis.selection import CELL, CLIP, LINE, SETTING, find_length
+from farreach.results.analysis.selection import LINE, PLACE, find_length
 
-PLACE = [SETTING, CELL, CLIP]
 FACTS = [name for name in LINE if name not in {"framework", "path"}]
 COUNTS = [*PLACE, *FACTS, "name", "length", "solved", "seeds", "clip fraction"]
 

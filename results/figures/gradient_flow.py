@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,30 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from farreach.results.analysis import observatory, reach
-from farreach.results.analysis.rows import Rows
+from farreach.results.analysis import reach
 from farreach.results.analysis.selection import CELL, SETTING
 from farreach.results.figures import palette, style
 
 Load = Callable[[str], pd.DataFrame]
-"""Maps a case's key to its flow; raises OSError where it cannot be read."""
 
 LOWEST = 1e-12
 """Relative norms below this are drawn here: less is nothing for any use of it."""
-
-
-def draw_profiles(rows: Rows, load: Load) -> dict[str, Figure]:
-    """Return for each task the norm of dL/dh_t against the step, the cells on one plot, one facet a setting.
-
-    Solid at the end of training, dotted before it; the geometric mean over seeds relative to the first scored step,
-    with their range. The lstm's dL/dc_t at the end is dashed.
-    """
-    return {task: _draw_profiles(parts) for task, parts in _read_by_task(rows, load)}
-
-
-def draw_heat_maps(rows: Rows, load: Load) -> dict[str, Figure]:
-    """Return for each task the logarithm of the norm over training step and time step, one facet a setting and cell."""
-    return {task: _draw_heat_maps(parts) for task, parts in _read_by_task(rows, load)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,17 +51,41 @@ class Part:
         return {point: self.flow[self.flow["step"] == step] for point, step in points.items()}
 
 
-def _read_by_task(rows: Rows, load: Load) -> Iterator[tuple[str, list[Part]]]:
-    """Yield each task's parts, one a setting and cell."""
-    by_task: dict[str, list[Part]] = {}
-    for group in observatory.choose_flows(rows):
+Flows = dict[str, list[Part]]
+"""For each task what is drawn of it, one a setting and cell."""
+
+
+def draw_profiles(flows: Flows) -> dict[str, Figure]:
+    """Return for each task the norm of dL/dh_t against the step, the cells on one plot, one facet a setting.
+
+    Solid at the end of training, dotted before it; the geometric mean over seeds relative to the first scored step,
+    with their range. The lstm's dL/dc_t at the end is dashed.
+    """
+    return {task: _draw_profiles(parts) for task, parts in flows.items()}
+
+
+def draw_heat_maps(flows: Flows) -> dict[str, Figure]:
+    """Return for each task the logarithm of the norm over training step and time step, one facet a setting and cell."""
+    return {task: _draw_heat_maps(parts) for task, parts in flows.items()}
+
+
+def read_flows(groups: Iterable[pd.DataFrame], load: Load) -> Flows:
+    """Return what is drawn of each task.
+
+    Args:
+        groups: the rows of each setting and cell, as `observatory.choose_flows` gives them.
+        load: maps a case's key to its flow; raises OSError where it cannot be read.
+
+    """
+    by_task: Flows = {}
+    for group in groups:
         flow = pd.concat([_read_flow(load, key) for key in group["key"]], ignore_index=True)
         if len(flow):
             first = group.iloc[0]
             rank, before = int(group[CELL].cat.codes.iloc[0]), int(first["steps_before"])
             part = Part(str(first[SETTING]), str(first[CELL]), str(first["cell"]), rank, before, flow)
             by_task.setdefault(str(first["task"]), []).append(part)
-    yield from by_task.items()
+    return by_task
 
 
 def _read_flow(load: Load, key: str) -> pd.DataFrame:

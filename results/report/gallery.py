@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from farreach.results.analysis import matched_native, overview, tables
+from farreach.results.analysis import matched_native, observatory, overview, tables
 from farreach.results.analysis.rows import limit_curves, limit_settings
 from farreach.results.analysis.selection import CELL
 from farreach.results.figures import curves as curve_figures
@@ -30,7 +30,7 @@ def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
     rows = limit_settings(results.rows)
     read = limit_curves(rows)
     curves, evaluations = tolerate_damage(store.curves, CURVES), tolerate_damage(store.evaluations, ("step", "loss"))
-    flow = tolerate_damage(store.flow, FLOW)
+    flows = gradient_flow.read_flows(observatory.choose_flows(read), tolerate_damage(store.flow, FLOW))
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
         "atlas": lambda: overview_figures.draw_atlas(overview.tabulate_atlas(rows)),
         "ratios": lambda: _draw_ratios(results),
@@ -40,8 +40,8 @@ def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
         "training-loss": lambda: curve_figures.draw_training_loss(read.own.as_drawn.frame, curves),
         "gradient-norm": lambda: curve_figures.draw_gradient_norm(read.as_drawn.frame, curves),
         "clip-fraction": lambda: training.draw_clip_fraction(rows.as_drawn.frame),
-        "gradient-flow": lambda: gradient_flow.draw_profiles(read, flow),
-        "gradient-heat": lambda: gradient_flow.draw_heat_maps(read, flow),
+        "gradient-flow": lambda: gradient_flow.draw_profiles(flows),
+        "gradient-heat": lambda: gradient_flow.draw_heat_maps(flows),
         "matched-native": lambda: training.draw_modes(matched_native.pair_modes(rows)),
         "step-time": lambda: _draw_step_time(results),
     }

@@ -16,7 +16,7 @@ from farreach.results.analysis import gradient_norms, threshold_advice
 from farreach.results.figures import advice as advice_figure
 from farreach.results.record import Record
 from farreach.results.report import advice as advice_report
-from farreach.results.report import terminal
+from farreach.results.report import advice_files, terminal
 from tests.support import synthetic
 
 NONE = math.nan
@@ -293,7 +293,7 @@ def test_the_advice_names_the_planted_threshold_at_each_learning_rate(tmp_path: 
 
 def test_the_files_hold_the_advice_the_tries_and_a_figure(tmp_path: Path) -> None:
     found = gathered(tmp_path, records(PLANTED))
-    written = {path.name: path for path in advice_report.write_files(tmp_path, found)}
+    written = {path.name: path for path in advice_files.write_files(tmp_path, found)}
     assert set(written) == {"advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv"}
     text = written["advice.md"].read_text()
     assert "the recommended threshold is norm 0.1" in text
@@ -336,7 +336,7 @@ def test_an_advice_that_is_none_says_what_it_is(
         ]
     found = gathered(tmp_path, rows)
     assert said in advice_report.write_findings(found)[0]
-    assert said in advice_report.write_text_page(found)
+    assert said in advice_files.write_page(found)
     assert terminal.render_advice(
         advice_report.tabulate_tried(found), clip=found.clip, setting=found.setting
     ).row_count == 3 * len(points)
@@ -364,4 +364,4 @@ def test_the_rule_of_thumb_is_not_asked_about_a_clip_by_value(tmp_path: Path) ->
     about = [text for text in said if "rule of thumb" in text]
     assert len(about) == 1
     assert about[0].endswith("is about the norm and says nothing of a clip by value.")
-    advice_report.write_files(tmp_path, found)
+    advice_files.write_files(tmp_path, found)
