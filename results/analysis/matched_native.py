@@ -9,15 +9,12 @@ So a gap counts as the defaults' where it exceeds both: the matched gap, and wha
 from __future__ import annotations
 
 import dataclasses
-import enum
 import itertools
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import format_parameters
@@ -33,7 +30,7 @@ from farreach.results.analysis.selection import (
     SETTING,
     restore_order,
 )
-from farreach.results.vocabulary import MATCHED, NATIVE, NONE
+from farreach.results.vocabulary import MATCHED, NATIVE
 
 RESAMPLES = 9_999
 FEWEST_SEEDS = 3
@@ -41,9 +38,6 @@ FEWEST_SEEDS = 3
 
 FEWEST = 5
 """Settings and cells below which nothing is resampled."""
-
-LITTLE = 0.1
-"""A share of the gap whose whole interval lies below this is called next to nothing."""
 
 LOWEST = -1.0
 """In what is pooled skill below this counts as this: how far beneath the floor a run fell means little."""
@@ -58,57 +52,6 @@ PAIRS = [
     *(*PLACE, *PLACE_FACTS, *SIDES, "seeds", "matched a", "matched b", "matched gap"),
     *("native a", "native b", "native gap", "from defaults", "low", "high"),
 ]
-
-
-class Explanation(enum.Enum):
-    """What the defaults explain of a native gap, as far as its interval carries it."""
-
-    NO_GAP = enum.auto()
-    ONE_SEED = enum.auto()
-    FEW_UNITS = enum.auto()
-    SOME = enum.auto()
-    LITTLE = enum.auto()
-    INCONCLUSIVE = enum.auto()
-
-
-@dataclasses.dataclass(frozen=True)
-class GapShare:
-    """How much of the native gap between two frameworks their defaults explain, pooled over cases.
-
-    Attributes:
-        first, second: the frameworks.
-        cases: settings, cells and clips that have both frameworks, both modes, and no diverged run.
-        units: settings and cells among them, which are what is resampled: their clips share data and weights.
-        matched, native: root of the mean squared gap in skill, same seed on both sides.
-        seed: the same between two seeds of one framework in native; None where there is one seed alone.
-        share: 1 - max(matched², seed²) / native²; None where it cannot be had.
-        low, high: its 95 % bootstrap interval over units, NaN below `FEWEST` units.
-
-    """
-
-    first: str
-    second: str
-    cases: int
-    units: int
-    matched: float
-    native: float
-    seed: float | None
-    share: float | None
-    low: float
-    high: float
-
-    @property
-    def explanation(self) -> Explanation:
-        """What the defaults explain of the gap."""
-        if self.native == 0:
-            return Explanation.NO_GAP
-        if self.share is None:
-            return Explanation.ONE_SEED
-        if math.isnan(self.low):
-            return Explanation.FEW_UNITS
-        if self.low > 0:
-            return Explanation.SOME
-        return Explanation.LITTLE if self.high < LITTLE else Explanation.INCONCLUSIVE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +120,7 @@ def compare_gaps(rows: Rows) -> pd.DataFrame:
     native gap minus the matched one, with its 95 % t interval over seeds.
     """
     lines = []
-    for place, first, second, four in _join_four(pair_modes(rows)):
+    for place, first, second, four in join_four(pair_modes(rows)):
         whole = four.dropna()
         gaps = {mode: whole[f"{mode} a"] - whole[f"{mode} b"] for mode in (MATCHED, NATIVE)}
         change = gaps[NATIVE] - gaps[MATCHED]
@@ -190,34 +133,11 @@ def compare_gaps(rows: Rows) -> pd.DataFrame:
     return restore_order(pd.DataFrame(lines, columns=PAIRS), rows.frame)
 
 
-def explain_gaps(rows: Rows) -> list[GapShare]:
-    """Return for each pair of frameworks the share of their native gap that the defaults explain."""
-    squares: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    both = pair_modes(rows)
-    # A clip that never clipped is the case without clipping once more, and no evidence of its own.
-    idle = both.groupby(PLACE, observed=True)[["clip_fraction", "clip_fraction native"]].transform("max")
-    for place, first, second, four in _join_four(both[(both["clip"] == NONE) | (idle.max(axis="columns") > 0)]):
-        if four.isna().any(axis=None):
-            continue
-        skills = four.clip(lower=LOWEST)
-        line: dict[str, Any] = {
-            mode: float(((skills[f"{mode} a"] - skills[f"{mode} b"]) ** 2).mean()) for mode in SEEDS
-        }
-        others = [
-            (one - other) ** 2 for who in "ab" for one, other in itertools.combinations(skills[f"native {who}"], 2)
-        ]
-        line["seed"] = float(np.mean(others)) if others else math.nan
-        line |= place
-        squares.setdefault((first[0], second[0]), []).append(line)
-    tables = {names: restore_order(pd.DataFrame(lines), rows.frame) for names, lines in squares.items()}
-    return [_pool(first, second, lines) for (first, second), lines in tables.items()]
-
-
 Side = tuple[str, str]
 """Learner and framework."""
 
 
-def _join_four(both: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Side, Side, pd.DataFrame]]:
+def join_four(both: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Side, Side, pd.DataFrame]]:
     """Yield what the rows share, two frameworks, and a line per seed with their four skills, matched and native."""
     for labels, group in both.groupby(PLACE, observed=True):
         place = dict(zip(PLACE, labels, strict=True)) | {name: group[name].iloc[0] for name in PLACE_FACTS}
@@ -231,35 +151,6 @@ def _join_four(both: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Side, Side,
             four = pd.concat(skills, axis="columns", join="inner")
             if len(four):
                 yield place, first, second, four
-
-
-def _pool(first: str, second: str, lines: pd.DataFrame) -> GapShare:
-    units = lines.groupby(_list_units(lines), observed=True)[[MATCHED, NATIVE, "seed"]].mean()
-    samples: tuple[NDArray[Any], ...] = tuple(units[name].to_numpy(float) for name in (MATCHED, NATIVE, "seed"))
-    matched, native, seed = (float(sample.mean()) for sample in samples)
-    share, low, high = None, math.nan, math.nan
-    if native > 0 and not math.isnan(seed):
-        share = float(compute_share(samples[0], samples[1], samples[2]))
-        if len(units) >= FEWEST:
-            low, high = statistics.bound_by_bootstrap(samples, compute_share, resamples=RESAMPLES, paired=True)
-    return GapShare(
-        first,
-        second,
-        cases=len(lines),
-        units=len(units),
-        matched=math.sqrt(matched),
-        native=math.sqrt(native),
-        seed=None if math.isnan(seed) else math.sqrt(seed),
-        share=share,
-        low=low,
-        high=high,
-    )
-
-
-def compute_share(matched: NDArray[Any], native: NDArray[Any], seed: NDArray[Any], axis: int = -1) -> NDArray[Any]:
-    """Return the share of the mean squared native gap that exceeds both the matched gap and another seed's."""
-    chance = np.maximum(matched.mean(axis=axis), seed.mean(axis=axis))
-    return np.asarray(1 - chance / np.maximum(native.mean(axis=axis), np.finfo(float).tiny))
 
 
 def measure_changes(lines: pd.DataFrame) -> list[Change]:
@@ -276,7 +167,7 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
             continue
         floored = whole[list(SEEDS.values())].clip(lower=LOWEST)
         whole = whole.assign(change=floored["native skill"] - floored["matched skill"])
-        units = whole.groupby(_list_units(whole), observed=True)["change"].mean().to_numpy(float)
+        units = whole.groupby(list_units(whole), observed=True)["change"].mean().to_numpy(float)
         low, high = statistics.MISSING
         if len(units) >= FEWEST:
             low, high = statistics.bound_by_bootstrap([units], np.mean, resamples=RESAMPLES)
@@ -301,7 +192,7 @@ def find_unequal_divergence(lines: pd.DataFrame) -> pd.DataFrame:
     return lines[lines["diverged matched"] != lines["diverged native"]]
 
 
-def _list_units(lines: pd.DataFrame) -> list[pd.Series[Any]]:
+def list_units(lines: pd.DataFrame) -> list[pd.Series[Any]]:
     """Return what settings and cells are grouped by; the order of their facts as text is that of the resampling."""
     texts = [lines["task"].astype(str), lines["parameters"].map(format_parameters), lines["cell"].astype(str)]
     return [*texts[:2], lines[SETTING], texts[2], lines[CELL]]

@@ -14,7 +14,8 @@ import pandas as pd
 
 from farreach.results.analysis import calibration, observatory, tables
 from farreach.results.analysis.labels import format_parameters, join_words
-from farreach.results.analysis.matched_native import compare_modes, explain_gaps, measure_changes
+from farreach.results.analysis.matched_native import compare_modes, measure_changes
+from farreach.results.analysis.native_gaps import explain_gaps
 from farreach.results.analysis.rows import label_rows
 from farreach.results.analysis.selection import CLIP, find_length
 from farreach.results.analysis.statistics import INCONCLUSIVE

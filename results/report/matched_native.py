@@ -6,9 +6,10 @@ import math
 
 import pandas as pd
 
-from farreach.results.analysis import matched_native
+from farreach.results.analysis import matched_native, native_gaps
 from farreach.results.analysis.labels import join_words
-from farreach.results.analysis.matched_native import FEWEST, Change, Explanation, GapShare
+from farreach.results.analysis.matched_native import FEWEST, Change
+from farreach.results.analysis.native_gaps import Explanation, GapShare
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
 from farreach.results.report.phrases import write_clip, write_count, write_share
@@ -23,7 +24,7 @@ def write_findings(rows: Rows) -> list[str]:
     if lines.empty:
         return ["Matched and native cannot be compared: no case ran in both modes."]
     changes = map(write_change, matched_native.measure_changes(lines))
-    gaps = map(write_gap, matched_native.explain_gaps(rows))
+    gaps = map(write_gap, native_gaps.explain_gaps(rows))
     return [*changes, *gaps, *write_divergence(matched_native.find_unequal_divergence(lines))]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from farreach.results.analysis import certificates, matched_native, statistics, tables
-from farreach.results.analysis.matched_native import Explanation
+from farreach.results.analysis import certificates, matched_native, native_gaps, statistics, tables
+from farreach.results.analysis.native_gaps import Explanation
 from farreach.results.analysis.solved import count_solved
 from farreach.results.figures import training
 from farreach.results.record import Record
@@ -52,7 +52,7 @@ def one(task: str, framework: str, skill: float, **more: Any) -> Record:
 
 
 def sentence(records: list[Record]) -> str:
-    (share,) = matched_native.explain_gaps(synthetic.label(*records))
+    (share,) = native_gaps.explain_gaps(synthetic.label(*records))
     return write_gap(share)
 
 
@@ -61,7 +61,7 @@ def sentence(records: list[Record]) -> str:
 
 def test_a_gap_that_is_there_in_native_alone_is_the_defaults() -> None:
     records = planted(0.0, 0.3)
-    (share,) = matched_native.explain_gaps(synthetic.label(*records))
+    (share,) = native_gaps.explain_gaps(synthetic.label(*records))
     assert (share.cases, share.units) == (9, 9)
     assert share.native == pytest.approx(0.3, abs=0.01)
     assert share.low > 0.99
@@ -70,7 +70,7 @@ def test_a_gap_that_is_there_in_native_alone_is_the_defaults() -> None:
 
 def test_a_gap_that_is_as_large_in_matched_is_not_the_defaults() -> None:
     records = planted(0.3, 0.3)
-    (share,) = matched_native.explain_gaps(synthetic.label(*records))
+    (share,) = native_gaps.explain_gaps(synthetic.label(*records))
     assert -0.1 < share.low <= 0 < share.high < 0.1 or share.high < 0.1
     assert share.explanation is Explanation.LITTLE
     assert "The defaults explain next to nothing" in sentence(records)
@@ -80,7 +80,7 @@ def test_a_gap_that_is_as_large_in_matched_is_not_the_defaults() -> None:
 def test_a_gap_no_larger_than_another_seeds_is_not_sold_as_the_defaults() -> None:
     """Native frameworks draw other weights: that alone parts them, as it parts two seeds of one."""
     records = planted(0.0, 0.0, chance=0.2)
-    (share,) = matched_native.explain_gaps(synthetic.label(*records))
+    (share,) = native_gaps.explain_gaps(synthetic.label(*records))
     assert share.matched == 0
     assert share.native > 0.1
     assert share.low < 0 < share.high
@@ -91,7 +91,7 @@ def test_a_gap_no_larger_than_another_seeds_is_not_sold_as_the_defaults() -> Non
 def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
     alarms = 0
     for trial in range(60):
-        (share,) = matched_native.explain_gaps(synthetic.label(*planted(0.0, 0.0, chance=0.1, stream=trial)))
+        (share,) = native_gaps.explain_gaps(synthetic.label(*planted(0.0, 0.0, chance=0.1, stream=trial)))
         alarms += share.low > 0
     assert alarms <= 6
 
@@ -99,7 +99,7 @@ def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
 def test_the_share_is_what_exceeds_chance() -> None:
     """A gap of .2 beside a seed's noise of .1 on each side: .04 of .04 + 2 * .01 is two thirds."""
     shares = [
-        matched_native.explain_gaps(synthetic.label(*planted(0.0, 0.2, chance=0.1, stream=at)))[0].share
+        native_gaps.explain_gaps(synthetic.label(*planted(0.0, 0.2, chance=0.1, stream=at)))[0].share
         for at in range(10)
     ]
     assert np.mean([share for share in shares if share is not None]) == pytest.approx(2 / 3, abs=0.08)
@@ -119,7 +119,7 @@ def test_the_share_is_what_exceeds_chance() -> None:
     ids=["one seed", "few cases", "no gap"],
 )
 def test_too_little_to_tell_is_said_as_such(records: list[Record], explanation: Explanation, said: str) -> None:
-    (share,) = matched_native.explain_gaps(synthetic.label(*records))
+    (share,) = native_gaps.explain_gaps(synthetic.label(*records))
     assert share.explanation is explanation
     assert said in write_gap(share)
 
@@ -127,7 +127,7 @@ def test_too_little_to_tell_is_said_as_such(records: list[Record], explanation: 
 def test_a_clip_that_never_clipped_is_no_further_evidence() -> None:
     records = planted(0.0, 0.3)
     idle = [synthetic.change(record, clip="norm", threshold=9.0, key=f"idle{at}") for at, record in enumerate(records)]
-    (share,) = matched_native.explain_gaps(synthetic.label(*records, *idle))
+    (share,) = native_gaps.explain_gaps(synthetic.label(*records, *idle))
     assert share.cases == 9
 
 
@@ -140,7 +140,7 @@ def test_a_case_with_a_diverged_run_is_left_out_of_the_gap_and_named() -> None:
           for mode in ("matched", "native")),
     ]  # fmt: skip
     frame = synthetic.label(*planted(0.0, 0.3), *torn)
-    (share,) = matched_native.explain_gaps(frame)
+    (share,) = native_gaps.explain_gaps(frame)
     assert share.cases == 9
     lines = matched_native.find_unequal_divergence(matched_native.compare_modes(frame))
     assert lines[["framework", "diverged matched", "diverged native"]].to_numpy().tolist() == [["pytorch", 1, 0]]

@@ -19,6 +19,7 @@ from farreach.results.analysis import (
     history,
     labels,
     matched_native,
+    native_gaps,
     observatory,
     overview,
     solved,
@@ -65,7 +66,7 @@ def tell(frame: pd.DataFrame) -> dict[str, Any]:
     told["findings"] = findings.write_findings(rows, [])
     told["answers"] = [(one.missing, *one.lines()) for one in answer_all(rows)]
     told["agreement"] = [vars(one) for one in agreement.compare_pairs(agreement.measure_gaps(rows))]
-    told["gap shares"] = [vars(one) for one in matched_native.explain_gaps(rows)]
+    told["gap shares"] = [vars(one) for one in native_gaps.explain_gaps(rows)]
     told["faults"] = vars(gradient_faults.find_faults(rows))
     seeds = frame["seed"] == frame["seed"].min()
     worse = frame.assign(skill=pd.to_numeric(frame["skill"]) - 0.2 * (frame["cell"] == "lstm"))
