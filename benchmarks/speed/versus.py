@@ -62,7 +62,7 @@ class Versus:
         old = Implementation(self.case, python=self.pythons[0])
         new = Implementation(self.case, copy=1, slowed=self.slowed, python=self.pythons[1])
         random = np.random.default_rng(int(self.name_file(plan), 16))
-        found: list[dict[str, Any]] = []
+        launches: list[dict[str, Any]] = []
         facts: list[dict[str, str]] = []
         for at in range(self.launches):
             order = (new, old) if at % 2 else (old, new)
@@ -73,7 +73,7 @@ class Versus:
                 places = [order.index(side) for side in (old, new)]
                 facts = [runners[at].live.facts for at in places]
             sides = dict(zip(("old", "new"), series.seconds[:, places].T.tolist(), strict=True))
-            found.append(sides | {"rounds_wanted": wanted, "waiting": series.waiting})
+            launches.append(sides | {"rounds_wanted": wanted, "waiting": series.waiting})
             hear((at + 1) / self.launches)
         return {
             "schema": side_by_side.SCHEMA,
@@ -82,7 +82,7 @@ class Versus:
             "path": self.case.path,
             "old": facts[0],
             "new": facts[1],
-            "launches": found,
+            "launches": launches,
         }
 
 

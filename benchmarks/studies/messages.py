@@ -36,7 +36,7 @@ class FindHorizon(Message):
 
 @dataclasses.dataclass(frozen=True)
 class Horizon(Message):
-    """The steps at which the curves of a cell part, as `farreach.benchmarks.studies.certification.horizon` has them."""
+    """The steps at which the curves of a cell part, as `certification.find_horizon` returns them."""
 
     steps: dict[str, Any]
 

@@ -115,8 +115,8 @@ def _pascanu(published: Path) -> str:
 
 
 def _calibration(published: Path) -> str:
-    found = calibration.calibrate(open_set(published / "calibration"))
-    return f"{write_share_right(found)} Rows were planted, columns diagnosed:\n\n{table(found.confusion)}"
+    result = calibration.calibrate(open_set(published / "calibration"))
+    return f"{write_share_right(result)} Rows were planted, columns diagnosed:\n\n{table(result.confusion)}"
 
 
 OVERHEADS = (interleaved.KEPT, interleaved.MISSED, INCONCLUSIVE)
@@ -138,14 +138,14 @@ def _handwritten(published: Path) -> str:
     """Return how many comparisons are within what is wanted, and the LSTM of 128 units."""
     timed = timing_contents.read_timings(open_set(published / "speed-handwritten"))
     lines = timed.overheads
-    said = []
+    sentences = []
     for what, part in lines.groupby(lines["loop"].map(interleaved.get_kind) == "loop", sort=False):
         counts = part["verdict"].value_counts()
         who = "hand-written loops" if what else "`model.fit` and Lightning's `Trainer`"
-        told = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in OVERHEADS)
-        said.append(f"Against {who}, at most {part['at most'].iloc[0]:.2f} times as long is wanted: {told}.")
+        verdicts = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in OVERHEADS)
+        sentences.append(f"Against {who}, at most {part['at most'].iloc[0]:.2f} times as long is wanted: {verdicts}.")
     wide = title_steps(lines)[(lines["cell"] == "lstm") & (lines["hidden"] == WIDE)]
-    return _listed([*said, *map(escape, write_overheads(wide))])
+    return _listed([*sentences, *map(escape, write_overheads(wide))])
 
 
 def _scaling(published: Path) -> str:
@@ -159,8 +159,8 @@ def _scaling(published: Path) -> str:
 
 def _flushed(folder: Path) -> str:
     """Say where PyTorch's step gained most by counting subnormal numbers as zero; nothing where that was not tried."""
-    tried = interleaved.list_paths(timing_contents.read_timings(open_set(folder)).groups)
-    ways = tried[tried["framework"] == "pytorch"].pivot_table("ms a step", STEP, "path").reset_index()
+    paths = interleaved.list_paths(timing_contents.read_timings(open_set(folder)).groups)
+    ways = paths[paths["framework"] == "pytorch"].pivot_table("ms a step", STEP, "path").reset_index()
     if not {"eager", "flushed"} <= {*ways}:
         return ""
     most = ways.assign(gain=ways["eager"] / ways["flushed"]).sort_values("gain", ascending=False).iloc[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AfterValidator, ConfigDict, Field, with_config
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from farreach.results.storage.files import DamagedError
@@ -18,12 +18,9 @@ LARGEST = 2**24
 Words = Annotated[str, AfterValidator(format_line)]
 """What a framework said, as it may be shown: its own colours are no damage."""
 
-Seconds = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False, strict=False)]
-
-_open = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+Seconds = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 
 
-@with_config(_open)
 class Failed(TypedDict):
     """A case that gave no row."""
 
@@ -31,7 +28,6 @@ class Failed(TypedDict):
     reason: NotRequired[Words]
 
 
-@with_config(_open)
 class Run(TypedDict):
     """A file of ``runs/``."""
 

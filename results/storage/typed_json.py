@@ -13,9 +13,12 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def parse_typed(text: bytes, path: Path, kind: type[Any]) -> dict[str, Any]:
-    """Return what a text is; raise `DamagedError`, of the file that it is from, where it is not of a kind."""
+    """Return what a text is; raise `DamagedError`, of the file that it is from, where it is not of a kind.
+
+    A number that is written as a text is none; fields that the kind does not declare are left as they are.
+    """
     try:
-        content: dict[str, Any] = TypeAdapter(kind).validate_json(text)
+        content: dict[str, Any] = TypeAdapter(kind).validate_json(text, strict=True, extra="allow")
     except ValidationError as error:
         raise DamagedError(path, describe_fault(error)) from error
     return content

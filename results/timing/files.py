@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from farreach.results.record import use_names
@@ -17,15 +17,12 @@ from farreach.results.storage.typed_json import Count, parse_typed
 
 Word = Annotated[str, Field(max_length=2_000, pattern=rf"^[^{CONTROL}]*$")]
 Size = Annotated[int, Field(ge=1, lt=2**31)]
-Number = Annotated[float, Field(allow_inf_nan=False, strict=False)]
-Time = Annotated[float, Field(gt=1e-12, lt=1e9, strict=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Time = Annotated[float, Field(gt=1e-12, lt=1e9)]
 Times = Annotated[list[Time], Field(min_length=1)]
 Plain = Word | bool | Annotated[int, Field(gt=-(2**63), lt=2**63)] | Number | None
 
-_open = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
-
-@with_config(_open)
 class Step(TypedDict):
     """The step that was timed, in the words of a case."""
 
@@ -40,7 +37,6 @@ class Step(TypedDict):
     threads: Size
 
 
-@with_config(_open)
 class Tried(TypedDict):
     """A path that the calibration tried."""
 
@@ -49,7 +45,6 @@ class Tried(TypedDict):
     compile_seconds: Number
 
 
-@with_config(_open)
 class ImplementationTimes(TypedDict):
     """What one way to run the step took."""
 
@@ -70,7 +65,6 @@ class ImplementationTimes(TypedDict):
     device_peak_bytes: NotRequired[Count | None]
 
 
-@with_config(_open)
 class Failed(TypedDict):
     """An implementation that gave no time."""
 
@@ -78,14 +72,12 @@ class Failed(TypedDict):
     reason: Word
 
 
-@with_config(_open)
 class Limit(TypedDict):
     """What was asked for."""
 
     limit: Number
 
 
-@with_config(_open)
 class Made(TypedDict):
     """What made a file."""
 
@@ -93,7 +85,6 @@ class Made(TypedDict):
     commit: Word
 
 
-@with_config(_open)
 class Accelerator(TypedDict):
     """What a GPU can do at best."""
 
@@ -106,7 +97,6 @@ class Accelerator(TypedDict):
     precision: Word
 
 
-@with_config(_open)
 class Machine(TypedDict):
     """What a machine can do at best: machine.json."""
 
@@ -119,7 +109,6 @@ class Machine(TypedDict):
     device: NotRequired[Accelerator | None]
 
 
-@with_config(_open)
 class Group(TypedDict):
     """A file of ``timings/``."""
 
@@ -138,7 +127,6 @@ class Group(TypedDict):
     machine: NotRequired[Machine | None]
 
 
-@with_config(_open)
 class Trial(TypedDict):
     """One trial of an A/A test: seconds per step of both processes, round by round."""
 
@@ -146,7 +134,6 @@ class Trial(TypedDict):
     second: Times
 
 
-@with_config(_open)
 class Launch(TypedDict):
     """A file of ``check/``, an A/A test."""
 
@@ -159,7 +146,6 @@ class Launch(TypedDict):
     trials: list[Trial]
 
 
-@with_config(_open)
 class Sides(TypedDict):
     """One launch of a live comparison: seconds per step in both environments, round by round."""
 
@@ -167,14 +153,12 @@ class Sides(TypedDict):
     new: Times
 
 
-@with_config(_open)
 class Version(TypedDict):
     """An environment's facts."""
 
     framework_version: Word
 
 
-@with_config(_open)
 class Live(TypedDict):
     """A file of ``live/``."""
 
@@ -187,7 +171,6 @@ class Live(TypedDict):
     launches: Annotated[list[Sides], Field(min_length=1)]
 
 
-@with_config(_open)
 class Info(TypedDict):
     """What `benchmarks/speed/test_step.py` says of a benchmark."""
 
@@ -204,14 +187,12 @@ class Info(TypedDict):
     framework_version: Word
 
 
-@with_config(_open)
 class Stats(TypedDict):
     """What pytest-benchmark measured."""
 
     data: Times
 
 
-@with_config(_open)
 class Benchmark(TypedDict):
     """One benchmark of pytest-benchmark's file."""
 
@@ -219,7 +200,6 @@ class Benchmark(TypedDict):
     stats: Stats
 
 
-@with_config(_open)
 class Benchmarks(TypedDict):
     """pytest-benchmark's file."""
 

@@ -172,8 +172,8 @@ def list_growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
             for axis, size in sizes.items():
                 fixed = {name: other for name, other in sizes.items() if name != axis} | rest
                 line = {"axis": axis, "value": size, "cell": step["cell"], "fixed": str(fixed)}
-                held = one.get("device_peak_bytes", one["peak_bytes"] - one["idle_bytes"])
-                lines.append(line | facts | {"ran": one["path"], "peak_memory_bytes": held})
+                memory = one.get("device_peak_bytes", one["peak_bytes"] - one["idle_bytes"])
+                lines.append(line | facts | {"ran": one["path"], "peak_memory_bytes": memory})
     table = pd.DataFrame(lines, columns=GROWTH)
     curve = ["axis", "fixed", "framework"]
     each = table.groupby([*curve, "value"])["path"].transform("nunique")

@@ -234,6 +234,7 @@ def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
         {"finished": "x"},
         {"seconds": {"training": "x"}, "finished": 1},
         {"wall_seconds": "x"},
+        {"wall_seconds": "5"},
     ],
 )
 def test_the_log_of_a_run_that_is_none_is_left_out(there: Path, log: dict[str, Any]) -> None:
