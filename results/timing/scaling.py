@@ -25,19 +25,8 @@ COSTS = {"step time": "seconds", "peak memory": "peak_memory_bytes"}
 """The costs, and the columns of `fit_exponents`' argument that hold them: seconds per step, and bytes."""
 
 POINTS = [*LINE, "value", "cost", "middle", "ran"]
-EXPONENTS = [
-    *LINE,
-    "cost",
-    "points",
-    "from",
-    "to",
-    "exponent",
-    "low",
-    "high",
-    "local exponent",
-    "largest deviation",
-    "paths",
-]
+EXPONENTS = [*LINE, "cost", "points", "from", "to", "exponent", "low", "high", "local exponent"]
+EXPONENTS += ["largest deviation", "paths"]
 
 FEWEST = 3
 """A line through fewer points has no interval."""
