@@ -177,7 +177,7 @@ def pool(cluster: Cluster) -> Iterator[Pool]:
         yield made
 
 
-def a_case(**fields: Any) -> Case:
+def make_case(**fields: Any) -> Case:
     known = {"task": "adding", "parameters": (("T", 5),), "framework": "reference", "cell": "rnn", "path": "numpy"}
     return Case(**(known | {"hidden": 4, "steps": 100, "dtype": "float64"} | fields))
 
@@ -223,7 +223,7 @@ def start(suite_text: str, folder: Path, *arguments: str) -> subprocess.Popen[st
     )
 
 
-def finished(folder: Path) -> int:
+def count_finished(folder: Path) -> int:
     return len(Store(folder / "out").list_finished())
 
 
@@ -266,7 +266,7 @@ def test_a_case_that_comes_from_two_workers_is_kept_once(
 ) -> None:
     first, second = workers({}, {})
     gate = tmp_path / "gate"
-    work = {name: Work(errands.hold, str(gate), (a_case(),)) for name in ("one", "other")}
+    work = {name: Work(errands.hold, str(gate), (make_case(),)) for name in ("one", "other")}
     ended: list[tuple[str, dict[str, Any]]] = []
     thread = threading.Thread(target=lambda: ended.extend(pool.run_work(work, lambda _key, _share: None)))
     thread.start()
@@ -287,7 +287,7 @@ def test_a_case_that_kills_every_worker_fails_and_costs_no_other_case(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
     workers(*({"preload": FATAL} for _ in range(4)))
-    cases = [a_case(seed=seed) for seed in (0, 13, 1, 2)]
+    cases = [make_case(seed=seed) for seed in (0, 13, 1, 2)]
     _, ended = run_here(cases, Store(tmp_path / "out"), pool)
     assert {failure.case.seed: failure.reason for failure in ended.failed} == {13: "3 workers died while they ran it"}
     assert ended.finished == 3
@@ -303,7 +303,7 @@ def test_a_run_that_ends_early_leaves_nothing_at_work_and_the_same_command_carri
 ) -> None:
     (one,) = workers({})
     run = start(LONG, tmp_path, "--dask", cluster.address)
-    wait_until(lambda: finished(tmp_path) == 2 and psutil.Process(one.pid).children())
+    wait_until(lambda: count_finished(tmp_path) == 2 and psutil.Process(one.pid).children())
     time.sleep(1)
     run.send_signal(how)
     _, err = run.communicate(timeout=DEADLINE)
@@ -328,14 +328,14 @@ def test_a_worker_with_other_versions_is_not_used_and_named(
         ("tensorflow", "it has version -1 of Farreach's numerics, not "),
     ]:
         if registry.find_framework_version(framework):
-            case = a_case(framework=framework, path=registry.list_paths(framework, "cpu", "rnn")[0])
+            case = make_case(framework=framework, path=registry.list_paths(framework, "cpu", "rnn")[0])
             pool.workers.watch.ask_scheduler()
             with pytest.raises(registry.UsageError, match="no worker at tcp://.* can run this; tcp://.*: " + said):
                 pool.workers.require_workers([Work(worker.run_case, worker.make_request(case), (case,))])
     pool.workers.refused.clear()  # it comes when nobody asks any more
     workers({"arguments": ("--nthreads", "2")})
     pool.workers.watch.ask_scheduler()
-    _, ended = run_here([a_case(seed=seed) for seed in range(6)], Store(tmp_path / "out"), pool)
+    _, ended = run_here([make_case(seed=seed) for seed in range(6)], Store(tmp_path / "out"), pool)
     assert [failure.reason for failure in ended.failed] == []
     assert ended.finished == 6
     assert any("is not used for reference: it has numpy 1.0" in line for line in pool.notices)  # type: ignore[attr-defined]
@@ -360,7 +360,7 @@ def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one
         assert "cases on cuda go to workers that declare a GPU (--resources GPU=1); none at tcp://" in said
     workers({})  # a run that has begun goes on beside it
     pool.workers.watch.ask_scheduler()
-    _, ended = run_here([a_case(seed=seed) for seed in range(6)], Store(tmp_path / "out"), pool)
+    _, ended = run_here([make_case(seed=seed) for seed in range(6)], Store(tmp_path / "out"), pool)
     assert (ended.finished, ended.failed) == (6, [])
 
 
@@ -372,7 +372,7 @@ def test_work_for_a_gpu_goes_to_the_worker_that_declares_one(
     workers({"arguments": ("--resources", "GPU=1")}, {})
     pool.workers.watch.ask_scheduler()
     named = {address: facts["resources"] for address, facts in pool.workers.watch.view.workers.items()}
-    case = a_case(framework="pytorch", path="eager", dtype="float32", device="cuda")
+    case = make_case(framework="pytorch", path="eager", dtype="float32", device="cuda")
     work = {str(at): Work(errands.hold, str(gate), (case,)) for at in range(4)}
     where = {answer["worker"] for _, answer in pool.run_work(work, lambda _key, _share: None)}
     assert where == {address for address, resources in named.items() if resources}
@@ -383,7 +383,7 @@ def test_groups_of_implementations_are_timed_on_one_worker_of_a_machine(
 ) -> None:
     workers({"preload": PEAK, "arguments": ("--nthreads", "2")}, {"preload": PEAK})
     pool.workers.watch.ask_scheduler()
-    found = group_cases([a_case(cell=cell) for cell in ("rnn", "gru")])
+    found = group_cases([make_case(cell=cell) for cell in ("rnn", "gru")])
     jobs = command.list_timing_jobs(found, pairs.TimingPlan(block_seconds=0.01, rounds=30), tmp_path)
     said = io.StringIO()
     measure = functools.partial(timings.run_jobs, pool)
@@ -431,9 +431,9 @@ def test_a_timing_has_the_threads_of_a_worker_to_itself_and_nobody_is_passed_ove
 def test_as_many_cases_run_at_a_time_as_the_threads_and_the_gpus_of_a_worker_allow() -> None:
     facts = {"nthreads": 8, "resources": {"GPU": 2}}
     cuda = {"framework": "pytorch", "path": "eager", "dtype": "float32", "device": "cuda"}
-    assert [count_slots(facts, a_case(threads=threads)) for threads in (1, 3, 16)] == [8, 2, 1]
-    assert count_slots(facts, a_case(**cuda)) == 2
-    assert count_slots(facts | {"resources": {}}, a_case(**cuda)) == 0
+    assert [count_slots(facts, make_case(threads=threads)) for threads in (1, 3, 16)] == [8, 2, 1]
+    assert count_slots(facts, make_case(**cuda)) == 2
+    assert count_slots(facts | {"resources": {}}, make_case(**cuda)) == 0
 
 
 def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path
     try:
         client = distributed.Client(alone.address, timeout=2, set_as_default=False)
         with Pool(client, Workers(client, alone.address, 1), lambda _: None) as pool:
-            work = {"one": Work(errands.hold, "", (a_case(),))}
+            work = {"one": Work(errands.hold, "", (make_case(),))}
             ended = dict(pool.run_work(work, lambda _key, _share: None))
             assert ended["one"]["failed"] == f"the cluster at {alone.address} has no workers"
             alone.processes[0].kill()
@@ -559,7 +559,7 @@ def test_the_commands_of_the_documents_run_a_suite(document: str, heading: str, 
 
 
 def test_a_key_does_not_depend_on_where_it_is_made() -> None:
-    case = a_case(seed=3)
+    case = make_case(seed=3)
     asked = worker.make_request(case)
     assert worker.find_refusal(**asked) == ""
     assert Case.from_json(asked["case"]).key() == case.key()

@@ -48,17 +48,17 @@ time.sleep(600)
 """
 
 
-def written(folder: Path, seeds: int, framework: str = registry.REFERENCE) -> str:
+def write_suite(folder: Path, seeds: int, framework: str = registry.REFERENCE) -> str:
     """Write a suite of three short cases a seed; return its path."""
     path = folder / "short.toml"
     path.write_text(SUITE.replace("FRAMEWORK", framework).replace("SEEDS", str([*range(seeds)])))
     return str(path)
 
 
-def started(suite_path: str, out: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:
+def start_run(suite_path: str, out: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:
     """Start a run; `limit` is the size in bytes beyond which the system lets it write no file."""
 
-    def limited() -> None:
+    def limit_files() -> None:
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
@@ -69,18 +69,18 @@ def started(suite_path: str, out: Path, *more: str, limit: int | None = None) ->
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=limited,  # noqa: PLW1509 - nothing else runs in this process
+        preexec_fn=limit_files,  # noqa: PLW1509 - nothing else runs in this process
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+def wait_for_end(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Wait for a run that is to succeed; return what it said."""
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return out, errors
 
 
-def done_in(out: Path) -> int:
+def count_done(out: Path) -> int:
     """Return how many rows there are, which takes no time beside the run that is being watched."""
     return sum(path.suffix == ".json" for path in (out / "rows").iterdir()) if (out / "rows").is_dir() else 0
 
@@ -100,52 +100,52 @@ def check_whole(out: Path, keys: set[str]) -> None:
             assert len(store.spectra(key))
 
 
-def killed(process: subprocess.Popen[str]) -> None:
+def kill_run(process: subprocess.Popen[str]) -> None:
     """Kill a run that is still at work, and its workers."""
     assert process.poll() is None, process.communicate()
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
-def killed_while_working(suite_path: str, out: Path, dice: np.random.Generator) -> float:
+def kill_while_working(suite_path: str, out: Path, dice: np.random.Generator) -> float:
     """Start a run, kill it and its workers at a random moment after it has finished a case; return that case's time.
 
     However fast the machine is, a run finishes at most about `AT_MOST` cases before it is killed.
     """
-    before, start = done_in(out), time.monotonic()
-    process = started(suite_path, out)
-    while done_in(out) == before and process.poll() is None and time.monotonic() < start + 120:
+    before, start = count_done(out), time.monotonic()
+    process = start_run(suite_path, out)
+    while count_done(out) == before and process.poll() is None and time.monotonic() < start + 120:
         time.sleep(0.002)
     first = time.monotonic()
     moment = first + dice.uniform(0, 0.4)
-    while time.monotonic() < moment and done_in(out) < before + AT_MOST:
+    while time.monotonic() < moment and count_done(out) < before + AT_MOST:
         time.sleep(0.002)
     time.sleep(dice.uniform(0, 0.01))
-    killed(process)
+    kill_run(process)
     return first - start
 
 
-def killed_while_starting(suite_path: str, out: Path, seconds: float) -> None:
+def kill_while_starting(suite_path: str, out: Path, seconds: float) -> None:
     """Start a run, kill it and its workers after some seconds, whatever it has come to."""
-    process = started(suite_path, out)
+    process = start_run(suite_path, out)
     time.sleep(seconds)
-    killed(process)
+    kill_run(process)
 
 
 def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_path: Path) -> None:
-    path, out, dice = written(tmp_path, 100), tmp_path / "out", np.random.default_rng(1)
+    path, out, dice = write_suite(tmp_path, 100), tmp_path / "out", np.random.default_rng(1)
     keys = {case.key() for case in suite.load_suite(path).list_cases()}
     seen: dict[str, str] = {}
     for number in range(KILLS):
-        starting = killed_while_working(path, out, dice)
+        starting = kill_while_working(path, out, dice)
         if number % 5 == 0:  # ten more, before a launch's first case or around it
-            killed_while_starting(path, out, dice.uniform(0, starting))
+            kill_while_starting(path, out, dice.uniform(0, starting))
         now = hash_rows(out)
         assert seen.items() <= now.items()  # nothing that was finished is gone, or was written again
         seen = now
     check_whole(out, keys)
     assert KILLS <= len(seen) < len(keys)
-    said, _ = ended(started(path, out))
+    said, _ = wait_for_end(start_run(path, out))
     assert f"{len(keys)} cases, {len(seen)} already done, {len(keys) - len(seen)} to run" in said
     assert seen.items() <= hash_rows(out).items()
     assert Store(out).list_finished() == keys
@@ -154,10 +154,10 @@ def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_p
 
 @pytest.mark.parametrize("framework", registry.list_compared())
 def test_a_killed_run_of_each_framework_carries_on(tmp_path: Path, framework: str) -> None:
-    path, out = written(tmp_path, 2, framework), tmp_path / "out"
-    killed_while_working(path, out, np.random.default_rng(2))
+    path, out = write_suite(tmp_path, 2, framework), tmp_path / "out"
+    kill_while_working(path, out, np.random.default_rng(2))
     kept = hash_rows(out)
-    said, _ = ended(started(path, out))
+    said, _ = wait_for_end(start_run(path, out))
     assert f"{len(kept)} already done" in said
     assert kept.items() <= hash_rows(out).items()
     check_whole(out, {case.key() for case in suite.load_suite(path).list_cases()})
@@ -165,10 +165,10 @@ def test_a_killed_run_of_each_framework_carries_on(tmp_path: Path, framework: st
 
 
 def test_two_runs_into_one_folder_share_the_work(tmp_path: Path) -> None:
-    path, out = written(tmp_path, 12), tmp_path / "out"
-    both = [started(path, out), started(path, out)]
+    path, out = write_suite(tmp_path, 12), tmp_path / "out"
+    both = [start_run(path, out), start_run(path, out)]
     for process in both:
-        ended(process)
+        wait_for_end(process)
     runs = Store(out).runs()
     assert len(runs) == 2
     assert sum(run["finished"] for run in runs) == 36
@@ -178,7 +178,7 @@ def test_two_runs_into_one_folder_share_the_work(tmp_path: Path) -> None:
 
 
 def test_a_run_takes_over_what_a_killed_one_held(tmp_path: Path) -> None:
-    path, out = written(tmp_path, 1), tmp_path / "out"
+    path, out = write_suite(tmp_path, 1), tmp_path / "out"
     store = Store(out)
     store.create()
     key = suite.load_suite(path).list_cases()[0].key()
@@ -193,7 +193,7 @@ def test_a_run_takes_over_what_a_killed_one_held(tmp_path: Path) -> None:
     assert holder.stdout
     assert "FileLock" in holder.stdout.readline()
     assert store.claim(key) is None
-    running = started(path, out)
+    running = start_run(path, out)
     deadline = time.monotonic() + 120
     while len(store.list_finished()) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -201,7 +201,7 @@ def test_a_run_takes_over_what_a_killed_one_held(tmp_path: Path) -> None:
     assert running.poll() is None  # it waits for the one case that another holds
     assert len(store.list_finished()) == 2
     holder.kill()
-    ended(running)
+    wait_for_end(running)
     assert len(store.list_finished()) == 3
 
 
@@ -210,7 +210,7 @@ def test_the_workers_of_a_run_that_is_killed_alone_end_too(tmp_path: Path) -> No
     path.write_text(SUITE.replace("FRAMEWORK", "pytorch").replace("SEEDS", "[0]"))
     text = path.read_text().replace("T = 5", "T = 500").replace("hidden = 4", "hidden = 256")
     path.write_text(text)  # so that a worker has long to compute before it has anything to say
-    process = started(str(path), out)
+    process = start_run(str(path), out)
     deadline = time.monotonic() + 120
     while not [*(out / "locks").glob("*.lock")] and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -227,11 +227,11 @@ def test_the_workers_of_a_run_that_is_killed_alone_end_too(tmp_path: Path) -> No
 
 
 def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path: Path) -> None:
-    path, out = written(tmp_path, 3), tmp_path / "out"
-    ended(started(path, out, "--only", "seed=0"))
+    path, out = write_suite(tmp_path, 3), tmp_path / "out"
+    wait_for_end(start_run(path, out, "--only", "seed=0"))
     before = hash_rows(out)
     largest = max(file.stat().st_size for part in PARTS for file in (out / part).iterdir())
-    process = started(path, out, limit=largest - 1)
+    process = start_run(path, out, limit=largest - 1)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
@@ -241,7 +241,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path: Path
     assert before.items() <= hash_rows(out).items()
     assert not [*out.rglob("*.part")]
     check_whole(out, {case.key() for case in suite.load_suite(path).list_cases()})
-    ended(started(path, out))
+    wait_for_end(start_run(path, out))
     assert len(hash_rows(out)) == 9
 
 
@@ -249,12 +249,12 @@ def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path: Path
 def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A finished set of three cases and its suite."""
     folder = tmp_path_factory.mktemp("three")
-    path = written(folder, 1)
-    ended(started(path, folder / "out"))
+    path = write_suite(folder, 1)
+    wait_for_end(start_run(path, folder / "out"))
     return path, folder / "out"
 
 
-def flipped(path: Path) -> None:
+def flip_bits(path: Path) -> None:
     """Change one byte in the middle of a file, and neither its length nor its ends."""
     content = bytearray(path.read_bytes())
     content[len(content) // 3] ^= 0xFF
@@ -268,10 +268,10 @@ def flipped(path: Path) -> None:
         ("rows", lambda path: path.write_text("")),
         ("rows", lambda path: path.write_text(path.read_text().replace('"loss": ', '"loss": "x", "was": '))),
         ("curves", lambda path: path.write_bytes(path.read_bytes()[:-20])),
-        ("curves", flipped),
+        ("curves", flip_bits),
         ("curves", lambda path: path.unlink()),
         ("evaluations", lambda path: path.write_bytes(b"")),
-        ("flow", flipped),
+        ("flow", flip_bits),
     ],
 )
 def test_a_damaged_file_is_named_set_aside_and_run_again(
@@ -290,7 +290,7 @@ def test_a_damaged_file_is_named_set_aside_and_run_again(
         assert f"{victim.name} is damaged" in text.replace("\\_", "_")
         assert Store(out).list_finished() == Store(whole).list_finished() - {key}
         assert (out / "damaged" / key / "reason.txt").exists()
-    said, _ = ended(started(suite_path, out))
+    said, _ = wait_for_end(start_run(suite_path, out))
     assert "2 already done, 1 to run" in said
     assert "is damaged" not in (out / "report.md").read_text()
     assert Store(out).rows()["weights_sha256"].tolist() == Store(whole).rows()["weights_sha256"].tolist()
@@ -298,15 +298,15 @@ def test_a_damaged_file_is_named_set_aside_and_run_again(
 
 def test_sets_of_two_machines_merge_by_copying_folders_together(three: tuple[str, Path], tmp_path: Path) -> None:
     _, first = three
-    other = written(tmp_path, 2)
-    ended(started(other, tmp_path / "second", "--only", "seed=1"))
+    other = write_suite(tmp_path, 2)
+    wait_for_end(start_run(other, tmp_path / "second", "--only", "seed=1"))
     merged = tmp_path / "merged"
     for one in (first, tmp_path / "second"):
         shutil.copytree(one, merged, dirs_exist_ok=True)
     store = Store(merged)
     assert len(store.rows()) == 6
     assert len(store.runs()) == 2
-    said, _ = ended(started(other, merged))
+    said, _ = wait_for_end(start_run(other, merged))
     assert "6 cases, 6 already done" in said
 
 

@@ -31,18 +31,18 @@ seed = [0, 1]
 """
 
 
-def written(folder: Path, text: str) -> str:
+def write_suite(folder: Path, text: str) -> str:
     path = folder / "mine.toml"
     path.write_text(text)
     return str(path)
 
 
-def expanded(folder: Path, text: str = GOOD) -> list[Case]:
-    return suite.load_suite(written(folder, text)).list_cases()
+def expand_suite(folder: Path, text: str = GOOD) -> list[Case]:
+    return suite.load_suite(write_suite(folder, text)).list_cases()
 
 
 def test_a_block_is_the_product_of_its_axes(tmp_path: Path) -> None:
-    cases = expanded(tmp_path)
+    cases = expand_suite(tmp_path)
     assert len(cases) == 2 * 2 * 2 * 3 * 2
     assert len({case.key() for case in cases}) == len(cases)
     assert {case.threshold for case in cases} == {None, 0.1, 1.0}
@@ -53,21 +53,21 @@ def test_a_block_that_expands_to_too_many_cases_is_refused_before_one_is_made(
 ) -> None:
     many = GOOD.replace("seed = [0, 1]", f"seed = {list(range(1_000))}\nreplicate = {list(range(1_000))}")
     with pytest.raises(registry.UsageError, match=r"^a block expands to 24000000 cases; the limit is 1000000$"):
-        expanded(tmp_path, many)
+        expand_suite(tmp_path, many)
     monkeypatch.setattr(suite, "MOST_CASES", 48)
-    assert len(expanded(tmp_path)) == 48
+    assert len(expand_suite(tmp_path)) == 48
     monkeypatch.setattr(suite, "MOST_CASES", 47)
     with pytest.raises(registry.UsageError, match=r"^a block expands to 48 cases; the limit is 47$"):
-        expanded(tmp_path)
+        expand_suite(tmp_path)
 
 
 def test_a_case_in_two_blocks_is_one_case(tmp_path: Path) -> None:
     again = GOOD + '[[block]]\ntask = "adding"\nparameters = { T = 10 }\nsteps = 200\n'
-    assert len(expanded(tmp_path, again)) == len(expanded(tmp_path))
+    assert len(expand_suite(tmp_path, again)) == len(expand_suite(tmp_path))
 
 
 def test_a_case_survives_json(tmp_path: Path) -> None:
-    for case in expanded(tmp_path):
+    for case in expand_suite(tmp_path):
         assert Case.from_json(case.to_json()) == case
         assert hash(Case.from_json(case.to_json())) == hash(case)
 
@@ -75,7 +75,7 @@ def test_a_case_survives_json(tmp_path: Path) -> None:
 def test_the_key_changes_with_everything_that_can_change_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = expanded(tmp_path)[0]
+    case = expand_suite(tmp_path)[0]
     keys = {case.key()}
     fields = case.to_json()
     for change in ({"seed": 7}, {"threads": 2}, {"learning_rate": 1e-3}, {"parameters": {"T": 11}}, {"hidden": 3}):
@@ -88,7 +88,7 @@ def test_the_key_changes_with_everything_that_can_change_the_result(
 
 
 def test_a_key_is_hashed_with_the_first_name_of_a_field_that_was_renamed(tmp_path: Path) -> None:
-    case = dataclasses.replace(expanded(tmp_path)[0], replicate=2)
+    case = dataclasses.replace(expand_suite(tmp_path)[0], replicate=2)
     assert case.identity()["renumbering"] == 2
     assert "replicate" not in case.identity()
     text = json.dumps(case.identity(), sort_keys=True)
@@ -138,7 +138,7 @@ def test_quick_holds_what_it_promises() -> None:
     ],
 )
 def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
-    assert len(suite.narrow_cases(expanded(tmp_path), only, "mine")) == count
+    assert len(suite.narrow_cases(expand_suite(tmp_path), only, "mine")) == count
 
 
 @pytest.mark.parametrize(
@@ -166,19 +166,19 @@ def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
 )
 def test_what_only_cannot_mean_is_refused(tmp_path: Path, only: str, said: str) -> None:
     with pytest.raises(registry.UsageError) as fault:
-        suite.narrow_cases(expanded(tmp_path), [only], "mine")
+        suite.narrow_cases(expand_suite(tmp_path), [only], "mine")
     assert str(fault.value).startswith(said)
     assert "\n" not in str(fault.value)
 
 
 def test_a_threshold_with_clip_none_is_a_contradiction(tmp_path: Path) -> None:
     with pytest.raises(registry.UsageError, match="clip none takes no threshold"):
-        suite.narrow_cases(expanded(tmp_path), ["clip=none", "threshold=1"], "mine")
+        suite.narrow_cases(expand_suite(tmp_path), ["clip=none", "threshold=1"], "mine")
 
 
 def test_a_strength_with_regulariser_none_is_a_contradiction(tmp_path: Path) -> None:
     with pytest.raises(registry.UsageError, match="regulariser none takes no strength"):
-        suite.narrow_cases(expanded(tmp_path), ["regulariser=none", "strength=1"], "mine")
+        suite.narrow_cases(expand_suite(tmp_path), ["regulariser=none", "strength=1"], "mine")
 
 
 PENALISED = (
@@ -187,17 +187,17 @@ PENALISED = (
 
 
 def test_regularisers_are_an_axis_with_ladders_of_their_own(tmp_path: Path) -> None:
-    cases = expanded(tmp_path, PENALISED)
+    cases = expand_suite(tmp_path, PENALISED)
     rungs = {("none", None), ("l1", 1e-5), ("l2", 1e-4), ("l2", 1.0)}
     assert {(case.regulariser, case.strength) for case in cases} == rungs
-    assert len(cases) == len(rungs) * len(expanded(tmp_path))
+    assert len(cases) == len(rungs) * len(expand_suite(tmp_path))
     assert len({case.key() for case in cases}) == len({case.label() for case in cases}) == len(cases)
     assert all(Case.from_json(case.to_json()) == case for case in cases)
-    assert len(suite.narrow_cases(cases, ["regulariser=l2", "strength=0.0001"], "mine")) == len(expanded(tmp_path))
+    assert len(suite.narrow_cases(cases, ["regulariser=l2", "strength=0.0001"], "mine")) == len(expand_suite(tmp_path))
 
 
 def test_the_penalty_reaches_the_recipe_and_the_label(tmp_path: Path) -> None:
-    plain, *_, strong = sorted(expanded(tmp_path, PENALISED), key=lambda case: case.strength or 0)
+    plain, *_, strong = sorted(expand_suite(tmp_path, PENALISED), key=lambda case: case.strength or 0)
     assert plain.training().regulariser is None
     assert strong.training().regulariser == Regulariser("l2", 1.0)
     assert "l2 1 adam" in strong.label()
@@ -216,7 +216,7 @@ def test_the_penalty_reaches_the_recipe_and_the_label(tmp_path: Path) -> None:
     ],
 )
 def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
-    good = expanded(tmp_path)[0].to_json()
+    good = expand_suite(tmp_path)[0].to_json()
     with pytest.raises(registry.UsageError, match=said):
         Case.from_json(good | fields)
 
@@ -264,16 +264,16 @@ def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields
 def test_a_faulty_suite_file_is_refused_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in GOOD
     with pytest.raises(registry.UsageError) as fault:
-        expanded(tmp_path, GOOD.replace(old, new))
+        expand_suite(tmp_path, GOOD.replace(old, new))
     assert any(part in str(fault.value) for part in said.split("|")), str(fault.value)
     assert "\n" not in str(fault.value)
 
 
 def test_an_empty_matrix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(registry.UsageError, match="block: "):
-        expanded(tmp_path, 'description = "nothing"\nblock = []\n')
+        expand_suite(tmp_path, 'description = "nothing"\nblock = []\n')
     with pytest.raises(registry.UsageError, match="block: Field required"):
-        expanded(tmp_path, 'description = "nothing"\n')
+        expand_suite(tmp_path, 'description = "nothing"\n')
 
 
 def test_a_suite_that_is_not_there_is_refused(tmp_path: Path) -> None:

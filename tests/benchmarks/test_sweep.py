@@ -36,7 +36,7 @@ clip = [{{ kind = "none" }}, {{ kind = "norm", threshold = [0.1, 1.0] }}]
 """
 
 
-def slowly(text: str) -> str:
+def slow_down(text: str) -> str:
     """The same suite on the reference, seconds a case: time to interrupt it in the middle of one."""
     return text.replace(f'framework = "{FRAMEWORK}"', 'framework = "reference"').replace("steps = 200", "steps = 3_000")
 
@@ -114,7 +114,7 @@ def test_a_killed_worker_costs_its_case_only(tiny: str, tmp_path: Path) -> None:
             killed.append(case)
             running.workers[0].process.kill()
 
-    Path(tiny).write_text(slowly(TINY))
+    Path(tiny).write_text(slow_down(TINY))
     cases = suite.load_suite(tiny).list_cases()
     ended = run_here(cases, store, Listener(kill_once))
     assert [failure.case for failure in ended.failed] == killed
@@ -140,7 +140,7 @@ def test_a_case_that_fails_is_named_and_the_run_exits_1(tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    Path(tiny).write_text(slowly(TINY))
+    Path(tiny).write_text(slow_down(TINY))
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "benchmarks", "run", tiny, "--out", str(out)],
         cwd=registry.ROOT,

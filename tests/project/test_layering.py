@@ -28,7 +28,7 @@ HANDWRITTEN = {FOLDER / f"{name}.py": framework for name, framework in handwritt
 HEAVY = PACKAGES | {"pandas", "datasets", "seaborn", "scipy"}
 
 
-def imported(path: Path) -> set[str]:
+def list_imports(path: Path) -> set[str]:
     """Every module that a file imports, inside functions too; one of ours without the ``farreach.`` before it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -42,21 +42,21 @@ def imported(path: Path) -> set[str]:
     }
 
 
-def files(room: str) -> list[Path]:
+def list_files(room: str) -> list[Path]:
     return sorted((registry.ROOT / room).rglob("*.py"))
 
 
-def within(name: str, allowed: set[str]) -> bool:
+def is_within(name: str, allowed: set[str]) -> bool:
     return any(name == room or name.startswith(f"{room}.") for room in allowed)
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_what_flows_into_it(room: str) -> None:
-    assert files(room)
-    for path in files(room):
-        ours = {name for name in imported(path) if name.split(".")[0] in ROOMS}
+    assert list_files(room)
+    for path in list_files(room):
+        ours = {name for name in list_imports(path) if name.split(".")[0] in ROOMS}
         package = {"farreach"} if room == "benchmarks" else set()  # the package itself: where it lies, its version
-        wrong = {name for name in ours - package if not within(name, ALLOWED[room])}
+        wrong = {name for name in ours - package if not is_within(name, ALLOWED[room])}
         assert not wrong, f"{path} imports {wrong}"
 
 
@@ -67,7 +67,7 @@ FLOORS = {
 """From top to bottom. The worker is a program of its own, as the command line is: it is started and never imported."""
 
 
-def floor(room: str, part: str) -> int:
+def find_floor(room: str, part: str) -> int:
     """Return how far down a part of a room lies; what lies on no floor of its own is below them all."""
     floors = FLOORS[room]
     return floors.index(part) if part in floors else len(floors)
@@ -75,33 +75,33 @@ def floor(room: str, part: str) -> int:
 
 @pytest.mark.parametrize("room", FLOORS)
 def test_within_a_room_imports_go_downward_only(room: str) -> None:
-    for path in files(room):
+    for path in list_files(room):
         place = path.relative_to(registry.ROOT / room).parts[0].removesuffix(".py")
         if place in {"__main__", "__init__"}:
             continue
-        inner = {name for name in imported(path) if name.startswith(f"{room}.")}
-        above = {name for name in inner if floor(room, name.split(".")[1]) < floor(room, place)}
+        inner = {name for name in list_imports(path) if name.startswith(f"{room}.")}
+        above = {name for name in inner if find_floor(room, name.split(".")[1]) < find_floor(room, place)}
         assert not above, f"{path} imports {above}, from above"
 
 
 @pytest.mark.parametrize("room", ["tasks", "benchmarks", "results"])
 def test_no_file_outside_frameworks_imports_a_framework_but_the_handwritten_loops(room: str) -> None:
-    for path in set(files(room)) - set(HANDWRITTEN):
-        named = {name.split(".")[0] for name in imported(path)} & PACKAGES
+    for path in set(list_files(room)) - set(HANDWRITTEN):
+        named = {name.split(".")[0] for name in list_imports(path)} & PACKAGES
         assert not named, f"{path} imports {named}"
 
 
 def test_each_framework_file_imports_its_own_framework_alone() -> None:
     for name in registry.list_frameworks():
-        roots = {module.split(".")[0] for path in files(f"frameworks/{name}") for module in imported(path)}
+        roots = {module.split(".")[0] for path in list_files(f"frameworks/{name}") for module in list_imports(path)}
         others = {registry.name_package(other) for other in registry.list_frameworks() if other != name}
         assert not roots & others - {"numpy"}  # the reference's, in which every framework takes and gives its arrays
 
 
 def test_a_handwritten_loop_imports_one_framework_and_nothing_of_ours() -> None:
-    assert set(HANDWRITTEN) == set(files("benchmarks/speed/handwritten")) - {FOLDER / "__init__.py"}
+    assert set(HANDWRITTEN) == set(list_files("benchmarks/speed/handwritten")) - {FOLDER / "__init__.py"}
     for path, framework in HANDWRITTEN.items():
-        roots = {name.split(".")[0] for name in imported(path)}
+        roots = {name.split(".")[0] for name in list_imports(path)}
         others = {registry.name_package(other) for other in registry.list_compared() if other != framework}
         assert registry.name_package(framework) in roots, path
         assert not roots & {*ROOMS, "tests", "examples", *others}, path
@@ -109,27 +109,27 @@ def test_a_handwritten_loop_imports_one_framework_and_nothing_of_ours() -> None:
 
 def test_the_installable_package_needs_its_framework_alone() -> None:
     needs = {"pytorch.py": {"torch"}, "keras.py": {"keras", "tensorflow"}}  # and no NumPy, pandas or pyarrow
-    for path in files("farreach"):
-        roots = {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names) - {"farreach"}
+    for path in list_files("farreach"):
+        roots = {name.split(".")[0] for name in list_imports(path)} - set(sys.stdlib_module_names) - {"farreach"}
         assert roots == needs.get(path.name, set()), path
 
 
 def test_an_example_uses_the_installed_package_and_nothing_else_of_ours() -> None:
-    assert files("examples")
-    for path in files("examples"):
-        assert {name.split(".")[0] for name in imported(path)} & set(ROOMS) == {"farreach"}
+    assert list_files("examples")
+    for path in list_files("examples"):
+        assert {name.split(".")[0] for name in list_imports(path)} & set(ROOMS) == {"farreach"}
         assert len(path.read_text().splitlines()) < 80
 
 
 def test_no_test_module_imports_another() -> None:
-    modules = [path for path in files("tests") if path.name.startswith("test_")]
+    modules = [path for path in list_files("tests") if path.name.startswith("test_")]
     assert modules
     for path in modules:
-        wrong = {name for name in imported(path) if re.match(r"tests\.(.+\.)?test_", name)}
+        wrong = {name for name in list_imports(path) if re.match(r"tests\.(.+\.)?test_", name)}
         assert not wrong, f"{path} imports {wrong}: what tests share lies in tests/support"
 
 
-def runs(program: str) -> None:
+def run_program(program: str) -> None:
     """Hold that a program ends well in a process of its own."""
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-c", program], cwd=registry.ROOT, capture_output=True, text=True, check=False
@@ -148,9 +148,9 @@ def test_listing_and_help_load_nothing_heavy() -> None:
         f"    loaded = set(sys.modules) & {HEAVY!r}\n"
         "    assert not loaded, (line, loaded)\n"
     )
-    runs(program)
+    run_program(program)
 
 
 def test_a_result_set_is_read_without_statistics_which_take_half_a_second_to_load() -> None:
     program = "import sys\nfrom farreach.results.report import contents\nassert 'scipy.stats' not in sys.modules\n"
-    runs(program)
+    run_program(program)
