@@ -198,7 +198,7 @@ def test_a_view_is_saved_as_csv_with_the_intervals(quick: Path, opened: Opened) 
     back = pd.read_csv(io.BytesIO(Path(waiting.value.path()).read_bytes()))
     whole = lines(quick)
     chosen = whole[(whole["task"] == "adding") & (whole["cell"] == "lstm")]
-    assert back["clip"].tolist() == chosen["clip"].astype(str).tolist()
+    assert back["clip"].tolist() == chosen["clip_label"].astype(str).tolist()
     assert back["skill"].to_numpy() == pytest.approx(chosen["skill"].to_numpy(float), rel=1e-3)
     assert back["mean low"].notna().all()
 

@@ -91,7 +91,7 @@ function drawTable(name) {
     title: key, visible: false, searchable: false, orderable: false,
     data: (row) => String(word(table.data[key], row.at) ?? ""),
   }));
-  const keys = [...table.columns.map((column) => column.key), ...ends];
+  const names = [...table.columns.map((column) => column.title), ...ends];
   const element = document.getElementById(`table-${name}`);
   const made = jQuery(element).DataTable({
     data: Array.from({length: table.count}, (_, at) => ({at})),
@@ -107,7 +107,7 @@ function drawTable(name) {
       buttons: [
         {
           extend: "csvHtml5", text: "CSV of this view", filename: name, title: null, does: "Saved",
-          exportOptions: {orthogonal: "export", format: {header: (_title, at) => keys[at]}},
+          exportOptions: {orthogonal: "export", format: {header: (_title, at) => names[at]}},
         },
         {extend: "copyHtml5", text: "Copy as Markdown", does: "Copied", copySuccess: false,
           customize: (_text, _config, made) => markdown(table, shownRows(made))},
