@@ -53,6 +53,8 @@ def calibrate(store: ResultSet) -> Calibration:
         raise DamagedError(store.folder / PLANTED, f"{unknown[0]} has no diagnosis that there is")
     rows = store.rows()
     rows = rows[rows["key"].isin(planted)].reset_index(drop=True)
+    if rows.empty:
+        raise DamagedError(store.folder / PLANTED, "it names no case of the set")
     found = diagnose_rows(rows)
     truth = pd.Categorical(rows["key"].map(planted), categories=LABELS)
     given = pd.Categorical(found["label"], categories=LABELS)

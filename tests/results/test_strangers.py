@@ -266,7 +266,9 @@ def test_a_row_that_contradicts_itself_or_hides_control_characters_is_none(
     assert parse_row(good, tmp_path / "k.json", "k")
 
 
-@pytest.mark.parametrize("truth", ['{"k0": 5}', '{"k0": ["healthy"]}', "5", '{"k0": "\\u001b"}'])
+@pytest.mark.parametrize(
+    "truth", ['{"k0": 5}', '{"k0": ["healthy"]}', "5", '{"k0": "\\u001b"}', '{"nobody": "healthy"}']
+)
 def test_planted_cases_that_are_none_are_one_line(there: Path, truth: str) -> None:
     (there / calibration.PLANTED).write_text(truth)
     with pytest.raises(DamagedError) as fault:
