@@ -33,6 +33,7 @@ from farreach.results.report import timing_contents
 from farreach.results.report.calibration import write_share_right
 from farreach.results.report.markdown import table
 from farreach.results.storage import rows
+from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.files import DamagedError, StoreError, read_bytes
 from farreach.results.storage.interface import make_frame
 from farreach.results.storage.packed_set import MANIFEST
@@ -449,7 +450,8 @@ def test_a_mutated_packed_set_is_read_or_refused(
 @pytest.mark.usefixtures("quickly")
 def test_mutated_rows_go_through_a_whole_report(place: Path) -> None:
     fed: list[dict[str, Any]] = []
-    kinds = {name: str(field.type).partition(" ")[0] for name, field in rows.FIELDS.items()}
+    words = {"integer": "int", "number": "float", "boolean": "bool", "text": "str"}
+    kinds = {name: words[column.kind] for name, column in COLUMNS.items()} | {"status": "Status"}
     names = sorted(kinds.keys() - {"key", "schema"})
 
     @within("whole rows")
@@ -549,7 +551,7 @@ def test_a_suite_of_too_many_cases_is_refused_at_once(place: Path) -> None:
     path = place / "many.toml"
     block = f'task = "adding"\ncell = "rnn"\nseed = {many}\nhidden = {many}\nbatch = {many}\n'
     path.write_text(f'description = "many"\n[[block]]\n{block}')
-    with pytest.raises(registry.UsageError, match="cases, more than"):
+    with pytest.raises(registry.UsageError, match="cases; the limit is"):
         suite.load_suite(str(path)).list_cases(["reference"])
 
 
