@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from farreach.benchmarks.matrix import registry
+from farreach.results.storage.sanitising import format_line
 
 Words = dict[str, set[str]]
 """What one thing is: under each key a value, or several of which it has each."""
@@ -36,7 +37,7 @@ def find_matches(described: Sequence[Words], only: list[str], where: str) -> lis
         for value in values:
             if normalise(value) not in there:
                 listed = ", ".join(there[:MOST]) + (f" and {len(there) - MOST} more" if len(there) > MOST else "")
-                message = f"{where} has no case with {key}={value}; it has: {listed}"
+                message = f"{where} has no case with {key}={format_line(value)}; it has: {listed}"
                 raise registry.UsageError(message)
     places = [
         at
@@ -44,7 +45,7 @@ def find_matches(described: Sequence[Words], only: list[str], where: str) -> lis
         if all(words.get(key, set()) & {normalise(value) for value in values} for key, values in asked.items())
     ]
     if not places:
-        message = f"{where} has no case with {' and '.join(only)}"
+        message = f"{where} has no case with {format_line(' and '.join(only))}"
         raise registry.UsageError(message)
     return places
 
