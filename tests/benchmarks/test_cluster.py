@@ -227,6 +227,7 @@ def count_finished(folder: Path) -> int:
     return len(Store(folder / "out").list_finished())
 
 
+@pytest.mark.slow
 def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:

@@ -163,6 +163,7 @@ def read_row(text: bytes, *, label: bool) -> None:
         assert len(label_rows(make_frame(table))) == 3
 
 
+@pytest.mark.slow
 @within("rows")
 @given(data=st.data())
 def test_a_mutated_row_is_a_row_or_damaged(data: st.DataObject) -> None:
@@ -280,6 +281,7 @@ def read_timing(kind: str, place: Path) -> None:
         pytest_benchmark.compare_pairs(pytest_benchmark.read_benchmarks(open_set(place)))
 
 
+@pytest.mark.slow
 @within("timings")
 @given(data=st.data())
 def test_a_mutated_timing_file_is_read_or_refused(
@@ -422,6 +424,7 @@ def read_packed(place: Path) -> None:
     timing_contents.read_timings(store)
 
 
+@pytest.mark.slow
 @within("packed")
 @given(data=st.data())
 def test_a_mutated_packed_set_is_read_or_refused(
@@ -447,6 +450,7 @@ def test_a_mutated_packed_set_is_read_or_refused(
         assert agrees or name == MANIFEST or text == content
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quickly")
 def test_mutated_rows_go_through_a_whole_report(place: Path) -> None:
     fed: list[dict[str, Any]] = []
@@ -527,6 +531,7 @@ WORDS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @within("suites")
 @given(data=st.data())
 def test_a_mutated_suite_gives_cases_or_is_refused(place: Path, data: st.DataObject) -> None:
@@ -565,6 +570,7 @@ def test_any_only_narrows_or_is_refused(words: list[str]) -> None:
         one_line(error)
 
 
+@pytest.mark.slow
 @within("commands")
 @given(name=st.sampled_from([*COMMANDS, "x"]), words=st.lists(WORDS | st.text(max_size=8), max_size=5))
 def test_any_command_line_is_refused_with_one_line_or_done(

@@ -110,6 +110,7 @@ def test_the_example_task_knows_its_floor_and_its_answers(monkeypatch: pytest.Mo
         module.Task(T=1)
 
 
+@pytest.mark.slow
 def test_the_example_framework_trains_as_the_reference_does(project: Path) -> None:
     add(project, "Add a framework")
     assert "4 cases, 0 already done, 4 to run" in call(project, read_command("Add a framework"))
@@ -133,6 +134,7 @@ def test_the_example_framework_refuses_what_it_lacks_in_one_line(project: Path) 
     assert "plain trains one tanh layer" in call(project, "benchmarks run plain --only framework=plain", status=1)
 
 
+@pytest.mark.slow
 def test_the_example_architecture_is_certified_and_probed(project: Path) -> None:
     add(project, "Add an architecture")
     narrowed = " --only optimizer=adam --only clip=norm --only inputs=vectors"
@@ -153,6 +155,7 @@ def test_the_example_architecture_is_certified_and_probed(project: Path) -> None
     assert "pytorch has no cell leaky on cpu; it has: rnn, lstm, gru" in said
 
 
+@pytest.mark.slow
 def test_the_example_clip_is_certified_in_every_framework_and_refused_in_mode_native(project: Path) -> None:
     add(project, "Add a clip")
     narrowed = " --only optimizer=sgd --only layers=1 --only cell=rnn --only activation=tanh"

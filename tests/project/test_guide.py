@@ -42,6 +42,7 @@ def ran(line: str, place: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_guide_carries_on_runs_again_and_compares(place: Path) -> None:
     first, again, reproduced, kept_too, compared, _, followed, shown, packed, unpacked = LINES
     assert first == again
@@ -64,6 +65,7 @@ def test_the_guide_carries_on_runs_again_and_compares(place: Path) -> None:
         pd.testing.assert_frame_equal(rows[0].sort_index(), other.loc[rows[0].sort_index().index, rows[0].columns])
 
 
+@pytest.mark.slow
 def test_the_guide_compares_two_environments_side_by_side(place: Path) -> None:
     (line,) = [line for line in LINES if "--live" in line]
     assert "Speed of 1 row:" in ran(line + f" --out {place / 'live'} --fail-on worse", place)

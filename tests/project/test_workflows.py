@@ -143,6 +143,7 @@ def after_the_merge() -> list[str]:
     return [line for line in lines if "pip install" not in line]
 
 
+@pytest.mark.slow
 def test_the_nightly_commands_run_merge_report_compare_and_publish(tmp_path: Path) -> None:
     """Each command of nightly.yml, with a suite of seconds in the place of nightly and folders of the test's own."""
     (tmp_path / "nightly.toml").write_text(SUITE.replace("FRAMEWORK", "pytorch"))

@@ -31,6 +31,7 @@ from farreach.results.timing import side_by_side
 from tests.support import synthetic
 from tests.support.commands import run_command
 from tests.support.comparisons import make_seeds, write_sets
+from tests.support.timings import CASE
 
 PAIRS = 20
 
@@ -81,6 +82,7 @@ def test_runs_that_diverge_count_as_the_worst(tmp_path: Path) -> None:
     assert sides(tmp_path, make_seeds(12), torn).quality["quality"].tolist() == [WORSE] * 2
 
 
+@pytest.mark.slow
 def test_twenty_pairs_of_equals_flag_nothing(tmp_path: Path) -> None:
     flagged = 0
     for pair in range(PAIRS):
@@ -170,6 +172,7 @@ EQUALS = 20
 SOLVED = 0.94
 
 
+@pytest.mark.slow
 def test_nights_of_equals_flag_nothing_over_all_pairs() -> None:
     """The figure is printed; `WHOLE_LEVEL` would flag one in five hundred."""
     found = [night(draw) for draw in range(EQUALS)]
@@ -296,6 +299,7 @@ if "farreach.benchmarks.worker" in " ".join(sys.orig_argv):
 """
 
 
+@pytest.mark.slow
 def test_a_broken_clip_is_flagged_where_it_clips_and_nowhere_else(tmp_path: Path) -> None:
     """The norm's threshold is off by a billionth in the workers of the second run, and nothing else is."""
     (tmp_path / "clipped.toml").write_text(CLIPPED)
@@ -347,6 +351,7 @@ LIVE = [
 ]
 
 
+@pytest.mark.slow
 def test_a_step_that_takes_twice_as_long_is_found_live(tmp_path: Path) -> None:
     """Twice, so that no other load on the machine decides; ten percent is found on made-up launches, above."""
     planted = slower(tmp_path / "slow", 1.0)
@@ -381,10 +386,8 @@ def test_a_live_comparison_is_judged_by_its_launches(tmp_path: Path) -> None:
 
 
 def test_everything_that_changes_a_live_file_changes_its_name() -> None:
-    from tests.support.timings import CASE  # noqa: PLC0415
-
     names = {
-        versus.Versus(CASE, pythons, launches).key(TimingPlan(limit=limit))
+        versus.Versus(CASE, pythons, launches).name_file(TimingPlan(limit=limit))
         for pythons in (("a", "b"), ("a", "c"))
         for launches in (5, 6)
         for limit in (10.0, 20.0)

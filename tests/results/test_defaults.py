@@ -88,6 +88,7 @@ def test_a_gap_no_larger_than_another_seeds_is_not_sold_as_the_defaults() -> Non
     assert "cannot tell" in sentence(records)
 
 
+@pytest.mark.slow
 def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
     alarms = 0
     for trial in range(60):
