@@ -72,6 +72,7 @@ def test_parameters_are_read_as_what_they_are() -> None:
     )
 
 
+@pytest.mark.slow
 def test_advice_is_written_the_rows_serve_a_report_and_the_same_command_trains_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = run_command("advise", *TINY, "--out", str(out))

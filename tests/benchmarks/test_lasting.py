@@ -132,6 +132,7 @@ def kill_while_starting(suite_path: str, out: Path, seconds: float) -> None:
     kill_run(process)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_path: Path) -> None:
     path, out, dice = write_suite(tmp_path, 100), tmp_path / "out", np.random.default_rng(1)
     keys = {case.key() for case in suite.load_suite(path).list_cases()}

@@ -218,6 +218,7 @@ def test_native_rows_are_not_blamed_for_having_no_certificate() -> None:
     assert native == "1 ran with the frameworks' own defaults, which are not meant to agree"
 
 
+@pytest.mark.slow
 def test_the_report_shows_both_modes_side_by_side(tmp_path: Path) -> None:
     synthetic.write(tmp_path, planted(0.0, 0.3, tasks=("adding", "copy")))
     made = {path.name for path in result_set.write(tmp_path)}

@@ -394,6 +394,7 @@ def test_a_table_library_without_its_entry_is_one_line() -> None:
 # The same pictures for a paper
 
 
+@pytest.mark.slow
 def test_every_picture_of_the_page_has_its_twins_for_a_paper(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "DPI", 60)
     records = [
