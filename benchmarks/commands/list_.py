@@ -35,7 +35,7 @@ def _describe_plugin(kind: str, name: str) -> str:
     if kind == "suites":
         import tomllib
 
-        return str(tomllib.loads((registry.SUITES / f"{name}.toml").read_text())["description"])
+        return str(tomllib.loads((registry.SUITES / f"{name}.toml").read_text("utf-8"))["description"])
     text = registry.read_summary(kind, name)
     if kind == "tasks":
         return text

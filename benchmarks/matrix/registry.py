@@ -179,12 +179,12 @@ def require_name(kind: str, name: str, names: list[str]) -> str:
 
 @functools.cache
 def _parse_file(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+    return ast.parse(path.read_text("utf-8"))
 
 
 @functools.cache
 def _defines_class(path: Path, name: str) -> bool:
-    if f"class {name}" not in path.read_text():  # most files: to parse them all would be what `list` takes longest over
+    if f"class {name}" not in path.read_text("utf-8"):  # most files: to parse all is what `list` takes longest over
         return False
     return any(isinstance(node, ast.ClassDef) and node.name == name for node in _parse_file(path).body)
 

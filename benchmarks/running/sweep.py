@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import concurrent.futures
 import contextlib
@@ -111,7 +112,7 @@ def try_devices(cases: list[Case], log: Path) -> None:
             worker.stop()
 
 
-class Keeper:
+class Keeper(abc.ABC):
     """What becomes of the cases of a run that end, wherever they ran: the store, the failures, the log of runs.
 
     Attributes:
@@ -136,8 +137,9 @@ class Keeper:
             self._log(started, wall)
         return RunSummary(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
 
+    @abc.abstractmethod
     def _run_missing(self) -> None:
-        raise NotImplementedError
+        """Run the cases that are missing, here or on a cluster."""
 
     def _keep(self, key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
