@@ -27,6 +27,7 @@ from farreach.benchmarks.speed.messages import Device, Energy, Limits, Load, Loa
 from farreach.benchmarks.studies import certification, clip_semantics
 from farreach.benchmarks.studies.messages import Certify, Clips, Differences, FindHorizon, Horizon, ProbeClips
 from farreach.frameworks.base import UnsupportedError
+from farreach.frameworks.environment import read_variables
 
 Send = Callable[[Message], None]
 
@@ -98,7 +99,7 @@ def main(framework: str, device: str, threads: str) -> None:
     try:
         module = importlib.import_module(f"farreach.frameworks.{framework}")
         module.configure(device, int(threads))
-        send(Ready(module.Framework.facts(device)))
+        send(Ready(module.Framework.facts(device) | read_variables(os.environ)))
     except UnsupportedError as error:
         send(Failed(str(error)))
         return

@@ -201,6 +201,13 @@ class Environment:
     device_settings: Annotated[
         str, Fact("What was set on an accelerator so that it repeats itself bit for bit.", before="")
     ] = ""
+    variables: Annotated[
+        str,
+        Fact("Environment variables of the worker that can move a bit, a JSON object; empty: not recorded.", before=""),
+    ] = ""
+    variables_idle: Annotated[
+        str, Fact("Those of the same libraries that are known to move none, a JSON object.", before="")
+    ] = ""
     processor: Annotated[str, Fact("The processor's model name.")]
     cores: Annotated[int, Fact("Processor cores of the machine.")]
     jobs: Annotated[int, Fact("Worker processes that ran at the same time.")]

@@ -15,7 +15,7 @@ from farreach.results.storage.parts import CURVES, hash_curves
 
 ENVIRONMENT = (
     *("framework_version", "kernel", "precision", "numerics", "task_version", "metric_version", "device_name"),
-    *("processor", "cores", "python", "numpy", "platform", "commit"),
+    *("variables", "processor", "cores", "python", "numpy", "platform", "commit"),
 )
 """The facts of a row that may explain why a run gave something else."""
 
@@ -64,7 +64,7 @@ def compare_runs(
     """
     old, new = rows
     apart = tuple(
-        (name, str(old[name]), str(new[name]))
+        (name, str(old[name]) or "not recorded", str(new[name]))
         for name in ENVIRONMENT
         if name in old and str(old[name]) != str(new[name])
     )

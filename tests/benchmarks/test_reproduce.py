@@ -92,6 +92,16 @@ def test_a_difference_of_one_bit_is_found_at_its_step_with_the_facts_that_differ
     assert [other.verdict for other in found.values()] == [IDENTICAL]
 
 
+def test_a_variable_that_can_move_a_bit_is_a_fact_that_differs(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path / "set")
+    for row in (tmp_path / "set" / "rows").glob("*.json"):
+        changed = {"weights_sha256": "f" * 64, "variables": '{"MKL_CBWR": "AVX2"}'}
+        row.write_text(json.dumps(json.loads(row.read_text()) | changed))
+    for one in again(recorded, tmp_path / "set"):
+        assert [name for name, *_ in one.environment] == ["variables"]
+        assert "MKL_CBWR" in one.sentence()
+
+
 def test_weights_evaluations_and_lengths_count_too(recorded: Path, tmp_path: Path) -> None:
     shutil.copytree(recorded, tmp_path / "set")
     first, second = sorted(Store(recorded).list_finished())

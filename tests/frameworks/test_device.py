@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Any, Self
@@ -41,6 +42,33 @@ def test_flags_join_the_users_and_other_variables_are_ours() -> None:
         environment.describe_environment(wanted, joined)
         == "XLA_FLAGS=--theirs=1 --more --ours=true, CUBLAS_WORKSPACE_CONFIG=:4096:8"
     )
+
+
+def test_a_worker_says_which_variables_it_has_that_can_move_a_bit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {
+        **dict.fromkeys(("XLA_FLAGS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY"), "a"),
+        **dict.fromkeys(("MKL_CBWR", "TF_ENABLE_ONEDNN_OPTS", "JAX_DISABLE_JIT", "KMP_AFFINITY"), "b"),
+        **dict.fromkeys(("OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES", "GLIBC_TUNABLES", "KERAS_BACKEND"), "c, d"),
+        **dict.fromkeys(("NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"), "1"),
+    }
+    idle = dict.fromkeys(("TF_CPP_MIN_LOG_LEVEL", "JAX_ENABLE_X64", "GOMP_CPU_AFFINITY", "CUDA_VISIBLE_DEVICES"), "0")
+    for name in {*os.environ} & {*json.loads(environment.read_variables(os.environ)["variables"])}:
+        monkeypatch.delenv(name)
+    # The last is set for a worker whatever the user says.
+    for name, value in (given | idle | {"UNKNOWN": "x", "OMP_NUM_THREADS": "7"}).items():
+        monkeypatch.setenv(name, value)
+    worker = Live("reference", "cpu", 2, tmp_path / "log")
+    worker.start()
+    worker.stop()
+    assert json.loads(worker.facts["variables"]) == given | dict.fromkeys(NUMPY_THREADS, "2")
+    assert idle.items() <= json.loads(worker.facts["variables_idle"]).items()
+    assert "UNKNOWN" not in worker.facts["variables_idle"]
+
+
+def test_a_variable_that_moves_no_bit_says_why() -> None:
+    assert all(name.startswith(environment.KINDS) and " " in why for name, why in environment.IDLE.items())
 
 
 @pytest.mark.parametrize("framework", registry.list_compared())

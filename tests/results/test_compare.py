@@ -64,8 +64,11 @@ def test_one_changed_seed_of_one_row_is_flagged_and_no_other(tmp_path: Path) -> 
     assert (found.list_flags(CHANGED)[0].kind, found.list_flags(CHANGED)[0].row[1]) == ("bits", "lstm")
 
 
-def test_across_environments_bits_are_not_compared_and_few_seeds_tell_nothing(tmp_path: Path) -> None:
-    found = sides(tmp_path, make_seeds(9), make_seeds(9, draw=1, skill=0.1, framework_version="9.9"))
+@pytest.mark.parametrize("changed", [{"framework_version": "9.9"}, {"variables": '{"MKL_CBWR": "AVX2"}'}])
+def test_across_environments_bits_are_not_compared_and_few_seeds_tell_nothing(
+    tmp_path: Path, changed: dict[str, str]
+) -> None:
+    found = sides(tmp_path, make_seeds(9), make_seeds(9, draw=1, skill=0.1, **changed))
     assert found.quality["bits"].tolist() == [OTHER] * 2
     assert found.quality["quality"].tolist() == [INCONCLUSIVE] * 2
     assert "too few to tell" in " ".join(comparison_report.write_findings(found))
