@@ -39,6 +39,8 @@ FIRST_NAMES = {"replicate": "renumbering"}
 
 Scalar = int | float | str | bool | None
 Status = Literal["finished", "diverged"]
+ContrastOutcome = Literal["solved", "diverged", "metric"]
+"""What a contrast may be about."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,6 +219,10 @@ class Environment:
     commit: Annotated[str, Fact("Commit of the suite that ran.")]
     command: Annotated[str, Fact("The command that ran.", always=True)]
     started: Annotated[str, Fact("When the case began: ISO 8601, UTC.", always=True)]
+    contrast: Annotated[
+        str | None, Fact("Outcome of the contrast that the suite had declared of the case when it began.", before=None)
+    ] = None
+    side: Annotated[int | None, Fact("The side of that contrast: 1 or 2.", most=2, before=None)] = None
 
 
 PARTS = {"case": Case, "result": Result, "times": Times, "environment": Environment}

@@ -21,3 +21,9 @@ MODES = (MATCHED, NATIVE, OWN)
 
 LENGTHS = ("T", "delay", "longest")
 """The parameters that say how long a dependency is, of whichever task."""
+
+FEWEST_SEEDS = 5
+"""With fewer seeds values are listed, not tested: no interval, no p-value, no "better than"."""
+
+FEWEST_PAIRS = 6
+"""A paired test of fewer seeds cannot fall below p = .05, two-sided, whatever they are."""

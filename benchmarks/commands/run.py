@@ -33,7 +33,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     among --jobs processes. After a stop, the same command carries on.
 
     Example:
-        python -m benchmarks run quick --only cell=lstm --only framework=pytorch --jobs 2
+        python -m benchmarks run quick --only cell=gru --only framework=pytorch --jobs 2
     """
     from farreach.benchmarks.matrix import suite as suites
     from farreach.benchmarks.running import sweep
@@ -43,12 +43,14 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
         message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
         raise registry.UsageError(message)
     frameworks = suites.choose_frameworks(only or []) or registry.list_installed()
-    cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads)
+    loaded = suites.load_suite(suite)
+    cases = loaded.list_cases(frameworks, device=device, threads=threads)
+    sides = loaded.find_sides(cases)
     cases = suites.choose_shard(suites.narrow_cases(cases, only or [], suite), shard)
     sweep.require_frameworks(cases)
     folder = out or registry.RUNS / Path(suite).stem
     store = refusals.open_store(folder)
-    plan = sweep.plan_run(cases, store)
+    plan = sweep.plan_run(cases, store, sides)
     facts = runs.collect_facts(Path(suite).stem, jobs, threads)
     if dask and plan.missing:
         with runs.connect_cluster(dask, patience, folder) as pool:

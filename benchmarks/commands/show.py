@@ -33,7 +33,7 @@ def show(
     """Print a slice of a result set as a table. Nothing is written, but damaged files are set aside.
 
     Example:
-        python -m benchmarks show results/published/quick --only cell=lstm --top 10 --as csv
+        python -m benchmarks show results/published/quick --only cell=gru --top 10 --as csv
     """
     from farreach.benchmarks.matrix import versions
     from farreach.results.analysis.tables import show_parameters

@@ -78,3 +78,8 @@ def _order_number(text: str) -> tuple[float, str]:
         return float(text), text
     except ValueError:
         return math.inf, text
+
+
+def join_facts(facts: Mapping[str, object]) -> str:
+    """Write facts as --only takes them: ``T=30 clip=norm threshold=1``."""
+    return " ".join(f"{key}={normalise(value)}" for key, value in facts.items())

@@ -1,7 +1,8 @@
 """Suites as data: a TOML file is checked with pydantic and expanded into cases.
 
-A suite has a `description`, `defaults`, `[[block]]` tables. The fields of a block are those of a case; each may hold
-one value or a list of values; the block expands to their product. `defaults` fills what a block leaves out.
+A suite has a `description`, `defaults`, `[[block]]` tables and the `[[contrast]]` tables of its headline. The fields of
+a block are those of a case; each may hold one value or a list of values; the block expands to their product. `defaults`
+fills what a block leaves out.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pydantic import (
 
 from farreach.benchmarks.matrix import narrowing, registry
 from farreach.benchmarks.matrix.case import CHOICES, Case, find_contradiction
+from farreach.benchmarks.matrix.contrasts import Contrast, find_sides, list_facts
 from farreach.frameworks.base import Device
 from farreach.results.record import STRENGTHS, Scalar
 from farreach.results.storage.columns import COLUMNS
@@ -170,6 +172,7 @@ class Suite(BaseModel):
     description: str
     defaults: dict[str, Any] = {}
     block: Annotated[list[Block], Field(min_length=1)]
+    contrast: list[Contrast] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -194,7 +197,13 @@ class Suite(BaseModel):
             cases = [case for block in blocks for case in block]
         except TaskError as error:
             raise registry.UsageError(str(error)) from error
-        return list(dict.fromkeys(cases))
+        unique = list(dict.fromkeys(cases))
+        self.find_sides(unique)
+        return unique
+
+    def find_sides(self, cases: list[Case]) -> dict[Case, dict[str, Any]]:
+        """Return for each case on a side of a contrast what its row says of it; raise `UsageError` on a faulty one."""
+        return find_sides(self.contrast, cases)
 
 
 def load_suite(name: str) -> Suite:
@@ -238,7 +247,7 @@ def narrow_cases(cases: list[Case], only: list[str], suite: str) -> list[Case]:
     for key in {"task", "framework"} & set(wanted):
         for value in wanted[key]:
             registry.require_name(key, value, getattr(registry, f"list_{key}s")())
-    described = [narrowing.to_words(_list_facts(case)) for case in cases]
+    described = [narrowing.to_words(list_facts(case)) for case in cases]
     return [cases[at] for at in narrowing.find_matches(described, only, f"suite {suite}")]
 
 
@@ -273,18 +282,12 @@ def _check_strengths(wanted: dict[str, list[str]], strength: str, axis: str) -> 
             raise registry.UsageError(message)
 
 
-def _list_facts(case: Case) -> dict[str, Any]:
-    fields: dict[str, Any] = case.to_json()
-    parameters: dict[str, Any] = fields.pop("parameters")
-    return fields | parameters
-
-
 def _describe_fault(error: ValidationError) -> str:
     """Put pydantic's first complaint into one line: where, what, and what was found."""
     fault = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        names = Block.model_fields if fault["loc"][0] == "block" else Suite.model_fields
-        return f"unknown key {where}; allowed: {', '.join(names)}"
+        kind: Any = {"block": Block, "contrast": Contrast}.get(str(fault["loc"][0]), Suite)
+        return f"unknown key {where}; allowed: {', '.join(kind.model_fields)}"
     value = "" if isinstance(fault["input"], dict | list) else f", not {fault['input']!r}"
     return f"{where}: {fault['msg'].removeprefix('Value error, ')}{value}"

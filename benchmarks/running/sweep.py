@@ -49,10 +49,11 @@ class RunSummary:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The cases of a run, and which of them the store has already."""
+    """The cases of a run, which of them the store has already, and what the suite declared of those in a contrast."""
 
     cases: dict[str, Case]
     done: set[str]
+    sides: dict[Case, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def missing(self) -> dict[str, Case]:
@@ -87,10 +88,10 @@ class Turn:
     claim: FileLock
 
 
-def plan_run(cases: list[Case], store: Store) -> Plan:
+def plan_run(cases: list[Case], store: Store, sides: dict[Case, dict[str, Any]] | None = None) -> Plan:
     """Name every case by its key and find out which are done; damaged ones are set aside and so are missing."""
     keyed = {case.key(): case for case in cases}
-    return Plan(keyed, store.keep_whole(keyed))
+    return Plan(keyed, store.keep_whole(keyed), sides or {})
 
 
 def require_frameworks(cases: list[Case]) -> None:
@@ -143,7 +144,7 @@ class Keeper(abc.ABC):
 
     def _keep(self, key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
-        record = make_record(key, case, outcome, self.facts | facts)
+        record = make_record(key, case, outcome, self.facts | facts | self.plan.sides.get(case, {}))
         if not self.store.write(record, {part: pd.DataFrame(getattr(outcome, part)) for part in PARTS}):
             self.listener.hear_end(case, ELSEWHERE)
             return

@@ -14,8 +14,8 @@ from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.frameworks.base import Regulariser
 
-QUICK = {"adding", "copy", "speech", "translation"}
-"""The tasks of the quick suite, whose rows are published; `order` is for the longer ones."""
+NATIVE = {"adding", "copy", "speech", "translation"}
+"""The tasks of the native suite."""
 
 GOOD = """
 description = "a suite"
@@ -99,31 +99,117 @@ def test_a_key_is_hashed_with_the_first_name_of_a_field_that_was_renamed(tmp_pat
 def test_every_shipped_suite_expands(name: str) -> None:
     cases = suite.load_suite(name).list_cases()
     tasks = {
-        "quick": QUICK,
-        "native": QUICK,
+        "quick": {"adding", "order", "translation"},
+        "native": NATIVE,
         "reach": {"adding", "copy", "speech"},
         "pascanu": {"order"},
         "scaling": {"adding"},
         "speed": {"adding"},
     }
     assert {case.task for case in cases} == tasks.get(name, set(registry.list_tasks()))
-    assert {case.cell for case in cases} == ({"rnn"} if name == "pascanu" else {"rnn", "lstm", "gru"})
+    cells = {"pascanu": {"rnn"}, "quick": {"rnn", "gru"}}
+    assert {case.cell for case in cases} == cells.get(name, {"rnn", "lstm", "gru"})
 
 
-def test_quick_holds_what_it_promises() -> None:
-    cases = suite.load_suite("quick").list_cases()
-    plain = [case for case in cases if not case.replicate]
-    for task in QUICK:
-        for framework in ("pytorch", "tensorflow"):
-            for cell in ("rnn", "lstm", "gru"):
-                matching = [c for c in plain if (c.task, c.framework, c.cell) == (task, framework, cell)]
-                assert {None, 1.0} <= {c.threshold for c in matching}
-    ladder = {(c.framework, c.threshold, c.seed) for c in plain if c.task == "adding" and c.optimizer == "adam"}
-    thresholds = {threshold for _, threshold, _ in ladder}
-    assert len(thresholds) >= 5
-    for framework in ("pytorch", "tensorflow"):
-        assert {(framework, threshold, seed) for threshold in thresholds for seed in range(3)} <= ladder
-    assert all(c.steps <= 500 for c in plain if c.task == "translation")
+def test_quick_has_five_seeds_of_everything_and_declares_four_contrasts() -> None:
+    quick = suite.load_suite("quick")
+    cases = quick.list_cases(["pytorch", "tensorflow"])
+    seeds: dict[Case, set[int]] = {}
+    for case in cases:
+        seeds.setdefault(dataclasses.replace(case, seed=0), set()).add(case.seed)
+    assert set(map(frozenset, seeds.values())) == {frozenset(range(5))}
+    sides = quick.find_sides(cases)
+    for framework, replicate in (("pytorch", 0), ("tensorflow", 0), ("tensorflow", 1)):
+        ran = [(case.task, case.parameters, side["contrast"], side["side"]) for case, side in sides.items()
+               if (case.framework, case.replicate) == (framework, replicate)]  # fmt: skip
+        assert len(ran) == 4 * 2 * 5
+        assert len(set(ran)) == 4 * 2
+    assert {case.replicate for case in cases if case.framework == "pytorch"} == {0}
+    assert len(quick.list_cases(["jax"])) == 55 + 40  # its own, and the replicates of TensorFlow
+    assert {case.threshold for case in cases if case.task == "order"} == {None, 0.01, 0.1, 1.0, 10.0}
+
+
+CONTRASTED = (
+    GOOD.replace("seed = [0, 1]", "seed = [0, 1, 2, 3, 4]")
+    + """
+[[contrast]]
+on = { T = 10, cell = "rnn" }
+between = [{ clip = "norm", threshold = 1 }, { clip = "none" }]
+outcome = "solved"
+"""
+)
+
+
+def test_a_contrast_names_the_cases_on_both_of_its_sides(tmp_path: Path) -> None:
+    mine = suite.load_suite(write_suite(tmp_path, CONTRASTED))
+    cases = mine.list_cases()
+    sides = mine.find_sides(cases)
+    assert len(sides) == 2 * 2 * 5
+    for case, said in sides.items():
+        assert (case.cell, case.parameters) == ("rnn", (("T", 10),))
+        assert said == {"contrast": "solved", "side": 1 if case.threshold == 1 else 2}
+    assert suite.load_suite(write_suite(tmp_path, GOOD)).find_sides(cases) == {}
+
+
+SECOND = """
+[[contrast]]
+on = { T = 10, cell = "lstm" }
+between = [{ threshold = 1 }, { clip = "none" }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "threshold = 1 }",
+            "threshold = 3 }",
+            "contrast.0: no case of the suite has T=10 cell=rnn clip=norm threshold=3",
+        ),
+        (
+            ", threshold = 1 }",
+            " }",
+            "contrast.0: T=10 cell=rnn clip=norm is several settings, which differ in threshold;",
+        ),
+        ('clip = "none" }', "threshold = 1 }", "contrast.0: both sides are the same setting"),
+        ('clip = "none" }', 'colour = "red" }', "contrast.0: unknown key 'colour'; allowed: T, activation, batch, "),
+        (
+            "on = { T = 10, ",
+            "on = { ",
+            "contrast.0: cell=rnn clip=norm threshold=1 is several settings, which differ in T;",
+        ),
+        ('"solved"', '"solved"\nlevel = 0.1', "unknown key contrast.0.level; allowed: on, between, outcome"),
+        ('"solved"', '"loss"', "contrast.0.outcome: Input should be 'solved', 'diverged' or 'metric', not 'loss'"),
+        (', { clip = "none" }]', "]", "contrast.0.between: List should have at least 2 items after validation, not 1"),
+        (
+            "[0, 1, 2, 3, 4]",
+            "[0, 1, 2, 3]",
+            "contrast.0: T=10 cell=rnn clip=norm threshold=1 has 4 seeds; a test needs 5",
+        ),
+        ('outcome = "solved"\n', SECOND, "contrast.1: contrast.0 is about adding T=10 already; each has one at most"),
+        (
+            '"adding"\nparameters = { T = [10, 20] }',
+            '"translation"\nparameters = { longest = [10, 20] }',
+            "contrast.0: unknown key 'T'; allowed: ",
+        ),
+    ],
+)
+def test_a_faulty_contrast_is_refused_in_one_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in CONTRASTED
+    with pytest.raises(registry.UsageError) as fault:
+        expand_suite(tmp_path, CONTRASTED.replace(old, new))
+    assert said in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_contrast_of_solved_seeds_needs_a_criterion(tmp_path: Path) -> None:
+    text = CONTRASTED.replace("parameters = { T = [10, 20] }", "parameters = { longest = [10, 20] }")
+    text = text.replace('"adding"', '"translation"').replace("on = { T = 10", "on = { longest = 10")
+    with pytest.raises(
+        registry.UsageError, match="task translation has no criterion, so outcome is diverged or metric"
+    ):
+        expand_suite(tmp_path, text)
+    assert expand_suite(tmp_path, text.replace('"solved"', '"metric"'))
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
         (["run", "quick", "--device", "abacus"], "'abacus' is not one of 'cpu', 'cuda'"),
         (["run", "quick", "--only", "task=foo"], "unknown task 'foo'; allowed: adding, copy"),
         (["run", "quick", "--only", "framework=foo"], "unknown framework 'foo'; allowed: jax, pytorch"),
-        (["run", "quick", "--only", "cell=foo"], "suite quick has no case with cell=foo; it has: gru, lstm, rnn"),
+        (["run", "quick", "--only", "cell=foo"], "suite quick has no case with cell=foo; it has: gru, rnn"),
         (["run", "quick", "--only", "colour=red"], "unknown key 'colour'; allowed: "),
         (["run", "quick", "--only", "threshold=-1"], "threshold must be a positive finite number, not -1"),
         (["run", "quick", "--only", "clip=none", "--only", "threshold=1"], "contradict each other"),

@@ -46,7 +46,7 @@ def ran(line: str, place: Path) -> str:
 def test_the_guide_carries_on_runs_again_and_compares(place: Path) -> None:
     first, again, reproduced, kept_too, compared, _, followed, shown, packed, unpacked = LINES
     assert first == again
-    assert "2 cases, 0 already done, 2 to run" in ran(first, place)
+    assert "10 cases, 0 already done, 10 to run" in ran(first, place)
     kept = {path: path.stat().st_mtime_ns for path in (place / "guide" / "rows").iterdir()}
     assert "2 cases, 2 already done, 0 to run" in ran(again, place)
     assert {path: path.stat().st_mtime_ns for path in (place / "guide" / "rows").iterdir()} == kept
@@ -107,7 +107,7 @@ def test_the_page_of_the_command_line_has_every_command() -> None:
 def test_the_quick_start_lists_runs_shows_and_reports(place: Path) -> None:
     listed, first, shown, reported = list(list_commands(registry.ROOT / "docs" / "quickstart.md"))
     assert "quick" in ran(listed, place)
-    assert "2 cases, 0 already done, 2 to run" in ran(first, place)
+    assert "10 cases, 0 already done, 10 to run" in ran(first, place)
     page = place / "first" / "report.html"
     assert page.exists()
     page.unlink()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from farreach.results.analysis.statistics.intervals import LEVEL, compute_t_quantile
 
@@ -85,6 +85,21 @@ def compare_with_margin(middle: float, error: float, degrees: float, margin: flo
 def compare_ranks(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Return p of the two-sided test of Mann and Whitney; 1 where all values are the same."""
     return float(scipy.stats.mannwhitneyu(first, second).pvalue) if len({*first, *second}) > 1 else 1.0
+
+
+def compare_ranks_exactly(first: ArrayLike, second: ArrayLike) -> float:
+    """Return p of the two-sided rank test of Mann and Whitney over every way to deal the values, ties and all.
+
+    Beyond `SHUFFLES` ways as many are drawn.
+    """
+    ways = scipy.stats.PermutationMethod(n_resamples=SHUFFLES, rng=np.random.default_rng(0))
+    return float(scipy.stats.mannwhitneyu(first, second, method=ways).pvalue)
+
+
+def compare_counts(first: int, of_first: int, second: int, of_second: int) -> float:
+    """Return p of Fisher's exact test, two-sided, that two counts are of the same share."""
+    table = [[first, of_first - first], [second, of_second - second]]
+    return float(scipy.stats.fisher_exact(table).pvalue)
 
 
 def compare_signed_ranks(differences: NDArray[Any]) -> float | None:

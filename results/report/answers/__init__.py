@@ -6,16 +6,20 @@ show the same ones.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pandas as pd
 
+from farreach.results.analysis.contrasts import ContrastVerdict, judge_contrasts
 from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CLIP
 from farreach.results.report.answers.agreement import answer_agreement
-from farreach.results.report.answers.base import Answer
+from farreach.results.report.answers.base import GRADIENTS, SOLVED, THRESHOLD, Answer
 from farreach.results.report.answers.gradients import answer_gradients
 from farreach.results.report.answers.solving import answer_solved, answer_thresholds
 from farreach.results.report.answers.speed import answer_speed
+from farreach.results.report.contrasts import write_contrast
 from farreach.results.timing.aa_check import AATest
 
 __all__ = ["Answer", "answers"]
@@ -36,10 +40,28 @@ def answer_all(
         test: the A/A test of the interleaved timings, where there is one.
 
     """
-    return [
+    found = [
         answer_speed(timings, groups or [], test.launches if test else None),
         answer_solved(rows),
         answer_thresholds(rows),
         answer_gradients(rows),
         answer_agreement(rows),
     ]
+    declared = judge_contrasts(rows)
+    return [_open_with(one, [two for two in declared if _find_question(two) == one.question]) for one in found]
+
+
+def _find_question(one: ContrastVerdict) -> str:
+    """Return the question that a contrast answers."""
+    if one.outcome == "diverged":
+        return GRADIENTS
+    return THRESHOLD if one.differing == {CLIP} else SOLVED
+
+
+def _open_with(answer: Answer, declared: list[ContrastVerdict]) -> Answer:
+    """Return an answer that opens with the contrasts that were declared before the run."""
+    if not declared:
+        return answer
+    parts = (*map(write_contrast, declared), *answer.parts)
+    missing = answer.missing and not any(trial.winner for one in declared for trial in one.plain)
+    return dataclasses.replace(answer, parts=parts, missing=missing, verdicts=(*declared, *answer.verdicts))

@@ -1,0 +1,153 @@
+"""Contrasts that a suite declared before it ran: does one setting do what the other does not?
+
+Counts of seeds (solved, diverged) are compared by Fisher's exact test, headline metrics by the exact rank test of Mann
+and Whitney, both two-sided. Each framework is a test of its own over the same seeds, and no further evidence. A row
+that ran before its contrast was declared says nothing of it, and is left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import pandas as pd
+
+from farreach.results.analysis import seeds, statistics
+from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
+from farreach.results.record import ContrastOutcome
+from farreach.results.vocabulary import FEWEST_SEEDS
+
+LEVEL = 0.05
+
+PLACE = ["task", "parameters", "contrast", "device", "threads", "dtype"]
+"""What the rows of one contrast share."""
+
+Winner = Literal[1, 2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """What one side of a contrast gave in one framework: a value per seed, 1 or 0 where seeds are counted."""
+
+    by_seed: tuple[float, ...]
+
+    @property
+    def count(self) -> int:
+        """How many seeds did it, where seeds are counted."""
+        return int(sum(self.by_seed))
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """A contrast in one framework.
+
+    Attributes:
+        learner: the framework.
+        replicate: 0, or the permuted replicate.
+        first, second: the two sides.
+        p: of the two-sided test; None below `FEWEST_SEEDS` seeds a side, which are listed and not tested.
+
+    """
+
+    learner: str
+    replicate: int
+    first: Side
+    second: Side
+    p: float | None
+
+    @property
+    def winner(self) -> Winner | None:
+        """The side that is shown to do it more, or to have the larger metric; None where neither is."""
+        if self.p is None or self.p >= LEVEL:
+            return None
+        ranks = pd.Series([*self.first.by_seed, *self.second.by_seed]).rank()
+        middle = ranks.mean()
+        return 1 if ranks[: len(self.first.by_seed)].mean() > middle else 2
+
+
+@dataclasses.dataclass(frozen=True)
+class ContrastVerdict:
+    """A declared contrast, in every framework that ran both sides.
+
+    Attributes:
+        task, setting: what it is about; the setting is that of the first side.
+        outcome: ``solved``, ``diverged`` or ``metric``.
+        metric: the task's headline metric.
+        steps: of training.
+        sides: of each side the labels that tell it from the other, by their column: setting, cell or clip.
+        trials: one per framework, those of hidden units as drawn first.
+
+    """
+
+    task: str
+    setting: str
+    outcome: ContrastOutcome
+    metric: str
+    steps: int
+    sides: tuple[dict[str, str], dict[str, str]]
+    trials: tuple[Trial, ...]
+
+    @property
+    def differing(self) -> set[str]:
+        """The columns of the labels in which the sides differ."""
+        return {*self.sides[0]}
+
+    @property
+    def plain(self) -> tuple[Trial, ...]:
+        """The trials of hidden units as drawn."""
+        return tuple(one for one in self.trials if not one.replicate)
+
+    def is_turned(self, replicate: Trial) -> bool:
+        """Say whether a permuted replicate comes out otherwise than its own framework's trial."""
+        return any(one.learner == replicate.learner and one.winner != replicate.winner for one in self.plain)
+
+
+def judge_contrasts(rows: Rows) -> list[ContrastVerdict]:
+    """Return a verdict for each declared contrast of which both sides ran, in the order of the settings."""
+    frame = rows.ours.frame
+    if "side" not in frame or not frame["side"].notna().any():
+        return []
+    declared = frame[frame["side"].isin([1, 2]) & frame["contrast"].notna()]
+    found = [_judge(part) for _, part in declared.groupby(PLACE, observed=True, sort=False)]
+    return [one for one in found if one is not None]
+
+
+def _judge(part: pd.DataFrame) -> ContrastVerdict | None:
+    outcome: ContrastOutcome = part["contrast"].iloc[0]
+    values = {"solved": part["solved"], "diverged": part["status"] == "diverged", "metric": part["score"]}[outcome]
+    part = part.assign(value=values)
+    trials = []
+    for (learner, replicate), group in part.groupby([LEARNER, "replicate"], observed=True):
+        sides = [_reduce(group[group["side"] == number], counted=outcome != "metric") for number in (1, 2)]
+        if all(side.by_seed for side in sides):
+            trials.append(Trial(str(learner), int(replicate), *sides, _test(*sides, counted=outcome != "metric")))
+    if not trials:
+        return None
+    heads = [part[part["side"] == number].iloc[0] for number in (1, 2)]
+    return ContrastVerdict(
+        task=str(heads[0]["task"]),
+        setting=str(heads[0][SETTING]),
+        outcome=outcome,
+        metric=str(heads[0]["metric"]),
+        steps=int(heads[0]["steps"]),
+        sides=(_list_differing(heads[0], heads[1]), _list_differing(heads[1], heads[0])),
+        trials=tuple(sorted(trials, key=lambda one: one.replicate)),
+    )
+
+
+def _reduce(side: pd.DataFrame, *, counted: bool) -> Side:
+    by_seed = seeds.hold_by_seed(side, "value") if counted else seeds.average_by_seed(side, "value")
+    return Side(tuple(map(float, by_seed)))
+
+
+def _test(first: Side, second: Side, *, counted: bool) -> float | None:
+    if min(len(first.by_seed), len(second.by_seed)) < FEWEST_SEEDS:
+        return None
+    if counted:
+        return statistics.compare_counts(first.count, len(first.by_seed), second.count, len(second.by_seed))
+    return statistics.compare_ranks_exactly(first.by_seed, second.by_seed)
+
+
+def _list_differing(row: pd.Series[Any], other: pd.Series[Any]) -> dict[str, str]:
+    return {name: str(row[name]) for name in (SETTING, CELL, CLIP) if row[name] != other[name]}
