@@ -59,12 +59,11 @@ class MeasureFlow(Protocol):
 class OwnClips(Protocol):
     """``own_clips.py``: the clip functions that the framework's documentation names, asked on NumPy arrays."""
 
-    CLIPS: Mapping[str, Callable[[list[Array], float], list[Array]]]
-    """Maps the name of each to a call of it: the gradients of some variables and a threshold give those clipped."""
+    CLIPS: Mapping[str, Callable[[list[Array | None], float], list[Array | None]]]
+    """Maps the name of each to a call of it: the gradients of some variables and a threshold give those clipped.
 
-    def clip_missing_gradient(self) -> str:
-        """Return in words what a clip does where a gradient was never computed."""
-        ...
+    None is a gradient that was never computed, and goes to the framework's function as the framework has it.
+    """
 
 
 class DeviceProbe(Protocol):

@@ -1,4 +1,4 @@
-"""``semantics``: what the frameworks' own clips do."""
+"""``semantics``: what the frameworks' own clips do, and what one misplaced epsilon does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def semantics(
         typer.Option(metavar="FILE", help="Write the table to this file. Default: results/published/semantics.md."),
     ] = None,
 ) -> None:
-    """Call the frameworks' own clip functions on small gradients, and write the table of what they do.
+    """Call the frameworks' own clip functions on small gradients, measure what one misplaced epsilon does, write both.
 
     Example:
         python -m benchmarks semantics --out semantics.md

@@ -1,4 +1,4 @@
-"""The table of what the frameworks' own clip functions do: each is asked in a process of its own."""
+"""The page of what silently differs: the frameworks' own clips, each asked in a process of its own, and an epsilon."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import pandas as pd
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
+from farreach.benchmarks.studies import epsilon
 from farreach.benchmarks.studies.messages import Clips, ProbeClips
 from farreach.results.report import markdown
 
 
 def make_table(logs: Path) -> str:
-    """Return the table as Markdown; raise `UsageError` where a framework cannot be asked, or none is installed."""
+    """Return the page as Markdown; raise `UsageError` where a framework cannot be asked, or none is installed."""
     rows = []
     for framework in registry.require_any():
         if registry.has_part(framework, "own_clips"):
@@ -25,12 +26,15 @@ def make_table(logs: Path) -> str:
                 raise registry.UsageError(message) from error
             finally:
                 worker.stop()
-    versions = ", ".join(
-        f"{name} {registry.find_framework_version(name)}" for name in dict.fromkeys(row["framework"] for row in rows)
-    )
+    asked = sorted({need for row in rows for need in registry.list_needs(row["framework"])} | {"keras"})
+    versions = ", ".join(f"{name} {registry.find_version(name)}" for name in asked if registry.find_version(name))
     return (
         "# What a clip at threshold 1 does in the frameworks' own functions\n\n"
         f"Made by `python -m benchmarks semantics` from live calls, float32, CPU: {versions}. "
-        "*excess* is the norm after the clip of a gradient of norm 2, minus 1: an epsilon shows there.\n\n"
+        "*excess* is the norm after the clip of a gradient of norm 2, minus 1: an epsilon shows there. "
+        "*no gradient yet* is a gradient of None, as PyTorch and TensorFlow have it before `backward` and of a "
+        "variable that the loss does not depend on; `jax.grad` gives zeros there.\n\n"
         + markdown.table(pd.DataFrame(rows))
+        + f"\n## {epsilon.TITLE}\n\n{epsilon.SENTENCE}\n\n"
+        + markdown.table(epsilon.measure_epsilons())
     )

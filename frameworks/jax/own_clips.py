@@ -13,23 +13,18 @@ from farreach.frameworks.base import Array
 
 def _clip_by(
     transformation: Callable[[float], optax.GradientTransformation],
-) -> Callable[[list[Array], float], list[Array]]:
-    def clip(gradients: list[Array], threshold: float) -> list[Array]:
+) -> Callable[[list[Array | None], float], list[Array | None]]:
+    def clip(gradients: list[Array | None], threshold: float) -> list[Array | None]:
         chosen = transformation(threshold)
-        tree = [jnp.asarray(gradient) for gradient in gradients]
+        tree = [None if gradient is None else jnp.asarray(gradient) for gradient in gradients]
         clipped, _ = chosen.update(tree, chosen.init(tree))
-        return [np.asarray(gradient) for gradient in clipped]
+        return [None if gradient is None else np.asarray(gradient) for gradient in clipped]
 
     return clip
 
 
-CLIPS: dict[str, Callable[[list[Array], float], list[Array]]] = {
+CLIPS: dict[str, Callable[[list[Array | None], float], list[Array | None]]] = {
     "optax.clip_by_global_norm": _clip_by(optax.clip_by_global_norm),
     "optax.clip_by_block_rms": _clip_by(optax.clip_by_block_rms),
     "optax.clip": _clip_by(optax.clip),
 }
-
-
-def clip_missing_gradient() -> str:
-    """Say why there is nothing to show: the gradient is an argument."""
-    return "cannot happen: the gradient is an argument"

@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from farreach.frameworks.base import Array
 
 
-def _clip_by_global_norm(gradients: list[Array], threshold: float) -> list[Array]:
+def _make_tensors(gradients: list[Array | None]) -> list[Any]:
+    return [None if gradient is None else tf.constant(gradient) for gradient in gradients]
+
+
+def _clip_by_global_norm(gradients: list[Array | None], threshold: float) -> list[Array | None]:
     """``tf.clip_by_global_norm(gradients, clip_norm)``."""
-    clipped, _ = tf.clip_by_global_norm([tf.constant(gradient) for gradient in gradients], threshold)
-    return [gradient.numpy() for gradient in clipped]
+    clipped, _ = tf.clip_by_global_norm(_make_tensors(gradients), threshold)
+    return [None if gradient is None else gradient.numpy() for gradient in clipped]
 
 
-def _clip_by_norm(gradients: list[Array], threshold: float) -> list[Array]:
+def _clip_by_norm(gradients: list[Array | None], threshold: float) -> list[Array | None]:
     """``tf.clip_by_norm(gradient, clip_norm)``, variable by variable."""
-    return [tf.clip_by_norm(tf.constant(gradient), threshold).numpy() for gradient in gradients]
+    return [tf.clip_by_norm(gradient, threshold).numpy() for gradient in _make_tensors(gradients)]
 
 
-def _clip_by_value(gradients: list[Array], threshold: float) -> list[Array]:
+def _clip_by_value(gradients: list[Array | None], threshold: float) -> list[Array | None]:
     """``tf.clip_by_value(gradient, -c, c)``."""
-    return [tf.clip_by_value(tf.constant(gradient), -threshold, threshold).numpy() for gradient in gradients]
+    return [tf.clip_by_value(gradient, -threshold, threshold).numpy() for gradient in _make_tensors(gradients)]
 
 
-def _clip_by_optimizer(argument: str) -> Callable[[list[Array], float], list[Array]]:
-    def clip(gradients: list[Array], threshold: float) -> list[Array]:
+def _clip_by_optimizer(argument: str) -> Callable[[list[Array | None], float], list[Array | None]]:
+    def clip(gradients: list[Array | None], threshold: float) -> list[Array | None]:
         """Let plain gradient descent at rate 1 clip: the change of a weight is its clipped gradient."""
-        variables = [keras.Variable(tf.zeros(gradient.shape)) for gradient in gradients]
+        variables = [keras.Variable(tf.zeros(np.shape(gradient))) for gradient in gradients]
         optimizer = keras.optimizers.SGD(learning_rate=1.0, **{argument: threshold})
-        optimizer.apply([tf.constant(gradient) for gradient in gradients], variables)
-        return [-variable.numpy() for variable in variables]
+        optimizer.apply(_make_tensors(gradients), variables)
+        changes = [-variable.numpy() for variable in variables]
+        pairs = zip(gradients, changes, strict=True)
+        return [None if gradient is None and not change.any() else change for gradient, change in pairs]
 
     return clip
 
 
-CLIPS: dict[str, Callable[[list[Array], float], list[Array]]] = {
+CLIPS: dict[str, Callable[[list[Array | None], float], list[Array | None]]] = {
     "tf.clip_by_global_norm": _clip_by_global_norm,
     "tf.clip_by_norm": _clip_by_norm,
     "tf.clip_by_value": _clip_by_value,
@@ -45,9 +53,3 @@ CLIPS: dict[str, Callable[[list[Array], float], list[Array]]] = {
     "keras optimizer, clipnorm": _clip_by_optimizer("clipnorm"),
     "keras optimizer, clipvalue": _clip_by_optimizer("clipvalue"),
 }
-
-
-def clip_missing_gradient() -> str:
-    """Clip the gradient of a variable that the loss does not depend on."""
-    (clipped,), norm = tf.clip_by_global_norm([None], 1.0)
-    return f"clip_by_global_norm of [None] returns [{clipped}] and norm {float(norm):.1f}, and says nothing"
