@@ -31,7 +31,6 @@ BLOCK_SECONDS = 0.1
 LONGEST_CHUNK = 100
 """Steps between two waits for the device: what a suite's chunk has."""
 
-FEWEST_ROUNDS = 30
 PILOT_ROUNDS = (15, 45)
 PILOT_SHARE = 0.25
 """The pilot has as many rounds as this share of the limit takes. Fifteen say little: a tenth of what is needed, or ten
@@ -179,11 +178,10 @@ def settle_rounds(runners: Sequence[Runner], plan: TimingPlan, random: np.random
 
 def count_rounds(pilot: RoundTimes, width: float) -> int:
     """Return the rounds after which every pair's 95 % interval should lie within 1 +- width of its ratio."""
-    rounds = FEWEST_ROUNDS
+    rounds = statistics.FEWEST_BLOCKS
     for a, b in itertools.combinations(range(pilot.seconds.shape[1]), 2):
-        _, low, high = statistics.estimate_ratio(pilot.seconds[:, a], pilot.seconds[:, b])
-        half = math.log(high / low) / 2
-        rounds = max(rounds, math.ceil(len(pilot.seconds) * (half / math.log1p(width)) ** 2))
+        logs = np.log(pilot.seconds[:, a] / pilot.seconds[:, b])
+        rounds = max(rounds, statistics.count_blocks(logs, math.log1p(width)))
     return rounds
 
 

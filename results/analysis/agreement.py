@@ -115,7 +115,7 @@ def compare_pairs(table: pd.DataFrame) -> list[PairAgreement]:
 def compute_p(frameworks: np.ndarray, replicates: np.ndarray) -> float | None:
     """Return p of the one-sided Wilcoxon signed-rank test that `frameworks` exceed `replicates`.
 
-    1 where no gap differs; None where fewer than `statistics.FEWEST_RANKS` do. An infinite gap ranks above every
+    1 where no gap differs; None where fewer than `statistics.FEWEST_PAIRS` do. An infinite gap ranks above every
     finite one and ties with another infinite one: ranks are all that the test looks at.
     """
     finite = np.concatenate([frameworks, replicates])

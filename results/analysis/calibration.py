@@ -36,8 +36,8 @@ class Calibration:
     cases: int
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the share that is right (Wilson 1927)."""
+    def interval(self) -> statistics.Interval:
+        """The 95 % interval of the share that is right (Clopper and Pearson 1934)."""
         return statistics.bound_share(self.right, self.cases)
 
 

@@ -64,10 +64,14 @@ ALL = "all"
 FACTS = [name for name in LINE if name != "path"]
 """The facts of a row that both sides share, beside its labels."""
 
+TYPICAL = ["difference", "typical", "low", "high", "p"]
+"""Of skills, new minus old: the mean difference; then what a single seed or start typically differs by, with its 95 %
+interval: the median of the starts' differences, or of those between any seed of each side."""
+
 QUALITY = [*GROUP, *FACTS, "quality", "bits", "seeds old", "seeds new", "skill old", "skill new"]
-QUALITY += ["difference", "low", "high", "p"]
+QUALITY += TYPICAL
 WHOLE = ["pairs of", "skill", "pairs", "starts", "skill old", "skill new", "solved old", "solved new"]
-WHOLE += ["difference", "low", "high", "p"]
+WHOLE += TYPICAL
 SPEED = [*GROUP, *FACTS, "speed", "runs old", "runs new", "ms old", "ms new", "new / old", "low", "high", "p"]
 
 
@@ -173,16 +177,22 @@ def _lies_within(line: Mapping[Any, Any], low: float, high: float) -> bool:
     return statistics.Interval(line["low"], line["high"]).lies_within(low, high)
 
 
+def _is_same(line: Mapping[Any, Any]) -> bool:
+    """Return whether skills differ by no more than `MARGIN`: typically, by the interval, and in the mean.
+
+    The interval is of a median, which does not see damage to a few seeds; the mean does.
+    """
+    return _lies_within(line, -MARGIN, MARGIN) and abs(line["difference"]) <= MARGIN
+
+
 def _compare_quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     a, b = (average_skills(side) for side in (old, new))
     line = {"bits": compare_bits(old, new), "seeds old": len(a), "seeds new": len(b)}
     line |= {"skill old": float(a.mean()), "skill new": float(b.mean()), "difference": float(b.mean() - a.mean())}
     if line["bits"] == IDENTICAL or min(len(a), len(b)) < SEEDS:
         return line
-    ends = statistics.bound_by_bootstrap(
-        (b, a), lambda one, other, axis=-1: one.mean(axis=axis) - other.mean(axis=axis)
-    )
-    return line | ends._asdict() | {"p": statistics.compare_ranks(b, a)}
+    typical, low, high = statistics.estimate_shift(a, b)
+    return line | {"typical": typical, "low": low, "high": high, "p": statistics.compare_ranks(b, a)}
 
 
 def average_skills(side: pd.DataFrame) -> NDArray[np.float64]:
@@ -237,13 +247,8 @@ def _compare_group(of: str, pairs: pd.DataFrame) -> dict[str, Any]:
     if len(starts) < STARTS:
         return line
     sums, sizes = starts["sum"].to_numpy(float), starts["size"].to_numpy(float)
-    ends = statistics.bound_by_bootstrap(
-        (sums, sizes),
-        lambda one, other, axis=-1: one.sum(axis=axis) / other.sum(axis=axis),
-        paired=True,
-        batch=1_000,
-    )
-    return line | ends._asdict() | {"p": statistics.flip_signs(sums)}
+    typical, low, high = statistics.estimate_median(sums / sizes)
+    return line | {"typical": typical, "low": low, "high": high, "p": statistics.flip_signs(sums)}
 
 
 def _judge_group(line: Mapping[Any, Any]) -> str:
@@ -251,7 +256,7 @@ def _judge_group(line: Mapping[Any, Any]) -> str:
         return statistics.INCONCLUSIVE
     if line["p"] < WHOLE_LEVEL and abs(line["difference"]) > MARGIN:
         return BETTER if line["difference"] > 0 else WORSE
-    return SAME if _lies_within(line, -MARGIN, MARGIN) else statistics.INCONCLUSIVE
+    return SAME if _is_same(line) else statistics.INCONCLUSIVE
 
 
 def add_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -277,10 +282,10 @@ def _judge_quality(row: dict[str, Any]) -> str:
         return SAME
     if np.isnan(row["p"]):
         return statistics.INCONCLUSIVE
-    within = _lies_within(row, -MARGIN, MARGIN)
-    if row["p"] < LEVEL and not within:
+    same = _is_same(row)
+    if row["p"] < LEVEL and not same:
         return BETTER if row["difference"] > 0 else WORSE
-    return SAME if within else statistics.INCONCLUSIVE
+    return SAME if same else statistics.INCONCLUSIVE
 
 
 def _compare_speed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:

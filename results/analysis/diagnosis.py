@@ -224,7 +224,7 @@ def _is_idle(seen: _Figures) -> Flags:
 
 CRITERIA = (
     Criterion(Rule.SOLVED, _is_solved, ("steps_to_solve",)),
-    Criterion(Rule.EXPLODING, _is_exploding, ("growth_end", "growth_end_low", "steps_before")),
+    Criterion(Rule.EXPLODING, _is_exploding, ("growth_end", "steps_before")),
     Criterion(Rule.OVER_CLIPPED, _is_over_clipped, ("clip_fraction", "scale_median", "moved")),
     Criterion(Rule.VANISHING, _is_vanishing, ("norm_before_max", "farther", "steps_before", "growth_end")),
     Criterion(Rule.STUCK, _is_stuck, ("skill", "moved")),

@@ -15,7 +15,7 @@ from farreach.results.analysis.selection import CELL, CLIP, SETTING
 FAULTS: tuple[Label, ...] = ("vanishing", "exploding", "diverged")
 
 NEEDED = [SETTING, CELL, CLIP, "clip", "diverged_at", "steps_before", "reach_end", "cell_reach_end"]
-NEEDED += ["growth_end", "growth_end_low", "growth_end_high"]
+NEEDED += ["growth_end"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Fault:
         cases: how many.
         value: vanishing: the mean reach at the end, 0 to 1, NaN where the gradient was exactly zero; exploding: the
             mean growth of the logarithm of the norm per step back in time; diverged: the first step of the first case.
-        low, high: vanishing: the 95 % interval of the mean; exploding: ends within which every 95 % interval lies.
+        low, high: the range over the cases; NaN where there is one.
         steps_before: steps before the scored group.
 
     """
@@ -92,11 +92,10 @@ def _describe_fault(label: Label, setting: str, cell: str, part: pd.DataFrame) -
         return Fault(label, setting, cell, clips, len(part), first)
     before = float(pd.to_numeric(part["steps_before"]).iloc[0])
     if label == "exploding":
-        low, high = pd.to_numeric(part["growth_end_low"]).min(), pd.to_numeric(part["growth_end_high"]).max()
-        rate = float(pd.to_numeric(part["growth_end"]).mean())
-        return Fault(label, setting, cell, clips, len(part), rate, float(low), float(high), before)
+        rates = pd.to_numeric(part["growth_end"])
+        seen = float(rates.mean()), *observatory.find_range(rates)
+        return Fault(label, setting, cell, clips, len(part), *seen, before)
     far = part[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns").dropna()
     if far.empty:
         return Fault(label, setting, cell, clips, len(part), math.nan)
-    low, high = observatory.bound_mean_share(far)
-    return Fault(label, setting, cell, clips, len(part), float(far.mean()), low, high, before)
+    return Fault(label, setting, cell, clips, len(part), float(far.mean()), *observatory.find_range(far), before)

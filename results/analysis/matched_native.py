@@ -13,7 +13,6 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics
@@ -32,25 +31,18 @@ from farreach.results.analysis.selection import (
 )
 from farreach.results.vocabulary import MATCHED, NATIVE
 
-RESAMPLES = 9_999
-FEWEST_SEEDS = 3
-"""A t interval of fewer seeds says next to nothing."""
-
-FEWEST = 5
-"""Settings and cells below which nothing is resampled."""
-
 LOWEST = -1.0
 """In what is pooled skill below this counts as this: how far beneath the floor a run fell means little."""
 
 SEEDS = {MATCHED: "matched skill", NATIVE: "native skill"}
 FRAMEWORKS = [
-    *(*GROUP, *LINE, "seeds", *SEEDS.values(), "change", "low", "high"),
+    *(*GROUP, *LINE, "seeds", *SEEDS.values(), "change"),
     *("solved matched", "solved native", "diverged matched", "diverged native"),
 ]
 SIDES = [f"{name} {side}" for side in ("a", "b") for name in (LEARNER, "framework")]
 PAIRS = [
     *(*PLACE, *PLACE_FACTS, *SIDES, "seeds", "matched a", "matched b", "matched gap"),
-    *("native a", "native b", "native gap", "from defaults", "low", "high"),
+    *("native a", "native b", "native gap", "from defaults"),
 ]
 
 
@@ -61,8 +53,9 @@ class Change:
     Attributes:
         framework: the framework.
         cases: settings, cells and clips that ran in both modes.
-        mean: the mean change of skill over settings and cells.
-        low, high: its 95 % bootstrap interval, NaN below `FEWEST` settings and cells.
+        units: settings and cells among them.
+        median: the median change of skill over settings and cells.
+        low, high: its 95 % interval, NaN below `statistics.FEWEST_PAIRS` settings and cells.
         place: the labels and facts of the line where the change is largest.
         matched, native: the skills there.
 
@@ -70,7 +63,8 @@ class Change:
 
     framework: str
     cases: int
-    mean: float
+    units: int
+    median: float
     low: float
     high: float
     place: dict[str, Any]
@@ -96,15 +90,13 @@ def pair_modes(rows: Rows) -> pd.DataFrame:
 def compare_modes(rows: Rows) -> pd.DataFrame:
     """Return one line per setting, cell, clip and framework: skill matched and native, and the change.
 
-    Means are over the seeds that diverged in neither mode; low and high are the 95 % t interval of the change,
-    paired by seed, from `FEWEST_SEEDS` seeds on. A line alone proves little: one in twenty excludes 0 by chance.
+    Means are over the seeds that diverged in neither mode. A line has too few seeds for an interval of its own.
     """
     lines = []
     for labels, group in pair_modes(rows).groupby(GROUP, observed=True):
         whole = group[group["skill"].notna() & group["skill native"].notna()]
         change = whole["skill native"] - whole["skill"]
-        ends = statistics.bound_mean(change, fewest=FEWEST_SEEDS)
-        figures = [len(group), whole["skill"].mean(), whole["skill native"].mean(), change.mean(), *ends]
+        figures = [len(group), whole["skill"].mean(), whole["skill native"].mean(), change.mean()]
         counts = [
             *(_count_share(group["solved"]), _count_share(group["solved native"])),
             *(int((group[name] == "diverged").sum()) for name in ("status", "status native")),
@@ -117,7 +109,7 @@ def compare_gaps(rows: Rows) -> pd.DataFrame:
     """Return one line per setting, cell, clip and pair of frameworks: their gap in skill, matched and native.
 
     A gap is a minus b, mean over the seeds on which none of the four runs diverged; ``from defaults`` is the
-    native gap minus the matched one, with its 95 % t interval over seeds.
+    native gap minus the matched one.
     """
     lines = []
     for place, first, second, four in join_four(pair_modes(rows)):
@@ -128,8 +120,7 @@ def compare_gaps(rows: Rows) -> pd.DataFrame:
         line |= {str(name): whole[name].mean() for name in whole} | {
             f"{mode} gap": gap.mean() for mode, gap in gaps.items()
         }
-        low, high = statistics.bound_mean(change, fewest=FEWEST_SEEDS)
-        lines.append(line | {"from defaults": change.mean(), "low": low, "high": high})
+        lines.append(line | {"from defaults": change.mean()})
     return restore_order(pd.DataFrame(lines, columns=PAIRS), rows.frame)
 
 
@@ -154,7 +145,7 @@ def join_four(both: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Side, Side, 
 
 
 def measure_changes(lines: pd.DataFrame) -> list[Change]:
-    """Return for each framework whether its defaults raise or lower skill on average, and where they change it most.
+    """Return for each framework whether its defaults raise or lower skill at the median, and where they change it most.
 
     Args:
         lines: what `compare_modes` returned.
@@ -168,15 +159,14 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
         floored = whole[list(SEEDS.values())].clip(lower=LOWEST)
         whole = whole.assign(change=floored["native skill"] - floored["matched skill"])
         units = whole.groupby(list_units(whole), observed=True)["change"].mean().to_numpy(float)
-        low, high = statistics.MISSING
-        if len(units) >= FEWEST:
-            low, high = statistics.bound_by_bootstrap([units], np.mean, resamples=RESAMPLES)
+        median, low, high = statistics.estimate_median(units)
         most = whole.iloc[0]
         changes.append(
             Change(
                 framework=str(learner),
                 cases=len(whole),
-                mean=float(units.mean()),
+                units=len(units),
+                median=median,
                 low=low,
                 high=high,
                 place={name: most[name] for name in (*GROUP, *LINE)},
@@ -193,7 +183,7 @@ def find_unequal_divergence(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def list_units(lines: pd.DataFrame) -> list[pd.Series[Any]]:
-    """Return what settings and cells are grouped by; the order of their facts as text is that of the resampling."""
+    """Return what settings and cells are grouped by; by their facts as text."""
     texts = [lines["task"].astype(str), lines["parameters"].map(format_parameters), lines["cell"].astype(str)]
     return [*texts[:2], lines[SETTING], texts[2], lines[CELL]]
 

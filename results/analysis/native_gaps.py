@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.matched_native import (
-    FEWEST,
     LOWEST,
-    RESAMPLES,
     SEEDS,
     join_four,
     list_units,
@@ -26,8 +24,8 @@ from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import PLACE, restore_order
 from farreach.results.vocabulary import MATCHED, NATIVE, NONE
 
-LITTLE = 0.1
-"""A share of the gap whose whole interval lies below this is called next to nothing."""
+CHANCE = 0.5
+"""The share of units whose native gap is the larger where the defaults do nothing that another seed would not."""
 
 
 class Explanation(enum.Enum):
@@ -51,8 +49,9 @@ class GapShare:
         units: settings and cells among them, which are what is resampled: their clips share data and weights.
         matched, native: root of the mean squared gap in skill, same seed on both sides.
         seed: the same between two seeds of one framework in native; None where there is one seed alone.
-        share: 1 - max(matched², seed²) / native²; None where it cannot be had.
-        low, high: its 95 % bootstrap interval over units, NaN below `FEWEST` units.
+        share: 1 - max(matched², seed²) / native²; None where it cannot be had. A ratio of mean squares over so few
+            units has no interval that holds: it is judged by `larger`.
+        larger: units whose mean squared native gap exceeds both the matched one and another seed's.
 
     """
 
@@ -64,8 +63,12 @@ class GapShare:
     native: float
     seed: float | None
     share: float | None
-    low: float
-    high: float
+    larger: int
+
+    @property
+    def interval(self) -> statistics.Interval:
+        """The 95 % interval of the share of units in `larger`."""
+        return statistics.bound_share(self.larger, self.units)
 
     @property
     def explanation(self) -> Explanation:
@@ -74,11 +77,11 @@ class GapShare:
             return Explanation.NO_GAP
         if self.share is None:
             return Explanation.ONE_SEED
-        if math.isnan(self.low):
+        if self.units < statistics.FEWEST_PAIRS:
             return Explanation.FEW_UNITS
-        if self.low > 0:
+        if self.interval.lies_above(CHANCE):
             return Explanation.SOME
-        return Explanation.LITTLE if self.high < LITTLE else Explanation.INCONCLUSIVE
+        return Explanation.LITTLE if self.interval.high < CHANCE else Explanation.INCONCLUSIVE
 
 
 def explain_gaps(rows: Rows) -> list[GapShare]:
@@ -108,11 +111,7 @@ def _pool(first: str, second: str, lines: pd.DataFrame) -> GapShare:
     units = lines.groupby(list_units(lines), observed=True)[[MATCHED, NATIVE, "seed"]].mean()
     samples: tuple[NDArray[Any], ...] = tuple(units[name].to_numpy(float) for name in (MATCHED, NATIVE, "seed"))
     matched, native, seed = (float(sample.mean()) for sample in samples)
-    share, low, high = None, math.nan, math.nan
-    if native > 0 and not math.isnan(seed):
-        share = float(compute_share(samples[0], samples[1], samples[2]))
-        if len(units) >= FEWEST:
-            low, high = statistics.bound_by_bootstrap(samples, compute_share, resamples=RESAMPLES, paired=True)
+    known = native > 0 and not math.isnan(seed)
     return GapShare(
         first,
         second,
@@ -121,13 +120,6 @@ def _pool(first: str, second: str, lines: pd.DataFrame) -> GapShare:
         matched=math.sqrt(matched),
         native=math.sqrt(native),
         seed=None if math.isnan(seed) else math.sqrt(seed),
-        share=share,
-        low=low,
-        high=high,
+        share=1 - max(matched, seed) / native if known else None,
+        larger=int((samples[1] > np.fmax(samples[0], samples[2])).sum()),
     )
-
-
-def compute_share(matched: NDArray[Any], native: NDArray[Any], seed: NDArray[Any], axis: int = -1) -> NDArray[Any]:
-    """Return the share of the mean squared native gap that exceeds both the matched gap and another seed's."""
-    chance = np.maximum(matched.mean(axis=axis), seed.mean(axis=axis))
-    return np.asarray(1 - chance / np.maximum(native.mean(axis=axis), np.finfo(float).tiny))

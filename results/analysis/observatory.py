@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import reach as flow
-from farreach.results.analysis import statistics
 from farreach.results.analysis.diagnosis import LABELS
 from farreach.results.analysis.rows import Rows, cache_on_rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, LINE, SETTING, restore_order
@@ -67,9 +66,9 @@ def measure_reach(rows: Rows) -> pd.DataFrame:
     """Return how far the gradient reached, one line per setting, cell, clip and framework; shares are 0 to 1.
 
     Columns beyond `REACH`, for ``start``, ``middle`` and ``end`` of training: ``h`` and ``c`` (lstm), the mean over
-    seeds, each with ``low`` and ``high``, its 95 % t interval cut to 0..1 (none for a single seed); half life at the
-    end in steps (median over seeds; infinite where the norm does not fall); solved (seeds), and held (how many of
-    those reach `HELD`, by the farther of the two).
+    seeds, each with ``low`` and ``high``, their range (none of a single seed); half life at the end in steps (median
+    over seeds; infinite where the norm does not fall); solved (seeds), and held (how many of those reach `HELD`, by the
+    farther of the two).
     """
     frame = _list_probed(rows)
     facts = [name for name in LINE if name in frame]
@@ -81,7 +80,7 @@ def measure_reach(rows: Rows) -> pd.DataFrame:
         line |= {"seeds": len(group), "steps before": group["steps_before"].iloc[0]}
         for point in POINTS:
             for name, column in (("h", f"reach_{point}"), ("c", f"cell_reach_{point}")):
-                low, high = bound_mean_share(group[column])
+                low, high = find_range(group[column])
                 line |= {
                     f"{point} {name}": group[column].mean(),
                     f"{point} {name} low": low,
@@ -176,10 +175,13 @@ def find_surprises(table: pd.DataFrame) -> list[Surprise]:
     return found
 
 
-def bound_mean_share(values: pd.Series[Any]) -> tuple[float, float]:
-    """Return the 95 % t interval of the mean of shares, cut to 0..1; NaN for fewer than two of them."""
-    low, high = statistics.bound_mean(values.dropna())
-    return (low, high) if math.isnan(low) else (max(0.0, low), min(1.0, high))
+def find_range(values: pd.Series[Any]) -> tuple[float, float]:
+    """Return the least and the largest of some shares; NaN for fewer than two of them.
+
+    What is bounded and lies near its bound has no interval of its mean that holds, so the values are what is shown.
+    """
+    known = values.dropna().to_numpy(float)
+    return (float(known.min()), float(known.max())) if len(known) > 1 else (math.nan, math.nan)
 
 
 def _list_probed(rows: Rows) -> pd.DataFrame:

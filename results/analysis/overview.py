@@ -45,8 +45,7 @@ def tabulate_reach(rows: Rows) -> pd.DataFrame:
     """Return how far the gradient reaches at the end of training against the length of the dependency.
 
     One line a task, length, cell and framework, of the recipe that ran at most lengths, two at least, without a
-    clip where that ran: the mean over seeds of the share of the steps before the scored ones, 0 to 1, with its 95 % t
-    interval.
+    clip where that ran: the mean over seeds of the share of the steps before the scored ones, 0 to 1, with their range.
     """
     frame = rows.as_drawn.frame
     if "reach_end" not in frame:
@@ -68,6 +67,6 @@ def tabulate_reach(rows: Rows) -> pd.DataFrame:
             first = group[group[CLIP] == group[CLIP].min()]
             first = first[first[SETTING] == first[SETTING].min()]
             facts = [first[name].iloc[0] for name in FACTS]
-            interval = observatory.bound_mean_share(first["far"])
-            lines.append([*place, *facts, len(first), first["far"].mean(), *interval])
+            seen = observatory.find_range(first["far"])
+            lines.append([*place, *facts, len(first), first["far"].mean(), *seen])
     return restore_order(pd.DataFrame(lines, columns=REACHES), rows.frame)

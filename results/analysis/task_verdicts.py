@@ -1,6 +1,6 @@
 """Up to which length each cell solves each task, and which clip worked: verdicts over the counts of solved seeds.
 
-One clip is compared with another by the 95 % Wilson intervals of their shares, over the places where both ran.
+One clip is compared with another by the 95 % Clopper-Pearson intervals of their shares, over the places where both ran.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Count:
 
     @property
     def interval(self) -> statistics.Interval:
-        """The 95 % interval of the share (Wilson 1927)."""
+        """The 95 % interval of the share (Clopper and Pearson 1934)."""
         return statistics.bound_share(self.solved, self.seeds)
 
 

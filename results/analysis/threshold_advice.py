@@ -55,8 +55,8 @@ class Recommendation:
         outcome: see `Outcome`.
         lines: one line per threshold, ascending, no clipping (threshold NaN) last: seeds, solved, judged (seeds with a
             criterion), share (of the two), steps to solve (median over those that solved it), skill (mean at the end),
-            average skill (mean), least and most (its range over seeds), low and high (its 95 % t interval, cut at 0
-            and 1), clip fraction (mean, 0 to 1), diverged (seeds), as good (bool).
+            average skill (mean), least and most (its range over seeds), clip fraction (mean, 0 to 1), diverged (seeds),
+            as good (bool).
         plateau: its thresholds, ascending; empty where there is none.
         recommended: a threshold of the plateau; None where none is better than another or than no clipping.
         left_out: what is recommended with each seed left out in turn; empty for one seed.
@@ -216,7 +216,6 @@ def _find_outcome(lines: pd.DataFrame, cases: pd.DataFrame, *, count: int, free:
 def _summarise_point(part: pd.DataFrame) -> dict[str, Any]:
     judged = int(part["solved"].notna().sum())
     solved = int(part["solved"].sum())
-    low, high = statistics.bound_mean(part["average_skill"])
     return {
         "seeds": len(part),
         "solved": solved,
@@ -227,8 +226,6 @@ def _summarise_point(part: pd.DataFrame) -> dict[str, Any]:
         "average skill": part["average_skill"].mean(),
         "least": part["average_skill"].min(),
         "most": part["average_skill"].max(),
-        "low": max(low, 0.0) if math.isfinite(low) else low,
-        "high": min(high, 1.0) if math.isfinite(high) else high,
         "clip fraction": part["clip_fraction"].mean(),
         "diverged": int(part["diverged_at"].notna().sum()),
     }

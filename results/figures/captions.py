@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-NO_TIMINGS = "Step times inside the training runs (no speed.json): median and range over cases, not a comparison"
-TIMINGS = "Step times by pytest-benchmark: median over rounds, 95 % bootstrap interval"
+NO_TIMINGS = "Step times inside the training runs (no timings): median and range over cases, not a comparison"
+TIMINGS = "Step times in alternating blocks: median with its 95 % interval within the launch"
 
 CAPTIONS = {
     "atlas": (
@@ -21,7 +21,7 @@ CAPTIONS = {
         "Reach against length",
         (
             "Share of the steps before the scored ones over which the gradient keeps 1 % of its norm at the end of "
-            "training, mean over seeds with its 95 % interval, without a clip where that ran."
+            "training, mean over seeds with their range, without a clip where that ran."
         ),
     ),
     "skill": (

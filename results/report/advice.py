@@ -122,8 +122,8 @@ def tabulate_tried(found: Advice) -> pd.DataFrame:
             place = place or ("as good" if line["as good"] and verdict.outcome in JUDGED else "")
             torn = f"{line['diverged']} diverged" if line["diverged"] else ""
             average = f"{line['average skill']:.2f}"
-            if pd.notna(line["low"]):
-                average += f" ({line['low']:.2f} to {line['high']:.2f})"
+            if line["seeds"] > 1:
+                average += f" ({line['least']:.2f} to {line['most']:.2f})"
             lines.append(
                 {
                     "learning rate": f"{verdict.learning_rate:g}",

@@ -23,8 +23,8 @@ RULE = (
     "as many seeds solved the task and its average skill falls short of the best's, seed by seed, by no more than one "
     f"standard error of that gap, or by {threshold_advice.MARGIN:g}, whichever is more. The *plateau* is the unbroken "
     "run of tried thresholds that are as good as the best; recommended is the one nearest to its geometric middle, "
-    "leaving out those that never clipped where others are there. In the table an interval is the 95 % t interval of "
-    "the mean over seeds, cut at 0 and 1, and steps are those to solve it, the median over the seeds that did."
+    "leaving out those that never clipped where others are there. In the table brackets hold the range over "
+    "seeds, and steps are those to solve it, the median over the seeds that did."
 )
 CAPTION = (
     "Upper: the average skill, mean and range over seeds; for the named learning rate the plateau is shaded and the "

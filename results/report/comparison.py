@@ -84,8 +84,9 @@ def _write_together(line: pd.Series[Any]) -> str:
     if line["starts"] < STARTS:
         few = f"a verdict over all takes {STARTS} starts (setting, cell and seed), and these have {line['starts']}"
         return f"{said}; {few}." if line["skill"] == statistics.INCONCLUSIVE else f"{said}."
-    interval = f"95 % interval {line['low']:.2g} to {line['high']:.2g}, p = {line['p']:.2g}"
-    return f"{said}, a difference of {line['difference']:.2g} ({interval}, over {line['starts']} starts)."
+    typical = f"{line['typical']:.2g} at the median (95 % interval {line['low']:.2g} to {line['high']:.2g})"
+    starts = f"over {line['starts']} starts, sign-flip test p = {line['p']:.2g}"
+    return f"{said}, a difference of {line['difference']:.2g} in the mean and {typical}, {starts}."
 
 
 def _show_table(frame: pd.DataFrame) -> pd.DataFrame:

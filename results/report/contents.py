@@ -18,10 +18,10 @@ from farreach.results.report.answers import Answer, answer_all
 from farreach.results.report.staleness import write_stale
 from farreach.results.report.timing_contents import TimingSet, read_timings
 from farreach.results.storage.files import StoreError
-from farreach.results.storage.interface import ResultSet
+from farreach.results.storage.interface import OLD_TIMES, ResultSet
 from farreach.results.storage.packed_set import MANIFEST
 from farreach.results.storage.sets import open_set
-from farreach.results.timing import pytest_benchmark
+from farreach.results.timing import interleaved
 
 PAGE = "report.md"
 """What `farreach.results.report.result_set` writes into the folder."""
@@ -35,7 +35,6 @@ class Results:
         store: the folder.
         rows: its rows, labelled, none where no case has finished.
         runs: what the runs logged.
-        timings: what speed.json holds, None where there is none.
         trouble: one sentence for each part that could not be read.
         timed: the interleaved timings and their A/A test.
 
@@ -44,14 +43,13 @@ class Results:
     store: ResultSet
     rows: Rows
     runs: list[dict[str, Any]]
-    timings: pd.DataFrame | None
     trouble: list[str]
     timed: TimingSet
 
     @functools.cached_property
     def answers(self) -> list[Answer]:
         """The five answers."""
-        return answer_all(self.rows, self.timings, self.timed.groups, self.timed.test)
+        return answer_all(self.rows, self.timed.groups, self.timed.test)
 
 
 def is_fresh(folder: Path) -> bool:
@@ -60,7 +58,7 @@ def is_fresh(folder: Path) -> bool:
     here = Path(__file__).parents[1]
     written = [*here.rglob("*.py")]
     looks = [path for part in ("templates", "static") for path in (here / "site" / part).iterdir()]
-    sources = [folder / "rows", folder / MANIFEST, folder / pytest_benchmark.FILE, *written, *looks]
+    sources = [folder / "rows", folder / MANIFEST, folder / interleaved.FOLDER, *written, *looks]
     # A folder's time is that of the last file that was moved into it.
     return page.exists() and page.stat().st_mtime >= max(path.stat().st_mtime for path in sources if path.exists())
 
@@ -72,17 +70,15 @@ def read_results(folder: Path, *, store: ResultSet | None = None, now: Versions 
         rows = store.rows()
     except StoreError:  # there is none; the page says what there is instead
         rows = make_empty()
-    timings, trouble = None, []
+    trouble = []
     if now is not None:
         old = staleness.find_stale(rows, now)
         trouble += [write_stale(one) for one in staleness.count_stale(rows[old], now)]
         rows = rows[~old] if old.any() else rows
-    try:
-        timings = pytest_benchmark.read_benchmarks(store)
-    except StoreError as error:
-        trouble.append(f"{error}.")
+    if store.list_documents(OLD_TIMES):
+        trouble.append(f"{OLD_TIMES} is no longer read: its steps were timed one after the other, not in alternation.")
     trouble += store.list_trouble()
-    return Results(store, label_rows(rows), store.runs(), timings, trouble, read_timings(store))
+    return Results(store, label_rows(rows), store.runs(), trouble, read_timings(store))
 
 
 def name_report(results: Results) -> str:

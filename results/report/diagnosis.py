@@ -34,11 +34,11 @@ def _write_solved(steps_to_solve: float) -> str:
     return f"solved at step {steps_to_solve:.0f}"
 
 
-def _write_exploding(growth_end: float, growth_end_low: float, steps_before: float) -> str:
+def _write_exploding(growth_end: float, steps_before: float) -> str:
     times = f"{math.exp(min(growth_end * steps_before, 700)):.2g}"
     return (
         f"going back over {steps_before:.0f} steps the gradient's norm grows about {times} times, by {growth_end:.3f} "
-        f"per step in its logarithm (95 % interval from {growth_end_low:.3f})"
+        "per step in its logarithm"
     )
 
 

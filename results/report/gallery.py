@@ -18,7 +18,6 @@ from farreach.results.record import FLOW
 from farreach.results.report.contents import Results, tolerate_damage
 from farreach.results.report.speed_sentences import label_timed_steps, name_steps
 from farreach.results.storage.parts import CURVES
-from farreach.results.timing import speed
 
 VECTOR = {"atlas", "ratios", "reach-length"}
 """Figures that are written as SVG too: those that a paper takes, and that the page draws."""
@@ -53,14 +52,14 @@ def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
 
 
 def _draw_ratios(results: Results) -> dict[str, Figure]:
-    """Return the forest plot of the steps that pytest-benchmark timed."""
-    pairs, _ = speed.compare_pairs(results.timings, [])
-    return {"": timing.draw_ratios(name_steps(pairs))} if len(pairs) else {}
+    """Return the forest plot of the timed steps."""
+    pairs = name_steps(results.timed.pairs)
+    return {"": timing.draw_ratios(pairs)} if timing.fits(pairs) else {}
 
 
 def _draw_step_time(results: Results) -> dict[str, Figure]:
-    if results.timings is not None:
-        timed = label_timed_steps(results.timings)
+    if results.timed.groups:
+        timed = label_timed_steps(results.timed.groups)
         timed = timed.assign(**{CELL: timed["cell"], "activation": None})
         return {"": training.draw_step_time(timed, source=TIMINGS)} if len(timed) else {}
     seen = tables.tabulate_step_times(results.rows)

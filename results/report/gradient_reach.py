@@ -36,7 +36,7 @@ def write_findings(table: pd.DataFrame) -> list[str]:
 
 
 def write_reach(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `observatory.measure_reach` as people read it: shares in percent, intervals in brackets."""
+    """Return `observatory.measure_reach` as people read it: shares in percent, the range over seeds in brackets."""
     if table.empty:
         return pd.DataFrame(columns=REACH)
     shown = table[[name for name in REACH if name in table]].copy()
@@ -57,7 +57,7 @@ def _write_setting(setting: str, part: pd.DataFrame) -> str:
     with_clip, before = write_clip(lines["clip"].iloc[0], clip), lines["steps before"].iloc[0]
     return (
         f"At the end of training on {setting}, {with_clip} ({learner}), the gradient keeps 1 % of its norm over this "
-        f"share of the {before:.0f} steps before the scored ones: {cells}."
+        f"share of the {before:.0f} steps before the scored ones (mean, and range over seeds): {cells}."
     )
 
 

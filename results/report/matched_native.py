@@ -8,10 +8,11 @@ import pandas as pd
 
 from farreach.results.analysis import matched_native, native_gaps
 from farreach.results.analysis.labels import join_words
-from farreach.results.analysis.matched_native import FEWEST, Change
+from farreach.results.analysis.matched_native import Change
 from farreach.results.analysis.native_gaps import Explanation, GapShare
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
+from farreach.results.analysis.statistics import FEWEST_PAIRS
 from farreach.results.report.phrases import write_clip, write_count, write_share
 from farreach.results.vocabulary import NATIVE
 
@@ -39,8 +40,8 @@ def write_gap(one: GapShare) -> str:
 
 
 def write_change(one: Change) -> str:
-    """Say whether a framework's defaults raise or lower skill on average, and where they change it most."""
-    size = f"mean skill {'up' if one.mean > 0 else 'down'} by {abs(one.mean):.2g}"
+    """Say whether a framework's defaults raise or lower skill at the median, and where they change it most."""
+    size = f"skill {'up' if one.median > 0 else 'down'} by {abs(one.median):.2g} at the median"
     if math.isnan(one.low):
         verdict = f"{size}, too few settings and cells for an interval"
     else:
@@ -54,7 +55,9 @@ def write_change(one: Change) -> str:
 
 
 def _write_explanation(one: GapShare) -> str:
-    within = f"(95 % interval {write_share(one.low)} to {write_share(one.high)})"
+    low, high = map(write_share, one.interval)
+    larger = f"in {one.larger} of {one.units} settings and cells it is larger than matched and than another seed's"
+    within = f"({larger}; 95 % interval of that share {low} to {high})"
     match one.explanation:
         case Explanation.NO_GAP:
             return "There is no difference to explain."
@@ -62,12 +65,12 @@ def _write_explanation(one: GapShare) -> str:
             return "With one seed each it cannot be told from chance what the defaults explain."
         case Explanation.FEW_UNITS:
             units = write_count(one.units, "setting and cell", "settings and cells")
-            return f"What the defaults explain cannot be told from {units} ({FEWEST} are needed)."
+            return f"What the defaults explain cannot be told from {units} ({FEWEST_PAIRS} are needed)."
         case Explanation.SOME:
             share = write_share(one.share or 0.0)
             return f"The defaults explain {share} of the mean squared native difference {within}."
         case Explanation.LITTLE:
-            of = f"next to nothing of the mean squared native difference {within}"
+            of = f"no more than another seed would of the mean squared native difference {within}"
             return f"The defaults explain {of}: it is there without them."
         case Explanation.INCONCLUSIVE:
             return f"Whether the defaults explain any of the native difference: cannot tell {within}."

@@ -23,7 +23,7 @@ from farreach.results.report.diagnosis import write_diagnoses
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.storage.files import clear_folder, list_files, report_unwritable, write_csv, write_text
-from farreach.results.timing import pytest_benchmark
+from farreach.results.timing import interleaved
 
 TABLES = (
     *("summary", "accuracy", "metrics", "gradients", "reach", "spectra", "diagnoses", "divergence", "agreement"),
@@ -92,7 +92,7 @@ def write_page(results: Results, sections: list[tuple[str, str]], figures: list[
         if name in OPTIONAL and not paths:
             continue
         if name == "step-time":
-            caption = f"{NO_TIMINGS if results.timings is None else TIMINGS}."  # noqa: PLW2901
+            caption = f"{TIMINGS if results.timed.groups else NO_TIMINGS}."  # noqa: PLW2901
         links = "".join(_write_link(heading, path) for path in paths)
         parts.append(f"### {heading}\n\n{caption}\n\n{links}" if paths else f"### {heading}\n\nNothing to draw.\n")
     parts += ["## Failures\n", table(run_times.list_failures(runs), empty="No case failed.")]
@@ -188,9 +188,9 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         ("step-times", "Step times inside the training runs (not a comparison)", times_seen, table(times_seen)),
         ("time-shares", "Wall time by kind", shares, _write_shares(results.runs)),
     ]
-    if results.timings is not None:
-        ratios = tables.show_parameters(pytest_benchmark.compare_pairs(results.timings))
-        steps = tables.show_parameters(pytest_benchmark.list_steps(results.timings))
+    if results.timed.groups:
+        ratios = tables.show_parameters(results.timed.pairs)
+        steps = tables.show_parameters(interleaved.list_costs(results.timed.groups, results.timed.machine))
         made.insert(6, ("speed-ratios", "Speed: how many times as fast", ratios, table(ratios)))
         made.insert(7, ("speed", "Speed: one training step", steps, table(steps)))
     own, apart = (show_labels(make(rows)) for make in (matched_native.compare_modes, matched_native.compare_gaps))

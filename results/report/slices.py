@@ -16,7 +16,7 @@ from farreach.results.analysis.tables import show_labels
 from farreach.results.report.contents import Results
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import plain, table
-from farreach.results.timing import interleaved, pytest_benchmark, ratios, speed
+from farreach.results.timing import interleaved, ratios
 
 EACH = ["seed", "replicate", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
 EACH += ["norm_before_median", "norm_before_max", "diverged_at", "step_seconds", "key"]
@@ -60,12 +60,10 @@ def tabulate_timed(name: str, results: Results) -> pd.DataFrame:
     """Return a table of `TIMES`, empty where the set has no such timings."""
     timed = results.timed
     if name == "ratios":
-        return speed.compare_pairs(results.timings, timed.groups, timed.launches)[0]
+        return timed.pairs
     if name == "overheads":
         return timed.overheads
-    if timed.groups:
-        return interleaved.list_costs(timed.groups, None)
-    return pd.DataFrame() if results.timings is None else pytest_benchmark.list_steps(results.timings)
+    return interleaved.list_costs(timed.groups) if timed.groups else pd.DataFrame()
 
 
 def list_tables(results: Results) -> list[str]:

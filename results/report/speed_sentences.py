@@ -9,15 +9,11 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis.labels import format_parameters, label_learner, label_side, label_step
-from farreach.results.timing import interleaved, pytest_benchmark
+from farreach.results.timing import interleaved
 from farreach.results.timing.aa_check import AATest
-from farreach.results.timing.ratios import FASTER, LAUNCHES, STEP
-from farreach.results.timing.speed import Method
+from farreach.results.timing.ratios import FASTER, STEP
 
-METHODS: dict[Method, str] = {
-    "interleaved": "timed in alternating blocks",
-    "pytest-benchmark": (f"timed one after the other, so ratios within {100 * (LAUNCHES - 1):.0f} % are inconclusive"),
-}
+METHOD = "timed in alternating blocks"
 """How steps were timed."""
 
 WORDS = {"layers": "{} layers", "hidden": "{} hidden units", "batch": "batch {}", "threads": "{} threads"}
@@ -90,16 +86,20 @@ def write_test(test: AATest) -> list[str]:
     count, rate = len(test.equals), test.false_positive_rate
     first = (
         "A/A test, identical code in two processes: the 95 % interval, with what launches differ by, excluded 1 in "
-        f"{test.false_positives} of {count} trials, a false positive rate of {_write_percent(rate.value)} "
+        f"{test.false_positives} of {count} launches, a false positive rate of {_write_percent(rate.value)} "
         f"({_write_percent(rate.low)} to {_write_percent(rate.high)}); without that, in {test.false_positives_within}."
     )
     sentences = [first]
     if len(test.slowed):
-        ratio, launches = test.slowed_ratio, test.slowed["launch"].nunique()
+        ratio = test.slowed_ratio
         sentences.append(
             f"An injected slowdown of {_write_percent(test.slowed['injected'].max())} was detected in {test.detected} "
-            f"of {len(test.slowed)} trials; their {launches} launches together give {_write_percent(ratio.value - 1)} "
-            f"(95 % interval {_write_percent(ratio.low - 1)} to {_write_percent(ratio.high - 1)})."
+            f"of {len(test.slowed)} launches; together they give {_write_percent(ratio.value - 1)} "
+            + (
+                "(too few launches for an interval)."
+                if math.isnan(ratio.low)
+                else f"(95 % interval {_write_percent(ratio.low - 1)} to {_write_percent(ratio.high - 1)})."
+            )
         )
     sentences += [
         f"The minimum detectable effect at 95 % power is a slowdown of {_write_percent(test.minimum_effect)}.",
@@ -151,11 +151,11 @@ def write_trouble(groups: list[dict[str, Any]]) -> list[str]:
     return sentences
 
 
-def label_timed_steps(timings: pd.DataFrame) -> pd.DataFrame:
-    """Return `pytest_benchmark.list_steps` with a setting and a learner per row, for the figure of step times."""
-    table = pytest_benchmark.list_steps(timings)
-    step = [name for name in STEP if name in table]
-    several = table.groupby([*step, "framework"], observed=True)["path"].transform("nunique") > 1
+def label_timed_steps(groups: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return `interleaved.list_costs` of our own steps with a setting and a learner, for the figure of step times."""
+    table = interleaved.list_costs(groups).rename(columns={"ms a step": "step ms"})
+    table = table[table["loop"] == ""].reset_index(drop=True) if "loop" in table else table
+    several = table.groupby([*STEP, "framework"], observed=True)["path"].transform("nunique") > 1
     with_path = set(table.loc[several, "framework"])
     shared = [name for name in ("hidden", "batch", "device", "threads") if len(table[name].unique()) > 1]
     rows = table.to_dict("records")

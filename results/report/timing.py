@@ -21,7 +21,7 @@ from farreach.results.timing import interleaved, scaling
 PAGE = "speed.md"
 
 MADE = {
-    "tables": re.compile(r"(pairs|overheads|costs|growth|paths|trials)\.(csv|md)"),
+    "tables": re.compile(r"(pairs|overheads|costs|growth|paths|launches)\.(csv|md)"),
     "figures": re.compile(r"(ratios|overheads|growth-\w+)\.(png|svg)"),
 }
 """What is written beside speed.md; that of an earlier page is removed first."""
@@ -42,7 +42,7 @@ def write_page(folder: Path, timed: TimingSet) -> list[Path]:
         ("costs", "What a step takes", interleaved.list_costs(groups, facts)),
         ("growth", "How cost grows: exponents of a power law, and of its last octave", exponents),
         ("paths", "Each framework's own paths, by a short calibration", interleaved.list_paths(groups)),
-        ("trials", "The trials of the A/A test", timed.test.trials if timed.test else pd.DataFrame()),
+        ("launches", "The launches of the A/A test", timed.test.launches if timed.test else pd.DataFrame()),
     ]
     shown = [(name, heading, show_parameters(frame)) for name, heading, frame in tables if len(frame)]
     figures: dict[str, Figure] = {}
@@ -75,7 +75,7 @@ def _write_text(
     parts = ["# Speed\n", "".join(f"- {escape(sentence)}\n" for sentence in sentences)]
     parts += [f"![{name}](figures/{name}.png)\n" for name in figures]
     parts += [
-        f"## {title}\n\n" + (table(frame) if name != "trials" else f"[All {len(frame)} trials](tables/trials.csv)\n")
+        f"## {title}\n\n" + (f"[All {len(frame)}](tables/{name}.csv)\n" if name == "launches" else table(frame))
         for name, title, frame in tables
     ]
     machines = [facts] if facts else []

@@ -44,7 +44,7 @@ class TimingSet:
     @property
     def launches(self) -> float | None:
         """The factor by which two launches of identical code differ, where that is known."""
-        return self.test.launches if self.test else None
+        return self.test.factor if self.test else None
 
 
 def write_findings(timed: TimingSet) -> list[str]:
@@ -63,7 +63,7 @@ def read_timings(store: ResultSet) -> TimingSet:
         damages.append(store.leave_out(path, damage))
 
     groups, test = interleaved.read_groups(store, damaged), aa_check.read_test(store, damaged)
-    launches = test.launches if test else None
+    launches = test.factor if test else None
     pairs, overheads = interleaved.compare_pairs(groups, launches), interleaved.compare_overheads(groups)
     return TimingSet(groups, test, pairs, overheads, read_machine(store, damaged), damages)
 

@@ -207,7 +207,7 @@ def draw_reach(table: pd.DataFrame) -> Chart:
     figure.update_yaxes(tickformat=".0%", range=[-0.05, 1.08], title="reach")
     caption = (
         "Share of the steps before the scored ones over which the gradient keeps 1 % of its norm at the end of "
-        "training: mean over seeds with its 95 % interval, without a clip where that ran. Colour: framework; line and "
+        "training: mean over seeds with their range, without a clip where that ran. Colour: framework; line and "
         "mark: cell."
     )
     return Chart("reach-length", "Reach against length", caption, plain(figure))

@@ -45,13 +45,17 @@ def draw_ratios(speed: pd.DataFrame) -> Chart | None:
 
 
 def draw_differences(quality: pd.DataFrame) -> Chart | None:
-    """Return new - old of the mean skill, `Comparison.quality`, of rows that are not identical; None where all are."""
+    """Return new - old of the skill, `Comparison.quality`, of rows that are not identical; None where all are."""
     kept = quality[quality["difference"].abs() > 0]
+    kept = kept.assign(typical=kept["typical"].fillna(kept["difference"]))
     if kept.empty:
         return None
-    figure, note = _draw_changes(kept, "difference", "quality", kept["difference"].abs(), level=0.0)
+    figure, note = _draw_changes(kept, "typical", "quality", kept["typical"].abs(), level=0.0)
     figure.update_xaxes(title="new - old")
-    caption = "Right of the line the new one is better. Bars: 95 % bootstrap intervals over seeds."
+    caption = (
+        "Right of the line the new one is better. The median difference with its 95 % interval, where there are enough "
+        "seeds for one; else the difference of the means, without."
+    )
     return Chart("skill-changes", "Change of the skill", caption + note, plain(figure))
 
 

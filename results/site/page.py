@@ -21,7 +21,7 @@ from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
 from farreach.results.storage.files import list_files, report_unwritable, write_text
-from farreach.results.timing import interleaved, speed
+from farreach.results.timing import interleaved
 
 PAGE = "report.html"
 FOLDER = "report"
@@ -63,13 +63,13 @@ def write_page(results: contents.Results) -> list[Path]:
 
 def _list_tables(results: contents.Results, each: pd.DataFrame) -> list[Table]:
     """Return the tables that have lines."""
-    rows, timings, timed = results.rows, results.timings, results.timed
+    rows, timed = results.rows, results.timed
     listed: list[Table | None] = []
     if len(rows.as_drawn):
         summed = lines.tabulate_lines(rows)
         listed += [lines.make_accuracy(summed), lines.make_gradients(summed)]
-    listed.append(timing_tables.make_steps(rows, timings, timed.groups, timed.machine))
-    listed.append(timing_tables.make_ratios(timings, timed.groups, timed.launches))
+    listed.append(timing_tables.make_steps(rows, timed.groups, timed.machine))
+    listed.append(timing_tables.make_ratios(timed.pairs, timed.groups))
     listed.append(lines.make_cases(each))
     return [table for table in listed if table is not None and len(table.frame)]
 
@@ -78,8 +78,7 @@ def _draw_charts(results: contents.Results) -> list[Chart]:
     """Return the pictures that have something to show."""
     timed = results.timed
     pictures = charts.draw_atlas(overview.tabulate_atlas(results.rows))
-    pairs, _ = speed.compare_pairs(results.timings, timed.groups, timed.launches)
-    pictures += [charts.draw_forest(name_steps(pairs))] if len(pairs) else []
+    pictures += [charts.draw_forest(name_steps(timed.pairs))] if len(timed.pairs) else []
     far = overview.tabulate_reach(results.rows)
     pictures += [charts.draw_reach(far)] if len(far) else []
     grown = interleaved.list_growth(timed.groups)

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from farreach.results.analysis import statistics, tables
+from farreach.results.analysis import observatory, statistics, tables
 from farreach.results.analysis.diagnosis import LABELS
 from farreach.results.analysis.labels import DASH, format_metric, format_parameters
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, SETTING
+from farreach.results.analysis.statistics import FEWEST_PAIRS
 from farreach.results.report.diagnosis import write_reason, write_remarks
-
-FEWEST_SEEDS = 3
-"""A t interval of fewer seeds says next to nothing."""
 
 MOST = 10_000
 """Rows that a table of the page holds; the Parquet file beside it holds all."""
@@ -92,16 +90,16 @@ FILTERS = {"task": ["task"], "framework": [LEARNER], "cell": [CELL], "clip": [CL
 FILTERS |= {"mode": ["mode"]}
 
 BOLD = (
-    "Bold: the best of its setting, and every line whose interval overlaps it; none where no line has an interval "
-    "(three seeds) or the best reaches down to the floor (skill 0)."
+    "Bold: the highest median of its setting, and every line whose median may be as high, by the 95 % interval of a "
+    f"median; none below {FEWEST_PAIRS} seeds, or where the best reaches down to the floor (skill 0)."
 )
 
 
 def tabulate_lines(rows: Rows) -> pd.DataFrame:
     """Return one line a setting, cell, clip and framework: what `tables` has, intervals over seeds, and what is best.
 
-    Columns beyond those of `tabulate_accuracy` and `tabulate_gradients`: mean low and mean high (95 % t interval of
-    the skill, from `FEWEST_SEEDS` seeds on), reach with its low and high, diagnosis (counts in words),
+    Columns beyond those of `tabulate_accuracy` and `tabulate_gradients`: median with median low and high (of the skill,
+    its 95 % interval), reach (mean) with its low and high (range over seeds), diagnosis (counts in words),
     best skill, best score, and keys (of the rows, by seed).
     """
     frame = rows.as_drawn.frame
@@ -114,14 +112,16 @@ def tabulate_lines(rows: Rows) -> pd.DataFrame:
         far = pd.Series(float("nan"), index=frame.index)
     found = rows.as_drawn.diagnoses["label"] if len(frame) else pd.Series(dtype=object)
     groups = frame.assign(far=far, found=found).groupby(GROUP, observed=True)
-    low, high = _bound_groups(groups["skill"])
-    table["mean low"], table["mean high"] = low, high.clip(upper=1)
+    estimates = [statistics.estimate_median(part.dropna().to_numpy(float)) for _, part in groups["skill"]]
+    table[["median", "median low", "median high"]] = np.asarray(estimates, float).reshape(-1, 3)
     table["reach"] = groups["far"].mean().to_numpy()
-    table["reach low"], table["reach high"] = (ends.clip(0, 1) for ends in _bound_groups(groups["far"]))
+    table[["reach low", "reach high"]] = np.reshape(
+        [observatory.find_range(part) for _, part in groups["far"]], (-1, 2)
+    )
     table["diagnosis"] = groups["found"].agg(_count_labels).to_numpy()
     table["metric"] = table["metric"].map(format_metric)
     table["keys"] = groups["key"].agg(list).to_numpy()
-    table["best skill"] = _find_best(table, "skill", "mean low", "mean high")
+    table["best skill"] = _find_best(table, "median", "median low", "median high")
     table["best score"] = _find_best(table[table["judged"] == 0], "score", "score low", "score high").reindex(
         table.index, fill_value=False
     )
@@ -156,10 +156,10 @@ def make_accuracy(table: pd.DataFrame) -> Table:
             "skill",
             "skill",
             "fixed",
-            "mean low",
-            "mean high",
+            "skill low",
+            "skill high",
             best="best skill",
-            hint="1 - loss / floor, mean over seeds",
+            hint="1 - loss / floor, mean and range over seeds",
         ),
         Column("solved", "solved", "of", of="judged", hint="seeds that met the task's criterion"),
         Column("steps to solve", "steps to solve", "number", hint="median over the seeds that solved it"),
@@ -169,7 +169,7 @@ def make_accuracy(table: pd.DataFrame) -> Table:
         Column("clipped", "clipped", hint="share of the steps on which the clip changed the gradient"),
         Column("diverged", "diverged", "of", of="seeds"),
     )
-    note = f"Means over seeds; in brackets the 95 % interval. {BOLD}"
+    note = f"Means over seeds; in brackets their range, of a source gain its 95 % interval. {BOLD}"
     return Table("accuracy", "lines", "Accuracy", note, table, columns, FILTERS, "runs")
 
 
@@ -187,7 +187,7 @@ def make_gradients(table: pd.DataFrame) -> Table:
     )
     note = (
         "Norms before the clip, over all steps and seeds. Reach: share of the steps before the scored ones over which "
-        "the gradient keeps 1 % of its norm at the end of training, with its 95 % interval."
+        "the gradient keeps 1 % of its norm at the end of training, mean and range over seeds."
     )
     return Table("gradients", "lines", "Gradients", note, table, columns, FILTERS, "runs")
 
@@ -214,12 +214,6 @@ def make_cases(table: pd.DataFrame) -> Table:
             "Parquet file holds all."
         )
     return Table("cases", "cases", "Every case", note, table, columns, FILTERS, "runs")
-
-
-def _bound_groups(groups: Any) -> tuple[pd.Series[float], pd.Series[float]]:
-    """Return the ends of the 95 % t interval of each group's mean, NaN below `FEWEST_SEEDS` values."""
-    low, high = statistics.bound_means(*(groups.agg(how) for how in ("mean", "std", "count")), fewest=FEWEST_SEEDS)
-    return pd.Series(low), pd.Series(high)
 
 
 def _find_best(table: pd.DataFrame, name: str, low: str, high: str) -> pd.Series[bool]:

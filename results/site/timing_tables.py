@@ -10,13 +10,10 @@ from farreach.results.analysis import tables
 from farreach.results.analysis.labels import label_learner, label_side
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, LEARNER, SETTING
-from farreach.results.report.speed_sentences import METHODS
+from farreach.results.report.speed_sentences import METHOD
 from farreach.results.site.tables import Column, Table
-from farreach.results.timing import interleaved, pytest_benchmark, speed
+from farreach.results.timing import interleaved
 from farreach.results.timing.ratios import FASTER, STEP
-
-PYTEST = "pytest benchmarks/speed --benchmark-json=FILE"
-"""What made a speed.json."""
 
 _STEP: tuple[Column, ...] = (
     Column("task", "task"),
@@ -29,10 +26,9 @@ _STEP: tuple[Column, ...] = (
 )
 
 
-def make_ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None) -> Table | None:
-    """Return who is faster in every pair that was timed, None where there is none."""
-    pairs, method = speed.compare_pairs(timed, groups, launches)
-    if method is None or pairs.empty:
+def make_ratios(pairs: pd.DataFrame, groups: list[dict[str, Any]]) -> Table | None:
+    """Return who is faster in every pair of `groups` that was timed, None where there is none."""
+    if pairs.empty:
         return None
     pairs = pairs.reset_index(drop=True)
     pairs["known"] = pairs["verdict"] == FASTER
@@ -48,17 +44,21 @@ def make_ratios(timed: pd.DataFrame | None, groups: list[dict[str, Any]], launch
     )
     filters = {name: [name] for name in ("task", "cell", "device")}
     filters |= {"framework": ["faster framework", "slower framework"]}
-    note = f"Ratio of the times of a training step, {METHODS[method]}, with its 95 % interval. Bold: not inconclusive."
+    note = f"Ratio of the times of a training step, {METHOD}, with its 95 % interval. Bold: not inconclusive."
     return Table("ratios", "ratios", "Who is faster", note, tables.show_parameters(pairs), columns, filters, "facts")
 
 
-def make_steps(
-    rows: Rows, timed: pd.DataFrame | None, groups: list[dict[str, Any]], machine: dict[str, Any] | None
-) -> Table | None:
+def make_steps(rows: Rows, groups: list[dict[str, Any]], machine: dict[str, Any] | None) -> Table | None:
     """Return what a step takes of each implementation; of a set without timings what its training runs saw."""
     filters = {name: [name] for name in ("task", "framework", "cell", "device")}
     time = Column(
-        "step ms", "ms per step", "number", "low ms", "high ms", best="best", hint="median with its 95 % interval"
+        "step ms",
+        "ms per step",
+        "number",
+        "low ms",
+        "high ms",
+        best="best",
+        hint="median with its 95 % interval in this launch",
     )
     if groups:
         frame = interleaved.list_costs(groups, machine).rename(columns={"ms a step": "step ms"})
@@ -73,14 +73,6 @@ def make_steps(
         )
         columns = (*_STEP, Column("implementation", "implementation"), time, *more)
         note = "Timed in alternating blocks. Bold: the fastest of its step, and whatever is inconclusive against it."
-        return Table("steps", "steps", "Speed", note, tables.show_parameters(frame), columns, filters, "facts")
-    if timed is not None and len(timed):
-        frame = pytest_benchmark.list_steps(timed)
-        frame["implementation"] = [label_learner(row) for row in frame.to_dict("records")]
-        frame["again"] = PYTEST
-        frame["best"] = _find_best(frame, pytest_benchmark.compare_pairs(timed))
-        columns = (*_STEP, Column("implementation", "implementation"), time, Column("compile s", "compile s", "number"))
-        note = "Timed one after the other. Bold: the fastest of its step, and whatever is inconclusive against it."
         return Table("steps", "steps", "Speed", note, tables.show_parameters(frame), columns, filters, "facts")
     frame = tables.tabulate_step_times(rows)
     if frame.empty:
@@ -105,8 +97,6 @@ def make_steps(
 
 def _list_commands(frame: pd.DataFrame, groups: list[dict[str, Any]]) -> list[str]:
     """Return the command that timed each line's step."""
-    if not groups:
-        return [PYTEST] * len(frame)
     commands = {tuple(interleaved.list_step(group).values()): str(group["facts"]["command"]) for group in groups}
     return [commands.get(tuple(row[name] for name in STEP), "") for row in frame.to_dict("records")]
 

@@ -20,8 +20,11 @@ from farreach.results.storage.parts import COLUMNS
 SERIES = ("timings", "check", "runs")
 """The parts of a set that are JSON files beside the cases: interleaved timings, their A/A check, logs of runs."""
 
-SINGLE = ("speed.json", "machine.json", "planted.json")
-"""The JSON files of a set that are one each: pytest-benchmark's, the machine's limits, the planted diagnoses."""
+OLD_TIMES = "speed.json"
+"""Step times that older sets hold, timed one after the other: kept, and no longer read."""
+
+SINGLE = (OLD_TIMES, "machine.json", "planted.json")
+"""The JSON files of a set that are one each: step times of older sets (`OLD_TIMES`), limits, planted diagnoses."""
 
 DOCUMENT = re.compile(r"[\w+][\w.+-]{0,200}\.json")
 """What the name of such a file is made of."""

@@ -1,1 +1,1 @@
-"""Step times: interleaved, by pytest-benchmark, the A/A test and scaling; numbers only, no prose."""
+"""Step times: interleaved, the A/A test, side by side, and scaling; numbers only, no prose."""

@@ -171,41 +171,6 @@ class Live(TypedDict):
     launches: Annotated[list[Sides], Field(min_length=1)]
 
 
-class Info(TypedDict):
-    """What `benchmarks/speed/test_step.py` says of a benchmark."""
-
-    task: Word
-    T: Size
-    framework: Word
-    cell: Word
-    hidden: Size
-    batch: Size
-    path: Word
-    threads: Size
-    device: Word
-    compile_seconds: Number
-    framework_version: Word
-
-
-class Stats(TypedDict):
-    """What pytest-benchmark measured."""
-
-    data: Times
-
-
-class Benchmark(TypedDict):
-    """One benchmark of pytest-benchmark's file."""
-
-    extra_info: Info
-    stats: Stats
-
-
-class Benchmarks(TypedDict):
-    """pytest-benchmark's file."""
-
-    benchmarks: list[Benchmark]
-
-
 def read_file(path: Path, kind: type[Any], schema: int | None = None) -> dict[str, Any]:
     """Return what a file holds, as `parse` does."""
     return parse(read_bytes(path, LARGEST_JSON), path, kind, schema)

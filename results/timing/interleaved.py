@@ -18,7 +18,7 @@ from farreach.results.analysis.selection import sort_words
 from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.storage.interface import ResultSet
 from farreach.results.timing import files, scaling
-from farreach.results.timing.ratios import IMPLEMENTATION, RATIO, STEP, describe_pair
+from farreach.results.timing.ratios import IMPLEMENTATION, LAUNCHES, RATIO, STEP, describe_pair
 from farreach.results.vocabulary import CELLS
 
 SCHEMA = 1
@@ -95,7 +95,7 @@ def compare_pairs(groups: list[dict[str, Any]], launches: float | None = None) -
 
     ``times as fast`` is the median over rounds of the slower one's seconds over the faster one's, low and high its
     95 % interval (`statistics.estimate_ratio`), widened by `launches`, the factor that two launches of identical code
-    stay within on this machine, where that is known.
+    stay within on this machine; where that is not known, by `LAUNCHES`.
     """
     rows = []
     for group in groups:
@@ -105,7 +105,7 @@ def compare_pairs(groups: list[dict[str, Any]], launches: float | None = None) -
             if ratio.value < 1:
                 fast, slow = slow, fast  # noqa: PLW2901
                 ratio = statistics.Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
-            ratio = statistics.widen_ratio(ratio, launches or 1.0)
+            ratio = statistics.widen_ratio(ratio, launches or LAUNCHES)
             rows.append(list_step(group) | describe_pair(fast, slow, ratio, len(fast["seconds"])))
     return pd.DataFrame(rows, columns=PAIRS)
 
@@ -113,8 +113,8 @@ def compare_pairs(groups: list[dict[str, Any]], launches: float | None = None) -
 def compare_overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
     """Return how long our step takes in terms of each hand-written loop of the same framework.
 
-    The verdict is `KEPT` where the interval's upper end is within `ALLOWED`, `MISSED` where its lower end is beyond,
-    else `INCONCLUSIVE`.
+    Both run in one process, so that the interval within the launch stands as it is. The verdict is `KEPT` where its
+    upper end is within `ALLOWED`, `MISSED` where its lower end is beyond, else `INCONCLUSIVE`.
     """
     rows = []
     for group in groups:
@@ -187,11 +187,11 @@ def list_growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
 def list_costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = None) -> pd.DataFrame:
     """Return what a step takes of each implementation; rows on an accelerator have `ON_DEVICE` too.
 
-    Its median time with the 95 % order-statistic interval; the operations of its matrix products a second, and their
-    share of the peak that was measured where the group ran, else of that of `machine`; the peak of its process's
-    memory, and that above what the process held with the framework imported and nothing loaded; the seconds that
-    compiling took, and the steps after which that has paid off against the framework's own path with the shortest
-    compile time.
+    Its median time with its 95 % interval within this launch (`statistics.estimate_ratio`); the operations of its
+    matrix products a second, and their share of the peak that was measured where the group ran, else of that of
+    `machine`; the peak of its process's memory, and that above what the process held with the framework imported and
+    nothing loaded; the seconds that compiling took, and the steps after which that has paid off against the framework's
+    own path with the shortest compile time.
     """
     lines = []
     for group in groups:
@@ -201,7 +201,7 @@ def list_costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = No
         peak = (limits or {}).get("gflops", {}).get(group["step"]["dtype"])
         for one in group["contenders"]:
             seconds = float(np.median(one["seconds"]))
-            low, high = statistics.bound_median(one["seconds"])
+            low, high = statistics.estimate_ratio(one["seconds"], 1.0).interval
             rate = one["flops"] / seconds / 1e9
             lines.append(
                 [

@@ -42,7 +42,7 @@ from farreach.results.storage.parts import CURVES
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sanitising import clean_text
 from farreach.results.storage.sets import open_set
-from farreach.results.timing import aa_check, interleaved, pytest_benchmark, side_by_side
+from farreach.results.timing import aa_check, interleaved, side_by_side
 from tests.support import synthetic
 from tests.support.commands import call_command
 from tests.support.rows import parse_row
@@ -244,7 +244,7 @@ def test_mutated_curves_of_ones_own_are_curves_or_damaged(place: Path, data: st.
         assert [*frame] == [*CURVES]
 
 
-# Timings, checks, live comparisons, pytest-benchmark's file
+# Timings, checks, live comparisons
 
 
 @pytest.fixture(scope="module")
@@ -253,9 +253,6 @@ def timing_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("timings")
     write_groups(folder, make_pair(1.5), make_group())
     write_check(folder)
-    names = ("task", "T", "framework", "cell", "hidden", "batch", "path", "threads", "device", "compile_seconds")
-    info = dict.fromkeys([*names, "framework_version"], "x") | {"T": 5, "hidden": 4, "batch": 2, "threads": 1}
-    info |= {"compile_seconds": 1.0}
     step = make_group()["step"]
     launches = [{"old": [0.1] * 9, "new": [0.1] * 9}] * 5
     facts = {"framework_version": "1"}
@@ -264,7 +261,6 @@ def timing_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "timings": max((folder / interleaved.FOLDER).glob("*.json"), key=lambda path: path.stat().st_size).read_bytes(),
         "check": min((folder / aa_check.FOLDER).glob("*.json")).read_bytes(),
         "live": json.dumps(live | {"launches": launches}).encode(),
-        "speed": json.dumps({"benchmarks": [{"extra_info": info, "stats": {"data": [0.1] * 9}}] * 2}).encode(),
     }
 
 
@@ -275,10 +271,8 @@ def read_timing(kind: str, place: Path) -> None:
         interleaved.compare_pairs(interleaved.read_groups(open_set(place)))
     elif kind == "check":
         aa_check.read_test(open_set(place))
-    elif kind == "live":
-        side_by_side.compare_environments([path])
     else:
-        pytest_benchmark.compare_pairs(pytest_benchmark.read_benchmarks(open_set(place)))
+        side_by_side.compare_environments([path])
 
 
 @pytest.mark.slow
@@ -297,7 +291,7 @@ def test_a_mutated_timing_file_is_read_or_refused(
         text = json.dumps(whole).encode()
     folder = place / {"timings": interleaved.FOLDER, "check": aa_check.FOLDER}.get(kind, "")
     folder.mkdir(exist_ok=True)
-    (folder / (pytest_benchmark.FILE if kind == "speed" else "k.json")).write_bytes(text)
+    (folder / "k.json").write_bytes(text)
     try:
         read_timing(kind, place)
     except StoreError as error:

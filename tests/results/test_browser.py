@@ -139,7 +139,7 @@ def test_rows_of_speed_open_their_figures(quick: Path, opened: Opened) -> None:
     page = opened(quick, "#tab=ratios&cell=rnn")
     page.locator("#table-ratios button.open").first.click()
     text = page.locator("#opened").inner_text()
-    assert "pytest benchmarks/speed" in text
+    assert "python -m benchmarks speed" in text
     assert "tensorflow (graph)" in text
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +11,6 @@ import pytest
 from farreach.results.analysis import agreement
 from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers.agreement import write_agreement
-from farreach.results.storage.files import StoreError
-from farreach.results.storage.sets import open_set
-from farreach.results.timing import pytest_benchmark
 from tests.support import synthetic
 
 # Agreement
@@ -98,62 +92,3 @@ def test_the_worst_pair_stands_first_and_every_pair_has_a_line() -> None:
     assert pairs == [("pytorch", "jax"), ("tensorflow", "jax"), ("pytorch", "tensorflow")]
     assert table["gap replicates"].tolist() == pytest.approx([6 * 0.02] * 3)  # the mean of 6 * .01 and 6 * .03
     assert table["gap frameworks"].tolist() == pytest.approx([6 * 0.11, 6 * 0.07, 6 * 0.04])
-
-
-# Speed
-
-
-def timings(tmp_path: Path, milliseconds: dict[tuple[str, str], float], **more: Any) -> pd.DataFrame:
-    (tmp_path / pytest_benchmark.FILE).write_text(json.dumps(synthetic.speed_json(milliseconds, **more)))
-    return pytest_benchmark.read_benchmarks(open_set(tmp_path))
-
-
-def test_the_bootstrap_interval_holds_a_planted_ratio(tmp_path: Path) -> None:
-    table = pytest_benchmark.compare_pairs(timings(tmp_path, {("pytorch", "lstm"): 40, ("tensorflow", "lstm"): 30}))
-    one = table.iloc[0]
-    assert one["low"] < 4 / 3 < one["high"]
-    assert one["high"] - one["low"] < 0.1
-    assert (one["faster framework"], one["faster path"], one["verdict"]) == ("tensorflow", "graph", "faster")
-
-
-def test_the_bootstrap_interval_covers_the_truth_as_often_as_it_says() -> None:
-    held = 0
-    for trial in range(100):
-        random = synthetic.stream("coverage", trial)
-        low, high = pytest_benchmark.bound_medians([random.normal(2, 0.1, 40), random.normal(1, 0.05, 40)])
-        held += low <= 2 <= high
-    assert 88 <= held <= 100
-
-
-@pytest.mark.parametrize(
-    ("other", "verdict"), [(40.0, "inconclusive"), (41.5, "inconclusive"), (43.5, "faster")], ids=str
-)
-def test_a_ratio_within_what_launches_differ_by_is_no_verdict(tmp_path: Path, other: float, verdict: str) -> None:
-    table = pytest_benchmark.compare_pairs(
-        timings(tmp_path, {("pytorch", "gru"): 40, ("tensorflow", "gru"): other}, rounds=400)
-    )
-    assert table["verdict"].tolist() == [verdict]
-
-
-def test_too_few_rounds_are_no_verdict(tmp_path: Path) -> None:
-    table = pytest_benchmark.compare_pairs(
-        timings(tmp_path, {("pytorch", "gru"): 40, ("tensorflow", "gru"): 10}, rounds=4)
-    )
-    assert table["verdict"].tolist() == ["inconclusive"]
-    assert math.isnan(table["low"].iloc[0])
-
-
-def test_step_times_are_the_medians_in_milliseconds(tmp_path: Path) -> None:
-    seconds = [0.010, 0.020, 0.030, 0.040, 0.900]
-    (tmp_path / pytest_benchmark.FILE).write_text(
-        json.dumps({"benchmarks": [synthetic.benchmark("pytorch", "rnn", seconds)]})
-    )
-    one = pytest_benchmark.list_steps(pytest_benchmark.read_benchmarks(open_set(tmp_path))).iloc[0]
-    assert (one["step ms"], one["rounds"], one["compile s"]) == pytest.approx((30, 5, 0.7))
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"benchmarks": [{"extra_info": {}, "stats": {}}]}'])
-def test_a_broken_speed_file_is_an_error_of_one_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / pytest_benchmark.FILE).write_text(text)
-    with pytest.raises(StoreError, match="cannot be read as speed rows"):
-        pytest_benchmark.read_benchmarks(open_set(tmp_path))

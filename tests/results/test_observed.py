@@ -110,10 +110,9 @@ def test_the_table_gives_each_cells_reach_over_the_seeds(tmp_path: Path) -> None
     assert (table["held"] == table["solved"]).all()
 
 
-def test_the_interval_over_seeds_holds_their_mean_and_stays_a_share() -> None:
-    low, high = observatory.bound_mean_share(pd.Series([0.9, 1.0, 0.8]))
-    assert 0 < low < 0.9 < high <= 1
-    assert all(math.isnan(end) for end in observatory.bound_mean_share(pd.Series([0.9])))
+def test_a_reach_over_seeds_is_their_mean_with_their_range() -> None:
+    assert observatory.find_range(pd.Series([0.9, math.nan, 1.0, 0.8])) == (0.8, 1.0)
+    assert all(math.isnan(end) for end in observatory.find_range(pd.Series([0.9])))
 
 
 def test_a_solved_run_that_does_not_reach_is_named_with_its_figures(tmp_path: Path) -> None:

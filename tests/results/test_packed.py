@@ -22,12 +22,12 @@ from farreach.results.publishing.thinning import thin_curves
 from farreach.results.publishing.unpacking import unpack_set
 from farreach.results.storage import parquet
 from farreach.results.storage.files import DamagedError, StoreError, read_json, write_json
-from farreach.results.storage.interface import SERIES, SINGLE, ResultSet
+from farreach.results.storage.interface import OLD_TIMES, SERIES, SINGLE, ResultSet
 from farreach.results.storage.packed_set import DOCUMENTS, FILES, MANIFEST, NUMBERS, ROWS, PackedSet
 from farreach.results.storage.parts import PARTS, hash_curves
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sets import list_sets, open_run_folder, open_set
-from farreach.results.timing import aa_check, interleaved, pytest_benchmark
+from farreach.results.timing import aa_check, interleaved
 from tests.support import synthetic
 from tests.support.commands import read_refusal, run_command
 from tests.support.timings import make_pair, write_check, write_groups
@@ -54,9 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(folder / "rows" / "own.json", own)
     lines = [f"{at},{value!r},{value!r},{value!r},0.0\n" for at, value in enumerate(ODD, 1)]
     (folder / "curves" / "own.csv").write_text("step,loss,norm_before,norm_after,clipped\n" + "".join(lines))
-    (folder / "speed.json").write_text(
-        json.dumps(synthetic.speed_json({("pytorch", "lstm"): 1.0, ("tensorflow", "lstm"): 2.0})), encoding="utf-8"
-    )
+    write_json(folder / OLD_TIMES, {"benchmarks": []})
     write_json(folder / "planted.json", {"a": "learning", "b": "learning"})
     write_groups(folder, make_pair(1.5))
     write_check(folder)
@@ -164,10 +162,7 @@ def test_a_part_has_one_declared_type_in_a_run_folder_too(tmp_path: Path) -> Non
 def test_timings_are_read_from_a_packed_set(run: Path, packed: Path) -> None:
     for read in (interleaved.read_groups, aa_check.read_test):
         assert str(read(open_set(packed))) == str(read(open_set(run)))
-    one, other = (pytest_benchmark.read_benchmarks(open_set(folder)) for folder in (packed, run))
-    assert one is not None
-    assert other is not None
-    pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert open_set(packed).list_documents(OLD_TIMES)
 
 
 def test_long_curves_are_thinned_only_where_that_is_asked_and_every_clip_counts(tmp_path: Path) -> None:

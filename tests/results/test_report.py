@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,11 @@ from farreach.results.report.answers.base import AGREE, FASTER, GRADIENTS, SOLVE
 from farreach.results.report.markdown import escape
 from farreach.results.report.speed_sentences import label_timed_steps
 from farreach.results.storage.files import StoreError
+from farreach.results.storage.interface import OLD_TIMES
 from farreach.results.storage.result_set import Store
-from farreach.results.timing import pytest_benchmark
+from farreach.results.timing import interleaved
 from tests.support import synthetic
+from tests.support.timings import make_pair, write_groups
 
 QUESTIONS = (FASTER, SOLVED, THRESHOLD, GRADIENTS, AGREE)
 
@@ -59,10 +60,9 @@ def said(folder: Path) -> list[str]:
 def figures(folder: Path) -> dict[str, Figure]:
     """Return the figures of two tasks: the one with the most facets, the one with the longest title."""
     store = Store(folder)
-    rows, timings = store.rows(), pytest_benchmark.read_benchmarks(store)
-    assert timings is not None
+    rows = store.rows()
     rows = label_rows(rows[rows["task"].isin(["adding", "translation"])]).as_drawn.frame
-    timed = label_timed_steps(timings)
+    timed = label_timed_steps(interleaved.read_groups(store))
     made = {"step time": drawn.draw_step_time(timed.assign(cell_label=timed["cell"], activation=None), source="timed")}
     made |= {f"skill {task}": figure for task, figure in drawn.draw_skill(rows).items()}
     made |= {f"loss {task}": figure for task, figure in curve_figures.draw_learning(rows, store.evaluations).items()}
@@ -211,7 +211,7 @@ def native_only() -> list[Record]:
             [
                 "the only one tried",
                 "Not known: no training step was timed",
-                "Step times inside the training runs (no speed.json)",
+                "Step times inside the training runs (no timings)",
                 "Where the wall time went is not known",
             ],
         ),
@@ -239,16 +239,16 @@ def test_a_set_that_lacks_something_gets_a_report_that_says_so(
     assert not re.search(r"\bnan\b", text, re.IGNORECASE)
 
 
-def test_a_set_without_curves_or_with_a_broken_speed_file_still_gets_its_report(tmp_path: Path) -> None:
+def test_a_set_without_curves_or_with_step_times_of_old_still_gets_its_report(tmp_path: Path) -> None:
     store = synthetic.write(tmp_path, one_framework())
     for part in ("curves", "evaluations"):
         for path in (store.folder / part).iterdir():
             path.unlink()
-    (tmp_path / pytest_benchmark.FILE).write_text("{}")
+    (tmp_path / OLD_TIMES).write_text("{")
     made = {path.name for path in result_set.write(tmp_path)}
     assert {"skill-adding.png", "step-time.png"} <= made
     assert not any(name.startswith(("learning", "gradient-norm")) for name in made)
-    assert "speed.json cannot be read as speed rows" in (tmp_path / "report.md").read_text()
+    assert "speed.json is no longer read" in (tmp_path / "report.md").read_text()
 
 
 def test_an_evaluation_free_diverged_case_is_drawn_without_learning_curves(tmp_path: Path) -> None:
@@ -260,10 +260,9 @@ def test_an_evaluation_free_diverged_case_is_drawn_without_learning_curves(tmp_p
 
 
 def test_speed_alone_is_reported_without_rows(tmp_path: Path) -> None:
-    timed = synthetic.speed_json({("pytorch", "lstm"): 4.0, ("tensorflow", "lstm"): 2.0})
-    (tmp_path / pytest_benchmark.FILE).write_text(json.dumps(timed))
+    write_groups(tmp_path, make_pair(2.0))
     result_set.write(tmp_path)
-    assert "lstm: tensorflow (graph) is" in (tmp_path / "report.md").read_text()
+    assert "lstm: jax (scan) is" in (tmp_path / "report.md").read_text()
 
 
 def test_a_missing_folder_is_an_error_of_one_line(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,23 +32,47 @@ def test_no_other_file_computes_an_interval_or_a_test() -> None:
     assert not [path for path in paths if re.search(ELSEWHERE, path.read_text())]
 
 
-@pytest.mark.parametrize("count", [2, 3, 10, 100])
+@pytest.mark.parametrize("count", [5, 10, 100])
 def test_the_interval_of_a_mean_is_scipys(count: int) -> None:
     sample = draw(count=count)
     ends = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
     assert statistics.bound_mean(sample) == pytest.approx((ends.low, ends.high), rel=1e-12)
 
 
-def test_many_means_have_the_intervals_of_each_and_too_few_values_have_none() -> None:
-    samples = [draw(count=count, seed=count) for count in (1, 2, 3, 8)]
-    deviations = [sample.std(ddof=1) if len(sample) > 1 else math.nan for sample in samples]
-    counts = [len(sample) for sample in samples]
-    low, high = statistics.bound_means([sample.mean() for sample in samples], deviations, counts, fewest=3)
-    each = [statistics.bound_mean(sample, fewest=3) for sample in samples]
-    assert low == pytest.approx([ends.low for ends in each], nan_ok=True)
-    assert high == pytest.approx([ends.high for ends in each], nan_ok=True)
-    assert np.isnan(low).tolist() == [True, True, False, False]
-    assert statistics.bound_mean([1.0, 1.0, 1.0]) == (1.0, 1.0)
+def test_samples_beside_each_other_have_the_intervals_of_each_and_too_few_values_have_none() -> None:
+    samples = np.stack([draw(count=9, seed=seed) for seed in range(4)])
+    for bound in (statistics.bound_mean, statistics.bound_median, statistics.estimate_median):
+        assert np.transpose(bound(samples)).tolist() == [list(bound(sample)) for sample in samples]
+    others = samples[::-1, :7] + 1
+    each = [list(statistics.estimate_shift(a, b)) for a, b in zip(samples, others, strict=True)]
+    assert np.transpose(statistics.estimate_shift(samples, others)).tolist() == each
+    assert statistics.flip_signs(samples).tolist() == [statistics.flip_signs(sample) for sample in samples]
+    assert math.isnan(statistics.bound_mean(range(4)).low)
+    assert math.isnan(statistics.bound_median(range(5)).low)
+    assert math.isnan(statistics.estimate_shift(range(4), range(9)).low)
+    assert math.isnan(statistics.flip_signs(np.ones(5)))
+    assert statistics.bound_mean([1.0] * 5) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 1), (1, 1), (0, 10), (3, 10), (9, 10), (17, 40)])
+def test_the_interval_of_a_share_is_scipys_exact_one(count: int, of: int) -> None:
+    ends = stats.binomtest(count, of).proportion_ci(method="exact")
+    assert statistics.bound_share(count, of) == pytest.approx((ends.low, ends.high), rel=1e-9)
+    assert np.transpose(statistics.bound_share([count, 1], [of, 3]))[0] == pytest.approx((ends.low, ends.high))
+
+
+@pytest.mark.parametrize(("m", "n"), [(5, 5), (8, 6), (12, 12)])
+def test_a_shift_lies_in_its_interval_where_mann_and_whitneys_test_does_not_reject_it(m: int, n: int) -> None:
+    a, b = draw(count=m), draw(count=n, seed=1)
+    found = statistics.estimate_shift(a, b)
+    assert found.value == np.median(b[:, None] - a)
+    for end, outward in ((found.low, -1e-6), (found.high, 1e-6)):
+        assert 0.02 < stats.mannwhitneyu(b - end - outward, a, method="exact").pvalue <= 0.05
+
+
+def test_fishers_test_is_scipys() -> None:
+    assert statistics.compare_counts(5, 5, 0, 5) == pytest.approx(2 / math.comb(10, 5))
+    assert statistics.compare_counts(2, 5, 2, 5) == 1
 
 
 def test_the_t_quantile_is_scipys_without_its_slow_half() -> None:
@@ -56,13 +81,13 @@ def test_the_t_quantile_is_scipys_without_its_slow_half() -> None:
     assert statistics.compute_t_quantile(math.inf) == pytest.approx(special.ndtri(0.975))
 
 
-@pytest.mark.parametrize("count", [3, 5, 6, 30, 31])
+@pytest.mark.parametrize("count", [3, 5, 6, 7, 8, 9, 30, 31, 400])
 def test_the_interval_of_a_median_takes_the_binomials_order_statistics(count: int) -> None:
     sample = np.sort(draw(count=count))
     below = int(stats.binom.ppf(0.025, count, 0.5))
     low, high = statistics.bound_median(sample[::-1])
-    assert (math.isnan(low), math.isnan(high)) == (below < 1, below < 1)
-    assert below < 1 or (low, high) == (sample[below - 1], sample[count - below])
+    assert (math.isnan(low), math.isnan(high)) == (count < 6, count < 6)
+    assert count < 6 or (low, high) == (sample[below - 1], sample[count - below])
 
 
 def test_an_interval_lies_on_one_side_or_on_none() -> None:
@@ -136,6 +161,18 @@ def test_samples_without_any_spread_are_compared_too() -> None:
 def test_flipped_signs_are_counted_where_there_are_few() -> None:
     assert statistics.flip_signs(np.ones(8)) == pytest.approx(2 / 2**8)
     assert statistics.flip_signs(np.array([1.0, -1.0] * 4)) > 0.9
+    given: dict[str, Any] = {"permutation_type": "samples", "vectorized": True, "n_resamples": 2**20}
+    for count in (6, 11, 15):
+        sample = draw(count=count)
+        assert statistics.flip_signs(sample) == stats.permutation_test((sample,), np.sum, **given).pvalue
+    many = draw(count=60)
+    assert statistics.flip_signs(many) == pytest.approx(stats.ttest_1samp(many, 0).pvalue, abs=0.01)
+
+
+def test_signed_ranks_are_wilcoxons_and_ties_share_theirs() -> None:
+    sample = draw(count=12)
+    assert statistics.compare_signed_ranks(sample) == stats.wilcoxon(sample, alternative="greater").pvalue
+    assert statistics.compare_signed_ranks(np.array([1.0, 1, 1, 1, 1, 1, -1, -1])) == 37 / 256  # 6 or more of 8
 
 
 def test_ranks_of_equal_values_and_of_too_few_differences_decide_nothing() -> None:

@@ -55,6 +55,7 @@ def test_the_interval_of_identical_code_seldom_excludes_1() -> None:
         _, low, high = statistics.estimate_ratio(make_seconds(1.0, seed=seed), make_seconds(1.0, seed=10_000 + seed))
         alarms += low > 1 or high < 1
     assert alarms / 300 < 0.075  # 5 % would be right; 300 trials of that stay below 7.5 % in 98 of 100
+    assert alarms > 3
 
 
 def test_the_interval_finds_a_difference_and_holds_it() -> None:
@@ -63,23 +64,23 @@ def test_the_interval_finds_a_difference_and_holds_it() -> None:
         _, low, high = statistics.estimate_ratio(make_seconds(1.05, seed=seed), make_seconds(1.0, seed=500 + seed))
         found += low > 1
         held += low < 1.05 < high
-    assert found == 50
+    assert found >= 48
     assert held >= 43
 
 
 def test_a_load_that_lasts_widens_the_interval() -> None:
-    calm = make_seconds(1.0, rounds=60)
-    waves = calm * np.repeat(np.exp(np.random.default_rng(1).normal(0, 0.05, 20)), 3)
-    shuffled = np.random.default_rng(2).permutation(waves)
-    widths = [
-        math.log(high / low)
-        for _, low, high in (statistics.estimate_ratio(one, np.ones(60)) for one in (waves, shuffled))
-    ]
-    assert widths[0] > 1.2 * widths[1]
+    random = np.random.default_rng(1)
+    waves = np.exp(np.repeat(random.normal(0, 0.05, (40, 12)), 25, axis=1) + random.normal(0, 0.02, (40, 300)))
+    shuffled = random.permuted(waves, axis=1)
+    lasting, calm = (
+        np.median(np.log(one.high / one.low))
+        for one in (statistics.estimate_ratio(waves, 1.0), statistics.estimate_ratio(shuffled, 1.0))
+    )
+    assert lasting > 2 * calm
 
 
 def test_too_few_rounds_have_no_interval() -> None:
-    middle, low, high = statistics.estimate_ratio(make_seconds(2.0, rounds=8), np.ones(8))
+    middle, low, high = statistics.estimate_ratio(make_seconds(2.0, rounds=99), 1.0)
     assert middle == pytest.approx(2, rel=0.05)
     assert math.isnan(low)
     assert math.isnan(high)
@@ -98,9 +99,10 @@ def test_the_faster_one_comes_first_and_the_ratio_is_how_many_times() -> None:
 
 
 def test_nobody_is_called_faster_within_what_launches_differ_by() -> None:
-    close = make_pair(1.04)
+    close = make_pair(1.05)
     assert interleaved.compare_pairs([close]).iloc[0]["verdict"] == "faster"
-    assert interleaved.compare_pairs([close], launches=1.06).iloc[0]["verdict"] == statistics.INCONCLUSIVE
+    assert interleaved.compare_pairs([make_pair(1.02)]).iloc[0]["verdict"] == statistics.INCONCLUSIVE
+    assert interleaved.compare_pairs([close], launches=1.08).iloc[0]["verdict"] == statistics.INCONCLUSIVE
     assert interleaved.compare_pairs([make_pair(1.0)]).iloc[0]["verdict"] == statistics.INCONCLUSIVE
 
 
@@ -116,7 +118,7 @@ def test_an_overhead_is_kept_missed_or_cannot_be_told(ratio: float, verdict: str
 
 def test_costs_are_per_step_and_per_second() -> None:
     table = interleaved.list_costs(
-        [make_group(make_contender("jax (scan)", np.full(30, 0.002)))], {"gflops": {"float32": 5.0}}
+        [make_group(make_contender("jax (scan)", np.full(120, 0.002)))], {"gflops": {"float32": 5.0}}
     )
     row = table.iloc[0]
     assert row["ms a step"] == pytest.approx(2)
@@ -143,7 +145,7 @@ def test_compiling_pays_off_after_the_steps_that_win_its_time_back() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"rounds_wanted": 700}, "the time limit of 60 s was reached: 30 rounds of the 700"),
+        ({"rounds_wanted": 700}, "the time limit of 60 s was reached: 120 rounds of the 700"),
         ({"waiting": 0.3}, "the waiting processes took 30%"),
         ({"clock_step": -3600.0}, "the clock of the day moved by -3600.0 s"),
         ({"failed": [{"contender": "tensorflow (xla)", "reason": "no memory"}]}, "tensorflow (xla) failed: no memory."),
@@ -220,20 +222,21 @@ def test_a_page_without_pairs_says_so(tmp_path: Path) -> None:
 
 def test_an_aa_test_counts_false_positives_and_detected_slowdowns(tmp_path: Path) -> None:
     found = write_check(tmp_path, planted=0.04)
-    assert len(found.equals) == 180
-    assert len(found.slowed) == 60
-    assert found.false_positives / 180 < 0.1
-    assert found.detected / 60 > 0.9
+    assert len(found.equals) == 30
+    assert len(found.slowed) == 10
+    assert set(found.launches["rounds"]) == {180}
+    assert found.false_positives <= 4
+    assert found.detected >= 9
     assert 0.01 < found.minimum_effect < 0.04
     assert found.ratio_spread < 0.01
 
 
 def test_launches_that_differ_show_as_false_positives_and_as_a_spread(tmp_path: Path) -> None:
     found = write_check(tmp_path, bias=0.03)
-    assert found.false_positives_within / 180 > 0.3
-    assert found.false_positives / 180 < 0.08
+    assert found.false_positives_within >= 15
+    assert found.false_positives <= 4
     assert 0.02 < found.ratio_spread < 0.05
-    assert 1.03 < found.launches < 1.12
+    assert 1.03 < found.factor < 1.12
     assert any("From launch to launch" in sentence for sentence in write_test(found))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import zlib
 from pathlib import Path
@@ -15,6 +16,7 @@ from farreach.results.analysis.rows import Rows, label_rows
 from farreach.results.record import METRIC, SPECTRA, Record
 from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.result_set import Store
+from tests.support import timings
 
 FLOORS = {"adding": 1 / 6, "copy": 10 * np.log(8) / 50, "speech": np.log(10), "translation": 4.09}
 UNITS = {"adding": "squared units of the sum", "copy": "nats a step", "speech": "nats", "translation": "nats a token"}
@@ -166,24 +168,6 @@ def run_line(**changes: Any) -> dict[str, Any]:
     return line | counts | {"seconds": seconds} | changes
 
 
-def benchmark(framework: str, cell: str, seconds: list[float], **changes: Any) -> dict[str, Any]:
-    """Return one benchmark of pytest-benchmark's JSON."""
-    info = {"task": "adding", "T": 200, "framework": framework, "cell": cell, "hidden": 128, "batch": 50}
-    info |= {"path": PATHS[framework], "threads": 2, "device": "cpu"}
-    info |= {"compile_seconds": 0.7, "framework_version": "2.0"}
-    return {"name": f"test_step[{framework}-{cell}]", "extra_info": info | changes, "stats": {"data": seconds}}
-
-
-def speed_json(milliseconds: dict[tuple[str, str], float], *, rounds: int = 30, **changes: Any) -> dict[str, Any]:
-    """Return pytest-benchmark's JSON with a planted median step time for each framework and cell."""
-    rows = []
-    for (framework, cell), middle in milliseconds.items():
-        drawn = stream(framework, cell).normal(1, 0.03, rounds)
-        seconds = middle / 1e3 * drawn / np.median(drawn)
-        rows.append(benchmark(framework, cell, list(seconds), **changes))
-    return {"machine_info": {"cpu": {"brand_raw": "Some Processor"}}, "benchmarks": rows}
-
-
 def quick() -> list[Record]:
     """Return the records of a set like the quick suite's."""
     return [*_base(), *_ladder(), *_sgd(), *_copies()]
@@ -288,8 +272,11 @@ def main(folder: Path) -> None:
     failed = [{"case": "speech delay=20 gru tensorflow", "reason": "killed | by *signal* 9 <oom>"}]
     runs = [run_line(), run_line(started="2026-01-01T11:00:00+00:00", finished=3, failed=failed)]
     write(folder, quick(), runs=runs)
-    step = {("pytorch", "rnn"): 23.0, ("pytorch", "lstm"): 40.0, ("pytorch", "gru"): 57.0}
-    step |= {("tensorflow", "rnn"): 13.0, ("tensorflow", "lstm"): 41.0, ("tensorflow", "gru"): 36.0}
-    timed = speed_json(step)
-    timed["benchmarks"] += speed_json({pair: at / 4 for pair, at in step.items()}, T=50)["benchmarks"]
-    (folder / "speed.json").write_text(json.dumps(timed))
+    times = {"rnn": (23.0, 13.0), "lstm": (40.0, 41.0), "gru": (57.0, 36.0)}
+    groups = []
+    for (cell, both), length in itertools.product(times.items(), (50, 200)):
+        seconds = [timings.make_seconds(at * length / 2e5, seed=seed) for seed, at in enumerate(both)]
+        names = ("pytorch (eager)", "tensorflow (graph)")
+        step = timings.STEP | {"parameters": {"T": length}, "cell": cell}
+        groups.append(timings.make_group(*map(timings.make_contender, names, seconds), step=step))
+    timings.write_groups(folder, *groups)

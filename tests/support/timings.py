@@ -12,7 +12,6 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.results.storage.files import write_json
 from farreach.results.storage.sets import open_set
 from farreach.results.timing import aa_check, interleaved
-from tests.support import synthetic
 
 REFERENCE = {"task": "adding", "parameters": (("T", 10),), "framework": "reference", "cell": "rnn", "path": "numpy"}
 CASE = Case(**REFERENCE, hidden=8, clip="norm", threshold=1.0, dtype="float64")  # type: ignore[arg-type]
@@ -42,7 +41,7 @@ STEP = {
 }
 
 
-def make_seconds(middle: float, *, rounds: int = 30, spread: float = 0.02, seed: int = 0) -> Seconds:
+def make_seconds(middle: float, *, rounds: int = 120, spread: float = 0.02, seed: int = 0) -> Seconds:
     return middle * np.exp(np.random.default_rng(seed).normal(0, spread, rounds))
 
 
@@ -106,8 +105,8 @@ def write_check(tmp_path: Path, *, bias: float = 0.0, planted: float = 0.02) -> 
         middle = (1 + slower) * math.exp(random.normal(0, bias) if bias else 0)
         trials = [
             {
-                "first": make_seconds(1.0, seed=1_000 * number + at).tolist(),
-                "second": make_seconds(middle, seed=1_000 * number + 500 + at).tolist(),
+                "first": make_seconds(1.0, rounds=30, seed=1_000 * number + at).tolist(),
+                "second": make_seconds(middle, rounds=30, seed=1_000 * number + 500 + at).tolist(),
             }
             for at in range(6)
         ]
@@ -118,11 +117,11 @@ def write_check(tmp_path: Path, *, bias: float = 0.0, planted: float = 0.02) -> 
     return found
 
 
-def make_ratios(ratios: dict[str, float], *, rounds: int = 60, spread: float = 0.01, **changes: Any) -> dict[str, Any]:
+def make_ratios(ratios: dict[str, float], *, rounds: int = 120, spread: float = 0.01, **changes: Any) -> dict[str, Any]:
     """Return a group of paired timings: seconds of each contender, in terms of one that takes 10 ms."""
     step = {"task": "adding", "parameters": {"T": 50}, "cell": "lstm", "layers": 1, "hidden": 64, "batch": 32}
     step |= {"dtype": "float32", "device": "cpu", "threads": 1}
-    drawn = synthetic.stream(*ratios).lognormal(0, spread, (len(ratios), rounds))
+    drawn = np.random.default_rng([*"".join(ratios).encode()]).lognormal(0, spread, (len(ratios), rounds))
     contenders = [
         {"name": name, **split_name(name), "loop": "", "seconds": 0.01 * ratio * noise}
         for (name, ratio), noise in zip(ratios.items(), drawn, strict=True)

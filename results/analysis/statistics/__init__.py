@@ -5,28 +5,31 @@ and a worker and a command that reads a result set need none of it.
 """
 
 from farreach.results.analysis.statistics.intervals import (
-    BLOCK,
     FEWEST,
+    FEWEST_PAIRS,
     LEVEL,
     MISSING,
-    RESAMPLES,
     Estimate,
     Interval,
-    bound_by_bootstrap,
-    bound_factor,
     bound_mean,
-    bound_means,
     bound_median,
     bound_share,
     compute_standard_error,
     compute_t_quantile,
+    estimate_median,
+    estimate_shift,
+)
+from farreach.results.analysis.statistics.lines import Line, fit_correlated_line, fit_line
+from farreach.results.analysis.statistics.ratios import (
+    BATCHES,
+    FEWEST_BLOCKS,
+    bound_factor,
+    count_blocks,
     estimate_mean_ratio,
     estimate_ratio,
     widen_ratio,
 )
-from farreach.results.analysis.statistics.lines import Line, fit_correlated_line, fit_line
 from farreach.results.analysis.statistics.significance import (
-    FEWEST_RANKS,
     INCONCLUSIVE,
     SHUFFLES,
     SIGN_FLIPS,
@@ -44,23 +47,21 @@ from farreach.results.analysis.statistics.significance import (
 )
 
 __all__ = [
-    "BLOCK",
+    "BATCHES",
     "FEWEST",
-    "FEWEST_RANKS",
+    "FEWEST_BLOCKS",
+    "FEWEST_PAIRS",
     "INCONCLUSIVE",
     "LEVEL",
     "MISSING",
-    "RESAMPLES",
     "SHUFFLES",
     "SIGN_FLIPS",
     "Estimate",
     "Interval",
     "Line",
     "RatioTest",
-    "bound_by_bootstrap",
     "bound_factor",
     "bound_mean",
-    "bound_means",
     "bound_median",
     "bound_share",
     "compare_counts",
@@ -73,8 +74,11 @@ __all__ = [
     "compute_standard_error",
     "compute_t_quantile",
     "correct_p_values",
+    "count_blocks",
     "estimate_mean_ratio",
+    "estimate_median",
     "estimate_ratio",
+    "estimate_shift",
     "find_step",
     "fit_correlated_line",
     "fit_line",

@@ -5,24 +5,25 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from farreach.results.analysis.statistics.intervals import LEVEL, compute_t_quantile
+from farreach.results.analysis.statistics.intervals import FEWEST_PAIRS, LEVEL, compute_t_quantile, unwrap
 
 INCONCLUSIVE = "inconclusive"
 """The verdict where the data decide nothing: too few values for an interval or a test, or an interval that has what it
 is compared with inside, or a test that does not reject beside an interval too wide to call the two the same."""
 
-FEWEST_RANKS = 5
-"""A one-sided signed-rank test on fewer differences cannot fall below p = .05, whatever they are."""
-
 SHUFFLES = 19_999
 SIGN_FLIPS = 49_999
 """Of signs, where there are too many pairs for every combination of them."""
+
+EVERY_FLIP = 15
+"""Pairs of which every combination of signs is tried: 32,768 of them."""
 
 
 class RatioTest(NamedTuple):
@@ -82,44 +83,56 @@ def compare_with_margin(middle: float, error: float, degrees: float, margin: flo
     return RatioTest(math.exp(middle), math.exp(middle - half), math.exp(middle + half), min(p, 1.0))
 
 
-def compare_ranks(first: NDArray[Any], second: NDArray[Any]) -> float:
+def compare_ranks(first: NDArray[Any], second: NDArray[Any]) -> Any:
     """Return p of the two-sided test of Mann and Whitney; 1 where all values are the same."""
-    return float(scipy.stats.mannwhitneyu(first, second).pvalue) if len({*first, *second}) > 1 else 1.0
-
-
-def compare_ranks_exactly(first: ArrayLike, second: ArrayLike) -> float:
-    """Return p of the two-sided rank test of Mann and Whitney over every way to deal the values, ties and all.
-
-    Beyond `SHUFFLES` ways as many are drawn.
-    """
-    ways = scipy.stats.PermutationMethod(n_resamples=SHUFFLES, rng=np.random.default_rng(0))
-    return float(scipy.stats.mannwhitneyu(first, second, method=ways).pvalue)
-
-
-def compare_counts(first: int, of_first: int, second: int, of_second: int) -> float:
-    """Return p of Fisher's exact test, two-sided, that two counts are of the same share."""
-    table = [[first, of_first - first], [second, of_second - second]]
-    return float(scipy.stats.fisher_exact(table).pvalue)
+    p = scipy.stats.mannwhitneyu(first, second, axis=-1).pvalue
+    return unwrap(np.where(np.isnan(p), 1.0, p))
 
 
 def compare_signed_ranks(differences: NDArray[Any]) -> float | None:
     """Return p of Wilcoxon's one-sided signed-rank test that differences exceed 0.
 
-    1 where none differs from 0; None where fewer than `FEWEST_RANKS` do, which the test could not tell from chance.
+    1 where none differs from 0; None where fewer than `FEWEST_PAIRS` do, which the test could not tell from chance.
+    The ranks' signs are flipped, so that ties cost nothing.
     """
     differing = differences[differences != 0]
     if not len(differing):
         return 1.0
-    if len(differing) < FEWEST_RANKS:
+    if len(differing) < FEWEST_PAIRS:
         return None
-    return float(scipy.stats.wilcoxon(differing, alternative="greater").pvalue)
+    return float(flip_signs(np.sign(differing) * scipy.stats.rankdata(np.abs(differing)), one_sided=True))
 
 
-def flip_signs(sums: NDArray[Any]) -> float:
-    """Return p of the two-sided test that flips the sign of each value: how often their sum is as far from 0."""
-    given: dict[str, Any] = {"vectorized": True, "rng": np.random.default_rng(0), "batch": 1_000}
-    test = scipy.stats.permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=SIGN_FLIPS, **given)
-    return float(test.pvalue)
+def flip_signs(values: NDArray[Any], *, one_sided: bool = False) -> Any:
+    """Return p of the test that flips the sign of each value: how often their sum is as far from 0, or as large.
+
+    Where the two sides of each pair are exchangeable, so are the signs of the differences (R. A. Fisher, "The Design of
+    Experiments", 1935, 21). One value a start or a seed. NaN for fewer than `FEWEST_PAIRS`.
+    """
+    sample = np.asarray(values, float)
+    count = sample.shape[-1]
+    if count < FEWEST_PAIRS:
+        return math.nan
+    seen = sample.sum(axis=-1)[..., None]
+    seen = seen if one_sided else np.abs(seen)
+    seen = seen - 1e-9 * np.abs(sample).sum(axis=-1)[..., None]  # in another order a sum may differ in its last bits
+    drawn = int(count > EVERY_FLIP)
+    as_far, flips = np.full(sample.shape[:-1], drawn), drawn
+    for signs in _draw_signs(count):
+        sums = sample @ signs.T
+        as_far = as_far + np.count_nonzero((sums if one_sided else np.abs(sums)) >= seen, axis=-1)
+        flips += len(signs)
+    return unwrap(as_far / flips)
+
+
+def _draw_signs(count: int) -> Iterator[NDArray[Any]]:
+    """Yield every combination of so many signs, or `SIGN_FLIPS` of them, the same each time, some at a time."""
+    random = np.random.default_rng(0)
+    flips = 2**count if count <= EVERY_FLIP else SIGN_FLIPS
+    for start in range(0, flips, 1_000):
+        each = np.arange(start, min(flips, start + 1_000))
+        every = each[:, None] >> np.arange(count) & 1 if count <= EVERY_FLIP else None
+        yield 1.0 - 2.0 * (random.integers(0, 2, (len(each), count)) if every is None else every)
 
 
 def find_step(values: NDArray[np.float64]) -> tuple[int, float, float]:

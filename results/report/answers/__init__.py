@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import pandas as pd
-
 from farreach.results.analysis.contrasts import ContrastVerdict, judge_contrasts
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CLIP
@@ -27,7 +25,6 @@ __all__ = ["Answer", "answers"]
 
 def answer_all(
     rows: Rows,
-    timings: pd.DataFrame | None = None,
     groups: list[dict[str, Any]] | None = None,
     test: AATest | None = None,
 ) -> list[Answer]:
@@ -35,13 +32,12 @@ def answer_all(
 
     Args:
         rows: the rows of a store, none where there are none.
-        timings: what `pytest_benchmark.read_benchmarks` returned, or None where nothing was timed that way.
-        groups: what `interleaved.read_groups` returned; interleaved timings come before `timings`.
+        groups: what `interleaved.read_groups` returned, none where nothing was timed.
         test: the A/A test of the interleaved timings, where there is one.
 
     """
     found = [
-        answer_speed(timings, groups or [], test.launches if test else None),
+        answer_speed(groups or [], test.factor if test else None),
         answer_solved(rows),
         answer_thresholds(rows),
         answer_gradients(rows),

@@ -15,7 +15,7 @@ from farreach.results.report.phrases import list_labels, write_count
 APART = {
     True: "are further apart than",
     False: "are not shown to be further apart than",
-    None: f"have too few differing cases for a test ({statistics.FEWEST_RANKS} are needed) against",
+    None: f"have too few differing cases for a test ({statistics.FEWEST_PAIRS} are needed) against",
 }
 
 

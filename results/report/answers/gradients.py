@@ -44,15 +44,15 @@ def _write_clips(clips: tuple[tuple[str, str], ...]) -> str:
 
 
 def _write_figures(one: Fault) -> str:
-    """Return how many cases, and the figure behind the label with its interval."""
+    """Return how many cases, and the figure behind the label, its mean with the range over the cases."""
     many = write_count(one.cases, "case")
     if one.label == "diverged":
         return f"{many}, the first at step {one.value:.0f}"
+    several = not math.isnan(one.low) and one.low != one.high
     if one.label == "exploding":
-        ends = f"every 95 % interval within {one.low:.2g} to {one.high:.2g}"
-        return f"{many}: per step back in time the logarithm of the norm grows by {one.value:.2g}, {ends}"
+        ends = f" ({one.low:.2g} to {one.high:.2g})" if several else ""
+        return f"{many}: per step back in time the logarithm of the norm grows by {one.value:.2g}{ends}"
     if math.isnan(one.value):
         return f"{many}: the gradient was exactly zero"
-    certain = math.isnan(one.low) or one.low == one.high
-    ends = "" if certain else f", 95 % interval {format_percent(one.low)} to {format_percent(one.high)}"
-    return f"{many}: 1 % of the norm is left over {format_percent(one.value)} of {one.steps_before:.0f} steps{ends}"
+    ends = f" ({format_percent(one.low)} to {format_percent(one.high)})" if several else ""
+    return f"{many}: 1 % of the norm is left over {format_percent(one.value)}{ends} of {one.steps_before:.0f} steps"

@@ -1,7 +1,8 @@
 """Which cells solve which task up to which length, and at which clip threshold.
 
-A share of seeds stands with its 95 % Wilson interval. A seed counts as solved where every framework that ran it solved
-it: in mode matched they share its weights and batches, so that another framework is no further evidence about a cell.
+A share of seeds stands with its 95 % Clopper-Pearson interval. A seed counts as solved where every framework that ran
+it solved it: in mode matched they share its weights and batches, so that another framework is no further evidence about
+a cell.
 """
 
 from __future__ import annotations

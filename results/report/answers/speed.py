@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from farreach.results.analysis.labels import label_learner
 from farreach.results.report.answers.base import FASTER, MOST, Answer
-from farreach.results.report.speed_sentences import METHODS, describe_step, write_ratio
-from farreach.results.timing import ratios, speed
+from farreach.results.report.speed_sentences import METHOD, describe_step, write_ratio
+from farreach.results.timing import interleaved, ratios
 
 Row = dict[str, Any]
 Implementation = tuple[str, tuple[str, ...]]
 """A framework, and the path or the paths that it ran the sizes of a cell by."""
 
 
-def answer_speed(timings: pd.DataFrame | None, groups: list[dict[str, Any]], launches: float | None = None) -> Answer:
-    """Say for each cell and pair of implementations who is faster by how much; interleaved timings come first."""
-    pairs, method = speed.compare_pairs(timings, groups, launches)
-    if method is None:
+def answer_speed(groups: list[dict[str, Any]], launches: float | None = None) -> Answer:
+    """Say for each cell and pair of implementations who is faster by how much."""
+    pairs = interleaved.compare_pairs(groups, launches)
+    if not groups:
         missing = "not known: no training step was timed (python -m benchmarks speed times them)"
         return Answer(FASTER, "", (missing,), missing=True)
     if pairs.empty:
@@ -34,7 +32,7 @@ def answer_speed(timings: pd.DataFrame | None, groups: list[dict[str, Any]], lau
         parts.append(f"{cell}: {', '.join(map(_write_pair, _group_pairs(rows)))}")
     known = bool((pairs["verdict"] == ratios.FASTER).any())
     what = f"One training step of {shared}" if shared else "One training step"
-    return Answer(FASTER, f"{what} ({METHODS[method]}):", tuple(parts), missing=not known)
+    return Answer(FASTER, f"{what} ({METHOD}):", tuple(parts), missing=not known)
 
 
 def _group_pairs(rows: list[Row]) -> list[list[Row]]:
