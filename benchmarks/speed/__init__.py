@@ -1,4 +1,4 @@
-"""Timing of single training steps, through pytest-benchmark."""
+"""Timing of single training steps, in alternating blocks."""
 
 LAUNCHES = 8
 """How often a live comparison starts both sides. With the fewest that a verdict takes, five, a slowdown of 10 % was

@@ -17,7 +17,7 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import environment, progress
 from farreach.benchmarks.speed import aa_check, machine, pairs, run, versus
 from farreach.benchmarks.speed.handwritten import LOOPS, NEEDS
-from farreach.benchmarks.speed.implementations import AUTO, Group, add_loops, group_cases
+from farreach.benchmarks.speed.implementations import AUTO, DEFAULT, Group, add_loops, group_cases
 from farreach.frameworks.base import Device
 from farreach.results.report import timing_contents
 from farreach.results.storage import files
@@ -53,13 +53,13 @@ Measure = Callable[[list[Job], Path, Callable[[Job, float], None]], Iterator[Mea
 
 
 def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, handwritten: bool) -> list[Group]:
-    """Return the groups of a suite that --only leaves; ``path=...`` chooses the path, `AUTO` where it is not there.
+    """Return the groups of a suite that --only leaves; ``path=...`` chooses the path (`AUTO`, `DEFAULT` or its name), `AUTO` where it is not there.
 
     Raises `UsageError` where nothing is left, or where a group has nobody to be timed.
     """
     paths = [text.partition("=")[2] for text in only if text.startswith("path=")]
     if len(paths) > 1:
-        message = f"speed takes one path, or {AUTO}, not {' and '.join(paths)}"
+        message = f"speed takes one path, {AUTO} or {DEFAULT}, not {' and '.join(paths)}"
         raise registry.UsageError(message)
     frameworks = suites.choose_frameworks(only) or registry.list_installed()
     for name in frameworks:

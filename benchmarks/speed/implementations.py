@@ -13,6 +13,9 @@ from farreach.benchmarks.matrix.case import Case
 AUTO = "auto"
 """The path that a short calibration finds to be the fastest; in `speed` alone."""
 
+DEFAULT = "default"
+"""The path that each framework's suites run where they name none; in `speed` alone."""
+
 
 OTHER_ARITHMETIC = ("flushed",)
 """The paths that treat subnormal numbers otherwise than the framework does by itself."""
@@ -77,7 +80,7 @@ class Group:
 
 
 def group_cases(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
-    """Group a suite's cases by their step, each framework on `path`: `AUTO`, or one that it offers.
+    """Group a suite's cases by their step, each framework on `path`: `AUTO`, `DEFAULT`, or one that it offers.
 
     Raises `UsageError` where no framework offers the path. Seeds, step counts and thresholds do not change the
     time of a step, so the first case of a step stands for it.
@@ -87,11 +90,11 @@ def group_cases(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
         apart = {"framework": "", "path": "", "seed": 0, "replicate": 0, "steps": 0, "threshold": None}
         steps.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
     offered = {one for by in steps.values() for case in by.values() for one in _list_paths(case)}
-    if path != AUTO:
-        registry.require_name("path", path, [AUTO, *sorted(offered)])
+    if path not in {AUTO, DEFAULT}:
+        registry.require_name("path", path, [AUTO, DEFAULT, *sorted(offered)])
     groups = []
     for by in steps.values():
-        ways = {name: _list_paths(case) if path == AUTO else [path] for name, case in by.items()}
+        ways = {name: _choose_paths(case, path) for name, case in by.items()}
         implementations = tuple(
             Implementation(dataclasses.replace(case, path=way))
             for name, case in by.items()
@@ -117,6 +120,12 @@ def add_loops(group: Group, loops: dict[str, str]) -> list[Group]:
         if written:
             groups.append(Group(ours + written, group.auto & {framework}))
     return groups
+
+
+def _choose_paths(case: Case, path: str) -> list[str]:
+    """Return the paths of a case's framework that are candidates: all, its first, or the one that is named."""
+    offered = _list_paths(case)
+    return {AUTO: offered, DEFAULT: offered[:1]}.get(path, [path])
 
 
 def _list_paths(case: Case) -> list[str]:
