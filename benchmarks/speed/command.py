@@ -53,7 +53,7 @@ Measure = Callable[[list[Job], Path, Callable[[Job, float], None]], Iterator[Mea
 
 
 def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, handwritten: bool) -> list[Group]:
-    """Return the groups of a suite that --only leaves; ``path=...`` chooses the path (`AUTO`, `DEFAULT` or its name), `AUTO` where it is not there.
+    """Return the groups of a suite that --only leaves; ``path=...`` chooses the path, `AUTO` where it is not there.
 
     Raises `UsageError` where nothing is left, or where a group has nobody to be timed.
     """

@@ -142,7 +142,7 @@ def test_a_process_killed_between_blocks_costs_its_implementation_alone(
 
 def test_an_injected_slowdown_is_found(tmp_path: Path) -> None:
     group = Group((Implementation(CASE), Implementation(CASE, copy=1, slowed=0.5)))
-    found = run.time_group(group, pairs.TimingPlan(limit=20.0, block_seconds=0.01, rounds=60), tmp_path)
+    found = run.time_group(group, pairs.TimingPlan(limit=20.0, block_seconds=0.01, rounds=120), tmp_path)
     for line in found["contenders"]:
         line["seconds"] = np.asarray(line["seconds"])
     row = interleaved.compare_pairs([found]).iloc[0]
@@ -281,8 +281,8 @@ def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, t
         (["--limit", "0"], "--limit must be a positive finite number, not 0"),
         (["--limit", "1e-6"], "too short for one round of blocks"),
         (["--width", "-1"], "--width must be a positive finite number"),
-        (["--only", "path=eager"], "unknown path 'eager'; allowed: auto, numpy"),
-        (["--only", "path=auto", "--only", "path=numpy"], "speed takes one path, or auto"),
+        (["--only", "path=eager"], "unknown path 'eager'; allowed: auto, default, numpy"),
+        (["--only", "path=auto", "--only", "path=numpy"], "speed takes one path, auto or default"),
         (["--handwritten"], "no step that anybody can run"),
         (["--aa-test", "6", "--only", "cell=rnn"], "an A/A test is narrowed by framework only"),
     ],

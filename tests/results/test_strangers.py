@@ -85,7 +85,7 @@ def test_a_report_replaces_links_and_never_writes_through_them(there: Path) -> N
 
 def test_a_report_removes_its_own_files_and_nobody_elses(there: Path) -> None:
     mine = ["report/thesis.docx", "report/notes/a.txt", "tables/mine.csv", "figures/mine.png", "tables/summary/b.md"]
-    stale = ["report/curves-99.js", "tables/speed-ratios.md", "figures/skill-gone.png", "figures/growth-gone.svg"]
+    stale = ["report/curves-99.js", "tables/matched-native.md", "figures/skill-gone.png", "figures/growth-gone.svg"]
     for name in (*mine, *stale):
         (there / name).parent.mkdir(parents=True, exist_ok=True)
         (there / name).write_text("mine")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from farreach.results.analysis.statistics.intervals import FEWEST_PAIRS, LEVEL, compute_t_quantile, unwrap
 
@@ -87,6 +87,21 @@ def compare_ranks(first: NDArray[Any], second: NDArray[Any]) -> Any:
     """Return p of the two-sided test of Mann and Whitney; 1 where all values are the same."""
     p = scipy.stats.mannwhitneyu(first, second, axis=-1).pvalue
     return unwrap(np.where(np.isnan(p), 1.0, p))
+
+
+def compare_ranks_exactly(first: ArrayLike, second: ArrayLike) -> Any:
+    """Return p of the two-sided rank test of Mann and Whitney over every way to deal the values, ties and all.
+
+    Beyond `SHUFFLES` ways as many are drawn.
+    """
+    ways = scipy.stats.PermutationMethod(n_resamples=SHUFFLES, rng=np.random.default_rng(0))
+    return unwrap(scipy.stats.mannwhitneyu(first, second, axis=-1, method=ways).pvalue)
+
+
+def compare_counts(first: int, of_first: int, second: int, of_second: int) -> float:
+    """Return p of Fisher's exact test, two-sided, that two counts are of the same share."""
+    table = [[first, of_first - first], [second, of_second - second]]
+    return float(scipy.stats.fisher_exact(table).pvalue)
 
 
 def compare_signed_ranks(differences: NDArray[Any]) -> float | None:
