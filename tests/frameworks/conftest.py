@@ -15,6 +15,9 @@ import pytest
 MOST = 2_000_000_000
 """Bytes of this process beyond which programs are forgotten; no test process is to have more than 3 GB."""
 
+ROOM = 400_000_000
+"""Bytes of new programs that are worth forgetting: all libraries loaded may be more than `MOST` by themselves, and
+then every test would forget what the next one compiles again."""
 
 STATUS = Path("/proc/self/statm")
 
@@ -40,8 +43,15 @@ def forget_programs() -> None:
         ctypes.CDLL(None).malloc_trim(0)  # what is freed goes back to the system
 
 
+class Memory:
+    """The limit of this process: `MOST`, or what was left after programs were forgotten and `ROOM` more."""
+
+    limit = MOST
+
+
 @pytest.fixture(autouse=True)
 def limit_memory() -> Iterator[None]:
     yield
-    if measure_memory() > MOST:
+    if measure_memory() > Memory.limit:
         forget_programs()
+        Memory.limit = max(MOST, measure_memory() + ROOM)
