@@ -262,6 +262,7 @@ def test_one_worker_killed_and_one_paused_and_every_case_arrives_exactly_once(
     assert (ended.finished, ended.failed) == (0, [])
 
 
+@pytest.mark.slow
 def test_a_case_that_comes_from_two_workers_is_kept_once(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
@@ -294,6 +295,7 @@ def test_a_case_that_kills_every_worker_fails_and_costs_no_other_case(
     assert ended.finished == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_ends_early_leaves_nothing_at_work_and_the_same_command_carries_on(
     how: signal.Signals,
@@ -523,6 +525,7 @@ def test_without_the_package_the_command_line_names_it(command: str, tmp_path: P
     assert done.stderr == "error: --dask needs the package distributed, which is not installed\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("document", "heading"), [("docs/machines.md", "# Many machines"), ("docs/lasting.md", "## On a cluster")]
 )

@@ -119,6 +119,7 @@ def life(name: str, cell: str) -> Life:
     return Life(gradient, figures, moments, weights, float(early), float(np.mean(later[-10 // stride :])))
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_loss_of_a_loop_falls(name: str, cell: str) -> None:
@@ -126,6 +127,7 @@ def test_the_loss_of_a_loop_falls(name: str, cell: str) -> None:
     assert lived.late < 0.6 * lived.early
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_norm_before_the_clip_is_that_of_the_whole_gradient(name: str, cell: str) -> None:
@@ -138,6 +140,7 @@ def test_the_norm_before_the_clip_is_that_of_the_whole_gradient(name: str, cell:
         assert norms == pytest.approx([norm_of(lived.gradient)], rel=1e-4)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", NAMES)
 def test_adam_is_given_the_whole_gradient_scaled_to_the_threshold(name: str, cell: str) -> None:
@@ -166,6 +169,7 @@ def test_calls_do_not_matter_and_a_warm_up_trains(name: str) -> None:
     assert norms is None or norms.shape == (2,)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_trained_is_what_the_documentation_of_the_layer_has(name: str, cell: str) -> None:

@@ -153,6 +153,7 @@ def test_a_run_killed_at_fifty_random_moments_loses_nothing_and_carries_on(tmp_p
     check_whole(out, keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", registry.list_compared())
 def test_a_killed_run_of_each_framework_carries_on(tmp_path: Path, framework: str) -> None:
     path, out = write_suite(tmp_path, 2, framework), tmp_path / "out"
@@ -165,6 +166,7 @@ def test_a_killed_run_of_each_framework_carries_on(tmp_path: Path, framework: st
     assert len(hash_rows(out)) == 6
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder_share_the_work(tmp_path: Path) -> None:
     path, out = write_suite(tmp_path, 12), tmp_path / "out"
     both = [start_run(path, out), start_run(path, out)]
@@ -262,6 +264,7 @@ def flip_bits(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
     ("part", "harm"),
     [

@@ -140,6 +140,7 @@ def test_a_process_killed_between_blocks_costs_its_implementation_alone(
     assert found["failed"][0]["reason"] == "the worker process was killed by SIGKILL"
 
 
+@pytest.mark.slow
 def test_an_injected_slowdown_is_found(tmp_path: Path) -> None:
     group = Group((Implementation(CASE), Implementation(CASE, copy=1, slowed=0.5)))
     found = run.time_group(group, pairs.TimingPlan(limit=20.0, block_seconds=0.01, rounds=120), tmp_path)

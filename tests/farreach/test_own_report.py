@@ -158,6 +158,7 @@ def test_an_absolute_path_on_the_command_line_is_not_published(tmp_path: Path, m
 # The examples
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("script", "package", "environment"),
     [

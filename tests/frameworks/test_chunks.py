@@ -30,6 +30,7 @@ def test_a_chunk_made_time_major_holds_the_same_numbers(shape: Any, rest: Any, d
     np.testing.assert_array_equal(base.make_time_major(chunk.swapaxes(1, 2)), chunk)  # wherever it lay in memory
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.skipif(registry.find_framework_version("pytorch") is None, reason="PyTorch is not installed")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", CELLS)

@@ -312,6 +312,7 @@ def test_checks_and_launches_are_made_for_a_device() -> None:
 COMMANDS = [["run", "quick"], ["speed"], ["speed", "--handwritten"], ["speed", "--aa-test", "6"], ["certify"]]
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("framework", "arguments"),
     [*((INSTALLED[0], command) for command in COMMANDS), *((name, ["speed"]) for name in INSTALLED[1:])],

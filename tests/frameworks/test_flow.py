@@ -53,6 +53,7 @@ def make_batch(model: Model) -> Batch:
     return certification.draw_batches(model, 1)[0]
 
 
+@pytest.mark.sampled(every=7)
 @pytest.mark.parametrize("name", FRAMEWORKS)
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 @pytest.mark.parametrize(("layers", "tokens"), [(1, False), (2, False), (1, True), (2, True)])
@@ -70,6 +71,7 @@ def test_every_framework_measures_what_the_reference_derives(
         np.testing.assert_allclose(found.c, expected.c, rtol=1e-8)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("name", FRAMEWORKS)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_probe_leaves_training_as_it_was(name: str, cell: Cell) -> None:

@@ -57,6 +57,7 @@ def test_predictions_have_one_row_an_example_and_the_scored_steps_alone(module: 
         assert scores.shape == (ROWS, model.scored, model.outputs)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("clip", [None, Clip("norm", 0.05), Clip("norm", 1e6), Clip("value", 0.01)])
 def test_the_norm_after_the_clip_is_that_of_the_update(module: ModuleType, cell: str, clip: Clip | None) -> None:
@@ -68,6 +69,7 @@ def test_the_norm_after_the_clip_is_that_of_the_update(module: ModuleType, cell:
     assert measure_distance(before, framework.weights()) == pytest.approx(trace.norm_after[0], rel=1e-9)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("threshold", [0.001, 0.1, 10.0])
 def test_a_norm_clip_never_exceeds_its_threshold(module: ModuleType, cell: str, threshold: float) -> None:
@@ -80,6 +82,7 @@ def test_a_norm_clip_never_exceeds_its_threshold(module: ModuleType, cell: str, 
         assert trace.clipped[0] == (trace.norm_before[0] > threshold)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_value_clip_cuts_every_element_and_counts_those_it_cut(module: ModuleType, cell: str) -> None:
     model, threshold = make_model(cell), 0.01
@@ -96,6 +99,7 @@ def test_a_value_clip_cuts_every_element_and_counts_those_it_cut(module: ModuleT
     assert 0 < trace.clipped[0] < 1
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("tokens", [False, True])
 def test_the_gradient_is_the_derivative_of_the_loss(module: ModuleType, cell: str, tokens: bool) -> None:
@@ -116,6 +120,7 @@ def test_a_clip_above_every_norm_changes_nothing(module: ModuleType) -> None:
     assert weights.digest(free.weights()) == weights.digest(clipped.weights())
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("clip", [None, Clip("norm", 1.0), Clip("value", 1.0)])
 @pytest.mark.parametrize(
     ("dtype", "scale"), [("float32", np.inf), ("float32", np.nan), ("float32", 1e30), ("float64", 1e200)]
@@ -136,6 +141,7 @@ def test_a_norm_that_is_not_finite_turns_every_weight_nan(
         assert np.isnan(value).all(), name
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_chunks_do_not_matter_and_preparing_changes_nothing(module: ModuleType, optimizer: str) -> None:
     model = make_model("gru", tokens=True)
@@ -148,6 +154,7 @@ def test_chunks_do_not_matter_and_preparing_changes_nothing(module: ModuleType, 
     assert measure_distance(whole.weights(), parts.weights()) < 1e-12
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_repeated_run_is_the_same_bit_for_bit(module: ModuleType, cell: str) -> None:
     for model, path in itertools.product((make_model(cell), make_model(cell, tokens=True)), module.PATHS["cpu"][cell]):
@@ -158,6 +165,7 @@ def test_a_repeated_run_is_the_same_bit_for_bit(module: ModuleType, cell: str) -
         assert weights.digest(first.weights()) == weights.digest(second.weights())
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("cell", CELLS)
 def test_permuted_hidden_units_compute_the_same(module: ModuleType, cell: str) -> None:
     model = make_model(cell, tokens=True, layers=2)
@@ -181,6 +189,7 @@ def test_the_relu_and_the_sigmoid_rnn_are_cells_of_their_own(module: ModuleType)
         assert np.abs(one - other).max() > 1e-3
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("kind", ["l1", "l2"])
 def test_a_penalty_shrinks_kernels_alone_and_leaves_the_recorded_loss(module: ModuleType, kind: str) -> None:
     model, strength = make_model("gru", tokens=True), 0.1
@@ -207,6 +216,7 @@ def test_a_penalised_gradient_is_what_is_measured_and_clipped(module: ModuleType
     assert measure_distance(before, framework.weights()) == pytest.approx(limit.threshold, rel=1e-9)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_restored_state_goes_on_bit_for_bit(module: ModuleType, optimizer: str, dtype: str) -> None:
@@ -264,6 +274,7 @@ def run_reference(model: Model, training: Training) -> list[tuple[State, Batch, 
     return steps
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(("name", "combination"), list_combinations())
 def test_from_the_references_state_every_step_is_the_references(name: str, combination: Combination) -> None:
     """Loss, both norms and updated weights within 1e-10 relative, at each of 20 steps."""
@@ -322,6 +333,7 @@ def test_the_other_frameworks_take_subnormal_numbers_for_zero(framework: str) ->
     assert (product @ product).max() > 0  # NumPy keeps them
 
 
+@pytest.mark.sampled(every=3)
 def test_every_path_on_offer_computes_the_same(module: ModuleType) -> None:
     for cell in CELLS:
         model = make_model(cell, tokens=True)
@@ -358,6 +370,7 @@ def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> No
     assert not finite[outcome.result.diverged_at - 1]
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("framework", NAMES)
 def test_a_repeated_case_has_the_same_curves_and_weights(framework: str) -> None:
     case = Case(
@@ -376,6 +389,7 @@ def test_a_repeated_case_has_the_same_curves_and_weights(framework: str) -> None
     assert first.result.weights_sha256 == second.result.weights_sha256
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.skipif(len(NAMES) < 2, reason="needs two frameworks")
 @pytest.mark.parametrize("cell", CELLS)
 def test_frameworks_agree_in_float64_under_sgd_with_a_norm_clip(cell: str) -> None:
@@ -400,6 +414,7 @@ def test_frameworks_agree_in_float64_under_sgd_with_a_norm_clip(cell: str) -> No
         np.testing.assert_allclose(loss, losses[0], rtol=1e-10)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.skipif(len(NAMES) < 2, reason="needs two frameworks")
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

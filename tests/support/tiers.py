@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import collections
 
 import pytest
 
 
-def thin_cases(cases: Iterable[Any], every: int) -> list[Any]:
-    """Mark all cases as slow but each `every`-th, the first included.
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "sampled(every): of this test's cases each so-many-th is in the default tier, the first included; the others "
+        "are slow. A number that shares no factor with the sizes of the product brings up each of its values.",
+    )
 
-    Args:
-        cases: what a test is parametrized by: values, or tuples of values.
-        every: a number that shares no factor with the sizes of the product, so that each of its values comes up.
 
-    """
-    return [
-        case
-        if at % every == 0
-        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
-        for at, case in enumerate(cases)
-    ]
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `sampled` leaves out as slow, before pytest chooses by markers."""
+    seen: collections.Counter[str] = collections.Counter()
+    for item in items:
+        marker = item.get_closest_marker("sampled")
+        if marker is None:
+            continue
+        function = item.nodeid.partition("[")[0]
+        if seen[function] % marker.kwargs["every"]:
+            item.add_marker(pytest.mark.slow)
+        seen[function] += 1
