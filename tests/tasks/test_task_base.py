@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -55,3 +56,13 @@ def test_cross_entropy_is_minus_the_log_of_the_softmax(seed: int, shift: float) 
 def test_masked_mean_ignores_what_the_mask_leaves_out() -> None:
     values = np.array([[1.0, 100.0], [3.0, 2.0]])
     assert base.masked_mean(values, np.array([[1, 0], [1, 1]])) == 2
+
+
+@pytest.mark.parametrize(("purpose", "word"), [("training", 0), ("evaluation", 1), ("permutation", 2)])
+def test_a_stream_is_that_of_its_purpose_and_its_seed(
+    purpose: Literal["training", "evaluation", "permutation"], word: int
+) -> None:
+    """Written out: another stream would make other batches, and every published number another."""
+    for seed in (0, 1, 7):
+        by_hand = np.random.default_rng(np.random.SeedSequence(entropy=20_260_101, spawn_key=(word, seed)))
+        np.testing.assert_array_equal(base.generator(purpose, seed).random(5), by_hand.random(5))
