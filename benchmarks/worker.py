@@ -19,13 +19,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from farreach.benchmarks.running.digest import make_digest
 from farreach.benchmarks.running.messages import Failed, Message, Progress, Ready, Run, decode, encode
 from farreach.benchmarks.running.training import train
 from farreach.benchmarks.speed import device as devices
 from farreach.benchmarks.speed import timed
 from farreach.benchmarks.speed.messages import Device, Energy, Limits, Load, Loaded, Memory, Steps
 from farreach.benchmarks.studies import certification, clip_semantics
-from farreach.benchmarks.studies.messages import Certify, Clips, Differences, FindHorizon, Horizon, ProbeClips
+from farreach.benchmarks.studies.messages import Certify, Clips, Differences, ProbeClips
 from farreach.frameworks.base import UnsupportedError
 from farreach.frameworks.environment import read_variables
 
@@ -45,10 +46,7 @@ class Session:
             Memory: lambda request: timed.measure_memory(self._find_chunk(request.slot), gpu, idle=idle),
             Energy: lambda request: timed.measure_energy(self._find_chunk(request.slot), request.count),
             Device: lambda _: Limits(devices.measure_device(gpu)),
-            Certify: lambda request: Differences(certification.measure_differences(request.check, request.steps)),
-            FindHorizon: lambda request: Horizon(
-                certification.find_horizon(request.framework, request.cell, request.device)
-            ),
+            Certify: lambda request: certify(request.check, request.steps),
             ProbeClips: lambda request: Clips(clip_semantics.probe_clips(request.framework)),
         }
 
@@ -68,6 +66,12 @@ class Session:
             message = f"nothing is loaded as {slot}"
             raise RuntimeError(message)
         return self.loaded[slot].chunk
+
+
+def certify(check: certification.Check, steps: int) -> Differences:
+    """Return what a check finds, and the digest of what it is about."""
+    found = certification.measure_differences(check, steps)
+    return Differences(found.differences, found.kernel, make_digest(check, found.kernel))
 
 
 def end_with_parent(parent: int) -> None:

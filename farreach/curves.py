@@ -44,7 +44,7 @@ CLIPS = ("none", "norm", "value", "variable")
 UNKNOWN = [
     *("task_version", "activation", "replicate", "evaluate_every", "steps_to_solve", "solved", "floor", "loss"),
     *("weights_sha256", "seconds_compile", "seconds_data", "seconds_evaluation", "seconds_other", "cpu_to_wall"),
-    *("kernel", "precision", "numerics", "certificate", "device_name", "jobs", "numpy", "commit", "skill"),
+    *("kernel", "precision", "device_name", "jobs", "numpy", "commit", "skill"),
 ]
 """The columns of a row that nobody knows here."""
 

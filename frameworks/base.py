@@ -248,9 +248,8 @@ class Framework(Learner, Protocol):
 
     Beside it the module declares, as literals that can be read without importing it:
     ``NEEDS``, the distributions that must be installed, of which the first is the framework itself;
-    ``PATHS``, which maps device and cell to the paths on offer, the default first; where a device needs any,
-    ``ENVIRONMENT``, which maps it to variables that are set before the process starts; and, where a change in its
-    files has moved the numbers of a cell, ``MOVED``, which maps the cell to how often. ``configure(device, threads)``
+    ``PATHS``, which maps device and cell to the paths on offer, the default first; and, where a device needs any,
+    ``ENVIRONMENT``, which maps it to variables that are set before the process starts. ``configure(device, threads)``
     sets up the process once and raises `UnsupportedError` where the device is not there.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 FLAGS = "_FLAGS"
 """How the name of a variable ends that holds several settings: ours join those that the user has there."""
@@ -36,6 +37,9 @@ KINDS = (
 )
 """How the names of variables begin that the frameworks and the libraries below them read."""
 
+FOREIGN = ("TF_CLI_", "TF_VAR_")
+"""How the names of Terraform's variables begin, which no framework reads."""
+
 SINGLE = ("GLIBC_TUNABLES", "LD_PRELOAD", "NVIDIA_TF32_OVERRIDE")
 """Further variables that can move a bit: the kernels of the C library, libraries put before others, TF32."""
 
@@ -49,7 +53,7 @@ IDLE = {
     **dict.fromkeys(("DNNL_VERBOSE", "MKL_VERBOSE", "MKLDNN_VERBOSE", "ONEDNN_VERBOSE", "OPENBLAS_VERBOSE"), _LOGS),
     **dict.fromkeys(("KMP_SETTINGS", "KMP_VERSION", "KMP_WARNINGS", "OMP_DISPLAY_AFFINITY", "OMP_DISPLAY_ENV"), _LOGS),
     **dict.fromkeys(("JAX_LOG_COMPILES", "JAX_TRACEBACK_FILTERING", "NCCL_DEBUG"), _LOGS),
-    **dict.fromkeys(("CUDA_HOME", "CUDA_PATH", "TF_CLI_CONFIG_FILE", "TORCH_HOME", "TRITON_CACHE_DIR"), _FILES),
+    **dict.fromkeys(("CUDA_HOME", "CUDA_PATH", "TORCH_HOME", "TRITON_CACHE_DIR"), _FILES),
     **dict.fromkeys(("CUDA_CACHE_PATH", "JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"), _FILES),
     **dict.fromkeys(("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TF_FORCE_GPU_ALLOW_GROWTH"), _MEMORY),
     **dict.fromkeys(("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_PREALLOCATE"), _MEMORY),
@@ -72,7 +76,9 @@ def read_variables(here: Mapping[str, str]) -> dict[str, str]:
         ``variables``: those that can move a bit; ``variables_idle``: those of `IDLE`.
 
     """
-    found = {name: here[name] for name in sorted(here) if name.startswith(KINDS) or name in SINGLE}
-    idle = {name: value for name, value in found.items() if name in IDLE}
+    kinds = [name for name in sorted(here) if name.startswith(KINDS) and not name.startswith(FOREIGN)]
+    found = {name: here[name] for name in [*kinds, *(name for name in SINGLE if name in here)]}
+    # Of where something lies the last part stays: rows are published, and the rest says nothing.
+    idle = {name: Path(value).name if IDLE[name] == _FILES else value for name, value in found.items() if name in IDLE}
     moving = {name: value for name, value in found.items() if name not in IDLE}
     return {"variables": json.dumps(moving), "variables_idle": json.dumps(idle)}

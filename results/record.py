@@ -196,8 +196,9 @@ class Environment:
     framework_version: Annotated[str, Fact("Version of the framework.")]
     kernel: Annotated[str, Fact("The recurrent kernel that ran.")]
     precision: Annotated[str, Fact("What float32 products really use (TF32 or not).")]
-    numerics: Annotated[int, Fact("Version of the suite's own numerical code.")]
-    certificate: Annotated[str | None, Fact("The certificate that the row stands under.", before=None)] = None
+    digest: Annotated[
+        str, Fact("Digest of the code and the settings that can move a number: names its certificate.", before="")
+    ] = ""
     device_name: Annotated[str, Fact("Name of the device.")]
     device_software: Annotated[str, Fact("Versions of an accelerator's libraries; empty on the CPU.", before="")] = ""
     device_settings: Annotated[

@@ -23,7 +23,7 @@ from typing import Any
 from farreach.benchmarks.cluster.workplace import Errand, UnwantedError, Workplace
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import LATER, Case
-from farreach.benchmarks.running import environment
+from farreach.benchmarks.running import digest, environment
 from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import CaseFailedError, StartError
 from farreach.benchmarks.speed import machine
@@ -56,16 +56,21 @@ def time_group(request: tuple[list[Answer], Callable[..., Answer]], topic: str, 
 
 def make_request(case: Case) -> Answer:
     """Return what a worker has to know of a case."""
-    return {"case": case.to_json(), "identity": case.identity()}
+    return {
+        "case": case.to_json(),
+        "identity": case.identity(),
+        "code": digest.hash_code(case.framework, case.mode),
+    }
 
 
-def find_refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
-    """Return why a case would have another key here, or would not run here at all; "" where it is the same."""
+def find_refusal(case: dict[str, Any], identity: dict[str, Any], code: str) -> str:
+    """Return why a case would have another key or other code here, or would not run at all; "" where it is the same."""
     framework, mode = identity["framework"], identity["mode"]
     try:
         with READING:
             registry.require_framework(framework, mode)
             ours = Case.from_json(case).identity()
+            is_same = digest.hash_code(framework, mode) == code
     except registry.UsageError as error:
         return str(error)
     except (TypeError, AttributeError, ImportError, OSError) as error:
@@ -74,7 +79,6 @@ def find_refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
         "framework_version": f"{registry.name_package(framework)} {{}}",
         "task_version": f"version {{}} of task {identity['task']}",
         "metric_version": f"version {{}} of the metrics of task {identity['task']}",
-        "numerics": "version {} of Farreach's numerics",
         "schema": "version {} of Farreach's records",
         "versions": "{}",
     }
@@ -82,7 +86,9 @@ def find_refusal(case: dict[str, Any], identity: dict[str, Any]) -> str:
         mine, theirs = (facts.get(name, dict(LATER).get(name)) for facts in (ours, identity))
         if mine != theirs:
             return f"it has {text.format(mine)}, not {text.format(theirs)}"
-    return "" if ours == identity else "it has another version of Farreach"
+    if ours != identity:
+        return "it has another version of Farreach"
+    return "" if is_same else f"it has other code for {framework}"
 
 
 def format_error(error: BaseException) -> str:

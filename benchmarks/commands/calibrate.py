@@ -27,7 +27,6 @@ def calibrate(
     """
     import json
 
-    from farreach.benchmarks.running import sweep
     from farreach.benchmarks.studies import planted_cases
     from farreach.results.analysis.calibration import PLANTED
     from farreach.results.report import calibration, terminal
@@ -38,7 +37,7 @@ def calibrate(
     store = refusals.open_store(out or registry.RUNS / "calibration")
     truth = {key: label for key, (label, _) in planted.items()}
     files.write_text(store.folder / PLANTED, json.dumps(truth, indent=1) + "\n")
-    plan = sweep.plan_run([case for _, case in planted.values()], store)
+    plan = runs.plan_run([case for _, case in planted.values()], store)
     facts = runs.collect_facts("calibration", jobs)
     report = runs.run_cases(plan, store, facts, workers=facts["jobs"])
     if store.list_finished():

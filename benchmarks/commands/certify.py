@@ -17,33 +17,38 @@ def certify(
     device: options.Device = "cpu",
     out: Annotated[Path | None, options.make_folder_option("results/published/certificates")] = None,
 ) -> None:
-    """Verify each framework step by step against NumPy; exit 1 if the tolerance is exceeded.
+    """Verify each framework step by step against NumPy; exit 1 if a bound is exceeded.
 
-    A certificate is written where all checks of a framework ran, or to --out. KEY of --only is a field of a check:
-    framework, path, cell, activation, layers, inputs, optimizer, clip, regulariser.
+    Certificates are written where all checks of a framework ran, or to --out. The published ones are written from a
+    checkout without changes alone. KEY of --only is a field of a check: framework, path, cell, activation, layers,
+    inputs, optimizer, clip, regulariser, scored, chunk, dtype.
 
     Example:
         python -m benchmarks certify --only framework=pytorch --only cell=lstm
     """
     from rich.progress import Progress
 
-    from farreach.benchmarks.studies import certificate as certificates_made
-    from farreach.results.analysis import certificates
-    from farreach.results.report import terminal
-    from farreach.results.storage import files
+    from farreach.benchmarks.studies import certificate, certification
+    from farreach.results.analysis.certificates import is_within_bounds
+    from farreach.results.report.certificates import render_checks
+    from farreach.results.storage import certificates, files
 
-    chosen = certificates_made.choose_checks(only or [], device)
-    files.require_writable(out or certificates.PUBLISHED)
+    chosen = certificate.choose_checks(only or [], device)
+    folder = out or certificates.PUBLISHED
+    writes = out or any(len(checks) == len(certification.list_checks(name, device)) for name, checks in chosen.items())
+    if writes and folder.resolve() == certificates.PUBLISHED.resolve():
+        certificate.require_clean_commit(folder)
+    files.require_writable(folder)
     passed = True
     for framework, checks in chosen.items():
         console = output.console
         with Progress(console=console, disable=not console.is_terminal, speed_estimate_period=600) as bar:
             tracked = bar.track(checks, description=framework)
-            certificate = certificates_made.make_certificate(framework, tracked, registry.RUNS / "certify", device)
-        console.print(terminal.render_certificate(certificate))
-        passed = passed and certificate["passed"]
-        if certificate["complete"] or out:
-            output.print_written([certificates.write_certificate(out or certificates.PUBLISHED, certificate)])
+            made, results = certificate.make_certificates(framework, tracked, registry.RUNS / "certify", device)
+        console.print(render_checks(framework, results, certification.STEPS))
+        passed = passed and all(map(is_within_bounds, results))
+        if out or len(checks) == len(certification.list_checks(framework, device)):
+            output.print_written([certificates.write_certificate(folder, one) for one in made])
         else:
             output.print_line("only some of the checks ran, so no certificate was written")
     raise typer.Exit(0 if passed else 1)

@@ -47,7 +47,7 @@ def reproduce(
     refusals.check_page(page)
     with tempfile.TemporaryDirectory() as scratch:
         store = refusals.open_store(out or Path(scratch))
-        plan = sweep.plan_run([*recorded.rows], store)
+        plan = runs.plan_run([*recorded.rows], store, stale=True)
         facts = runs.collect_facts("reproduce", jobs)
         report = runs.run_cases(plan, store, facts, workers=facts["jobs"])
         verdicts = rerun.compare_rows(recorded, store, report.failed)

@@ -25,6 +25,9 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     ] = None,
     dask: options.Dask = None,
     patience: options.Patience = 60.0,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Run those cases again whose rows other code or settings made.")
+    ] = False,
     out: Annotated[Path | None, options.make_folder_option("results/runs/SUITE")] = None,
 ) -> None:
     """Train the cases of a suite that its folder does not have yet, then write the report.
@@ -50,7 +53,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     sweep.require_frameworks(cases)
     folder = out or registry.RUNS / Path(suite).stem
     store = refusals.open_store(folder)
-    plan = sweep.plan_run(cases, store, sides)
+    plan = runs.plan_run(cases, store, sides, stale=stale)
     facts = runs.collect_facts(Path(suite).stem, jobs, threads)
     if dask and plan.missing:
         with runs.connect_cluster(dask, patience, folder) as pool:

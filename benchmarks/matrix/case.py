@@ -9,22 +9,11 @@ import importlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from farreach.benchmarks.matrix import registry
-from farreach.frameworks.base import (
-    Activation,
-    Cell,
-    Clip,
-    ClipKind,
-    Device,
-    Mode,
-    Model,
-    Optimizer,
-    Precision,
-    Regulariser,
-    Training,
-)
+from farreach.benchmarks.matrix.recipes import make_model, make_training
+from farreach.frameworks.base import Activation, Cell, ClipKind, Device, Mode, Model, Optimizer, Precision, Training
 from farreach.results import record
 from farreach.results.record import SCHEMA, STRENGTHS, Scalar, use_first_names
 from farreach.results.storage.columns import COLUMNS
@@ -33,7 +22,7 @@ from farreach.results.vocabulary import NONE
 from farreach.tasks.base import Task
 
 NUMERICS = 1
-"""Version of our own numerical code, raised when a change moves the numbers of every framework; see `Case.numerics`."""
+"""What every key holds, so that the rows of earlier days keep theirs: what moves a number, a row's digest says."""
 
 LATER = {("radius", 1.0), ("metric_version", 1)}
 """Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
@@ -138,34 +127,16 @@ class Case(record.Case):
 
     def model(self) -> Model:
         """Return the network that fits the task."""
-        task = self.load()
-        return Model(
-            cell=cast("Cell", self.cell),
-            activation=cast("Activation", self.activation),
-            layers=self.layers,
-            hidden=self.hidden,
-            features=task.features,
-            tokens=task.tokens,
-            outputs=task.outputs,
-            scored=task.scored,
-            loss=task.loss,
-        )
+        return make_model(self, self.load())
 
     def training(self) -> Training:
         """Return the recipe: optimizer, learning rate, clip and regulariser."""
-        limit = None if self.threshold is None else Clip(cast("ClipKind", self.clip), self.threshold)
-        penalty = None if self.strength is None else Regulariser(cast("Any", self.regulariser), self.strength)
-        return Training(cast("Optimizer", self.optimizer), self.learning_rate, limit, penalty)
+        return make_training(self)
 
     @property
     def lane(self) -> Lane:
         """What a live process that runs this case is kept for."""
         return self.framework, self.device, self.threads, self.dtype
-
-    @property
-    def numerics(self) -> int:
-        """The version of the numerical code that runs it: `NUMERICS`, and what its framework's own file adds."""
-        return NUMERICS + registry.count_moves(self.framework, self.cell, self.mode)
 
     def identity(self) -> dict[str, Any]:
         """Return everything that can change the result: the case, and the versions that are installed here."""
@@ -173,7 +144,7 @@ class Case(record.Case):
             "task_version": type(self.load()).version,
             "metric_version": type(self.load()).metric_version,
             "framework_version": registry.find_framework_version(self.framework),
-            "numerics": self.numerics,
+            "numerics": NUMERICS,
             "schema": SCHEMA,
         }
         fields = use_first_names(dataclasses.asdict(self)) | versions

@@ -163,12 +163,6 @@ def read_environment(framework: str, device: str) -> dict[str, str]:
     return dict(_read_literal(path, "ENVIRONMENT").get(device, {})) if _declares(path, "ENVIRONMENT") else {}
 
 
-def count_moves(framework: str, cell: str, mode: str = MATCHED) -> int:
-    """Return how often a change in a framework's own file has moved the numbers of a cell."""
-    path = _find_file(framework, mode)
-    return int(_read_literal(path, "MOVED").get(cell, 0)) if _declares(path, "MOVED") else 0
-
-
 def require_name(kind: str, name: str, names: list[str]) -> str:
     """Return `name` if it is one of `names`; raise `UsageError` with what is allowed otherwise."""
     if name not in names:

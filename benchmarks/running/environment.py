@@ -12,6 +12,9 @@ import numpy as np
 
 from farreach.benchmarks.matrix.registry import ROOT
 
+UNKNOWN, CHANGED = "unknown", "+changes"
+"""The commit where there is none, and what marks one from which the checkout differs."""
+
 
 def collect_facts() -> dict[str, str | int]:
     """Return processor, cores, Python, NumPy, platform and commit."""
@@ -46,8 +49,8 @@ def read_commit() -> str:
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results/published")
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{head}+changes" if changed else head
+        return UNKNOWN
+    return f"{head}{CHANGED}" if changed else head
 
 
 def _git(*arguments: str) -> str:

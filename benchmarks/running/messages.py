@@ -71,6 +71,7 @@ class Outcome(Message):
         result: what the record says of it; how far the gradient reached is still to be read from `flow`.
         times: where the wall time went.
         kernel: the recurrent kernel that ran.
+        digest: of the code and the settings that ran.
         curves: per training step: step (from 1), loss, norms before and after the clip, share clipped.
         evaluations: per evaluation: step, loss and the task's metrics.
         flow: columns `farreach.results.record.FLOW`.
@@ -81,6 +82,7 @@ class Outcome(Message):
     result: Result
     times: Times
     kernel: str
+    digest: str
     curves: Columns
     evaluations: list[dict[str, Any]]
     flow: Columns

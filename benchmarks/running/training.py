@@ -12,6 +12,7 @@ import numpy as np
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.digest import make_digest
 from farreach.benchmarks.running.gradient_probe import Observer, count_steps_before, is_due
 from farreach.benchmarks.running.messages import Columns, Outcome
 from farreach.frameworks import weights
@@ -110,6 +111,7 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
             **{f"seconds_{kind}": seconds for kind, seconds in clock.split().items()},
         ),
         kernel=framework.kernel,
+        digest=make_digest(case, framework.kernel),
         curves=join_curves(traces),
         evaluations=evaluations,
         flow=observer.flow,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.matrix.case import NUMERICS
 from farreach.benchmarks.speed import pairs
 from farreach.benchmarks.speed.flops import count_flops
 from farreach.benchmarks.speed.implementations import Group, Implementation
@@ -39,17 +40,12 @@ def name_group(group: Group, plan: pairs.TimingPlan) -> str:
         ],
         "auto": sorted(group.auto),
         "plan": dataclasses.asdict(plan),
-        "numerics": get_numerics(group),
+        "numerics": NUMERICS,
         "schema": interleaved.SCHEMA,
         "step_version": interleaved.STEP_VERSION,
     }
     facts = {name: value for name, value in facts.items() if (name, value) not in LATER}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def get_numerics(group: Group) -> int:
-    """Return the version of the numerical code that a group times: that of its newest case."""
-    return max(one.case.numerics for one in group.implementations)
 
 
 def time_group(
@@ -79,7 +75,6 @@ def time_group(
     return {
         "key": name_group(group, plan),
         "schema": interleaved.SCHEMA,
-        "numerics": get_numerics(group),
         "step_version": interleaved.STEP_VERSION,
         "step": group.step,
         "length": group.implementations[0].case.load().length,

@@ -48,7 +48,7 @@ class Versus:
     def name_file(self, plan: pairs.TimingPlan) -> str:
         """Return the name of its file: a hash of everything that can change what it holds."""
         case, asked = use_first_names(self.case.to_json()), dataclasses.asdict(plan)
-        facts = [case, self.pythons, self.launches, self.slowed, asked, self.case.numerics, side_by_side.SCHEMA]
+        facts = [case, self.pythons, self.launches, self.slowed, asked, side_by_side.SCHEMA]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def measure(

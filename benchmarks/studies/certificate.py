@@ -1,20 +1,22 @@
-"""All checks of `farreach.benchmarks.studies.certification` in live workers, and the certificate that comes of them."""
+"""All checks of `farreach.benchmarks.studies.certification` in live workers, and the certificates that come of them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from farreach.benchmarks.matrix import registry, versions
+from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running import environment
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
 from farreach.benchmarks.studies import certification
 from farreach.benchmarks.studies.certification import Check
-from farreach.benchmarks.studies.messages import Certify, Differences, FindHorizon, Horizon
-from farreach.frameworks.base import Cell, Device
+from farreach.benchmarks.studies.messages import Certify, Differences
+from farreach.frameworks.base import Device
 from farreach.results.analysis import certificates
+from farreach.results.record import number
+from farreach.results.storage.certificates import CheckResult
 
 
 def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Check]]:
@@ -43,55 +45,69 @@ def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Che
     return by_framework
 
 
-def make_certificate(framework: str, checks: Iterable[Check], log: Path, device: Device = "cpu") -> dict[str, Any]:
-    """Verify one framework on one device against the reference in these checks; return the certificate.
+def require_clean_commit(folder: Path) -> None:
+    """Raise `UsageError` where what runs is not exactly a commit: what is published must be found again."""
+    commit = environment.read_commit()
+    if commit == environment.UNKNOWN or commit.endswith(environment.CHANGED):
+        message = f"{folder} takes certificates of a commit alone, and this is {commit}: commit first, or give --out"
+        raise registry.UsageError(message)
 
-    It is complete, and has the float32 horizons, where no check is left out.
+
+def make_certificates(
+    framework: str, checks: Iterable[Check], log: Path, device: Device = "cpu"
+) -> tuple[list[dict[str, Any]], list[CheckResult]]:
+    """Hold one framework on one device against the reference in these checks; return its certificates and all checks.
+
+    There is one for each digest: of its own checks, and of those in float64 of the same cells, which are about the
+    same arithmetic. A check that could not be run has no digest, and stands in each of its cell.
     """
     facts = environment.collect_facts()  # of the start: the checkout may move on while this runs
     started = environment.read_clock()
     worker = Live(framework, device, 1, log / f"{framework}.log")
-    results = []
+    results: list[Any] = []  # `CheckResult`, and in them kernel and digest
     try:
         for check in checks:
+            found: dict[str, Any] = {"differences": {}, "kernel": "", "digest": "", "fault": None}
             try:
-                result = worker.ask(Certify(check, certification.STEPS), Differences).values
-                fault = None
+                answer = worker.ask(Certify(check, certification.STEPS), Differences)
+                differences = {name: number(value) for name, value in answer.values.items()}
+                found |= {"differences": differences, "kernel": answer.kernel, "digest": answer.digest}
             except CaseFailedError as error:
-                result = dict.fromkeys((*certification.COMPARED, "drift", "copy_drift"), float("inf"))
-                fault = str(error)
-            results.append(
-                dataclasses.asdict(check)
-                | result
-                | {"passed": certification.is_within_tolerance(result), "fault": fault}
-            )
-        complete = len(results) == len(certification.list_checks(framework, device))
-        cells = get_args(Cell) if complete else ()
-        horizons = [_ask_horizon(worker, framework, cell, device) for cell in cells]
+                found["fault"] = str(error)
+            results.append(dataclasses.asdict(check) | found)
     except StartError as error:
         raise registry.UsageError(str(error)) from error
     finally:
         worker.stop()
-    version, numerics = worker.facts["framework_version"], versions.find_certified_version(framework)
-    return {
-        "name": certificates.name_certificate(framework, version, numerics, device),
-        "framework": framework,
-        "framework_version": version,
-        "numerics": numerics,
-        "device": device,
-        "bound": certification.TOLERANCE,
-        "steps": certification.STEPS,
-        "complete": complete,
-        "passed": all(result["passed"] for result in results),
-        "horizons": horizons,
-        "started": started,
-        "checks": results,
-    } | facts
+    made = []
+    for digest in sorted({result["digest"] for result in results} - {""}):
+        own = [result for result in results if result["digest"] == digest]
+        cells = {_name_cell(result) for result in own}
+        about = [
+            result
+            for result in results
+            if result["digest"] == digest
+            or (_name_cell(result) in cells and (result["dtype"] == "float64" or not result["digest"]))
+        ]
+        made.append(
+            {
+                "digest": digest,
+                "framework": framework,
+                "framework_version": worker.facts["framework_version"],
+                "kernel": own[0]["kernel"],
+                "dtype": own[0]["dtype"],
+                "device": device,
+                "path": own[0]["path"],
+                "variables": worker.facts["variables"],
+                "bounds": certificates.BOUNDS,
+                "steps": certification.STEPS,
+                "started": started,
+                **facts,
+                "checks": about,
+            }
+        )
+    return made, results
 
 
-def _ask_horizon(worker: Live, framework: str, cell: Cell, device: Device) -> dict[str, Any]:
-    """Return where the float32 curves of a cell part; a failure costs that figure only."""
-    try:
-        return worker.ask(FindHorizon(framework, cell, device), Horizon).steps
-    except CaseFailedError as error:
-        return {"cell": cell, "judge": None, "copy": None, "fault": str(error)}
+def _name_cell(result: dict[str, Any]) -> tuple[str, str, str]:
+    return result["cell"], result["activation"], result["path"]

@@ -1,11 +1,11 @@
-"""The certificate: each framework is verified against the reference, step by step, before it is compared.
+"""The checks of a certificate: each framework is held against the reference, step by step, before it is compared.
 
-Two correct programs drift apart when they run freely: rounding grows like any perturbation. So
-equivalence is proved from the reference's own state. At each of `STEPS` steps the framework is
-given the weights and the optimizer's memory of `farreach.frameworks.reference`, both do one update on the same batch,
-and the loss, the two gradient norms and the updated weights must agree within `TOLERANCE`, relative, in
-float64. Then both run freely, and their drift is measured beside that of a permuted replicate of the
-reference: where the replicate stays below `TAME`, the framework must stay below `TOLERANCE`.
+Two correct programs drift apart when they run freely: rounding grows like any perturbation. So equivalence is proved
+from the reference's own state. At each of `STEPS` steps the framework is given the weights and the optimizer's memory
+of `farreach.frameworks.reference`, both do the same update, and predictions, loss, gradient norms, the share that was
+clipped and the updated weights must agree within `certificates.BOUNDS`, relative: in float64 for every kind of update,
+and in float32 on the kernels, and at a size, that suites run. Then, in float64, both run freely, and their drift is
+measured beside that of a permuted replicate of the reference.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import itertools
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running.training import train
 from farreach.frameworks import reference, weights
 from farreach.frameworks.base import (
     Activation,
@@ -30,16 +28,31 @@ from farreach.frameworks.base import (
     Framework,
     Model,
     Optimizer,
+    Precision,
     Regulariser,
+    State,
     Training,
+    Weights,
 )
+from farreach.results.analysis.certificates import BOUNDS
 from farreach.tasks.base import Batch
 
 STEPS = 200
-TOLERANCE = 1e-10
-TAME = 1e-12
 
 ROWS, TIME, HIDDEN = 4, 10, 8
+SIZES: dict[Precision, tuple[int, int, int]] = {"float64": (ROWS, TIME, HIDDEN), "float32": (32, 50, 64)}
+"""Examples of a batch, time steps and hidden units of the checks in each precision; float32 at a suite's size."""
+
+OMEGA_TIME = 10
+"""Time steps under Omega in float32: over 50 the gradient of a sigmoid falls below what float32 holds, and Omega of
+the others, a ratio of such norms, moves by 2e-4 between permuted replicates."""
+
+CHUNK = 5
+"""Batches of a call of `train` in the checks of chunks."""
+
+RADIUS = 0.9
+"""Spectral radius of the first recurrent blocks in float64."""
+
 RATES: dict[Optimizer, float] = {"sgd": 0.05, "momentum": 0.01, "rmsprop": 1e-3, "adam": 3e-3}
 CLIPS = {"none": None, "norm": Clip("norm", 0.2), "value": Clip("value", 0.02)}
 PENALTIES = {
@@ -56,8 +69,6 @@ CELLS: tuple[tuple[Cell, Activation], ...] = (
     ("gru", "tanh"),
 )
 
-COMPARED = ("loss", "norm_before", "norm_after", "weights")
-
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -73,19 +84,33 @@ class Check:
     clip: str
     regulariser: str
     device: Device = "cpu"
+    scored: str = "last"  # the last step, some of the last, or every one, as copy has it
+    chunk: int = 1  # batches of one call of `train`
+    dtype: Precision = "float64"
+
+    @property
+    def mode(self) -> str:
+        """A certificate is about matched arithmetic."""
+        return registry.MATCHED
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Examples of a batch, time steps and hidden units."""
+        rows, time, hidden = SIZES[self.dtype]
+        return rows, OMEGA_TIME if self.regulariser == "omega" else time, hidden
 
     def model(self) -> Model:
-        """Return the model: regression at the last step of vectors, 5 classes at the last 4 steps of tokens."""
-        tokens = self.inputs == "tokens"
+        """Return the model: regression of vectors, 5 classes of tokens."""
+        tokens, (_, time, hidden) = self.inputs == "tokens", self.size
         return Model(
             cell=self.cell,
             activation=self.activation,
             layers=self.layers,
-            hidden=HIDDEN,
+            hidden=hidden,
             tokens=tokens,
             features=6 if tokens else 2,
             outputs=5 if tokens else 1,
-            scored=4 if tokens else 1,
+            scored={"last": 1, "some": 4, "every": time}[self.scored],
             loss="cross_entropy" if tokens else "mse",
         )
 
@@ -97,93 +122,184 @@ class Check:
 def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
     """Return every check of a framework on its default paths on a device.
 
-    Every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, under the
-    norm clip; every cell under each penalty; and the rnn under Omega.
+    In float64 every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, some
+    steps scored; every cell with every step scored, on tokens, and on vectors in chunks; every cell under each
+    penalty; and the rnn under Omega. In float32 every cell on vectors, on tokens with every step scored, and the rnn
+    under Omega.
     """
     kinds = [kind for kind in CELLS if kind[0] in registry.list_cells(framework, device)]
-    plain = itertools.product(kinds, (1, 2), ("vectors",), RATES, CLIPS, ("none",))
-    tokens = itertools.product(kinds, (1,), ("tokens",), RATES, ("norm",), ("none",))
-    penalised = itertools.product(kinds, (1,), ("vectors",), ("adam",), ("norm",), ("l1", "l2"))
     rnns = [kind for kind in kinds if kind[0] == "rnn"]
-    omega = itertools.product(rnns, (1, 2), ("vectors",), ("sgd",), ("norm",), ("omega",))
+    groups: list[tuple[dict[str, object], list[tuple[Cell, Activation]], Iterable[tuple[object, ...]]]] = [
+        ({}, kinds, itertools.product((1, 2), ("vectors",), RATES, CLIPS, ("none",))),
+        ({"scored": "some"}, kinds, itertools.product((1,), ("tokens",), RATES, ("norm",), ("none",))),
+        ({"scored": "every"}, kinds, [(1, "tokens", "adam", "norm", "none")]),
+        ({"scored": "every", "chunk": CHUNK}, kinds, [(1, "vectors", "sgd", "norm", "none")]),
+        ({}, kinds, [(1, "vectors", "adam", "norm", penalty) for penalty in ("l1", "l2")]),
+        ({}, rnns, [(layers, "vectors", "sgd", "norm", "omega") for layers in (1, 2)]),
+        ({"dtype": "float32"}, kinds, [(1, "vectors", "adam", "norm", "none")]),
+        ({"dtype": "float32", "scored": "every"}, kinds, [(1, "tokens", "adam", "norm", "none")]),
+        ({"dtype": "float32"}, rnns, [(1, "vectors", "sgd", "norm", "omega")]),
+    ]
+    names = ("layers", "inputs", "optimizer", "clip", "regulariser")
     return [
         Check(
             framework=framework,
             path=registry.list_paths(framework, device, cell)[0],
             cell=cell,
             activation=activation,
-            layers=layers,
-            inputs=inputs,
-            optimizer=optimizer,  # type: ignore[arg-type]
-            clip=clip,
-            regulariser=regulariser,
             device=device,
+            **dict(zip(names, values, strict=True)),  # type: ignore[arg-type]
+            **facts,  # type: ignore[arg-type]
         )
-        for (cell, activation), layers, inputs, optimizer, clip, regulariser in (*plain, *tokens, *penalised, *omega)
+        for facts, cells, updates in groups
+        for (cell, activation), values in itertools.product(cells, updates)
     ]
 
 
-def measure_differences(check: Check, steps: int = STEPS) -> dict[str, float]:
-    """Return the worst relative differences of one check: `COMPARED`, then ``drift`` and ``copy_drift``."""
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What a check found: the worst relative differences, and the kernel on which."""
+
+    differences: dict[str, float]
+    kernel: str
+
+
+def measure_differences(check: Check, steps: int = STEPS) -> Found:
+    """Return the worst relative differences of one check over so many steps.
+
+    In float64 those of `BOUNDS`, then ``drift`` and ``copy_drift``, of the framework and of a permuted replicate of
+    the reference in free runs. In float32 those of `BOUNDS`, and under ``replicate.`` the same between the framework
+    and its own permuted replicate, which is what rounding alone does.
+    """
     model, training = check.model(), check.training()
-    batches = draw_batches(model, steps)
-    right = _build_reference(model, training)
-    checked = importlib.import_module(f"farreach.frameworks.{check.framework}").Framework(
-        model,
-        training,
-        weights.draw(model, 0),
-        device=check.device,
-        dtype="float64",
-        threads=1,
-        path=check.path,
-    )
-    checked.prepare(batches[:1], batches[0].inputs)
+    rows, time, _ = check.size
+    batches = draw_batches(model, steps, rows, time)
+    first = weights.draw(model, 0, RADIUS if check.dtype == "float64" else 1.0)
+    right = _build_reference(model, training, first)
+    checked = _build_checked(check, first)
+    checked.prepare(batches[: check.chunk], batches[0].inputs)
+    if check.dtype == "float32":
+        return Found(_measure_rounded(check, right, checked, batches), checked.kernel)
     start = right.state()
-    worst = dict.fromkeys(COMPARED, 0.0)
-    for batch in batches:
+    permuted = weights.permute_hidden(model, first, replicate=1)
+    worst = dict.fromkeys(BOUNDS[check.dtype], 0.0)
+    worst["radius"] = _compare_radius(model, first)
+    checked.restore(State(permuted, start.slots, steps=0))
+    inputs = batches[0].inputs
+    is_other = any((permuted[name] != value).any() for name, value in first.items())
+    worst["replicate"] = compare_tensors(checked.predict(inputs), right.predict(inputs)) if is_other else np.inf
+    for at in range(0, len(batches), check.chunk):
         checked.restore(right.state())
-        ours, theirs = right.train([batch]), checked.train([batch])
-        for part in ("loss", "norm_before", "norm_after"):
-            difference = _compare_values(getattr(theirs, part)[0], getattr(ours, part)[0])
-            worst[part] = max(worst[part], difference)
-        worst["weights"] = max(worst["weights"], _compare_weights(checked, right))
+        _raise_worst(worst, _compare_step(checked, right, batches[at : at + check.chunk]))
     right.restore(start)
     checked.restore(start)
-    replicate = _build_reference(model, training, replicate=1)
-    free, drifted, permuted = (_train_freely(one, batches) for one in (right, checked, replicate))
-    return worst | {"drift": _measure_drift(drifted, free), "copy_drift": _measure_drift(permuted, free)}
+    replicate = _build_reference(model, training, permuted)
+    chunks = [batches[at : at + check.chunk] for at in range(0, len(batches), check.chunk)]
+    free, drifted, apart = (_train_freely(one, chunks) for one in (right, checked, replicate))
+    drifts = {"drift": _measure_drift(drifted, free), "copy_drift": _measure_drift(apart, free)}
+    return Found(worst | drifts, checked.kernel)
 
 
-def is_within_tolerance(result: dict[str, float]) -> bool:
-    """Say whether a check stays within the tolerance; a NaN never does."""
-    in_step = all(result[part] <= TOLERANCE for part in COMPARED)
-    return in_step and (result["copy_drift"] >= TAME or result["drift"] <= TOLERANCE)
+def _measure_rounded(check: Check, right: Framework, checked: Framework, batches: list[Batch]) -> dict[str, float]:
+    """Return the differences in float32: from the reference's state, which both are given rounded to float32."""
+    model = check.model()
+    copy = _build_checked(check, right.weights())
+    copy.prepare(batches[:1], batches[0].inputs)
+    worst = dict.fromkeys(BOUNDS[check.dtype], 0.0)
+    rounding = dict(worst)
+    for batch in batches:
+        state = _map_state(right.state(), lambda held: {name: _round(value) for name, value in held.items()})
+        right.restore(state)
+        checked.restore(state)
+        copy.restore(_map_state(state, lambda held: weights.permute_hidden(model, held, replicate=1)))
+        exact, ours, theirs = (_take_step(one, [batch]) for one in (right, checked, copy))
+        _raise_worst(worst, _compare_outcomes(ours, exact, check.dtype))
+        same = dataclasses.replace(ours, weights=weights.permute_hidden(model, ours.weights, replicate=1))
+        _raise_worst(rounding, _compare_outcomes(theirs, same, check.dtype))
+    return worst | {f"replicate.{name}": value for name, value in rounding.items()}
 
 
-def draw_batches(model: Model, steps: int) -> list[Batch]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What one call of `train` left, and what was predicted before it."""
+
+    predictions: Array
+    values: dict[str, Array]  # by the name of a trace's figure, [batches]
+    weights: Weights
+
+
+def _take_step(framework: Framework, batches: list[Batch]) -> _Outcome:
+    """Predict, then do an update per batch."""
+    predictions = framework.predict(batches[0].inputs)
+    trace = framework.train(batches)
+    values = {name: getattr(trace, name) for name in ("loss", "norm_before", "norm_after", "clipped")}
+    return _Outcome(predictions, values, framework.weights())
+
+
+def _compare_step(checked: Framework, right: Framework, batches: list[Batch]) -> dict[str, float]:
+    return _compare_outcomes(_take_step(checked, batches), _take_step(right, batches), "float64")
+
+
+def _compare_outcomes(theirs: _Outcome, ours: _Outcome, dtype: Precision) -> dict[str, float]:
+    """Return the relative differences by name, of those that have a bound in this precision."""
+    found = {name: _measure_drift(values, ours.values[name]) for name, values in theirs.values.items()}
+    found["predictions"] = compare_tensors(theirs.predictions, ours.predictions)
+    if dtype == "float64":
+        found["weights"] = _compare_weights(theirs.weights, ours.weights)
+    else:
+        found["weights"] = max(compare_tensors(theirs.weights[name], value) for name, value in ours.weights.items())
+    return {name: value for name, value in found.items() if name in BOUNDS[dtype]}
+
+
+def _raise_worst(worst: dict[str, float], found: dict[str, float]) -> None:
+    for name, value in found.items():
+        worst[name] = max(worst[name], value)
+
+
+def _round(value: Array) -> Array:
+    return value.astype(np.float32).astype(np.float64)
+
+
+def _map_state(state: State, change: Callable[[Weights], Weights]) -> State:
+    return State(change(state.weights), tuple(map(change, state.slots)), state.steps)
+
+
+def draw_batches(model: Model, steps: int, rows: int = ROWS, time: int = TIME) -> list[Batch]:
     """Draw the batches: standard normal vectors, or so few different tokens that each repeats."""
     random = np.random.default_rng(np.random.SeedSequence(entropy=20_260_103))
 
     def one() -> Batch:
-        mask = (random.random((ROWS, model.scored)) < 0.8).astype(np.float32)  # noqa: PLR2004
+        mask = (random.random((rows, model.scored)) < 0.8).astype(np.float32)  # noqa: PLR2004
         mask[:, 0] = 1
         if model.tokens:
-            tokens = random.integers(0, model.features, (ROWS, TIME), dtype=np.int32)
-            return Batch(tokens, random.integers(0, model.outputs, (ROWS, model.scored), dtype=np.int32), mask)
-        inputs = random.standard_normal((ROWS, TIME, model.features), dtype=np.float32)
-        return Batch(inputs, random.standard_normal((ROWS, model.scored, model.outputs), dtype=np.float32), mask)
+            tokens = random.integers(0, model.features, (rows, time), dtype=np.int32)
+            return Batch(tokens, random.integers(0, model.outputs, (rows, model.scored), dtype=np.int32), mask)
+        inputs = random.standard_normal((rows, time, model.features), dtype=np.float32)
+        return Batch(inputs, random.standard_normal((rows, model.scored, model.outputs), dtype=np.float32), mask)
 
     return [one() for _ in range(steps)]
 
 
-def _build_reference(model: Model, training: Training, replicate: int = 0) -> reference.Framework:
-    initial = weights.permute_hidden(model, weights.draw(model, 0), replicate)
-    return reference.Framework(model, training, initial, device="cpu", dtype="float64", threads=1, path="numpy")
+def _build_reference(model: Model, training: Training, first: Weights) -> reference.Framework:
+    return reference.Framework(model, training, first, device="cpu", dtype="float64", threads=1, path="numpy")
 
 
-def _train_freely(framework: Framework, batches: list[Batch]) -> Array:
-    """Return the losses of a free run, one batch per call so that no further shape is compiled."""
-    return np.array([framework.train([batch]).loss[0] for batch in batches])
+def _build_checked(check: Check, first: Weights) -> Framework:
+    framework: Framework = importlib.import_module(f"farreach.frameworks.{check.framework}").Framework(
+        check.model(),
+        check.training(),
+        first,
+        device=check.device,
+        dtype=check.dtype,
+        threads=1,
+        path=check.path,
+    )
+    return framework
+
+
+def _train_freely(framework: Framework, chunks: list[list[Batch]]) -> Array:
+    """Return the losses of a free run, in chunks of one length so that no further shape is compiled."""
+    return np.concatenate([framework.train(chunk).loss for chunk in chunks])
 
 
 def _compare_values(value: float, right: float) -> float:
@@ -194,48 +310,30 @@ def _compare_values(value: float, right: float) -> float:
     return float(difference) if np.isfinite(difference) else float("inf")
 
 
-def _compare_weights(checked: Framework, right: Framework) -> float:
+def compare_tensors(values: Array, right: Array) -> float:
+    """Return the largest difference between two arrays over the largest entry of the second."""
+    if np.shape(values) != np.shape(right):
+        return float("inf")
+    difference, largest = np.abs(np.asarray(values, np.float64) - right).max(), np.abs(right).max()
+    return _compare_values(float(largest + difference), float(largest))
+
+
+def _compare_weights(theirs: Weights, ours: Weights) -> float:
     """Return the L2 norm of the difference over the L2 norm of the reference's weights."""
-    theirs, ours = checked.weights(), right.weights()
     difference = np.sqrt(sum(np.square(theirs[name] - ours[name]).sum() for name in ours))
     relative = float(difference / np.sqrt(sum(np.square(value).sum() for value in ours.values())))
     return relative if np.isfinite(relative) else float("inf")
 
 
-def _measure_drift(losses: Array, right: Array) -> float:
-    return max(_compare_values(value, expected) for value, expected in zip(losses, right, strict=True))
+def _compare_radius(model: Model, first: Weights) -> float:
+    """Return by how much the spectral radius of a first recurrent block differs from what was asked for."""
+    blocks = [
+        block
+        for layer in range(model.layers)
+        for block in np.hsplit(first[f"layer{layer}.recurrent"], weights.GATES[model.cell])
+    ]
+    return max(_compare_values(float(np.abs(np.linalg.eigvals(block)).max()), RADIUS) for block in blocks)
 
 
-HORIZON_STEPS = 1_000
-HORIZON = 0.01
-"""Two curves have parted at the first step at which they differ by more than 1 %."""
-
-
-def find_horizon(framework: str, cell: Cell, device: Device = "cpu") -> dict[str, Any]:
-    """Return the steps at which float32 curves part by more than 1 %, None where they never do.
-
-    The adding problem, T = 50, clip norm 0.1: the framework in float32 against the reference in float64, and
-    against its own permuted replicate, which shows what rounding alone does.
-    """
-    case = Case(
-        task="adding",
-        parameters=(("T", 50),),
-        framework=framework,
-        cell=cell,
-        clip="norm",
-        threshold=0.1,
-        steps=HORIZON_STEPS,
-        device=device,
-        path=registry.list_paths(framework, device, cell)[0],
-    )
-    right = dataclasses.replace(case, framework=registry.REFERENCE, device="cpu", path="numpy", dtype="float64")
-    replicate = dataclasses.replace(case, replicate=1)
-    runs = (train(one, lambda _: None) for one in (case, right, replicate))
-    single, exact, permuted = (np.array(run.curves["loss"]) for run in runs)
-    return {"cell": cell, "judge": _find_parting(single, exact), "copy": _find_parting(single, permuted)}
-
-
-def _find_parting(one: Array, other: Array) -> int | None:
-    steps = min(len(one), len(other))
-    apart = ~(np.abs(one[:steps] - other[:steps]) <= HORIZON * np.abs(other[:steps]))
-    return int(np.argmax(apart)) + 1 if apart.any() else None
+def _measure_drift(values: Array, right: Array) -> float:
+    return max(_compare_values(value, expected) for value, expected in zip(values, right, strict=True))

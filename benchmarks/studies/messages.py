@@ -7,7 +7,6 @@ from typing import Any
 
 from farreach.benchmarks.running.messages import Message
 from farreach.benchmarks.studies.certification import Check
-from farreach.frameworks.base import Cell, Device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,25 +19,18 @@ class Certify(Message):
 
 @dataclasses.dataclass(frozen=True)
 class Differences(Message):
-    """The worst relative differences of one check, by what was compared."""
+    """What one check found.
+
+    Attributes:
+        values: the worst relative differences, by what was compared.
+        kernel: the recurrent kernel that ran.
+        digest: of the code and the settings that ran.
+
+    """
 
     values: dict[str, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class FindHorizon(Message):
-    """Find the step at which float32 curves part; the answer is a `Horizon`."""
-
-    framework: str
-    cell: Cell
-    device: Device
-
-
-@dataclasses.dataclass(frozen=True)
-class Horizon(Message):
-    """The steps at which the curves of a cell part, as `certification.find_horizon` returns them."""
-
-    steps: dict[str, Any]
+    kernel: str
+    digest: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running import sweep
+from farreach.benchmarks.running import resume, sweep
 from farreach.benchmarks.running.progress import Progress
 from farreach.frameworks import weights
 from farreach.results.analysis import gradient_norms
@@ -209,6 +209,9 @@ class ThresholdSearch:
         line = f"{name}: {len(plan.cases)} cases, {len(plan.done)} already done, {len(plan.missing)} to run"
         if seconds is not None and plan.missing:
             line += f", about {_format_duration(seconds * len(plan.missing) / self.facts['jobs'])}"
+        moved = resume.find_moved(plan, self.store)
+        if moved:
+            line += f"; {len(moved)} rows were made by other code or settings and stay as they are"
         self.console.print(line)
         with Progress(list(plan.missing.values()), self.console) as bar:
             running = sweep.Sweep(plan, self.store, listener=bar, facts=self.facts, workers=self.facts["jobs"])

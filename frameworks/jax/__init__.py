@@ -28,12 +28,11 @@ from farreach.frameworks.jax.paths import compile_program, name_kernel
 from farreach.frameworks.jax.recurrent import Tensors, to_native, to_shared
 from farreach.tasks.base import Batch
 
-NEEDS = ("jax", "optax")
+NEEDS = ("jax", "jaxlib", "optax")
 PATHS = {
     "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
     "cuda": {"rnn": ("scan",), "lstm": ("scan", "cudnn"), "gru": ("scan",)},
 }
-MOVED = {"gru": 1}  # the biases of its gates are added together, before the loop
 ENVIRONMENT = {
     "cuda": {
         "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from farreach.frameworks import base
 from farreach.frameworks.base import Optimizer, Weights
+
+# Written out again, from their sources: what is shared with the frameworks could not be found to be wrong there.
+MOMENTUM = 0.9
+RMSPROP_DECAY, RMSPROP_EPSILON = 0.99, 1e-8
+ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 
 SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
 
@@ -40,19 +44,19 @@ def update_weights(
         changes = gradients
     elif optimizer == "momentum":
         (v,) = slots
-        changes = {name: base.MOMENTUM * v[name] + g for name, g in gradients.items()}
+        changes = {name: MOMENTUM * v[name] + g for name, g in gradients.items()}
         slots = (changes,)
     elif optimizer == "rmsprop":
-        (s,), decay = slots, base.RMSPROP_DECAY
+        (s,), decay = slots, RMSPROP_DECAY
         s = {name: decay * s[name] + (1 - decay) * g * g for name, g in gradients.items()}
-        changes = {name: g / (np.sqrt(s[name]) + base.RMSPROP_EPSILON) for name, g in gradients.items()}
+        changes = {name: g / (np.sqrt(s[name]) + RMSPROP_EPSILON) for name, g in gradients.items()}
         slots = (s,)
     else:
-        (m, v), (first, second) = slots, base.ADAM_DECAYS
+        (m, v), (first, second) = slots, ADAM_DECAYS
         m = {name: first * m[name] + (1 - first) * g for name, g in gradients.items()}
         v = {name: second * v[name] + (1 - second) * g * g for name, g in gradients.items()}
         means = {name: m[name] / (1 - first**steps) for name in m}
         squares = {name: v[name] / (1 - second**steps) for name in v}
-        changes = {name: means[name] / (np.sqrt(squares[name]) + base.ADAM_EPSILON) for name in means}
+        changes = {name: means[name] / (np.sqrt(squares[name]) + ADAM_EPSILON) for name in means}
         slots = (m, v)
     return {name: w - learning_rate * changes[name] for name, w in weights.items()}, slots

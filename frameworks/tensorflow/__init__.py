@@ -26,7 +26,7 @@ from farreach.frameworks.tensorflow.paths import compile_program, name_kernel
 from farreach.frameworks.tensorflow.recurrent import Tensors, list_names, to_native, to_shared
 from farreach.tasks.base import Batch
 
-NEEDS = ("tensorflow",)
+NEEDS = ("tensorflow", "keras")
 PATHS = {
     "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
     "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},

@@ -1,55 +1,72 @@
-"""Certificates: which version of which framework was compared with the reference implementation.
+"""Which rows stand under a certificate: that what made them was held against the reference implementation.
 
-One JSON file a certificate. A record names the certificate under which it is comparable, or none.
+A row stands under a certificate where its digest has one, and where all that it is, kind by kind, was checked there
+and found within the bounds. What a row says of itself counts for nothing more: `reproduce` makes its digest again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import pandas as pd
 
-from farreach.results.storage.files import write_text
+from farreach.results.storage.certificates import Certificate, CheckResult, read_certificates
+from farreach.results.vocabulary import NONE
 
-PUBLISHED = Path(__file__).resolve().parents[1] / "published" / "certificates"
+MATCHED = "matched"
 
-NAME, NONE, MATCHED = "certificate", "none", "matched"
-WORST = "worst"
-DIFFERENCES = ("loss", "norm_before", "norm_after", "weights")
+BOUNDS: dict[str, dict[str, float]] = {
+    "float64": dict.fromkeys(
+        ("loss", "norm_before", "norm_after", "clipped", "weights", "predictions", "replicate", "radius"), 1e-10
+    ),
+    "float32": {"loss": 4e-6, "norm_before": 1.2e-5, "norm_after": 1.2e-5, "weights": 2e-4, "predictions": 7e-5},
+}
+"""By how much a step may differ from the reference's, relative, in each precision.
+
+In float32 ten times the largest difference between permuted replicates of one framework, which rounding alone makes:
+3.7e-7 of the loss, 1.1e-6 of the norms, 1.7e-5 of the weights (Adam divides by a root that may be tiny), 6.5e-6 of the
+predictions, over 200 steps of each of the checks in the three frameworks. A thousandth lies far beyond each.
+"""
+
+TAME = 1e-12
+"""Where a permuted replicate of the reference drifts less than this, a framework must drift less than the bound."""
+
+SCORED = ("last", "some", "every")
+"""Which steps a check scores: the last one, some of the last, or every one."""
+
+SEVERAL = 2
+"""The layers of the checks with more than one; they stand for every larger number."""
+
+WORST, CERTIFICATE = "worst", "certificate"
+
+Why = Literal["undigested", "unknown", "failed", "unchecked"]
+"""Why a row stands under none: it has no digest; no certificate has its digest; a check failed; its kind had none."""
+
+STANDING = ["framework", "framework_version", "device", "path", "kernel", "dtype", "mode", "digest"]
+KIND = ["cell", "activation", "layers", "optimizer", "clip", "regulariser", "processor"]
 
 
-def name_certificate(framework: str, version: str, numerics: int, device: str) -> str:
-    """Return a certificate's name: everything that it holds for, but for the build behind the version's ``+``."""
-    return f"{framework}-{version.partition('+')[0]}-{device}-n{numerics}"
+@dataclasses.dataclass(frozen=True)
+class Bare:
+    """Rows of one framework that stand under no certificate.
 
+    Attributes:
+        framework: with its version.
+        kernel: the recurrent kernel that ran.
+        why: what is missing.
+        lacking: of rows whose kind was not checked, the checks that there are none of, each as its facts.
+        cases: how many rows.
 
-def write_certificate(folder: Path, certificate: dict[str, Any]) -> Path:
-    """Write a certificate under its name and return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{certificate['name']}.json"
-    write_text(path, json.dumps(certificate, indent=1) + "\n")
-    return path
+    """
 
-
-def find_certificate(identity: str, paths: set[str], folder: Path = PUBLISHED) -> str | None:
-    """Return `identity` if a whole certificate of that name was passed and covers these paths, else None."""
-    try:
-        certificate = json.loads((folder / f"{identity}.json").read_text())
-    except (OSError, ValueError):
-        return None
-    covered = {check["path"] for check in certificate["checks"]}
-    whole = certificate["complete"] and certificate["passed"]
-    return identity if whole and paths <= covered else None
-
-
-def list_checks(checks: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return a row a check, the worst first: what was checked, the differences, and whether it passed."""
-    frame = pd.DataFrame(checks)
-    frame[WORST] = frame[list(DIFFERENCES)].max(axis=1)
-    return frame.sort_values([WORST, "drift"], ascending=False).reset_index(drop=True)
+    framework: str
+    kernel: str
+    why: Why
+    lacking: tuple[tuple[tuple[str, str], ...], ...]
+    cases: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,36 +76,130 @@ class Coverage:
     Attributes:
         matched: cases in mode matched.
         certified: those of them that stand under a certificate.
-        names: the certificates.
-        bare: framework and version of those without one.
+        elsewhere: those of the certified that ran on another processor than the certificate's checks.
+        digests: the certificates.
+        bare: the cases that stand under none.
         native: cases in mode native, which no certificate is for.
 
     """
 
     matched: int
     certified: int
-    names: tuple[str, ...]
-    bare: tuple[tuple[str, str], ...]
+    elsewhere: int
+    digests: tuple[str, ...]
+    bare: tuple[Bare, ...]
     native: int
 
 
+def is_within_bounds(check: CheckResult) -> bool:
+    """Say whether a check stays within the bounds of its precision; what is missing or not finite never does."""
+    found = {name: math.inf if value is None else value for name, value in check["differences"].items()}
+    bounds = BOUNDS.get(check["dtype"])
+    if check["fault"] is not None or bounds is None:
+        return False
+    in_step = all(0 <= found.get(name, math.inf) <= bound for name, bound in bounds.items())
+    if "drift" not in found:
+        return in_step
+    return in_step and (found["copy_drift"] >= TAME or found["drift"] <= bounds["loss"])
+
+
+def list_demands(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what must have been checked for a row: of each check the facts that it must have.
+
+    Not every combination is run: its update (optimizer, clip, layers), its inputs, the steps that are scored and its
+    penalty are each demanded of its cell, and where it ran in float32, its kernel.
+    """
+    base = {name: row[name] for name in ("cell", "activation", "path", "device")}
+    update = {"optimizer": row["optimizer"], "clip": row["clip"], "layers": min(int(row["layers"]), SEVERAL)}
+    exact = base | {"dtype": "float64"}
+    demands = [exact | update, exact | {"inputs": "tokens", "optimizer": row["optimizer"]}]
+    demands += [exact | {"scored": scored} for scored in SCORED]
+    if row["regulariser"] != NONE:
+        demands.append(exact | {"regulariser": row["regulariser"]})
+    if row["dtype"] != "float64":
+        demands += [base | {"dtype": row["dtype"], "scored": scored} for scored in ("last", "every")]
+    return demands
+
+
+def judge_row(row: Mapping[str, Any], held: Mapping[str, Certificate]) -> tuple[Why | None, list[dict[str, Any]]]:
+    """Return why a row stands under none of these certificates, None where it does, and the checks that it lacks."""
+    if not row["digest"]:
+        return "undigested", []
+    certificate = held.get(row["digest"])
+    if certificate is None:
+        return "unknown", []
+    lacking = []
+    for demand in list_demands(row):
+        like: list[Any] = [
+            check
+            for check in certificate["checks"]
+            if all(check[name] == value for name, value in demand.items())  # type: ignore[literal-required]
+        ]
+        if not all(map(is_within_bounds, like)):
+            return "failed", [demand]
+        if not like:
+            lacking.append(demand)
+    return ("unchecked", lacking) if lacking else (None, [])
+
+
 def list_standing(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return for each framework, version, device, path and mode in these rows the certificate it stands under."""
-    keys = ["framework", "framework_version", "device", "path", "mode", NAME]
-    frame = rows.reindex(columns=keys).astype({NAME: object}).fillna({NAME: NONE})
-    return frame.groupby(keys, as_index=False, observed=True).size().rename(columns={"size": "cases"})
+    """Return for each digest in these rows with its framework, path, kernel and mode how many stand under it."""
+    lines = _judge_lines(rows)
+    lines[CERTIFICATE] = lines["why"].where(lines["why"] != "", "yes").where(lines["mode"] == MATCHED, NONE)
+    names = [*STANDING, CERTIFICATE]
+    return lines.groupby(names, observed=True)["cases"].sum().reset_index()
 
 
 def count_certified(rows: pd.DataFrame) -> Coverage:
-    """Return how many rows were proved to compute what the reference implementation computes."""
-    standing = list_standing(rows)
-    matched = standing[standing["mode"] == MATCHED]
-    certified, bare = matched[matched[NAME] != NONE], matched[matched[NAME] == NONE]
-    versions = bare[["framework", "framework_version"]].astype(str).itertuples(index=False, name=None)
+    """Return how many rows were made by what was held against the reference implementation."""
+    lines = _judge_lines(rows)
+    matched = lines[lines["mode"] == MATCHED]
+    certified, bare = matched[matched["why"] == ""], matched[matched["why"] != ""]
+    counts: dict[tuple[str, str, Why, tuple[tuple[tuple[str, str], ...], ...]], int] = {}
+    for line in bare.to_dict("records"):
+        kind = (f"{line['framework']} {line['framework_version']}", line["kernel"], line["why"], line["lacking"])
+        counts[kind] = counts.get(kind, 0) + int(line["cases"])
     return Coverage(
         matched=int(matched["cases"].sum()),
         certified=int(certified["cases"].sum()),
-        names=tuple(dict.fromkeys(map(str, certified[NAME]))),
-        bare=tuple(dict.fromkeys((framework, version) for framework, version in versions)),
-        native=int(standing.loc[standing["mode"] != MATCHED, "cases"].sum()),
+        elsewhere=int(certified.loc[certified["elsewhere"], "cases"].sum()),
+        digests=tuple(dict.fromkeys(certified["digest"])),
+        bare=tuple(Bare(*kind, cases=cases) for kind, cases in counts.items()),
+        native=int(lines.loc[lines["mode"] != MATCHED, "cases"].sum()),
     )
+
+
+def _judge_lines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a line for each kind of case in the rows: why it stands under no certificate, and how many cases."""
+    held = read_certificates()
+    frame = rows.reindex(columns=[*STANDING, *KIND]).astype(object)
+    frame = frame.where(frame.notna(), "")
+    lines = frame.groupby([*STANDING, *KIND], as_index=False, observed=True).size()
+    lines = lines.rename(columns={"size": "cases"})
+    found: list[dict[str, Any]] = []
+    for line in lines.to_dict("records"):
+        row = {str(name): value for name, value in line.items()}
+        why, lacking = judge_row(row, held) if row["mode"] == MATCHED else (None, [])
+        named = tuple(tuple((name, str(value)) for name, value in demand.items()) for demand in lacking)
+        found.append({"why": why or "", "lacking": named})
+    lines[["why", "lacking"]] = pd.DataFrame(found, columns=["why", "lacking"], dtype=object)
+    lines["elsewhere"] = [
+        digest in held and held[digest]["processor"] != processor
+        for digest, processor in zip(lines["digest"], lines["processor"], strict=True)
+    ]
+    return lines
+
+
+def list_checks(checks: list[CheckResult]) -> pd.DataFrame:
+    """Return a row a check, the worst first: what was checked, the largest difference over its bound, and the rest."""
+    frame = pd.DataFrame([{**check, **check["differences"]} for check in checks]).drop(columns="differences")
+    frame["passed"] = [is_within_bounds(check) for check in checks]
+    frame[WORST] = [_find_worst(check) for check in checks]
+    return frame.sort_values(["passed", WORST], ascending=[True, False]).reset_index(drop=True)
+
+
+def _find_worst(check: CheckResult) -> float:
+    """Return the largest of a check's differences as a share of its bound."""
+    bounds, found = BOUNDS[check["dtype"]], check["differences"]
+    values = (found.get(name) for name in bounds)
+    return max(math.inf if value is None else value / bounds[name] for name, value in zip(bounds, values, strict=True))

@@ -53,8 +53,10 @@ WORST = -1.0
 SAME, BETTER, WORSE = "same", "better", "worse"
 IDENTICAL, CHANGED, OTHER = "identical", "changed", "other environment"
 
-PLACE = ("framework_version", "kernel", "precision", "device_name", "processor")
-PLACE += ("python", "numpy", "platform", "variables")
+PLACE = (
+    *("framework_version", "kernel", "precision", "variables", "device_name", "processor", "python", "numpy"),
+    "platform",
+)
 """The facts in which two rows must agree before a difference in their bits means anything."""
 
 OUTCOME = ("weights_sha256", "loss", "score", "status")

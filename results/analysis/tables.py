@@ -141,7 +141,7 @@ def tabulate_machines(rows: Rows) -> pd.DataFrame:
     """Return the distinct environments of the rows: versions, paths, processor, threads, commit."""
     names = [
         *("framework", "framework_version", "path", "kernel", "precision", "dtype", "device", "device_name", "threads"),
-        *("jobs", "processor", "cores", "platform", "python", "numpy", "variables", "numerics", "schema", "commit"),
+        *("jobs", "processor", "cores", "platform", "python", "numpy", "variables", "schema", "commit"),
     ]
     counts = rows.frame.reindex(columns=names).groupby(names, observed=True, dropna=False, sort=False).size()
     known = counts.rename("cases").reset_index().astype(object)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from farreach.results.analysis import threshold_advice
+from farreach.results.analysis import certificates, threshold_advice
 from farreach.results.analysis.labels import join_words
 from farreach.results.figures import advice as advice_figure
 from farreach.results.figures import style
@@ -59,8 +59,9 @@ def write_page(found: Advice) -> str:
     """Return advice.md."""
     commands = sorted({str(command) for command in found.rows["command"]})
     commits = join_words(sorted({str(commit) for commit in found.rows["commit"]}))
-    marks = found.rows["certificate"].dropna().unique()
-    under = f"certificate {join_words(sorted(map(str, marks)))}" if len(marks) else "no certificate"
+    coverage = certificates.count_certified(found.rows)
+    under = f"{coverage.certified} of them under a certificate"
+    under += f" ({join_words(coverage.digests)})" if coverage.certified else ""
     parts = [
         f"# Which clip threshold? {escape(found.setting)}\n",
         "".join(f"- {escape(sentence)}\n" for sentence in advice.write_findings(found)),

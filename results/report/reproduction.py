@@ -14,7 +14,7 @@ from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.parts import CURVES, hash_curves
 
 ENVIRONMENT = (
-    *("framework_version", "kernel", "precision", "numerics", "task_version", "metric_version", "device_name"),
+    *("framework_version", "kernel", "precision", "digest", "task_version", "metric_version", "device_name"),
     *("variables", "processor", "cores", "python", "numpy", "platform", "commit"),
 )
 """The facts of a row that may explain why a run gave something else."""

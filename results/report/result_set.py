@@ -101,8 +101,8 @@ def write_page(results: Results, sections: list[tuple[str, str]], figures: list[
         "## Versions and machines\n",
         table(tables.tabulate_machines(rows), empty="No rows, so no machine is known."),
     ]
-    if len(rows.ours.frame[["commit", "numerics"]].drop_duplicates()) > 1:
-        parts.append("The rows come from different commits or numerical versions: compare them with care.\n")
+    if len(rows.ours.frame["commit"].drop_duplicates()) > 1:
+        parts.append("The rows come from different commits: compare them with care.\n")
     parts += ["## The commands\n", _write_commands(results)]
     return "\n".join(parts)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 from rich import box
 from rich.console import Console
@@ -11,13 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from farreach.results.analysis import certificates, tables
+from farreach.results.analysis import tables
 from farreach.results.analysis.calibration import Calibration
 from farreach.results.analysis.labels import NEVER
 from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers import Answer
 from farreach.results.report.console import Screen
-from farreach.results.vocabulary import NONE
 
 
 def render_summary(rows: Rows) -> Table:
@@ -88,41 +85,3 @@ def render_confusion(found: Calibration) -> Table:
     for row in found.confusion.astype(str).itertuples(index=False):
         table.add_row(*row)
     return table
-
-
-SHOWN = 20
-"""Checks that the terminal shows, the worst first; the certificate has them all."""
-
-
-def render_certificate(whole: dict[str, Any]) -> Table:
-    """Return a certificate's checks as a table of rich, the worst first."""
-    frame = certificates.list_checks(whole["checks"])
-    good = int(frame["passed"].sum())
-    said = f"{good} of {len(frame)} checks within {whole['bound']:g}, relative, at each of {whole['steps']} steps"
-    table = Table(
-        title=f"{whole['name']}: {said}",
-        caption="".join(_write_horizon(one) for one in whole["horizons"]) or None,
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name in ("check", "worst", "drift", "copy's drift", "passed"):
-        table.add_column(name, no_wrap=name != "check")
-    for row in frame.head(SHOWN).to_dict("records"):
-        model = f"{row['layers']} {row['cell']} {row['activation']} {row['inputs']}"
-        update = " ".join([row["optimizer"], row["clip"], *({row["regulariser"]} - {NONE})])
-        figures = [f"{row[name]:.1e}" for name in (certificates.WORST, "drift", "copy_drift")]
-        table.add_row(f"{model} {update}", *figures, "yes" if row["passed"] else "[red]NO[/red]")
-    return table
-
-
-def _write_horizon(one: dict[str, Any]) -> str:
-    if one.get("fault"):
-        return f"{one['cell']}, float32: failed, {one['fault']}\n"
-
-    def step(value: int | None) -> str:
-        return "never" if value is None else f"at step {value}"
-
-    return (
-        f"{one['cell']}, float32, adding T=50: parts by 1 % from the float64 reference {step(one['judge'])}, "
-        f"its permuted replicate from it {step(one['copy'])}\n"
-    )

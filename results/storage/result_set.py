@@ -125,6 +125,13 @@ class Store(ResultSet):
         write_json(self.folder / "rows" / f"{record.key}.json", record.to_row())
         return True
 
+    def remove(self, keys: Iterable[str]) -> None:
+        """Take finished cases out, their rows first, so that they are run again."""
+        for key in keys:
+            (self.folder / "rows" / f"{key}.json").unlink(missing_ok=True)
+            for part in PARTS:
+                (self.folder / part / f"{key}.parquet").unlink(missing_ok=True)
+
     def log(self, run: dict[str, Any]) -> None:
         """Keep what one run planned, what failed, and where its wall time went."""
         started = re.sub(r"[^\dT]", "", str(run["started"])[:19])

@@ -48,7 +48,7 @@ def test_an_outcome_is_read_back_to_the_last_bit() -> None:
     assert isinstance(back.result, Result)
     assert back == outcome
     assert [type(value) for value in back.curves["step"][:2]] == [int, int]
-    odd = Outcome(outcome.result, outcome.times, "k", {"loss": [math.inf, -0.0, 5e-324]}, [], {}, {})
+    odd = Outcome(outcome.result, outcome.times, "k", "d", {"loss": [math.inf, -0.0, 5e-324]}, [], {}, {})
     assert encode(decode(encode(odd))) == encode(odd)
 
 

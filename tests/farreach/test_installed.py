@@ -54,7 +54,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rooms = [path for room in ("farreach", *ROOMS) for path in (registry.ROOT / room).rglob("*")]
     outputs = {registry.ROOT / "results" / name for name in ("runs", "published")}
     sources = [path for path in rooms if path.suffix in KINDS and not outputs & set(path.parents)]
-    sources += (registry.ROOT / "results" / "published" / "certificates").iterdir()
+    sources += (registry.ROOT / "results" / "published" / "certificates").glob("*.json")
     for path in [*listed, *sources]:
         copy = source / path.relative_to(registry.ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)

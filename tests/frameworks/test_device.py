@@ -300,7 +300,7 @@ def test_the_page_names_the_gpu_its_libraries_and_its_settings() -> None:
 def test_checks_and_launches_are_made_for_a_device() -> None:
     for name in registry.list_compared():
         found = certification.list_checks(name, "cuda")
-        assert len(found) == len(certification.list_checks(name)) == 156
+        assert len(found) == len(certification.list_checks(name))
         assert {one.device for one in found} == {"cuda"}
         assert all(one.path == registry.list_paths(name, "cuda", one.cell)[0] for one in found)
         assert certification.Check(**dataclasses.asdict(found[0])) == found[0]

@@ -24,10 +24,10 @@ from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import Live
 from farreach.benchmarks.speed.handwritten import LOOPS, NEEDS
 from farreach.benchmarks.speed.messages import Chunk, Device, Limits, Load, Loaded, Memory, Peak, Steps
-from farreach.benchmarks.studies import certification
 from farreach.benchmarks.studies.certification import Check
 from farreach.benchmarks.studies.messages import Certify, Differences
-from tests.support import gpu
+from farreach.results.analysis.certificates import is_within_bounds
+from tests.support import certified, gpu
 from tests.support.commands import run_command
 
 NAMES = [name for name in registry.list_compared() if name in gpu.BUILT]
@@ -114,7 +114,7 @@ def test_every_update_is_the_references_in_float64(
     given = dict(zip(GIVEN, kind, strict=True))
     check = Check(framework=framework, cell=cell, path=path, activation="tanh", device="cuda", **given)
     result = start(framework).ask(Certify(check, STEPS), Differences).values
-    assert certification.is_within_tolerance(result), result
+    assert is_within_bounds(certified.make_check(check, result)), result
 
 
 @pytest.mark.parametrize(("activation", "regulariser"), [("relu", "none"), ("sigmoid", "none"), ("tanh", "omega")])
@@ -125,7 +125,7 @@ def test_every_rnn_is_the_references_in_float64(
     given = dict(zip(GIVEN, ("sgd", "vectors", 2, "norm", regulariser), strict=True))
     check = Check(framework=framework, cell="rnn", path=path, activation=activation, device="cuda", **given)
     result = start(framework).ask(Certify(check, STEPS), Differences).values
-    assert certification.is_within_tolerance(result), result
+    assert is_within_bounds(certified.make_check(check, result)), result
 
 
 @pytest.mark.parametrize(("framework", "cell", "path"), WAYS)
@@ -482,8 +482,8 @@ def test_a_certificate_on_the_gpu_names_it(framework: str, tmp_path: Path) -> No
     (written,) = tmp_path.glob("*.json")
     certificate = json.loads(written.read_text())
     assert certificate["device"] == "cuda"
-    assert "-cuda-" in certificate["name"]
-    assert certificate["passed"]
+    assert certificate["digest"] == written.stem
+    assert all(map(is_within_bounds, certificate["checks"]))
 
 
 @pytest.mark.parametrize("framework", NAMES)

@@ -14,7 +14,7 @@ import pytest
 
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running import environment, records, sweep
+from farreach.benchmarks.running import digest, sweep
 from farreach.benchmarks.running import training as worker
 from farreach.frameworks import weights
 from farreach.frameworks.base import Clip, Learner, Model, Training, Weights
@@ -355,19 +355,13 @@ def test_the_key_of_a_native_case_changes_with_the_packages_it_needs(monkeypatch
     assert cases["native"].key() != before["native"]
 
 
-def test_a_native_record_stands_under_no_certificate() -> None:
+def test_a_native_row_has_a_digest_of_its_own() -> None:
     pytest.importorskip("torch")
-    facts = {
-        "suite": "mine",
-        "command": "run",
-        "jobs": 1,
-        "framework_version": registry.find_framework_version("pytorch"),
+    cases = {
+        mode: Case(task="adding", framework="pytorch", cell="lstm", path="eager", mode=mode)
+        for mode in ("matched", "native")
     }
-    facts |= {"device_name": "cpu", "precision": "float32", "started": "now"} | environment.collect_facts()
-    certificates = {}
-    for mode in ("matched", "native"):
-        case = Case(task="adding", framework="pytorch", cell="lstm", path="eager", mode=mode, steps=100)
-        outcome = worker.train(case, lambda _: None)
-        certificates[mode] = records.make_record(case.key(), case, outcome, facts).environment.certificate
-    assert certificates["matched"] is not None
-    assert certificates["native"] is None
+    digests = {mode: digest.make_digest(case, "a kernel") for mode, case in cases.items()}
+    assert digests["matched"] != digests["native"]
+    assert "frameworks/pytorch/native.py" in digest.list_files("pytorch", "native")
+    assert "frameworks/pytorch/native.py" not in digest.list_files("pytorch", "matched")

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from farreach import frameworks
-from farreach.benchmarks.matrix import registry, suite, versions
+from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import training
 from farreach.benchmarks.studies import certification
+from farreach.results.analysis.certificates import is_within_bounds
+from tests.support import certified
 
 SOURCE = '''"""A framework of one file, which computes as the reference does."""
 
@@ -39,7 +41,8 @@ def name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     shutil.copytree(Path(frameworks.__path__[0]), folder)
     (folder / "onefile").mkdir()
     (folder / "onefile" / "__init__.py").write_text(SOURCE)
-    shutil.copytree(Path(frameworks.__path__[0]).parent / "tasks", tmp_path / "tasks")
+    for room in ("benchmarks/matrix", "benchmarks/running", "tasks"):
+        shutil.copytree(Path(frameworks.__path__[0]).parent / room, tmp_path / room)
     monkeypatch.setattr(frameworks, "__path__", [*frameworks.__path__, str(folder)])
     return "onefile"
 
@@ -51,7 +54,6 @@ def test_it_is_listed_compared_and_says_what_it_is(name: str) -> None:
     assert registry.list_paths(name, "cpu", "lstm") == ("plain",)
     assert registry.read_environment(name, "cpu") == registry.read_environment(name, "cuda") == {}
     assert registry.find_framework_version(name) == registry.find_version("numpy")
-    assert versions.find_certified_version(name) == versions.NUMERICS
 
 
 def test_it_trains_and_has_no_gradient_through_time(name: str) -> None:
@@ -67,7 +69,7 @@ def test_it_trains_and_has_no_gradient_through_time(name: str) -> None:
 
 def test_it_is_held_against_the_reference(name: str) -> None:
     check = certification.list_checks(name)[0]
-    assert certification.is_within_tolerance(certification.measure_differences(check, 3))
+    assert is_within_bounds(certified.make_check(check, certification.measure_differences(check, 3).differences))
 
 
 @pytest.mark.parametrize("part", ["gradient_flow", "native", "own_clips", "device"])

@@ -22,7 +22,6 @@ ONE_PROGRAM = "a program compiled for a chunk of steps, where PyTorch runs step 
 
 OWN: dict[tuple[str, str], dict[str, str]] = {
     ("pytorch", "__init__"): {"DTYPES": "PyTorch's types have no names as strings"},
-    ("jax", "__init__"): {"MOVED": "what has moved JAX's numbers once"},
     ("reference", "__init__"): {
         "copy_weights": "the shared layout is NumPy's own, so that what is handed out is copied"
     },

@@ -11,7 +11,6 @@ CUTS = {"split", "rsplit", "partition", "rpartition", "removeprefix", "removesuf
 PATTERNS = {"compile", "findall", "finditer", "fullmatch", "match", "search", "split", "sub"}
 
 ALLOWED = {
-    "analysis/certificates.py name_certificate partition": "a version, of which the build behind the + is no part",
     "analysis/labels.py format_metric sub": "a metric's name, on its way to the reader",
     "analysis/selection.py find_metrics startswith": "the name of a column",
     "figures/style.py _format_tick split": "a number that it has written itself",

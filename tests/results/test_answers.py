@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from farreach.results.report.answers.gradients import answer_gradients
 from farreach.results.report.answers.speed import answer_speed
 from farreach.results.timing import interleaved
 from tests.support import synthetic
+from tests.support.certified import publish_certificate
 from tests.support.timings import make_ratios
 
 
@@ -243,13 +245,17 @@ def test_what_was_not_looked_at_is_said_to_be_unknown() -> None:
     assert "none of them looked at for the gradient through time" in one.sentence
 
 
-def test_certificates_and_their_absence_are_told_apart() -> None:
-    proved = synthetic.record(certificate="pytorch-2.13.0-cpu-n1")
-    bare = synthetic.record(framework="tensorflow", path="graph", framework_version="9.9")
+def test_certificates_and_their_absence_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_certificate(tmp_path, monkeypatch, "a" * 16)
+    proved = synthetic.record(digest="a" * 16)
+    bare = synthetic.record(framework="tensorflow", path="graph", framework_version="9.9", digest="b" * 16)
     said = of(proved, bare)[4]
     assert not said.missing
     assert "1 of 2 cases in mode matched stand under a certificate" in said.sentence
-    assert "1 case stands under NO certificate (tensorflow 9.9)" in said.sentence
+    assert (
+        "1 case stands under NO certificate and may not compare: 1 of tensorflow 9.9, kernel native, made by code and "
+        "settings that have no certificate" in said.sentence
+    )
     assert of(bare)[4].missing
 
 

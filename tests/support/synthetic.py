@@ -91,7 +91,6 @@ def record(**changes: Any) -> Record:
         "framework_version": "2.13.0",
         "kernel": "native",
         "precision": "float32",
-        "numerics": 1,
         "device_name": "cpu",
         "processor": "Some Processor @ 2.00GHz",
         "cores": 2,

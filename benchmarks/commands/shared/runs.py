@@ -17,6 +17,7 @@ from farreach.results.storage.sanitising import format_line
 
 if TYPE_CHECKING:
     from farreach.benchmarks.cluster.pool import Pool
+    from farreach.benchmarks.matrix.case import Case
     from farreach.benchmarks.running import sweep
     from farreach.results.storage.result_set import Store
 
@@ -58,6 +59,27 @@ def end_on_interruption() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.stderr.write(f"interrupted: {RESUME}\n")
         raise typer.Exit(130) from None
+
+
+def plan_run(
+    cases: list[Case],
+    store: Store,
+    sides: dict[Case, dict[str, Any]] | None = None,
+    *,
+    stale: bool | None = None,
+) -> sweep.Plan:
+    """Return what is to be run; say how many rows other code or other settings made, and drop them if asked to.
+
+    `stale` is None where the command has no option for it.
+    """
+    from farreach.benchmarks.running import resume, sweep
+
+    plan, hint = sweep.plan_run(cases, store, sides), "; --stale runs them again"
+    moved = resume.find_moved(plan, store)
+    if moved:
+        line = f"{len(moved)} of {len(plan.done)} rows were made by other code or settings: "
+        output.print_line(line + ("they are run again" if stale else "they stay as they are") + hint * (stale is False))
+    return resume.drop_moved(plan, store, moved) if moved and stale else plan
 
 
 def run_cases(

@@ -6,10 +6,10 @@ import math
 
 from farreach.results.analysis import agreement, certificates, statistics
 from farreach.results.analysis.agreement import PairAgreement
-from farreach.results.analysis.certificates import Coverage
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers.base import AGREE, Answer
+from farreach.results.report.certificates import write_coverage
 from farreach.results.report.phrases import list_labels, write_count
 
 APART = {
@@ -29,23 +29,6 @@ def answer_agreement(rows: Rows) -> Answer:
     parts = (*write_coverage(coverage), *write_agreement(rows, verdicts))
     missing = not coverage.certified and not verdicts
     return Answer(AGREE, "", parts, missing=missing, verdicts=(coverage, *verdicts))
-
-
-def write_coverage(coverage: Coverage) -> list[str]:
-    """Return a clause for the cases under a certificate, for those under none, and for those of mode native."""
-    parts = []
-    if coverage.certified:
-        parts.append(
-            f"{coverage.certified} of {coverage.matched} cases in mode matched stand under a certificate that every "
-            f"step equals the NumPy reference's within 1e-10 in float64 ({join_words(coverage.names)})"
-        )
-    if coverage.bare:
-        count = write_count(coverage.matched - coverage.certified, "case stands", "cases stand")
-        versions = join_words(f"{framework} {version}" for framework, version in coverage.bare)
-        parts.append(f"{count} under NO certificate ({versions}) and may not compare")
-    if coverage.native:
-        parts.append(f"{coverage.native} ran with the frameworks' own defaults, which are not meant to agree")
-    return parts
 
 
 def write_agreement(rows: Rows, verdicts: list[PairAgreement]) -> list[str]:
