@@ -37,6 +37,9 @@ STRENGTHS = {"clip": "threshold", "regulariser": "strength"}
 FIRST_NAMES = {"replicate": "renumbering"}
 """Columns that once had another name: a key stays a hash with that name, and a file that has it is still read."""
 
+FORMER = ("numerics", "certificate")
+"""Columns that rows once had: a version raised by hand and a name, for which `digest` stands now; left out."""
+
 Scalar = int | float | str | bool | None
 Status = Literal["finished", "diverged"]
 ContrastOutcome = Literal["solved", "diverged", "metric"]

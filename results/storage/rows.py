@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic_core import from_json
 
-from farreach.results.record import METRIC, use_names
+from farreach.results.record import FORMER, METRIC, use_names
 from farreach.results.storage.columns import COLUMNS, REQUIRED, Column, Kind
 from farreach.results.storage.files import DamagedError
 from farreach.results.storage.parquet import TEXT, is_text
@@ -92,6 +92,7 @@ def validate_rows(table: pa.Table, path: Path) -> pa.Table:
         DamagedError: a column is missing, is of another kind or is none that a row has.
 
     """
+    table = table.drop_columns([name for name in FORMER if name in table.column_names])
     metrics = [name for name in table.column_names if name.startswith(METRIC) and not HIDDEN.search(name)]
     odd = [name for name in table.column_names if name not in COLUMNS and name not in metrics]
     missing = [name for name in COLUMNS if name in REQUIRED and name not in table.column_names]

@@ -37,6 +37,7 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "compile_program": f"{ONE_PROGRAM}; JAX takes the types from its arguments",
         "name_kernel": "the path alone tells it",
     },
+    ("reference", "optimizers"): {"MOMENTUM": "its constants are its own, so that a wrong one of the others is found"},
     ("reference", "penalties"): {"PENALISED": BACKWARD, "compute_omega_gradients": BACKWARD},
     ("pytorch", "recurrent"): {
         "LAYERS": "native layers",

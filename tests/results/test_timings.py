@@ -294,6 +294,7 @@ def test_a_raised_version_of_the_step_is_timed_anew_and_published_names_stay(mon
         "contenders": [(CASE.framework + f" ({CASE.path})", fields, registry.find_framework_version(CASE.framework))],
         "auto": [],
         "plan": dataclasses.asdict(TimingPlan()),
+        "numerics": 1,
         "schema": interleaved.SCHEMA,
     }  # what a name was made of before there was a version of the step
     assert names[0] == hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
