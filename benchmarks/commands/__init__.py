@@ -13,6 +13,7 @@ from farreach.benchmarks.commands.calibrate import calibrate
 from farreach.benchmarks.commands.certify import certify
 from farreach.benchmarks.commands.cluster_cost import cluster_cost
 from farreach.benchmarks.commands.compare import compare
+from farreach.benchmarks.commands.coverage import coverage
 from farreach.benchmarks.commands.history import history
 from farreach.benchmarks.commands.list_ import list_
 from farreach.benchmarks.commands.live_check import live_check
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "certify": certify,
     "semantics": semantics,
+    "coverage": coverage,
     "live-check": live_check,
     "cluster-cost": cluster_cost,
     "own-cost": own_cost,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from farreach.results.analysis import statistics
 from farreach.results.storage.interface import ResultSet
 from farreach.results.timing import files
+from farreach.results.timing.ratios import LAUNCHES
 
 FOLDER = "check"
 
@@ -100,7 +102,13 @@ class AATest:
     @property
     def factor(self) -> float:
         """The factor that a ratio of two processes of identical code stays within 95 % of the time."""
-        return float(statistics.bound_factor(np.log(self.equals["ratio"])))
+        return bound_launches(np.log(self.equals["ratio"]))
+
+
+def bound_launches(logs: pd.Series[float]) -> float:
+    """Return the factor that one more launch stays within; of too few launches the published `LAUNCHES`."""
+    factor = float(statistics.bound_factor(logs))
+    return LAUNCHES if math.isnan(factor) else factor
 
 
 def read_test(store: ResultSet, damaged: files.Damage | None = None) -> AATest | None:
@@ -124,7 +132,7 @@ def _widen_launches(launches: pd.DataFrame) -> pd.DataFrame:
     """Add to each launch its interval widened by what identical code differs by in the other launches."""
     logs = np.log(launches.loc[launches["injected"] == 0, "ratio"])
     wide = [
-        statistics.widen_ratio(statistics.Estimate(*ratio), statistics.bound_factor(logs.drop(at, errors="ignore")))
+        statistics.widen_ratio(statistics.Estimate(*ratio), bound_launches(logs.drop(at, errors="ignore")))
         for at, *ratio in launches[["ratio", "low", "high"]].itertuples(name=None)
     ]
     return launches.assign(**{"wide low": [ratio.low for ratio in wide], "wide high": [ratio.high for ratio in wide]})

@@ -69,6 +69,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["certify", "--only", "cell=rnn", "--only", "regulariser=omega", "--only", "optimizer=adam"], "no check has"),
     (["semantics", "--out", "results"], "cannot write to results: it is a folder"),
     (["semantics", "table.md"], "Got unexpected extra argument(s) (table.md)"),
+    (["coverage", "--out", "results"], "cannot write to results: it is a folder"),
     (["live-check", "--framework", "reference"], "unknown framework 'reference'; allowed: "),
     (["live-check", "--pairs", "0"], "--pairs"),
     (["live-check", "--limit", "-1"], "--limit must be a positive finite number, not -1"),

@@ -183,11 +183,11 @@ def test_ranks_of_equal_values_and_of_too_few_differences_decide_nothing() -> No
     assert statistics.compare_signed_ranks(np.arange(1.0, 10)) == pytest.approx(2**-9)
 
 
-def test_a_factor_that_launches_stay_within_is_about_no_difference() -> None:
-    logs = np.array([0.01, 0.02, 0.01, 0.02, 0.015])
-    spread = math.sqrt((logs**2).mean())
-    assert statistics.bound_factor(logs) == pytest.approx(math.exp(stats.t.ppf(0.975, 5) * spread))
-    assert statistics.bound_factor(logs[:4]) == 1
+def test_a_factor_that_launches_stay_within_is_an_order_statistic_about_no_difference() -> None:
+    logs = np.linspace(-0.2, 0.18, 39)
+    assert statistics.bound_factor(logs) == pytest.approx(math.exp(np.sort(np.abs(logs))[37]))  # the 38th of 39
+    assert statistics.bound_factor(logs[:19]) == pytest.approx(math.exp(0.2))
+    assert math.isnan(statistics.bound_factor(logs[:18]))
 
 
 def test_equals_are_flagged_as_seldom_as_promised() -> None:

@@ -23,6 +23,7 @@ from farreach.results.analysis.statistics.lines import Line, fit_correlated_line
 from farreach.results.analysis.statistics.ratios import (
     BATCHES,
     FEWEST_BLOCKS,
+    FEWEST_LAUNCHES,
     bound_factor,
     count_blocks,
     estimate_mean_ratio,
@@ -50,6 +51,7 @@ __all__ = [
     "BATCHES",
     "FEWEST",
     "FEWEST_BLOCKS",
+    "FEWEST_LAUNCHES",
     "FEWEST_PAIRS",
     "INCONCLUSIVE",
     "LEVEL",
