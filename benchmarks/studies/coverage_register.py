@@ -287,7 +287,7 @@ REGISTER = (
     Promise(
         ("bound_median", "estimate_median"),
         "order statistics of a median",
-        "bold on the page, what defaults change, what a start differs by in `compare`",
+        "bold on the page, what defaults change, what a start differs by in compare",
         "seeds, settings or starts",
         list_conditions((6, 8, 14), EVERY),
         miss_median,
@@ -295,7 +295,7 @@ REGISTER = (
     Promise(
         ("estimate_shift",),
         "Hodges and Lehmann's interval of a shift",
-        "what a seed differs by in `compare`",
+        "what a seed differs by in compare",
         "seeds a side",
         list_conditions((5, 8, 10, 14), SIDES),
         miss_shift,
@@ -303,7 +303,7 @@ REGISTER = (
     Promise(
         ("compare_ranks",),
         "Mann and Whitney's test",
-        "`compare`, a row's quality, from ten seeds a side on",
+        "compare, a row's quality, from ten seeds a side on",
         "seeds a side",
         list_conditions((5, 8, 10, 14), SIDES),
         reject_ranks,
@@ -331,7 +331,7 @@ REGISTER = (
     Promise(
         ("flip_signs",),
         "the sign-flip test of pairs",
-        "`compare`, over all pairs, from ten starts on",
+        "compare, over all pairs, from ten starts on",
         "pairs",
         list_conditions((6, 8, 14), SIDES),
         reject_flips,
@@ -359,7 +359,7 @@ REGISTER = (
     Promise(
         ("compare_mean_ratio", "compare_with_margin"),
         "Student's t over launches",
-        "`compare --live`, the interval",
+        "compare --live, the interval",
         "launches",
         list_conditions((5, 8, 14), PLAIN),
         miss_mean_ratio,
@@ -368,7 +368,7 @@ REGISTER = (
     Promise(
         ("compare_mean_ratio", "compare_with_margin"),
         "Hodges and Lehmann's test beyond a margin",
-        "`compare --live`, slower or faster",
+        "compare --live, slower or faster",
         "launches",
         list_conditions((5, 8, 14), PLAIN),
         reject_mean_margin,
@@ -378,7 +378,7 @@ REGISTER = (
     Promise(
         ("compare_geometric_means",),
         "Welch's t over runs",
-        "`compare`, a row's speed, the interval",
+        "compare, a row's speed, the interval",
         "runs a side",
         list_conditions((5, 8, 14), PLAIN),
         miss_geometric_means,
@@ -387,7 +387,7 @@ REGISTER = (
     Promise(
         ("compare_geometric_means", "compare_with_margin"),
         "Hodges and Lehmann's test beyond a margin",
-        "`compare`, slower or faster",
+        "compare, slower or faster",
         "runs a side",
         list_conditions((5, 8, 14), PLAIN),
         reject_geometric_margin,
@@ -441,7 +441,7 @@ REGISTER = (
     Promise(
         ("correct_p_values",),
         "Holm's correction",
-        "`compare` and `history`, over their rows",
+        "compare and history, over their rows",
         "tests",
         list_conditions((3, 14, 50), (NORMAL,), (0.0, 0.5)),
         reject_family,
@@ -451,7 +451,7 @@ REGISTER = (
     Promise(
         ("find_step",),
         "Pettitt's test of a step in a series",
-        "`history`: where a step time moved",
+        "history: where a step time moved",
         "runs",
         list_conditions((8, 14, 30), PLAIN) + list_conditions((14, 30), (NORMAL,), (0.3, 0.5, 0.8), promised=False),
         reject_step,
@@ -461,7 +461,7 @@ REGISTER = (
     Promise(
         ("fit_line", "fit_exponent"),
         "Student's t of a regression",
-        "exponents of `speed scaling`",
+        "exponents of speed scaling",
         "points",
         list_conditions((3, 5, 8, 14), PLAIN),
         miss_exponent,

@@ -19,8 +19,8 @@ WORDS = (
     "A change of result is the code's, made between the two commits.",
     (
         "Step time moved: the times before and after differ by more than those of shuffled sets, on one machine, at a "
-        f"level of {LEVEL:g} after Holm's correction for the number of rows; the place is right to a few sets. Sets are taken as independent: "
-        "a machine whose nights are alike by turns moves too."
+        f"level of {LEVEL:g} after Holm's correction for the number of rows; the place is right to a few sets. "
+        "Sets are taken as independent: a machine whose nights are alike by turns moves too."
     ),
 )
 
