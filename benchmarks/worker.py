@@ -7,6 +7,8 @@ error. `farreach.benchmarks.running.messages` says what a line is.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import os
 import select
@@ -29,6 +31,9 @@ from farreach.benchmarks.studies import certification, clip_semantics
 from farreach.benchmarks.studies.messages import Certify, Clips, Differences, ProbeClips
 from farreach.frameworks.base import UnsupportedError
 from farreach.frameworks.environment import read_variables
+
+PR_SET_PDEATHSIG = 1
+"""From <sys/prctl.h>: which signal a process gets when the thread that started it has ended."""
 
 Send = Callable[[Message], None]
 
@@ -78,7 +83,8 @@ def end_with_parent(parent: int) -> None:
     """End this process when the one that started it has ended, however that was.
 
     A parent that is killed closes our input, which nobody reads in the midst of a case: its claims would be free, and
-    another run would begin what is still computed here.
+    another run would begin what is still computed here. On Linux the system sees to it, since a process that is stopped
+    cannot; then this thread is for a parent that ended before it was asked to.
     """
     try:
         ended = os.pidfd_open(parent)
@@ -92,6 +98,8 @@ def end_with_parent(parent: int) -> None:
 
 def main(framework: str, device: str, threads: str) -> None:
     """Serve requests until standard input ends."""
+    with contextlib.suppress(AttributeError, OSError):  # not on Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends us when it is ready
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")

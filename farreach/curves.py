@@ -39,6 +39,9 @@ COLUMNS = ("step", "loss", "norm_before", "norm_after", "clipped")
 LAST = 100
 """The training loss of a row is the mean over this many last steps."""
 
+LONGEST_NAME = 200
+"""Characters of a run's name, which stands in titles."""
+
 CLIPS = ("none", "norm", "value", "variable")
 
 UNKNOWN = [
@@ -98,10 +101,13 @@ class Curves:
         if wrong:
             message = f"unknown setting {wrong[0]!r}; allowed: {', '.join(known)}"
             raise TypeError(message)
-        task = settings.get("task", "own")
-        if not name.strip() or not re.fullmatch(r"[\w.-]+", task):
-            message = f"name must be some text, and task one word; they are {name!r} and {task!r}"
+        if not name.strip() or len(name) > LONGEST_NAME:
+            message = f"name must be some text of at most {LONGEST_NAME} characters, not {name[:LONGEST_NAME]!r}"
             raise ValueError(message)
+        for setting, value in settings.items():
+            if isinstance(value, str) and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", value):
+                message = f"{setting} must be one word of letters, digits and _.-, not {value!r}"
+                raise ValueError(message)
         self.folder, self.name, self.facts = Path(folder), name, facts
         self.settings = json.loads(json.dumps(settings, allow_nan=False, default=float))
         self.clip, self.threshold = "none", float("nan")

@@ -39,7 +39,7 @@ class Task(base.Task):
 
     Attributes:
         delay: Silent frames after the word, 0 to `base.LONGEST`.
-        source: ``shipped``, or ``hub:REPO[:CONFIG][@REVISION]``, such as ``hub:gilkeyio/AudioMNIST``.
+        source: ``shipped``, or ``hub:OWNER/NAME[:CONFIG][@REVISION]``, such as ``hub:gilkeyio/AudioMNIST``.
 
     Raises:
         base.TaskError: A parameter is of the wrong type or out of its range.

@@ -46,8 +46,8 @@ class Task(base.Task):
             than 4,000 are the first entries of the shipped vocabulary, which nests.
         pairs: Training pairs, drawn by a fixed shuffle of those that fit; 0 is all of them.
         reverse: Whether the source stands in reverse order, which brings the two beginnings near.
-        source: ``shipped``, or ``hub:REPO[:CONFIG][@REVISION]``, such as ``hub:bentrevett/multi30k``,
-            whose vocabulary is trained when it is loaded.
+        source: ``shipped``, or ``hub:OWNER/NAME[:CONFIG][@REVISION]``, such as
+            ``hub:bentrevett/multi30k``, whose vocabulary is trained when it is loaded.
 
     Raises:
         base.TaskError: A parameter is of the wrong type or out of its range.

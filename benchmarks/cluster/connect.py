@@ -47,7 +47,7 @@ def connect_pool(address: str, *, patience: float, notice: Callable[[str], None]
         client.wait_for_workers(1, timeout=SECONDS)
     except TimeoutError as error:
         client.close(timeout=1)
-        message = f"the cluster at {address} has no workers"
+        message = f"the cluster at {address} has no workers: python -m dask worker {address} starts one"
         raise registry.UsageError(message) from error
     return Pool(client, Workers(client, address, patience), notice)
 

@@ -179,7 +179,7 @@ class Pool:
         view = self.workers.watch.view
         if self.client.status == "closed" or time.monotonic() - view.at > self.workers.patience:
             for key in list(self.waiting):
-                self.settle_work(key, {"failed": f"the scheduler at {self.workers.address} does not answer any more"})
+                self.settle_work(key, {"failed": self.workers.explain_silence()})
         self.done.update(self.workers.ask_workers())
         for line in self.workers.list_notices():
             if line not in self.noticed:

@@ -22,12 +22,13 @@ from typing import Any
 
 from farreach.benchmarks.cluster.workplace import Errand, UnwantedError, Workplace
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.matrix.case import LATER, Case
+from farreach.benchmarks.matrix.case import LATER, Case, require_allowed
 from farreach.benchmarks.running import digest, environment
 from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import CaseFailedError, StartError
 from farreach.benchmarks.speed import machine
 from farreach.results.record import TIMES
+from farreach.tasks.base import TaskError
 
 Answer = dict[str, Any]
 
@@ -69,9 +70,11 @@ def find_refusal(case: dict[str, Any], identity: dict[str, Any], code: str) -> s
     try:
         with READING:
             registry.require_framework(framework, mode)
-            ours = Case.from_json(case).identity()
+            asked = Case.from_json(case)
+            require_allowed([asked])
+            ours = asked.identity()
             is_same = digest.hash_code(framework, mode) == code
-    except registry.UsageError as error:
+    except (registry.UsageError, TaskError) as error:
         return str(error)
     except (TypeError, AttributeError, ImportError, OSError) as error:
         return f"it has another version of Farreach ({format_error(error)})"

@@ -160,12 +160,17 @@ class Workers:
         reasons = [self._find_reason(address, work) for address in self.live]
         return bool(reasons) and all(reasons)
 
+    def explain_silence(self) -> str:
+        """Return what is said where the scheduler is gone: its workers ended with it."""
+        again = f"start it again, and its workers (python -m dask worker {self.address})"
+        return f"the scheduler at {self.address} does not answer any more: {again}; the same command then carries on"
+
     def explain_failure(self, work: Work) -> str:
         """Return why there is nobody to do some work."""
         workers = self.watch.view.workers
         reasons = [f"{address}: {reason}" for address in workers if (reason := self._find_reason(address, work))]
         if not workers:
-            return f"the cluster at {self.address} has no workers"
+            return f"the cluster at {self.address} has no workers: python -m dask worker {self.address} starts one"
         if not any(count_slots(facts, work.cases[0]) for facts in workers.values()):
             return f"cases on cuda go to workers that declare a GPU (--resources GPU=1); none at {self.address} does"
         if reasons:

@@ -56,6 +56,7 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     device: options.Device = "cpu",
     threads: options.Threads = 1,
     jobs: options.Jobs = None,
+    allow_hub: options.AllowHub = False,
     out: Annotated[Path | None, options.make_folder_option("results/runs/advise-TASK-CELL")] = None,
 ) -> None:
     """Recommend a clip threshold for a task, from training runs over a grid of thresholds and learning rates.
@@ -68,6 +69,7 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
     from farreach.benchmarks.running import sweep
     from farreach.benchmarks.studies import threshold_search
 
+    refusals.allow_hub(allowed=allow_hub)
     fields = {
         "task": task,
         "parameters": threshold_search.parse_parameters(parameter or []),

@@ -39,12 +39,13 @@ def certify(
     if writes and folder.resolve() == certificates.PUBLISHED.resolve():
         certificate.require_clean_commit(folder)
     files.require_writable(folder)
+    logs = out / "logs" if out else registry.RUNS / "certify"
     passed = True
     for framework, checks in chosen.items():
         console = output.console
         with Progress(console=console, disable=not console.is_terminal, speed_estimate_period=600) as bar:
             tracked = bar.track(checks, description=framework)
-            made, results = certificate.make_certificates(framework, tracked, registry.RUNS / "certify", device)
+            made, results = certificate.make_certificates(framework, tracked, logs, device)
         console.print(render_checks(framework, results, certification.STEPS))
         passed = passed and all(map(is_within_bounds, results))
         if out or len(checks) == len(certification.list_checks(framework, device)):

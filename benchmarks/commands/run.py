@@ -19,6 +19,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     device: options.Device = "cpu",
     threads: options.Threads = 1,
     jobs: options.Jobs = None,
+    allow_hub: options.AllowHub = False,
     shard: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Run only the K-th of N equal parts of the cases, for example 1/3."),
@@ -40,7 +41,9 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     """
     from farreach.benchmarks.matrix import suite as suites
     from farreach.benchmarks.running import sweep
+    from farreach.results.storage import files
 
+    refusals.allow_hub(allowed=allow_hub)
     refusals.check_dask(context, dask)
     if dask and jobs:
         message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
@@ -51,10 +54,11 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     sides = loaded.find_sides(cases)
     cases = suites.choose_shard(suites.narrow_cases(cases, only or [], suite), shard)
     sweep.require_frameworks(cases)
-    folder = out or registry.RUNS / Path(suite).stem
+    name = files.make_name(Path(suite).stem)
+    folder = out or registry.RUNS / name
     store = refusals.open_store(folder)
     plan = runs.plan_run(cases, store, sides, stale=stale)
-    facts = runs.collect_facts(Path(suite).stem, jobs, threads)
+    facts = runs.collect_facts(name, jobs, threads)
     if dask and plan.missing:
         with runs.connect_cluster(dask, patience, folder) as pool:
             from farreach.benchmarks.cluster.sweep import list_work

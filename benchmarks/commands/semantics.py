@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands.shared import output, refusals
+from farreach.benchmarks.commands.shared import options, output, refusals
 from farreach.benchmarks.matrix import registry
 
 
@@ -15,7 +15,11 @@ def semantics(
     *,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the table to this file. Default: results/published/semantics.md."),
+        typer.Option(
+            metavar="FILE",
+            help="Write the table to this file. Default: results/published/semantics.md.",
+            callback=options.settle_path,
+        ),
     ] = None,
 ) -> None:
     """Call the frameworks' own clip functions on small gradients, measure what one misplaced epsilon does, write both.
@@ -28,7 +32,7 @@ def semantics(
 
     path = out or registry.ROOT / "results" / "published" / "semantics.md"
     refusals.check_page(path)
-    text = clip_semantics_table.make_table(registry.RUNS / "semantics")
+    text = clip_semantics_table.make_table(out.parent / "logs" if out else registry.RUNS / "semantics")
     files.write_text(path, text)
     output.print_line(text)
     output.print_written([path])

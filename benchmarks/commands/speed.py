@@ -17,6 +17,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     suite: options.Suite = "speed",
     *,
     only: options.Only = None,
+    allow_hub: options.AllowHub = False,
     device: options.Device = "cpu",
     threads: options.Threads = 1,
     handwritten: Annotated[
@@ -59,6 +60,7 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     from farreach.benchmarks.speed import command, pairs
     from farreach.results.storage import files, sets
 
+    refusals.allow_hub(allowed=allow_hub)
     refusals.check_dask(context, dask)
     if dask and aa_test:
         message = "--aa-test is about one machine: run it there, without --dask"
@@ -66,7 +68,8 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     if aa_test:
         refusals.refuse_options(context, ("suite", "handwritten", "energy"), "with --aa-test, which has its own steps")
     plan = pairs.TimingPlan(width=width, limit=limit, energy=energy)
-    name = "aa-test" if aa_test else f"{Path(suite).stem}-handwritten" if handwritten else Path(suite).stem
+    stem = files.make_name(Path(suite).stem)
+    name = "aa-test" if aa_test else f"{stem}-handwritten" if handwritten else stem
     folder = out or registry.RUNS / (name if device == "cpu" else f"{name}-{device}")
     if aa_test:
         launches = command.list_launches(aa_test, only or [], device=device, threads=threads)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands.shared import output
+from farreach.benchmarks.commands.shared import options, output
 
 
 def unpack(
@@ -15,7 +15,12 @@ def unpack(
         Path, typer.Argument(metavar="DIR", help="Folder of a packed set, for example results/published/quick.")
     ],
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the run folder here; it must be new or empty.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="Write the run folder here; it must be new or empty.", callback=options.settle_path
+        ),
+    ],
 ) -> None:
     """Unpack a result set into the folder of a run, one file per case, so that runs can go on in it or be merged.
 

@@ -8,7 +8,7 @@ import hashlib
 import importlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from farreach.benchmarks.matrix import registry
@@ -19,6 +19,7 @@ from farreach.results.record import SCHEMA, STRENGTHS, Scalar, use_first_names
 from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.sanitising import format_line
 from farreach.results.vocabulary import NONE
+from farreach.tasks import data
 from farreach.tasks.base import Task
 
 NUMERICS = 1
@@ -27,7 +28,7 @@ NUMERICS = 1
 LATER = {("radius", 1.0), ("metric_version", 1)}
 """Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
 
-MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 10**9, "threads": 2**12}
+MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 5 * 10**6, "threads": 2**12}
 """The largest values that a case may have: beyond, a slip of the keyboard would be found when the memory is full."""
 
 NATIVE_CLIPS = (NONE, "norm", "value")
@@ -194,6 +195,15 @@ class Case(record.Case):
     def from_json(fields: dict[str, Any]) -> Case:
         """Return the case that `to_json` described."""
         return Case(**(fields | {"parameters": tuple(sorted(fields["parameters"].items()))}))
+
+
+def require_allowed(cases: Iterable[Case]) -> None:
+    """Refuse cases whose data come from the network where the command line did not allow it: a file asks for them."""
+    sources = [str(value) for case in cases for name, value in case.parameters if name == "source"]
+    asked = next((source for source in sources if data.parse(source)), None)
+    if asked and not data.is_allowed():
+        message = f"source {asked} is on the network, which nothing is loaded from without --allow-hub"
+        raise registry.UsageError(message)
 
 
 def find_contradiction(kind: str, word: str, strength: str, value: float | None) -> str:

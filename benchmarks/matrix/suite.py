@@ -34,11 +34,12 @@ from farreach.benchmarks.matrix.contrasts import Contrast, find_sides, list_fact
 from farreach.frameworks.base import Device
 from farreach.results.record import STRENGTHS, Scalar
 from farreach.results.storage.columns import COLUMNS
+from farreach.results.storage.sanitising import format_line
 from farreach.results.vocabulary import NONE
 from farreach.tasks.base import TaskError
 
-MOST_CASES = 1_000_000
-"""Cases that one block may expand to."""
+MOST_CASES = 100_000
+"""Cases that a suite may expand to."""
 
 LARGEST = 2**20
 """Bytes that a suite's file may have."""
@@ -146,23 +147,32 @@ def expand_block(block: Any, frameworks: list[str], *, device: Device, threads: 
     chosen = block.framework or frameworks
     for framework in chosen:
         registry.require_name("framework", framework, registry.list_frameworks())
-    names, products = [*block.parameters], itertools.product(*block.parameters.values())
     points: dict[str, list[dict[str, Any]]] = {
         "framework": [{"framework": framework} for framework in chosen],
-        "parameters": [{"parameters": tuple(sorted(zip(names, values, strict=True)))} for values in products],
+        "parameters": [{"parameters": values} for values in _list_products(block.parameters)],
         "clip": [point for axis in block.clip for point in axis.list_points()],
         "regulariser": [point for axis in block.regulariser for point in axis.list_points()],
     }
     axes = [points.get(name) or [{name: value} for value in getattr(block, name)] for name in ORDER]
-    count = math.prod(len(axis) for axis in axes)
-    if count > MOST_CASES:
-        message = f"a block expands to {count} cases; the limit is {MOST_CASES}"
-        raise registry.UsageError(message)
     for parts in itertools.product(*axes):
         fields: dict[str, Any] = {name: value for part in parts for name, value in part.items()}
         framework = fields["framework"]
         path = block.path.get(framework) or registry.list_paths(framework, device, fields["cell"])[0]
         yield Case(**fields, evaluate_every=block.evaluate_every, device=device, path=path, threads=threads)
+
+
+def _list_products(parameters: dict[str, list[Scalar]]) -> list[tuple[tuple[str, Scalar], ...]]:
+    """Return every combination of the values of a task's parameters."""
+    products = itertools.product(*parameters.values())
+    return [tuple(sorted(zip(parameters, values, strict=True))) for values in products]
+
+
+def count_cases(block: Any, frameworks: list[str]) -> int:
+    """Return how many cases a block expands to, without expanding it."""
+    sizes = {name: len(getattr(block, name)) for name in ORDER if name not in {"framework", "parameters", *STRENGTHS}}
+    sizes["framework"] = len(block.framework or frameworks)
+    graded = {axis: sum(len(one.list_points()) for one in getattr(block, axis)) for axis in STRENGTHS}
+    return math.prod([*sizes.values(), *graded.values(), *map(len, block.parameters.values())])
 
 
 class Suite(BaseModel):
@@ -192,6 +202,10 @@ class Suite(BaseModel):
         A block that names no framework is for `frameworks`, by default all but the reference.
         """
         chosen = frameworks or registry.list_compared()
+        count = sum(count_cases(block, chosen) for block in self.block)
+        if count > MOST_CASES:
+            message = f"the suite expands to {format_line(f'{count:,}', most=40)} cases; the limit is {MOST_CASES:,}"
+            raise registry.UsageError(message)
         try:
             blocks = [expand_block(block, chosen, device=device, threads=threads) for block in self.block]
             cases = [case for block in blocks for case in block]

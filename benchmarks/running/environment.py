@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from farreach.benchmarks.matrix.registry import ROOT
 
 UNKNOWN, CHANGED = "unknown", "+changes"
 """The commit where there is none, and what marks one from which the checkout differs."""
+
+ROOMS = ("tasks", "frameworks", "benchmarks", "results", "farreach")
+"""The folders from which a run imports."""
+
+ARM = ("implementer", "part", "variant", "revision")
+"""What tells one ARM core from another, by /proc/cpuinfo."""
 
 
 def collect_facts() -> dict[str, str | int]:
@@ -34,25 +41,47 @@ def read_clock() -> str:
 
 
 def read_processor() -> str:
-    """Return the processor's model name."""
+    """Return the processor's model name; of one that has none, as most of ARM's, the numbers of its parts."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text("utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    named = name_processor(info.read_text("utf-8", errors="replace")) if info.exists() else ""
+    return named or platform.processor() or platform.machine()
+
+
+def name_processor(text: str) -> str:
+    """Return the processor that /proc/cpuinfo describes: its model, or each kind of ARM core that it has."""
+    cores = [dict(re.findall(r"^([^:\n]+?)\s*:[ \t]*(.*)$", core, re.MULTILINE)) for core in text.split("\n\n")]
+    model = next((core["model name"] for core in cores if core.get("model name")), "")
+    kinds = {tuple(core.get(f"CPU {name}", "") for name in ARM) for core in cores if "CPU part" in core}
+    parts = [" ".join(f"{name} {value}" for name, value in zip(ARM, kind, strict=True)) for kind in sorted(kinds)]
+    return " ".join(part for part in (model, f"ARM {', '.join(parts)}" if parts else "") if part)
 
 
 def read_commit() -> str:
-    """Return the checkout's commit, marked where files other than results differ from it, or ``unknown``."""
+    """Return the checkout's commit, marked where files other than results differ from it, or ``unknown``.
+
+    A file that git does not know marks it where it could be imported. A folder of ours that lies in somebody else's
+    repository, unpacked or installed there, has no commit.
+    """
     try:
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+            return UNKNOWN
         head = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results/published")
+        new = _git("ls-files", "--others", "--exclude-per-directory=.gitignore", "--", *ROOMS, ":!results/published")
     except (OSError, subprocess.CalledProcessError):
         return UNKNOWN
-    return f"{head}{CHANGED}" if changed else head
+    return f"{head}{CHANGED}" if changed or new else head
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)  # noqa: S603, S607
+    """Return what git says of our folder, whatever repository the environment names."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(  # noqa: S603
+        ["git", *arguments],  # noqa: S607
+        cwd=ROOT,
+        env=environ,
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
     return done.stdout.strip()

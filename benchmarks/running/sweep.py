@@ -18,7 +18,7 @@ import pandas as pd
 from filelock import FileLock
 
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.matrix.case import Case, Lane
+from farreach.benchmarks.matrix.case import Case, Lane, require_allowed
 from farreach.benchmarks.running import environment
 from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.records import make_record
@@ -77,6 +77,7 @@ PATIENCE = 0.5
 """Seconds between two looks at cases that another run is at work on."""
 
 ELSEWHERE = "done by another run into the same folder"
+GONE = "its row is not there any more: somebody removed it while the run was at work; the same command runs it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +96,8 @@ def plan_run(cases: list[Case], store: Store, sides: dict[Case, dict[str, Any]] 
 
 
 def require_frameworks(cases: list[Case]) -> None:
-    """Refuse what cannot run here: a framework that is not installed."""
+    """Refuse what cannot run here: a framework that is not installed, data from the network that are not allowed."""
+    require_allowed(cases)
     for framework, mode in dict.fromkeys((case.framework, case.mode) for case in cases):
         registry.require_framework(framework, mode)
 
@@ -133,6 +135,7 @@ class Keeper(abc.ABC):
         began, started = time.perf_counter(), environment.read_clock()
         try:
             self._run_missing()
+            self._count_rows()
         finally:
             wall = time.perf_counter() - began
             self._log(started, wall)
@@ -141,6 +144,13 @@ class Keeper(abc.ABC):
     @abc.abstractmethod
     def _run_missing(self) -> None:
         """Run the cases that are missing, here or on a cluster."""
+
+    def _count_rows(self) -> None:
+        """Name each case that neither failed nor has a row: a run ends by counting what it was to give."""
+        named = {failure.case for failure in self.failed}
+        there = self.store.list_finished()
+        gone = [case for key, case in self.plan.cases.items() if key not in there and case not in named]
+        self.failed += [Failure(case, GONE) for case in gone]
 
     def _keep(self, key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""

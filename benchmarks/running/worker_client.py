@@ -22,8 +22,16 @@ NUMPY_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """What NumPy reads when it is imported; the frameworks' own threads are set by their files."""
 
 
+STARTS = 3
+"""How often a process is started that a signal ends before it is ready."""
+
+
 class CaseFailedError(Exception):
     """A case that gave no record; the message is one line."""
+
+
+class DiedError(CaseFailedError):
+    """A process that a signal ended before it had answered."""
 
 
 class StartError(Exception):
@@ -44,13 +52,29 @@ class Live:
         self.process: subprocess.Popen[str] | None = None
         self.facts: dict[str, str] = {}
         self.fault: str | None = None
+        self.ended = False
         self.imports = 0.0
 
     def start(self) -> None:
         """Start the process and wait until its framework is imported; raise `StartError` if it is not."""
         if self.fault is not None:
             raise StartError(self.fault)  # it did not start the first time and will not now
-        began = time.perf_counter()
+        began, self.ended = time.perf_counter(), False
+        for left in reversed(range(STARTS)):
+            try:
+                self._open_process()
+                self.facts = self._expect(self._read_message(), Ready).facts
+                break
+            except DiedError as error:  # the system wanted its memory, say: nothing is wrong with the framework
+                if self.ended or not left:
+                    raise StartError(str(error)) from error
+            except CaseFailedError as error:
+                self.stop()
+                self.fault = str(error)
+                raise StartError(self.fault) from error
+        self.imports += time.perf_counter() - began
+
+    def _open_process(self) -> None:
         try:
             opened = open_log(self.log)
         except StoreError as error:
@@ -64,14 +88,8 @@ class Live:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 encoding="utf-8",
+                errors="replace",
             )
-        try:
-            self.facts = self._expect(self._read_message(), Ready).facts
-        except CaseFailedError as error:
-            self.stop()
-            self.fault = str(error)
-            raise StartError(self.fault) from error
-        self.imports += time.perf_counter() - began
 
     def make_environment(self) -> dict[str, str]:
         """Return the variables that the process starts with: its threads', and those that its framework wants."""
@@ -108,6 +126,7 @@ class Live:
 
     def stop(self) -> None:
         """End the process at once; what it was doing is lost."""
+        self.ended = True
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -138,11 +157,16 @@ class Live:
         """End a process that does not answer as it should: nothing that it says later can be trusted."""
         self.stop()
         return CaseFailedError(
-            f"the worker process was ended, since its answer cannot be used: {reason}; see {self.log}"
+            f"the worker process was ended, since its answer cannot be used: {reason}; see {self._name_log()}"
         )
+
+    def _name_log(self) -> str:
+        """Return the log as a reason names it, which may be published: without the folders of this machine."""
+        return f"{self.log.parent.name}/{self.log.name}"
 
     def _describe_end(self) -> CaseFailedError:
         """Return how the process ended: what it was asked has no answer."""
         status = self.process.wait() if self.process else 0
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        return CaseFailedError(f"the worker process {how}; see {self.log}")
+        kind = DiedError if status < 0 else CaseFailedError
+        return kind(f"the worker process {how}; see {self._name_log()}")

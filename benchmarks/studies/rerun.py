@@ -12,6 +12,7 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.sweep import Failure
 from farreach.results.report.reproduction import FAILED, Reproduction, compare_runs
 from farreach.results.storage.columns import KEY
+from farreach.results.storage.files import StoreError
 from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.packed_set import is_packed
 from farreach.results.storage.sets import open_set
@@ -54,7 +55,7 @@ def find_rows(target: str, only: list[str]) -> Recorded:
 
 
 def compare_rows(recorded: Recorded, again: ResultSet, failed: list[Failure]) -> list[Reproduction]:
-    """Compare each case that was run again into `again` with its recorded row; raise `StoreError` on damage."""
+    """Compare each case that was run again into `again` with its recorded row; damage costs the case that it is in."""
     reasons = {failure.case: failure.reason for failure in failed}
     rows = {row["key"]: row for row in _read_rows(again)} if again.list_finished() else {}
     verdicts = []
@@ -64,8 +65,17 @@ def compare_rows(recorded: Recorded, again: ResultSet, failed: list[Failure]) ->
             reason = reasons.get(case, "it was not run")
             verdicts.append(Reproduction(row["key"], case.label(), FAILED, reason))
         else:
-            verdicts.append(compare_runs(recorded.store, again, (row, new), case.label()))
+            verdicts.append(_compare_case(recorded.store, again, (row, new), case.label()))
     return verdicts
+
+
+def _compare_case(
+    recorded: ResultSet, again: ResultSet, rows: tuple[dict[str, Any], dict[str, Any]], label: str
+) -> Reproduction:
+    try:
+        return compare_runs(recorded, again, rows, label)
+    except StoreError as error:
+        return Reproduction(rows[0]["key"], label, FAILED, str(error))
 
 
 def _read_rows(store: ResultSet) -> list[dict[str, Any]]:

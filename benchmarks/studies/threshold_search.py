@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from farreach.results.analysis import gradient_norms
 from farreach.results.record import Scalar
 from farreach.results.report import advice as advice_report
 from farreach.results.report.advice import Advice
+from farreach.results.storage.files import make_name
 from farreach.results.storage.result_set import Store
 
 FACTORS = (1 / 3, 1.0, 3.0)
@@ -140,7 +140,7 @@ def choose_folder(question: Question) -> Path:
     """Return where the results go unless --out says otherwise."""
     values = [f"{name}{value}" for name, value in question.case.parameters]
     name = "-".join(["advise", question.case.task, *values, question.case.cell])
-    return registry.RUNS / re.sub(r"[^\w.-]+", "_", name)
+    return registry.RUNS / make_name(name)
 
 
 class ThresholdSearch:

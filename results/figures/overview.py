@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -88,11 +89,11 @@ def draw_reach(table: pd.DataFrame) -> dict[str, Figure]:
             part = table[table["task"] == task]
             for (kind, _, learner), group in part.groupby(["cell", CELL, LEARNER], observed=True, sort=False):
                 line = group.sort_values("length")
-                bars = [line["reach"] - line["low"], line["high"] - line["reach"]]
+                bars = np.maximum([line["reach"] - line["low"], line["high"] - line["reach"]], 0)  # a mean is rounded
                 ax.errorbar(
                     line["length"],
                     line["reach"],
-                    pd.DataFrame(bars).fillna(0).to_numpy(),
+                    np.nan_to_num(bars),
                     color=seen[str(learner)].colour,
                     linestyle=palette.CELL_DASHES.get(kind, "-."),
                     marker=palette.CELL_MARKERS.get(kind, "D"),

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from PIL import Image
 
@@ -36,6 +37,11 @@ TICKS = {6: (1, 2, 3, 5, 7), 30: (1, 2, 5), 1_000: (1, 3)}
 
 COLOURS = 256
 """Of a PNG."""
+
+MATH = re.compile(
+    r"\$_t\$|\$_\{10\}\$|\$(?:\d+ \\times )?10\^\{-?\d+\}\$|\$\\mathdefault\{(?:\d+\\times)?-?\d+(?:\^\{-?\d+\})?\}\$"
+)
+"""What in a figure is set as mathematics: ours, and the ticks of a logarithmic axis."""
 
 DASHES = [
     "-",
@@ -70,6 +76,9 @@ def _render_pixels(figure: Figure) -> Image.Image:
 
     `savefig` would draw it twice, once to lay it out, and would lay it out anew for each format.
     """
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" in MATH.sub("", text.get_text()):
+            text.set_parse_math(False)  # a name or a value of somebody's: it is shown as it is
     given = figure.dpi
     figure.set_dpi(DPI)
     canvas: Any = FigureCanvasAgg(figure)

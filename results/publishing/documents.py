@@ -8,7 +8,7 @@ from pathlib import Path
 from farreach.results.publishing import blocks, manifests, pictures, reports
 from farreach.results.report.speed_sentences import write_stale
 from farreach.results.storage.columns import render_json_schema
-from farreach.results.storage.files import StoreError, write_json
+from farreach.results.storage.files import StoreError, write_json, write_text
 from farreach.results.storage.packed_set import MANIFEST, PackedSet, is_packed
 from farreach.results.storage.sets import open_set
 from farreach.results.timing import interleaved
@@ -52,7 +52,7 @@ def write_documents(root: Path) -> list[Path]:
             changed += reports.write_reports(store)
     for path, text in _render_documents(root).items():
         if path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
             changed.append(path)
     figures = {*list_figures(root)}
     for folder in manifests.list_published(root / PUBLISHED):

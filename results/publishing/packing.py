@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ from farreach.results.storage.parquet import (
 from farreach.results.storage.parts import PARTS, hash_curves
 from farreach.results.storage.result_set import Store, list_keys
 from farreach.results.storage.sets import is_run_folder, is_set
+from farreach.results.storage.staging import replace_files
+
+PACKED = re.compile("|".join(re.escape(name) for name in (MANIFEST, *FILES)))
+"""The files of a packed set."""
 
 GROUP = 2**16
 """Lines from which on a row group is full; the lines of a case are never parted."""
@@ -99,15 +104,14 @@ def pack_set(folder: Path, out: Path, *, thin: bool = False) -> Packed:
     documents = {path.relative_to(folder).as_posix(): parse_json(store.read_document(path), path) for path in paths}
     facts = describe_set(store)
     require_writable(make_folder(out))
-    for name in (MANIFEST, *FILES):
-        (out / name).unlink(missing_ok=True)
     keys = table["key"].to_pylist()
-    written = {part: _write_part(store, part, keys, out, thin=thin) for part in PARTS}
-    if keys:
-        write_rows(out, table, shapes, {part: lines for part, (lines, _) in written.items()})
-    write_documents(documents, out)
-    thinned = written["curves"][1]
-    files = write_manifest(out, facts | ({"thinned": thinned} if thinned else {}))
+    with replace_files(out, {".": PACKED}) as stage:
+        written = {part: _write_part(store, part, keys, stage, thin=thin) for part in PARTS}
+        if keys:
+            write_rows(stage, table, shapes, {part: lines for part, (lines, _) in written.items()})
+        write_documents(documents, stage)
+        thinned = written["curves"][1]
+        files = write_manifest(stage, facts | ({"thinned": thinned} if thinned else {}))
     return describe_files(out, files, cases=len(keys), documents=len(documents), notes=_unused(store))
 
 

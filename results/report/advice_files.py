@@ -13,7 +13,9 @@ from farreach.results.figures import style
 from farreach.results.report import advice
 from farreach.results.report.advice import Advice
 from farreach.results.report.markdown import code, escape, table
-from farreach.results.storage.files import report_unwritable, write_csv, write_text
+from farreach.results.storage.csv_files import write_csv
+from farreach.results.storage.files import write_text
+from farreach.results.storage.staging import replace_files
 
 RULE = (
     "A case's *average skill* is that over the evaluations of its training, so that it rises when the task is "
@@ -46,12 +48,12 @@ def write_files(folder: Path, found: Advice) -> list[Path]:
     lines["recommended"] = [at == marks[rate].recommended for rate, at in pairs]
     lines = lines[["learning_rate", *(name for name in lines if name != "learning_rate")]]
     paths = [folder / name for name in ("advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv")]
-    with report_unwritable(folder):
-        write_text(paths[0], write_page(found))
+    with replace_files(folder, {}) as stage:
+        write_text(stage / paths[0].name, write_page(found))
         figure = advice_figure.draw(found.verdicts, found.thumbs, found.norms, clip=found.clip, named=found.named)
-        style.save_figure(figure, paths[1])
+        style.save_figure(figure, stage / paths[1].name)
         for path, frame in zip(paths[2:], (lines, found.cases, found.norms), strict=True):
-            write_csv(path, frame, float_format="%.6g")
+            write_csv(stage / path.name, frame, float_format="%.6g")
     return paths
 
 
@@ -74,7 +76,7 @@ def write_page(found: Advice) -> str:
         f"## The rule\n\n{RULE}\n",
         "## Made by\n",
         "".join(f"- {code(command)}\n" for command in commands),
-        f"{len(found.rows)} cases, {found.rows['seed'].nunique()} seeds; commit {commits}; {under}.\n",
+        f"{len(found.rows)} cases, {found.rows['seed'].nunique()} seeds; commit {escape(commits)}; {escape(under)}.\n",
         "`points.csv` has the first table in numbers, `cases.csv` every case, `norms.csv` the norms.\n",
     ]
     return "\n".join(parts)

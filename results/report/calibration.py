@@ -9,7 +9,8 @@ import pandas as pd
 from farreach.results.analysis.calibration import Calibration, calibrate
 from farreach.results.report.diagnosis import write_reason
 from farreach.results.report.markdown import table
-from farreach.results.storage.files import write_csv, write_text
+from farreach.results.storage.csv_files import write_csv
+from farreach.results.storage.files import write_text
 from farreach.results.storage.result_set import Store
 
 PAGE = "calibration.md"

@@ -24,7 +24,9 @@ from farreach.results.analysis.comparison import (
 from farreach.results.analysis.tables import show_labels
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_count, write_list
-from farreach.results.storage.files import report_unwritable, write_csv, write_text
+from farreach.results.storage.csv_files import write_csv
+from farreach.results.storage.files import write_text
+from farreach.results.storage.staging import replace_files
 
 PAGE = "comparison.md"
 
@@ -65,13 +67,11 @@ def write_page(folder: Path, found: Comparison, *, title: str, command: str) -> 
     said = "".join(f"- {escape(one)}\n" for one in write_findings(found))
     parts = [f"# {escape(title)}\n", f"Made by {code(command)}.\n", said]
     parts += [f"## {name.capitalize()}\n\n{table(_show_table(frame))}" for name, frame in tables if len(frame)]
-    with report_unwritable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        page = folder / PAGE
-        write_text(page, "\n".join(parts))
+    with replace_files(folder, {}) as stage:
+        write_text(stage / PAGE, "\n".join(parts))
         for name, frame in tables:
-            write_csv(folder / f"comparison-{name}.csv", show_labels(frame))
-    return [page, *(folder / f"comparison-{name}.csv" for name, _ in tables)]
+            write_csv(stage / f"comparison-{name}.csv", show_labels(frame))
+    return [folder / PAGE, *(folder / f"comparison-{name}.csv" for name, _ in tables)]
 
 
 def _write_together(line: pd.Series[Any]) -> str:

@@ -19,9 +19,7 @@ from farreach.results.report.staleness import write_stale
 from farreach.results.report.timing_contents import TimingSet, read_timings
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.interface import OLD_TIMES, ResultSet
-from farreach.results.storage.packed_set import MANIFEST
 from farreach.results.storage.sets import open_set
-from farreach.results.timing import interleaved
 
 PAGE = "report.md"
 """What `farreach.results.report.result_set` writes into the folder."""
@@ -50,17 +48,6 @@ class Results:
     def answers(self) -> list[Answer]:
         """The five answers."""
         return answer_all(self.rows, self.timed.groups, self.timed.test)
-
-
-def is_fresh(folder: Path) -> bool:
-    """Return whether a folder's report is newer than the rows and timings that it tells of, and than this code."""
-    page = folder / PAGE
-    here = Path(__file__).parents[1]
-    written = [*here.rglob("*.py")]
-    looks = [path for part in ("templates", "static") for path in (here / "site" / part).iterdir()]
-    sources = [folder / "rows", folder / MANIFEST, folder / interleaved.FOLDER, *written, *looks]
-    # A folder's time is that of the last file that was moved into it.
-    return page.exists() and page.stat().st_mtime >= max(path.stat().st_mtime for path in sources if path.exists())
 
 
 def read_results(folder: Path, *, store: ResultSet | None = None, now: Versions | None = None) -> Results:

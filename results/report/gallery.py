@@ -17,14 +17,15 @@ from farreach.results.figures.captions import NO_TIMINGS, TIMINGS
 from farreach.results.record import FLOW
 from farreach.results.report.contents import Results, tolerate_damage
 from farreach.results.report.speed_sentences import label_timed_steps, name_steps
+from farreach.results.storage.files import make_name
 from farreach.results.storage.parts import CURVES
 
 VECTOR = {"atlas", "ratios", "reach-length"}
 """Figures that are written as SVG too: those that a paper takes, and that the page draws."""
 
 
-def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
-    """Draw and save every figure that has something to show; yield its name and path."""
+def draw_figures(results: Results, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Draw every figure that has something to show, and save it in a folder; yield its name and path."""
     store = results.store
     rows = limit_settings(results.rows)
     read = limit_curves(rows)
@@ -46,7 +47,7 @@ def draw_figures(results: Results) -> Iterator[tuple[str, Path]]:
     }
     for name, make in makers.items():
         for which, figure in make().items():
-            path = store.folder / "figures" / (f"{name}-{which}.png" if which else f"{name}.png")
+            path = folder / (f"{name}-{make_name(which)}.png" if which else f"{name}.png")
             style.save_figure(figure, path, vector=name in VECTOR)
             yield name, path
 

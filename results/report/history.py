@@ -15,7 +15,9 @@ from farreach.results.analysis.selection import GROUP
 from farreach.results.analysis.tables import format_skill, show_labels
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_list
-from farreach.results.storage.files import report_unwritable, write_csv, write_text
+from farreach.results.storage.csv_files import write_csv
+from farreach.results.storage.files import write_text
+from farreach.results.storage.staging import replace_files
 
 PAGE = "history.md"
 TABLE = "history.csv"
@@ -99,13 +101,12 @@ def write_page(folder: Path, found: History, *, command: str) -> list[Path]:
         f"## The sets\n\n{table(found.points)}",
         f"## The rows\n\n{table(show_labels(shown))}",
     ]
-    with report_unwritable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / PAGE, "\n".join(parts))
+    with replace_files(folder, {}) as stage:
+        write_text(stage / PAGE, "\n".join(parts))
         joined = {
             name: [" ".join(f"{one:.6g}" for one in values) for values in lines[name]] for name in ("skills", "times")
         }
-        write_csv(folder / TABLE, show_labels(lines.assign(**joined)))
+        write_csv(stage / TABLE, show_labels(lines.assign(**joined)))
     return [folder / PAGE, folder / TABLE]
 
 

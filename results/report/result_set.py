@@ -22,7 +22,9 @@ from farreach.results.report.contents import PAGE, Results, name_report, read_re
 from farreach.results.report.diagnosis import write_diagnoses
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
-from farreach.results.storage.files import clear_folder, list_files, report_unwritable, write_csv, write_text
+from farreach.results.storage.csv_files import write_csv
+from farreach.results.storage.files import list_files, write_text
+from farreach.results.storage.staging import replace_files
 from farreach.results.timing import interleaved
 
 TABLES = (
@@ -61,13 +63,10 @@ def _write_files(results: Results) -> list[Path]:
     from farreach.results.report import gallery  # noqa: PLC0415 - loads what draws, which takes a second
 
     folder = results.store.folder
-    with report_unwritable(folder):
-        for part, ours in MADE.items():
-            clear_folder(folder / part, ours)
-        sections = [*_write_tables(results)]
-        path = folder / PAGE
-        write_text(path, write_page(results, sections, [*gallery.draw_figures(results)]))
-    return [path, *(one for part, ours in MADE.items() for one in list_files(folder / part, ours))]
+    with replace_files(folder, MADE) as stage:
+        sections = [*_write_tables(results, stage / "tables")]
+        write_text(stage / PAGE, write_page(results, sections, [*gallery.draw_figures(results, stage / "figures")]))
+    return [folder / PAGE, *(one for part, ours in MADE.items() for one in list_files(folder / part, ours))]
 
 
 def write_page(results: Results, sections: list[tuple[str, str]], figures: list[tuple[str, Path]]) -> str:
@@ -138,7 +137,7 @@ def write_command(folder: Path) -> str:
     return f"python -m benchmarks report {place}"
 
 
-def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
+def _write_tables(results: Results, folder: Path) -> Iterator[tuple[str, str]]:
     """Write each table as CSV and as Markdown; yield the heading and Markdown of those with lines."""
     rows = results.rows
 
@@ -198,7 +197,7 @@ def _write_tables(results: Results) -> Iterator[tuple[str, str]]:
         made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
         made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
     for name, heading, frame, body in made:
-        path = results.store.folder / "tables" / name
+        path = folder / name
         write_csv(path.with_suffix(".csv"), frame)
         shown = body if len(frame) else "Nothing to show.\n"
         write_text(path.with_suffix(".md"), f"# {heading}\n\n{shown}")

@@ -16,6 +16,7 @@ from farreach.results.analysis.tables import show_labels
 from farreach.results.report.contents import Results
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import plain, table
+from farreach.results.storage.csv_files import format_csv
 from farreach.results.timing import interleaved, ratios
 
 EACH = ["seed", "replicate", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
@@ -103,5 +104,5 @@ def split_shared(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def write_lines(frame: pd.DataFrame, style: str) -> str:
     """Return a table as ``csv`` with all digits, as ``markdown``, or as ``latex`` (booktabs)."""
     if style == "csv":
-        return frame.to_csv(index=False)
+        return format_csv(frame)
     return table(frame) if style == "markdown" else format_cells(frame).to_latex(index=False, escape=True)

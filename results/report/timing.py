@@ -15,7 +15,9 @@ from farreach.results.figures import style, timing
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.speed_sentences import title_steps, write_stale
 from farreach.results.report.timing_contents import TimingSet, write_findings
-from farreach.results.storage.files import clear_folder, report_unwritable, write_csv, write_text
+from farreach.results.storage.csv_files import write_csv
+from farreach.results.storage.files import write_text
+from farreach.results.storage.staging import replace_files
 from farreach.results.timing import interleaved, scaling
 
 PAGE = "speed.md"
@@ -52,15 +54,13 @@ def write_page(folder: Path, timed: TimingSet) -> list[Path]:
         figures["overheads"] = timing.draw_overheads(titled)
     if len(grown):
         figures |= {f"growth-{axis}": figure for axis, figure in scaling_figures.draw_growth(grown).items()}
-    with report_unwritable(folder):
-        for part, ours in MADE.items():
-            clear_folder(folder / part, ours)
-        made = [_write_table(folder, name, title, frame) for name, title, frame in shown]
+    with replace_files(folder, MADE) as stage:
+        made = [_write_table(stage, name, title, frame) for name, title, frame in shown]
         for name, figure in figures.items():
-            made += style.save_figure(figure, folder / "figures" / f"{name}.png", vector=True)
-        page = folder / PAGE
-        write_text(page, _write_text(groups, facts, sentences=sentences, tables=shown, figures=list(figures)))
-    return [page, *made]
+            made += style.save_figure(figure, stage / "figures" / f"{name}.png", vector=True)
+        made.insert(0, stage / PAGE)
+        write_text(made[0], _write_text(groups, facts, sentences=sentences, tables=shown, figures=list(figures)))
+    return [folder / path.relative_to(stage) for path in made]
 
 
 def _write_text(

@@ -63,9 +63,8 @@ def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
     return environment.get_template(template).render(context | ours)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the folder beside a page, without what an earlier one had there, and with plotly's script."""
-    files.clear_folder(folder, BESIDE)
+def write_plotly(folder: Path) -> None:
+    """Write plotly's script into the folder beside a page."""
     files.write_file(folder / PLOTLY, lambda part: part.write_bytes(read_plotly()), flush=False)
 
 

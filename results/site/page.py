@@ -20,7 +20,8 @@ from farreach.results.site import bundle, charts, encoding, row_dialog, timing_t
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
-from farreach.results.storage.files import list_files, report_unwritable, write_text
+from farreach.results.storage.files import list_files, write_text
+from farreach.results.storage.staging import replace_files
 from farreach.results.timing import interleaved
 
 PAGE = "report.html"
@@ -47,9 +48,9 @@ def write(folder: Path, now: Versions | None = None) -> list[Path]:
 def write_page(results: contents.Results) -> list[Path]:
     """Write the page of what was read; return and raise as `write` does."""
     folder = results.store.folder
-    beside, path = folder / FOLDER, folder / PAGE
-    with report_unwritable(folder):
-        bundle.prepare_folder(beside)
+    with replace_files(folder, {FOLDER: bundle.BESIDE}) as stage:
+        beside = stage / FOLDER
+        bundle.write_plotly(beside)
         each = lines.tabulate_runs(results.rows)
         opened = each if len(each) <= lines.MOST else each.head(min(lines.MOST, row_dialog.MOST))
         row_dialog.write_curves(beside, results.store, opened)
@@ -57,8 +58,8 @@ def write_page(results: contents.Results) -> list[Path]:
         encoding.write_tables(beside, shown)
         pictures = _draw_charts(results)
         data = _collect_data(shown, pictures, [str(key) for key in opened["key"]])
-        write_text(path, bundle.render("report.html.j2", _collect_context(results, shown, pictures), data))
-    return [path, *list_files(beside, bundle.BESIDE)]
+        write_text(stage / PAGE, bundle.render("report.html.j2", _collect_context(results, shown, pictures), data))
+    return [folder / PAGE, *list_files(folder / FOLDER, bundle.BESIDE)]
 
 
 def _list_tables(results: contents.Results, each: pd.DataFrame) -> list[Table]:

@@ -13,7 +13,8 @@ from farreach.results.site import bundle, encoding
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
-from farreach.results.storage.files import list_files, report_unwritable, write_text
+from farreach.results.storage.files import list_files, write_text
+from farreach.results.storage.staging import replace_files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +59,9 @@ def write(folder: Path, short: Short) -> list[Path]:
     }
     context: dict[str, Any] = {field.name: getattr(short, field.name) for field in dataclasses.fields(short)}
     context |= {"beside": short.name, "text": f"{short.name}.md", "most": lines.MOST}
-    beside, path = folder / short.name, folder / f"{short.name}.html"
-    with report_unwritable(folder):
-        bundle.prepare_folder(beside)
-        encoding.write_tables(beside, short.tables)
-        write_text(path, bundle.render("short.html.j2", context, data))
-    return [path, *list_files(beside, bundle.BESIDE)]
+    path = folder / f"{short.name}.html"
+    with replace_files(folder, {short.name: bundle.BESIDE}) as stage:
+        bundle.write_plotly(stage / short.name)
+        encoding.write_tables(stage / short.name, short.tables)
+        write_text(stage / path.name, bundle.render("short.html.j2", context, data))
+    return [path, *list_files(folder / short.name, bundle.BESIDE)]

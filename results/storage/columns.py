@@ -17,6 +17,16 @@ Kind = Literal["integer", "number", "boolean", "text"]
 KEY = r"[\w-]{1,64}"
 """What a key may be made of: it is the name of files."""
 
+NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+"""What a name may be made of: it stands in the names of files, in pages and in commands."""
+
+LONGEST_TEXT, LONGEST_VALUE = 10_000, 200
+"""Characters that a text of a row may have, and one that is the value of a task's parameter: it stands in titles."""
+
+NAMES = {"task", "framework", "cell", "activation", "clip", "regulariser", "optimizer", "device", "dtype", "mode"}
+NAMES |= {"path", "metric", "suite"}
+"""The columns that hold names."""
+
 STATUSES = get_args(Status)
 
 JSON = {"integer": "integer", "number": "number", "boolean": "boolean", "text": "string"}
@@ -130,8 +140,10 @@ def _json_column(column: Column) -> dict[str, Any]:
         schema["pattern"] = f"^{KEY}$"
     elif column.name == "status":
         schema["enum"] = [*STATUSES, None]
+    elif column.name in NAMES:
+        schema["pattern"] = f"^{NAME}$"
     elif column.kind == "text":
-        schema["pattern"] = rf"^[^{CONTROL}]*$"
+        schema |= {"pattern": rf"^[^{CONTROL}]*$", "maxLength": LONGEST_TEXT}
     return schema | {name: limit for name, limit in limits.items() if limit is not None}
 
 

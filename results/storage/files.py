@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -14,12 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-import pandas as pd
+from farreach.results.storage.sanitising import format_line
 
-from farreach.results.storage.sanitising import clean_text, format_line
-
-LARGEST_JSON = 64 * 2**20
-"""Bytes that a JSON file of a result set may have; the longest are paired timings."""
+LARGEST_JSON = 2**24
+"""Bytes that a JSON file of a result set may have; in memory it takes up to 30 times that."""
 
 LARGEST_CSV = 128 * 2**20
 """Bytes that the curves of a run of the user's own may have, which are text."""
@@ -28,6 +28,9 @@ ASIDE = "damaged"
 """The folder of a result set in which damaged files are set aside."""
 
 MADE_AGAIN = "it was set aside, and its command makes it again."
+
+LONGEST_NAME = 100
+"""Characters that `make_name` leaves of a text."""
 
 
 class StoreError(Exception):
@@ -45,6 +48,14 @@ class DamagedError(StoreError):
         self.path = path
         self.reason = format_line(lines[0], most=200)
         super().__init__(f"{path.parent.name}/{path.name} is damaged: {self.reason}")
+
+
+def make_name(value: object) -> str:
+    """Return a value as part of a file's name, whatever it holds: plain letters, digits and ``_.-`` stay.
+
+    This is the one way from a value that a file or a user gave to a path.
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", str(value)).lstrip(".-")[:LONGEST_NAME] or "_"
 
 
 @contextmanager
@@ -77,13 +88,6 @@ def list_files(folder: Path, ours: re.Pattern[str]) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def clear_folder(folder: Path, ours: re.Pattern[str]) -> Path:
-    """Make a folder, and remove what an earlier report wrote there: what has other names is somebody's own."""
-    for old in list_files(make_folder(folder), ours):
-        old.unlink()
-    return folder
-
-
 def open_log(path: Path) -> TextIO:
     """Open a log to be written on; raise `StoreError` where it cannot be, or where it or its folder is a link."""
     make_folder(path.parent)
@@ -104,11 +108,14 @@ def write_file(path: Path, fill: Callable[[Path], object], *, flush: bool = True
     """Have `fill` write a file beside its place and move it there, so that no reader ever sees half of it.
 
     A link of that name is replaced and not followed. What can be made again needs no `flush` to the disk. Raises
-    `StoreError` where the disk does not take it; then nothing is left behind.
+    `StoreError` where the path leads out of its folder, or the disk does not take it; then nothing is left behind.
     """
-    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part")  # not mkstemp, whose files only their owner may read
+    check_inside(path)
+    part = path.with_name(name_part(path.stem))  # not mkstemp, whose files only their owner may read
     with report_unwritable(path):
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         try:
+            hold_part(descriptor)
             fill(part)
             if flush:
                 _flush(part)
@@ -116,16 +123,39 @@ def write_file(path: Path, fill: Callable[[Path], object], *, flush: bool = True
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+        finally:
+            os.close(descriptor)
+
+
+def check_inside(path: Path) -> None:
+    """Raise `StoreError` where a path goes up on its way: a name in it was a path of its own.
+
+    The folders that a user names have no such steps any more when they come here.
+    """
+    if ".." in path.parts:
+        message = f"{path} leads out of its folder: nothing is written there"
+        raise StoreError(message)
+
+
+def name_part(stem: str) -> str:
+    """Return the name under which something is written that is to be moved to its place when it is whole."""
+    return f".{stem[:60]}.{uuid.uuid4().hex}.part"
+
+
+def hold_part(descriptor: int, *, wait: bool = True) -> bool:
+    """Lock a part for as long as it is open here, so that others know that it is being written; return whether it is.
+
+    The system lets go of the lock of a process that is killed. A file system without locks is written to all the same.
+    """
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        return True
+    return False
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text that can be made again."""
     write_file(path, lambda part: part.write_text(text, encoding="utf-8"), flush=False)
-
-
-def write_csv(path: Path, frame: pd.DataFrame, **ways: Any) -> None:
-    """Write a table as CSV, which people look at on a terminal too: clean."""
-    write_text(path, clean_text(frame.to_csv(index=False, **ways)))
 
 
 def write_json(path: Path, content: Any) -> None:

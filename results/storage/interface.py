@@ -48,6 +48,10 @@ class ResultSet(abc.ABC):
         """Return the keys of the cases that are done."""
 
     @abc.abstractmethod
+    def hash_rows(self) -> str:
+        """Return a digest of the rows that were read last; who copies or merges sets changes it, and no time does."""
+
+    @abc.abstractmethod
     def read_table(self) -> pa.Table:
         """Return all rows that can be read, one a case, sorted by key."""
 

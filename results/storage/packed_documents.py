@@ -19,7 +19,7 @@ from farreach.results.storage.sanitising import format_line
 
 DOCUMENTS, NUMBERS = "documents.json", "series.parquet"
 
-LARGEST_DOCUMENTS = 2**28
+LARGEST_DOCUMENTS = 2**26
 """Bytes that `DOCUMENTS` may have."""
 
 PLACES = ("file", "place", "value")

@@ -93,6 +93,10 @@ class PackedSet(ResultSet):
         """Return the keys of the cases."""
         return {*self._places} - self.damaged.keys()
 
+    def hash_rows(self) -> str:
+        """Return the digest of the file of the rows."""
+        return str(self.manifest["files"].get(ROWS, {}).get("sha256", ""))
+
     def read_table(self) -> pa.Table:
         """Return all rows."""
         return self._table

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from farreach.results.storage.files import DamagedError, check_plain_file, write_file
 
-LARGEST = 2**30
-"""Bytes that what is read of a Parquet file at once may take in memory."""
+LARGEST = 2**28
+"""Bytes that what is read of a Parquet file at once may take in memory, of which pandas makes copies."""
 
 LARGEST_FILE = 2**36
 """Bytes that a Parquet file may have on the disk."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from farreach.results.record import STRENGTHS
-from farreach.results.storage.columns import COLUMNS, KEY, REACHED, STATUSES
+from farreach.results.storage.columns import COLUMNS, KEY, LONGEST_TEXT, LONGEST_VALUE, NAME, NAMES, REACHED, STATUSES
 from farreach.results.storage.sanitising import CONTROL
 from farreach.results.vocabulary import NONE, OWN
 
@@ -77,7 +77,10 @@ def _check_columns(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask, str]]
             continue
         if declared.fact.always:
             yield column.null, f"its {name} is missing"
+        if name in NAMES:
+            yield column.find(lambda word: not re.fullmatch(NAME, word)), f"its {name} is not a name"
         if declared.kind == "text":
+            yield column.find(lambda word: len(word) > LONGEST_TEXT), f"its {name} is longer than {LONGEST_TEXT}"
             yield column.find(HIDDEN.search), f"its {name} holds control characters"
         if declared.kind == "number":
             yield ~np.isfinite(column.numbers), f"its {name} is not a finite number"
@@ -105,15 +108,18 @@ def _check_contradictions(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask
 
 
 def _is_flat(text: str) -> bool:
-    """Return whether a text is a JSON object of plain values, without control characters."""
+    """Return whether a text is a JSON object of plain values, of good names without control characters."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
         return False
     if not isinstance(values, dict):
         return False
-    words = [*values, *(value for value in values.values() if isinstance(value, str))]
+    words = [value for value in values.values() if isinstance(value, str)]
     numbers = [value for value in values.values() if not isinstance(value, str | None)]
-    return not any(map(HIDDEN.search, words)) and all(
-        isinstance(value, int | float) and abs(value) < LARGEST_NUMBER for value in numbers
+    plain = all(re.fullmatch(NAME, name) for name in values) and all(len(word) <= LONGEST_VALUE for word in words)
+    return (
+        plain
+        and not any(map(HIDDEN.search, words))
+        and all(isinstance(value, int | float) and abs(value) < LARGEST_NUMBER for value in numbers)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,18 @@ import pyarrow as pa
 from pydantic_core import from_json
 
 from farreach.results.record import FORMER, METRIC, use_names
-from farreach.results.storage.columns import COLUMNS, REQUIRED, Column, Kind
+from farreach.results.storage.columns import COLUMNS, NAME, REQUIRED, Column, Kind
 from farreach.results.storage.files import DamagedError
 from farreach.results.storage.parquet import TEXT, is_text
-from farreach.results.storage.row_check import HIDDEN, Faults, find_faults
+from farreach.results.storage.row_check import Faults, find_faults
 from farreach.results.storage.sanitising import format_line
 
 LARGEST = 2**20
 """Bytes that a row may have."""
 
-BAD_NAME = "the name of one of its metrics holds control characters"
+GOOD_METRIC = re.compile(re.escape(METRIC) + NAME)
+
+BAD_NAME = "the name of one of its metrics is not a name"
 
 NAMES: dict[Kind, str] = {"integer": "an integer", "number": "a number", "boolean": "true or false", "text": "a text"}
 
@@ -67,7 +70,7 @@ def parse_rows(texts: Sequence[bytes], keys: Sequence[str]) -> tuple[pa.Table, F
     rows = [_parse_object(number, text, faults) for number, text in enumerate(texts)]
     arrays = {column.name: _read_column(column, rows, faults) for column in COLUMNS.values()}
     for name in dict.fromkeys(name for row in rows for name in row if name.startswith(METRIC)):
-        if HIDDEN.search(name):
+        if not GOOD_METRIC.fullmatch(name):
             faults = dict.fromkeys((number for number, row in enumerate(rows) if name in row), BAD_NAME) | faults
         else:
             arrays[name] = _convert_values(name, "number", [row.get(name) for row in rows], faults)
@@ -93,7 +96,7 @@ def validate_rows(table: pa.Table, path: Path) -> pa.Table:
 
     """
     table = table.drop_columns([name for name in FORMER if name in table.column_names])
-    metrics = [name for name in table.column_names if name.startswith(METRIC) and not HIDDEN.search(name)]
+    metrics = [name for name in table.column_names if GOOD_METRIC.fullmatch(name)]
     odd = [name for name in table.column_names if name not in COLUMNS and name not in metrics]
     missing = [name for name in COLUMNS if name in REQUIRED and name not in table.column_names]
     if odd or missing or len({*table.column_names}) < table.num_columns:

@@ -7,7 +7,9 @@ from pathlib import Path
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.interface import SERIES, SINGLE, ResultSet
 from farreach.results.storage.packed_set import PackedSet, is_packed
+from farreach.results.storage.parts import PARTS
 from farreach.results.storage.result_set import Store
+from farreach.results.storage.staging import remove_dead_parts
 
 RUN = ("rows", *(part for part in SERIES if part != "runs"))
 """The folders of which a run's folder has at least one."""
@@ -30,10 +32,14 @@ def open_set(folder: Path) -> ResultSet:
 
 
 def open_run_folder(folder: Path) -> Store:
-    """Return the folder of a run, to be written to; raise `StoreError` where it holds a packed set."""
+    """Return the folder of a run, to be written to; raise `StoreError` where it holds a packed set.
+
+    What runs that were killed had begun to write is removed.
+    """
     if is_packed(folder):
         message = f"{folder} is packed, and is not written to: unpack it first, python -m benchmarks unpack"
         raise StoreError(message)
+    remove_dead_parts(folder, ("rows", *PARTS, *SERIES))
     return Store(folder)
 
 

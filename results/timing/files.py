@@ -10,12 +10,14 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from farreach.results.record import use_names
+from farreach.results.storage.columns import NAME
 from farreach.results.storage.files import LARGEST_JSON, DamagedError, StoreError, move_aside, read_bytes
 from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.sanitising import CONTROL
 from farreach.results.storage.typed_json import Count, parse_typed
 
 Word = Annotated[str, Field(max_length=2_000, pattern=rf"^[^{CONTROL}]*$")]
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 Size = Annotated[int, Field(ge=1, lt=2**31)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Time = Annotated[float, Field(gt=1e-12, lt=1e9)]
@@ -26,21 +28,21 @@ Plain = Word | bool | Annotated[int, Field(gt=-(2**63), lt=2**63)] | Number | No
 class Step(TypedDict):
     """The step that was timed, in the words of a case."""
 
-    task: Word
-    parameters: dict[Word, Plain]
-    cell: Word
+    task: Name
+    parameters: dict[Name, Plain]
+    cell: Name
     layers: Size
     hidden: Size
     batch: Size
-    dtype: Word
-    device: Word
+    dtype: Name
+    device: Name
     threads: Size
 
 
 class Tried(TypedDict):
     """A path that the calibration tried."""
 
-    path: Word
+    path: Name
     seconds: Time
     compile_seconds: Number
 
@@ -49,8 +51,8 @@ class ImplementationTimes(TypedDict):
     """What one way to run the step took."""
 
     name: Word
-    framework: Word
-    path: Word
+    framework: Name
+    path: Name
     loop: Word
     kernel: Word
     compile_seconds: Number
@@ -139,8 +141,8 @@ class Launch(TypedDict):
 
     launch: Count
     planted: Number
-    framework: Word
-    path: Word
+    framework: Name
+    path: Name
     cell: Word
     rounds: Count
     trials: list[Trial]
@@ -164,8 +166,8 @@ class Live(TypedDict):
 
     schema: int
     step: Step
-    framework: Word
-    path: Word
+    framework: Name
+    path: Name
     old: Version
     new: Version
     launches: Annotated[list[Sides], Field(min_length=1)]

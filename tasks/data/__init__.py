@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -15,12 +16,18 @@ HERE = Path(__file__).parent
 SHIPPED = "shipped"
 TENTH = 10
 
-_HUB = re.compile(r"hub:(?P<repo>[\w.-]+(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<revision>[\w./-]+))?")
+ALLOWED = "FARREACH_ALLOW_HUB"
+"""The variable that allows data from the hub where it is 1; ``--allow-hub`` sets it, a Dask worker is given it."""
+
+_PART = r"\w[\w.-]*"
+_HUB = re.compile(
+    rf"hub:(?P<repo>{_PART}/{_PART})(:(?P<config>{_PART}))?(@(?P<revision>{_PART}(/{_PART})*))?", re.ASCII
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Hub:
-    """A data set on the Hugging Face hub, as written in ``hub:REPO[:CONFIG][@REVISION]``."""
+    """A data set on the Hugging Face hub, as written in ``hub:OWNER/NAME[:CONFIG][@REVISION]``."""
 
     repo: str
     config: str | None
@@ -31,16 +38,21 @@ def parse(source: object) -> Hub | None:
     """Return where the data come from, None for the shipped files.
 
     Raises:
-        base.TaskError: The source is neither ``shipped`` nor ``hub:REPO[:CONFIG][@REVISION]``.
+        base.TaskError: The source is neither ``shipped`` nor ``hub:OWNER/NAME[:CONFIG][@REVISION]``.
 
     """
     if source == SHIPPED:
         return None
     match = _HUB.fullmatch(source) if isinstance(source, str) else None
     if match is None:
-        message = f"source is {source!r}; it must be 'shipped' or 'hub:REPO[:CONFIG][@REVISION]'"
+        message = f"source is {source!r}; it must be 'shipped' or 'hub:OWNER/NAME[:CONFIG][@REVISION]'"
         raise base.TaskError(message)
     return Hub(match["repo"], match["config"], match["revision"])
+
+
+def is_allowed() -> bool:
+    """Return whether this process may load data from the hub."""
+    return os.environ.get(ALLOWED) == "1"
 
 
 def _quiet() -> Any:
@@ -66,10 +78,19 @@ def load_shipped(name: str) -> dict[str, Any]:
 def load_hub(hub: Hub) -> Mapping[str, Any]:
     """Return every split of a data set on the hub; code that comes with one is never run.
 
+    A row or a suite may be a stranger's, and names what is loaded: so nothing is unless the user allowed it, and
+    nothing from the disk, where `datasets` looks first.
+
     Raises:
-        base.TaskError: It cannot be read, for whatever reason; the message is one line.
+        base.TaskError: It is not allowed, or cannot be read, for whatever reason; the message is one line.
 
     """
+    if not is_allowed():
+        message = f"source hub:{hub.repo} is on the network, which nothing is loaded from without --allow-hub"
+        raise base.TaskError(message)
+    if os.path.lexists(hub.repo):
+        message = f"source hub:{hub.repo} cannot be read: a file of this name is here, which would be taken for it"
+        raise base.TaskError(message)
     try:
         splits: Mapping[str, Any] = _quiet().load_dataset(hub.repo, hub.config, revision=hub.revision)
     except Exception as error:  # the hub, the network and the readers raise whatever they like

@@ -111,7 +111,7 @@ def test_a_grid_of_one_threshold_is_called_what_it_is(tmp_path: Path) -> None:
 
 def test_a_case_that_fails_is_named_and_the_command_exits_1(tmp_path: Path) -> None:
     speech = ["--task", "speech", "--parameter", "source=hub:no/such", "--framework", "reference", "--steps", "100"]
-    done = run_command("advise", *speech, "--seeds", "1", "--out", str(tmp_path), HF_HUB_OFFLINE="1")
+    done = run_command("advise", *speech, "--seeds", "1", "--allow-hub", "--out", str(tmp_path), HF_HUB_OFFLINE="1")
     assert done.returncode == 1, done.stderr
     assert done.stdout.count("failed speech") == 3
     assert "Traceback" not in done.stdout + done.stderr

@@ -447,11 +447,11 @@ def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path
         with Pool(client, Workers(client, alone.address, 1), lambda _: None) as pool:
             work = {"one": Work(errands.hold, "", (make_case(),))}
             ended = dict(pool.run_work(work, lambda _key, _share: None))
-            assert ended["one"]["failed"] == f"the cluster at {alone.address} has no workers"
+            assert ended["one"]["failed"].startswith(f"the cluster at {alone.address} has no workers")
             alone.processes[0].kill()
             pool.workers.patience = 3
             ended = dict(pool.run_work(work, lambda _key, _share: None))
-            assert ended["one"]["failed"] == f"the scheduler at {alone.address} does not answer any more"
+            assert ended["one"]["failed"].startswith(f"the scheduler at {alone.address} does not answer")
     finally:
         alone.stop()
 

@@ -545,12 +545,24 @@ def test_a_mutated_suite_gives_cases_or_is_refused(place: Path, data: st.DataObj
         assert all(case.steps > 0 for case in found)
 
 
-def test_a_suite_of_too_many_cases_is_refused_at_once(place: Path) -> None:
-    many = f"[{', '.join(map(str, range(1, 1_001)))}]"
+MANY = f"[{', '.join(map(str, range(1, 1_001)))}]"
+PARAMETERS = ", ".join(f"p{at} = {MANY}" for at in range(30))
+
+
+@pytest.mark.parametrize(
+    ("times", "axes"),
+    [
+        (1, f"seed = {MANY}\nhidden = {MANY}\nbatch = {MANY}\n"),
+        (1, f"parameters = {{ {PARAMETERS} }}\n"),
+        (60, f"seed = {MANY}\nlayers = [1, 2]\n"),
+        (1, f'seed = {MANY}\nclip = {{ kind = "norm", threshold = {MANY} }}\n'),
+    ],
+    ids=["axes", "parameters", "blocks", "thresholds"],
+)
+def test_a_suite_of_too_many_cases_is_refused_at_once(place: Path, times: int, axes: str) -> None:
     path = place / "many.toml"
-    block = f'task = "adding"\ncell = "rnn"\nseed = {many}\nhidden = {many}\nbatch = {many}\n'
-    path.write_text(f'description = "many"\n[[block]]\n{block}')
-    with pytest.raises(registry.UsageError, match="cases; the limit is"):
+    path.write_text('description = "many"\n' + f'[[block]]\ntask = "adding"\ncell = "rnn"\n{axes}' * times)
+    with pytest.raises(registry.UsageError, match="cases; the limit is 100,000"):
         suite.load_suite(str(path)).list_cases(["reference"])
 
 

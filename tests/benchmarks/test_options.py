@@ -31,6 +31,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["run", "quick", "--only", "cell"], "--only takes KEY=VALUE, not 'cell'"),
     (["run", "quick", "--only", "clip=none", "--only", "threshold=1"], "contradict each other"),
     (["run", "quick", "--jobs", "0"], "--jobs"),
+    (["run", "quick", "--allow-hub", "yes"], "Got unexpected extra argument(s) (yes)"),
     (["run", "quick", "--threads", "many"], "--threads"),
     (["report", "/nowhere"], "no results in /nowhere"),
     (["report", QUICK, "--only", "cell=rnn"], "No such option: --only"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from farreach.benchmarks.cluster import worker
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import sweep
@@ -19,7 +22,8 @@ from farreach.results.report import reproduction
 from farreach.results.report.reproduction import DIFFERS, FAILED, IDENTICAL, Reproduction
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sets import list_sets, open_set
-from tests.support.commands import run_command
+from farreach.tasks import data
+from tests.support.commands import call_command, read_refusal, run_command
 from tests.support.sweeps import Listener
 
 SUITE = """
@@ -189,3 +193,70 @@ def test_of_thinned_curves_the_digest_is_compared(
 def test_what_is_no_set_and_no_key_is_one_line(target: str) -> None:
     with pytest.raises(registry.UsageError, match="is neither a result set nor the key"):
         rerun.find_rows(target, [])
+
+
+def test_one_bad_byte_costs_its_case_alone(recorded: Path, tmp_path: Path) -> None:
+    shutil.copytree(recorded, tmp_path / "set")
+    first, second = sorted(Store(recorded).list_finished())
+    path = tmp_path / "set" / "curves" / f"{first}.parquet"
+    text = bytearray(path.read_bytes())
+    text[len(text) // 3] ^= 0xFF
+    path.write_bytes(text)
+    found = rerun.compare_rows(rerun.find_rows(str(tmp_path / "set"), []), Store(recorded), [])
+    told = {one.key: (one.verdict, one.found) for one in found}
+    assert told[second][0] == IDENTICAL
+    assert told[first][0] == FAILED
+    assert "is damaged" in told[first][1]
+
+
+def test_rows_that_were_made_before_a_stop_are_kept_and_said(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rerun, "compare_rows", stop)
+        status, out, _ = call_command("reproduce", str(recorded), "--jobs", "1")
+    assert status != 0
+    assert "the new rows are kept: the same command with --out" in out
+    (kept,) = tmp_path.glob("farreach-*")
+    assert len(Store(kept).rows()) == 2
+    status, out, _ = call_command("reproduce", str(recorded), "--jobs", "1", "--out", str(kept))
+    assert status == 0
+    assert "2 already done" in out
+    assert call_command("reproduce", str(recorded), "--jobs", "1", "--only", "cell=gru")[0] == 0
+    assert [*tmp_path.glob("farreach-*")] == [kept]
+
+
+@pytest.mark.parametrize("source", ["hub:attacker/x", "hub:csv", "hub:..", "hub:../x", "/etc/passwd"])
+def test_a_strangers_row_reads_nothing_from_the_network_or_the_disk(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    shutil.copytree(recorded, tmp_path / "set")
+    for path in (tmp_path / "set" / "rows").iterdir():
+        row = json.loads(path.read_text()) | {"task": "speech", "parameters": json.dumps({"source": source})}
+        path.write_text(json.dumps(row))
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("datasets.load_dataset", load)
+    said = read_refusal("reproduce", str(tmp_path / "set"), "--jobs", "1")
+    assert "--allow-hub" in said or "must be 'shipped' or 'hub:OWNER/NAME" in said
+    assert call_command("report", str(tmp_path / "set"))[0] == 0
+
+
+def test_a_worker_of_a_cluster_reads_nothing_from_the_network_unless_its_user_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (case, *_) = suite.load_suite("quick").list_cases(["reference"])
+    case = dataclasses.replace(case, task="speech", parameters=(("source", "hub:a/b"),))
+    request = worker.make_request(case)
+    monkeypatch.delenv(data.ALLOWED, raising=False)
+    assert "--allow-hub" in worker.find_refusal(**request)
+    monkeypatch.setenv(data.ALLOWED, "1")
+    assert worker.find_refusal(**request) == ""

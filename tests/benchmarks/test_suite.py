@@ -52,12 +52,12 @@ def test_a_block_that_expands_to_too_many_cases_is_refused_before_one_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = GOOD.replace("seed = [0, 1]", f"seed = {list(range(1_000))}\nreplicate = {list(range(1_000))}")
-    with pytest.raises(registry.UsageError, match=r"^a block expands to 24000000 cases; the limit is 1000000$"):
+    with pytest.raises(registry.UsageError, match=r"^the suite expands to 24,000,000 cases; the limit is 100,000$"):
         expand_suite(tmp_path, many)
     monkeypatch.setattr(suite, "MOST_CASES", 48)
     assert len(expand_suite(tmp_path)) == 48
     monkeypatch.setattr(suite, "MOST_CASES", 47)
-    with pytest.raises(registry.UsageError, match=r"^a block expands to 48 cases; the limit is 47$"):
+    with pytest.raises(registry.UsageError, match=r"^the suite expands to 48 cases; the limit is 47$"):
         expand_suite(tmp_path)
 
 

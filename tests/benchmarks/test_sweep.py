@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running import environment, sweep
+from farreach.benchmarks.running import environment, progress, sweep
+from farreach.benchmarks.running.messages import Outcome, Run
+from farreach.benchmarks.running.worker_client import STARTS, CaseFailedError, Live, StartError
 from farreach.results.storage.result_set import Store
-from tests.support.commands import run_command
+from tests.support.commands import call_command, run_command
 from tests.support.sweeps import Listener
 
 INSTALLED = [name for name in ("pytorch", *registry.list_compared()) if registry.find_framework_version(name)]
@@ -129,7 +137,7 @@ def test_a_case_that_fails_is_named_and_the_run_exits_1(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(TINY + '[[block]]\ntask = "speech"\nparameters = { source = "hub:no/such" }\nsteps = 100\n')
     out = tmp_path / "out"
-    done = run_command("run", str(path), "--out", str(out), HF_HUB_OFFLINE="1")
+    done = run_command("run", str(path), "--out", str(out), "--allow-hub", HF_HUB_OFFLINE="1")
     assert done.returncode == 1, done.stderr
     assert "failed speech" in done.stdout
     assert "no/such" in done.stdout
@@ -221,3 +229,120 @@ def test_a_row_is_valid_json_without_nan(tiny: str, tmp_path: Path) -> None:
 def test_the_environment_is_known() -> None:
     facts = environment.collect_facts()
     assert all(facts.values())
+
+
+def test_a_run_ends_by_counting_the_rows_that_it_was_to_give(tiny: str, tmp_path: Path) -> None:
+    """Somebody clears rows/ in the middle: the cases are named, those of before too."""
+    store = Store(tmp_path / "out")
+    cases = suite.load_suite(tiny).list_cases(["reference"])
+    cases = [dataclasses.replace(case, framework="reference", path="numpy", steps=100) for case in cases]
+    run_here(cases[:1], store)
+
+    def clear_rows(_sweep: sweep.Sweep, case: Case) -> None:
+        if case is cases[2]:
+            for path in (tmp_path / "out" / "rows").iterdir():
+                path.unlink()
+
+    ended = run_here(cases, store, Listener(clear_rows), jobs=1)
+    assert {failure.case for failure in ended.failed} == {*cases[:2]}
+    assert {failure.reason for failure in ended.failed} == {sweep.GONE}
+    assert len(store.runs()[-1]["failed"]) == 2
+    assert len(store.rows()) == 1
+    assert run_here(cases, store).failed == []
+
+
+def make_worker(folder: Path, script: str) -> Live:
+    """Return a worker whose process is a script of ours."""
+    (folder / "python").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "python").chmod(0o755)
+    return Live("reference", "cpu", 1, folder / "logs" / "reference.log", python=str(folder / "python"))
+
+
+READY = "echo 'Ready {\"facts\": {}}'"
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    worker = make_worker(
+        tmp_path, f"echo . >> {tmp_path}/starts\n[ $(wc -l < {tmp_path}/starts) -gt 2 ] || kill -9 $$\n{READY}\ncat"
+    )
+    worker.start()
+    assert (tmp_path / "starts").read_text().count(".") == 3
+    worker.stop()
+
+
+def test_a_worker_that_is_killed_at_each_start_is_given_up_and_tried_with_the_next_case(tmp_path: Path) -> None:
+    worker = make_worker(tmp_path, f"echo . >> {tmp_path}/starts\nkill -9 $$")
+    for count in (STARTS, 2 * STARTS):
+        with pytest.raises(StartError, match=r"killed by SIGKILL; see logs/reference\.log"):
+            worker.start()
+        assert (tmp_path / "starts").read_text().count(".") == count
+
+
+def test_a_worker_without_its_framework_is_not_started_again(tmp_path: Path) -> None:
+    worker = make_worker(tmp_path, f"echo . >> {tmp_path}/starts\nexit 1")
+    for _ in range(2):
+        with pytest.raises(StartError, match="ended with status 1"):
+            worker.start()
+    assert (tmp_path / "starts").read_text().count(".") == 1
+
+
+@pytest.mark.parametrize("half", ["Outc", 'Outcome {"result": {"task_ve', "\\303", ""])
+def test_half_an_answer_is_a_death_like_any_other(tmp_path: Path, half: str) -> None:
+    worker = make_worker(tmp_path, f"{READY}\nread line\nprintf '{half}'\nkill -9 $$")
+    (case, *_) = suite.load_suite("quick").list_cases(["reference"])
+    with pytest.raises(CaseFailedError, match="was killed by SIGKILL"):
+        worker.ask(Run(case), Outcome)
+
+
+def test_a_worker_that_is_stopped_ends_with_its_parent(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from farreach.benchmarks.running.worker_client import Live
+worker = Live("reference", "cpu", 1, Path(sys.argv[1]) / "reference.log")
+worker.start()
+print(worker.process.pid, flush=True)
+input()
+"""
+    parent = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=registry.ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout
+    worker = psutil.Process(int(parent.stdout.readline()))
+    worker.suspend()
+    parent.kill()
+    parent.communicate()
+    assert psutil.wait_procs([worker], timeout=5)[1] == []
+
+
+def test_a_disk_that_turns_read_only_ends_the_run_with_one_line(
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clean-up is refused too: claims are let go of, and nothing else is said."""
+    Path(tiny).write_text(TINY.replace(f'"{FRAMEWORK}"', '"reference"').replace("steps = 200", "steps = 100"))
+    out = tmp_path / "out"
+    real, frozen = os.open, threading.Event()
+
+    def open_file(path: str, flags: int, *more: Any, **named: Any) -> int:
+        if frozen.is_set() and flags & os.O_CREAT and str(path).startswith(str(out)):
+            raise OSError(errno.EROFS, "Read-only file system", path)
+        return real(path, flags, *more, **named)
+
+    def refuse_removal(path: Path, **_: object) -> None:
+        if frozen.is_set():
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def freeze(*_: object) -> None:
+        frozen.set()
+
+    monkeypatch.setattr(os, "open", open_file)
+    monkeypatch.setattr(Path, "unlink", refuse_removal)
+    monkeypatch.setattr(progress.Progress, "hear_progress", freeze)
+    status, _, errors = call_command("run", tiny, "--out", str(out), "--jobs", "1")
+    assert status == 1
+    assert errors.count("\n") == 1
+    assert "Read-only file system; what was finished is kept" in errors

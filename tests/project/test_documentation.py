@@ -90,3 +90,17 @@ def test_axe_finds_nothing_serious_in_what_we_wrote(site: Path, browser: Any, sc
         page.goto((site / f"{name}.html").as_uri())
         assert [fault for fault in serious(page) if not fault.startswith(THEME)] == [], name
     context.close()
+
+
+def test_a_scheduler_listens_to_its_own_machine_or_to_who_has_a_key() -> None:
+    """Who reaches a scheduler runs what he likes: each page that starts one says so beside the command."""
+    found = 0
+    for path in [*PAGES, *registry.ROOT.glob("*.md")]:
+        text = path.read_text("utf-8")
+        for match in re.finditer(r"dask scheduler.*", text):
+            found += 1
+            assert "--host 127.0.0.1" in match[0] or all(
+                f"--tls-{one}" in match[0] for one in ("ca-file", "cert", "key")
+            )
+            assert re.search(r"reach a scheduler can run\s+any program", text), path
+    assert found >= 3

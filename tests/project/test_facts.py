@@ -13,8 +13,10 @@ PATTERNS = {"compile", "findall", "finditer", "fullmatch", "match", "search", "s
 ALLOWED = {
     "analysis/labels.py format_metric sub": "a metric's name, on its way to the reader",
     "analysis/selection.py find_metrics startswith": "the name of a column",
+    "figures/style.py <module> compile": "the mathematics in a picture's text, which is ours",
     "figures/style.py _format_tick split": "a number that it has written itself",
     "figures/style.py write_title sub": "where a title may break into lines",
+    "publishing/packing.py <module> compile": "the names of files",
     "publishing/blocks.py _advice startswith": "the list of a page, whose set has no evaluations to make it from",
     "publishing/blocks.py fill_blocks findall": "the comments of a document",
     "publishing/blocks.py fill_blocks sub": "the comments of a document",

@@ -203,6 +203,21 @@ def test_a_view_is_saved_as_csv_with_the_intervals(quick: Path, opened: Opened) 
     assert back["mean low"].notna().all()
 
 
+def test_no_text_of_a_view_that_is_saved_is_a_formula(quick: Path, opened: Opened) -> None:
+    page = opened(quick, "#task=adding&cell=lstm")
+    page.evaluate("TABLES.accuracy.data.clip_label.words.forEach((_, at, words) => { words[at] = '=1+1'; })")
+    with page.expect_download() as waiting:
+        page.locator("#panel-accuracy").get_by_role("button", name="CSV").click()
+    back = pd.read_csv(io.BytesIO(Path(waiting.value.path()).read_bytes()))
+    assert {*back["clip"]} == {"'=1+1"}
+    assert pd.api.types.is_float_dtype(back["skill"])
+    cells = ["=1+1", "-1.5", "+x", "@x", "\t=1", " =1", "-0.4 0.5", "-2+3", "a=b", ""]
+    quoted = page.evaluate("cells => cells.map(quoteFormula)", cells)
+    assert [before for before, after in zip(cells, quoted, strict=True) if after == f"'{before}"] == [
+        *("=1+1", "+x", "@x", "\t=1", " =1", "-2+3")
+    ]
+
+
 def test_a_table_copies_as_markdown_and_as_latex(quick: Path, opened: Opened) -> None:
     page = opened(quick, "#task=adding&cell=lstm&framework=pytorch")
     panel = page.locator("#panel-accuracy")

@@ -453,6 +453,8 @@ def test_reach_is_drawn_against_length_where_there_are_two() -> None:
     assert found["length"].tolist() == [50, 100]
     assert found["reach"].between(0, 1).all()
     assert overview_figures.draw_reach(found)
+    rounded = found.assign(low=found["reach"] + 1e-12, high=found["reach"] - 1e-12)  # as the mean of three times 0.1 is
+    assert overview_figures.draw_reach(rounded)
     assert not overview_figures.draw_reach(found.iloc[:0])
 
 

@@ -15,7 +15,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 KNOWN = {"$schema", "title", "description", "type", "required", "properties", "patternProperties", "allOf", "not"}
 KNOWN |= {"if", "then", "else", "enum", "const", "pattern", "minimum", "maximum", "exclusiveMinimum"}
-KNOWN |= {"exclusiveMaximum"}
+KNOWN |= {"exclusiveMaximum", "maxLength"}
 
 
 def list_errors(value: Any, schema: dict[str, Any], where: str = "") -> list[str]:
@@ -51,6 +51,8 @@ def _check_value(value: Any, schema: dict[str, Any]) -> list[tuple[str, bool]]:
         checks.append(("type", any(_is_of(value, name) for name in names)))
     if "pattern" in schema and isinstance(value, str):
         checks.append(("pattern", bool(re.search(schema["pattern"], value))))
+    if "maxLength" in schema and isinstance(value, str):
+        checks.append(("maxLength", len(value) <= schema["maxLength"]))
     if "not" in schema:
         checks.append(("not", bool(list_errors(value, schema["not"]))))
     return [

@@ -110,7 +110,6 @@ def test_reading_needs_no_network_and_no_home(tmp_path: Path) -> None:
     ("source", "hub"),
     [
         ("shipped", None),
-        ("hub:multi30k", data.Hub("multi30k", None, None)),
         ("hub:a/b", data.Hub("a/b", None, None)),
         ("hub:a/b:en-es", data.Hub("a/b", "en-es", None)),
         ("hub:a/b@refs/convert/parquet", data.Hub("a/b", None, "refs/convert/parquet")),
@@ -121,9 +120,16 @@ def test_sources_are_read(source: str, hub: data.Hub | None) -> None:
     assert data.parse(source) == hub
 
 
-@pytest.mark.parametrize("source", ["", "hub:", "hub:a/b/c", "hub:a b", "a/b", "hub:a/b:", "hub:a/b@", "HUB:a/b"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("", "hub:", "hub:a/b/c", "hub:a b", "a/b", "hub:a/b:", "hub:a/b@", "HUB:a/b", "hub:multi30k", "hub:csv"),
+        *("hub:..", "hub:../x", "hub:x/..", "hub:./x", "hub:.x/y", "hub:a/b@../c", "hub:a/b@/c", "hub:a/b:..", 5),
+        *("hub:/etc/passwd", "hub:a/b@c/../d", "hub:a/b@main\n", "hub:\u0430/b"),
+    ],
+)
 def test_other_sources_are_refused(source: str) -> None:
-    with pytest.raises(base.TaskError, match=r"source is .*; it must be 'shipped' or 'hub:REPO"):
+    with pytest.raises(base.TaskError, match=r"source is .*; it must be 'shipped' or 'hub:OWNER/NAME"):
         data.parse(source)
 
 
@@ -133,6 +139,9 @@ def test_a_hub_out_of_reach_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch,
         raise error
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(base.TaskError, match="without --allow-hub"):
+        data.load_hub(data.Hub("a/b", None, None))
+    monkeypatch.setenv(data.ALLOWED, "1")
     with pytest.raises(base.TaskError, match="source hub:a/b cannot be read") as caught:
         data.load_hub(data.Hub("a/b", None, None))
     assert "\n" not in str(caught.value)
@@ -194,3 +203,13 @@ def test_parallel_books_stand_on_one_side() -> None:
         "Daniel, Revelation of John",
     ):
         assert len({book in books["train"] for book in group.split(", ")}) == 1
+
+
+def test_a_folder_of_the_name_of_a_hub_set_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` looks into the working directory first."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "train.csv").write_text("x\n1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(data.ALLOWED, "1")
+    with pytest.raises(base.TaskError, match="a file of this name is here"):
+        data.load_hub(data.Hub("a/b", None, None))

@@ -16,7 +16,7 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farreach.tasks import base, speech
+from farreach.tasks import base, data, speech
 from farreach.tasks.data import mfcc
 
 PLAIN = speech.Task(delay=0)
@@ -111,6 +111,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, **splits: datasets.Dataset) -> list[A
         return datasets.DatasetDict(splits)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setenv(data.ALLOWED, "1")
     speech._corpus.cache_clear()  # noqa: SLF001 - every test offers another corpus
     return calls
 

@@ -258,6 +258,7 @@ HOUSES = [(f"house number {row} is red", f"la casa número {row} es roja") for r
 
 def offer(monkeypatch: pytest.MonkeyPatch, **splits: datasets.Dataset) -> None:
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.DatasetDict(splits))
+    monkeypatch.setenv(data.ALLOWED, "1")
     for cached in (sentences._texts, sentences._tokenizer, sentences.encoded, translation._floor):  # noqa: SLF001
         cached.cache_clear()
 

@@ -7,11 +7,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+
+def settle_path(path: Path | None) -> Path | None:
+    """Return a path that the user gave without steps upwards: those that come later are of a name, and refused."""
+    return path.resolve() if path is not None and ".." in path.parts else path
+
+
 Suite = Annotated[
     str, typer.Argument(metavar="SUITE", help="Name of a suite, as `list suites` prints it, or path of a TOML file.")
 ]
 ResultSet = Annotated[
-    Path, typer.Argument(metavar="DIR", help="Folder of a result set, for example results/published/quick.")
+    Path,
+    typer.Argument(
+        metavar="DIR", help="Folder of a result set, for example results/published/quick.", callback=settle_path
+    ),
 ]
 Only = Annotated[
     list[str] | None,
@@ -47,9 +56,20 @@ Patience = Annotated[
 Framework = Annotated[
     str, typer.Option(metavar="NAME", help="Name of the framework that trains, as `list frameworks` prints it.")
 ]
-Page = Annotated[Path | None, typer.Option(metavar="FILE", help="Write what was found to this Markdown file as well.")]
+AllowHub = Annotated[
+    bool,
+    typer.Option(
+        "--allow-hub",
+        help="Load data from the Hugging Face hub where a suite or a row names some; otherwise that is refused.",
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write what was found to this Markdown file as well.", callback=settle_path),
+]
 
 
 def make_folder_option(default: str) -> Any:
     """Return the option --out of a command that writes to `default` unless it is given."""
-    return typer.Option(metavar="DIR", help=f"Write the results to this folder. Default: {default}.")
+    told = f"Write the results to this folder. Default: {default}."
+    return typer.Option(metavar="DIR", help=told, callback=settle_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -54,6 +55,13 @@ def check_address(address: str) -> None:
     if not good:
         message = f"--dask takes the address of a scheduler, tcp://HOST:PORT, not {address!r}"
         raise registry.UsageError(message)
+
+
+def allow_hub(*, allowed: bool) -> None:
+    """Let the tasks of this command, and of its workers, load data from the network, or keep them from it."""
+    from farreach.tasks import data
+
+    os.environ[data.ALLOWED] = "1" if allowed else "0"
 
 
 def require_distributed(name: str) -> None:

@@ -9,9 +9,9 @@ from farreach.benchmarks.commands.shared import output
 
 
 def write_report(folder: Path, *, anew: bool = True) -> None:
-    """Write report and page, `anew` or where they are older than the rows; print the answers and the compact table."""
+    """Write report and page, `anew` or where they do not tell of the rows; print the answers and the compact table."""
     from farreach.benchmarks.matrix import versions
-    from farreach.results.report import contents, findings, terminal, timing_contents
+    from farreach.results.report import contents, findings, freshness, terminal, timing_contents
     from farreach.results.report.speed_sentences import write_stale
 
     paths: list[Path] = []
@@ -21,10 +21,11 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
     gc.set_threshold(100_000)  # tables are no cycles: to look for some among them takes a tenth of the time
     results = contents.read_results(folder, now=now)
     if results.store.list_finished() or (folder / "rows").is_dir():
-        if anew or not contents.is_fresh(folder):
+        if anew or not freshness.is_fresh(results, now):
             # It takes a second to import, and a finished suite needs none.
             from farreach.results.report import result_set
 
+            freshness.forget_report(folder)
             paths, results = result_set.write_results(results, now)
         sentences += findings.write_scope(results.rows.frame, results.runs)
         sentences += [*findings.write_own_runs(results.rows.own), *results.trouble]
@@ -38,6 +39,7 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
         from farreach.results.site import page
 
         paths += page.write_page(results)
+        freshness.note_report(results, now, paths)
     output.console.print()
     output.console.print(terminal.render_answers(results.answers))
     output.print_list(sentences)

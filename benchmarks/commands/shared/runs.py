@@ -42,7 +42,7 @@ def format_command() -> str:
 
 
 def _shorten_path(word: str) -> str:
-    option, equals, path = word.partition("=") if word.startswith("-") else ("", "", word)
+    option, equals, path = word.partition("=") if "=" in word else ("", "", word)
     return f"{option}{equals}{Path(path).name}" if Path(path).is_absolute() else word
 
 

@@ -16,6 +16,13 @@ function escapeLaTeX(text) {
   return String(text).replace(/[\\~^<>\u2013&%$#_{}]/g, (one) => LATEX[one] ?? `\\${one}`).replace(/\s+/g, " ");
 }
 
+// A text that a spreadsheet would run, with an apostrophe before it; a number is none, nor is a list of them.
+function quoteFormula(text) {
+  const cell = String(text);
+  if (!/^(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])/.test(cell)) return cell;
+  return cell.split(/[\s,]+/).every((part) => part === "" || Number.isFinite(Number(part))) ? cell : `'${cell}`;
+}
+
 function percent(share) {
   if (share > 0 && share < 0.01) return "<1 %";
   if (share > 0.99 && share < 1) return ">99 %";

@@ -107,7 +107,10 @@ function drawTable(name) {
       buttons: [
         {
           extend: "csvHtml5", text: "CSV of this view", filename: name, title: null, does: "Saved",
-          exportOptions: {orthogonal: "export", format: {header: (_title, at) => names[at]}},
+          exportOptions: {
+            orthogonal: "export",
+            format: {header: (_title, at) => quoteFormula(names[at]), body: (value) => quoteFormula(value)},
+          },
         },
         {extend: "copyHtml5", text: "Copy as Markdown", does: "Copied", copySuccess: false,
           customize: (_text, _config, made) => markdown(table, shownRows(made))},
