@@ -35,7 +35,7 @@ def coverage(
     from farreach.benchmarks.running import progress
     from farreach.benchmarks.studies import coverage as study
     from farreach.benchmarks.studies import measurement
-    from farreach.results.storage.files import write_csv
+    from farreach.results.storage.csv_files import write_csv
 
     path = out or registry.ROOT / "results" / "published" / "coverage.md"
     refusals.check_page(path)

@@ -28,9 +28,10 @@ ROOM = Path(__file__).parents[1]
 def is_fresh(results: Results, now: Versions | None) -> bool:
     """Return whether the report of a set tells of what the set holds now, and all of its files are there."""
     note = _read_note(results.store.folder)
-    if note.get("digest") != hash_told(results, now) or not isinstance(note.get("files"), dict):
+    files = note.get("files")
+    if note.get("digest") != hash_told(results, now) or not isinstance(files, dict):
         return False
-    return all(_measure(results.store.folder / name) == size for name, size in note["files"].items())
+    return all(_measure(results.store.folder / name) == size for name, size in files.items())
 
 
 def forget_report(folder: Path) -> None:
