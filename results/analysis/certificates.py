@@ -117,7 +117,11 @@ def list_demands(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     if row["regulariser"] != NONE:
         demands.append(exact | {"regulariser": row["regulariser"]})
     if row["dtype"] != "float64":
-        demands += [base | {"dtype": row["dtype"], "scored": scored} for scored in ("last", "every")]
+        kernel = base | {"dtype": row["dtype"]}
+        if row["regulariser"] == "omega":  # on PyTorch it has a kernel of its own
+            demands.append(kernel | {"regulariser": "omega"})
+        else:
+            demands += [kernel | {"scored": scored} for scored in ("last", "every")]
     return demands
 
 

@@ -60,15 +60,16 @@ def render_checks(framework: str, results: list[CheckResult], steps: int) -> Tab
     frame = list_checks(results)
     good = int(frame["passed"].sum())
     title = f"{framework}: {good} of {len(frame)} checks within their bounds, relative, at each of {steps} steps"
-    table = Table(title=title, title_justify="left")
-    for name in ("check", "kernel", "worst / bound", "drift", "replicate's drift", "passed"):
+    caption = "drift: of the free run's loss, beside that of a permuted replicate of the reference"
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for name in ("check", "worst / bound", "drift", "replicate", "passed"):
         table.add_column(name, no_wrap=name != "check")
     for row in frame.head(SHOWN).to_dict("records"):
         model = f"{row['dtype']} {row['layers']} {row['cell']} {row['activation']} {row['inputs']} {row['scored']}"
         update = " ".join([row["optimizer"], row["clip"], *({row["regulariser"]} - {NONE})])
         drifts = [_write_number(row.get(name)) for name in ("drift", "copy_drift")]
         passed = "yes" if row["passed"] else f"[red]NO[/red] {row['fault'] or ''}"
-        table.add_row(f"{model} {update}", row["kernel"], f"{row[WORST]:.2g}", *drifts, passed)
+        table.add_row(f"{model} {update}, {row['kernel']}", f"{row[WORST]:.2g}", *drifts, passed)
     return table
 
 

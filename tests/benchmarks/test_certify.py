@@ -318,6 +318,7 @@ def test_a_row_needs_a_check_of_each_of_its_kinds_that_was_passed(
         ({"cell": "lstm"}, {"cell": "lstm", "scored": "every", "dtype": "float64"}),
         ({"cell": "lstm"}, {"cell": "lstm", "dtype": "float32"}),
         ({"cell": "lstm", "regulariser": "l2", "strength": 1.0}, {"cell": "lstm", "regulariser": "l2"}),
+        ({"cell": "rnn", "regulariser": "omega", "strength": 1.0}, {"regulariser": "omega", "dtype": "float32"}),
     ]
     for row, demanded in kinds:
         publish_certificate(tmp_path, monkeypatch, "a" * 16)
