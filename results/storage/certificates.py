@@ -44,7 +44,7 @@ class Certificate(TypedDict):
     framework_version: str
     kernel: str
     processor: str
-    commit: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]  # from a checkout with changes none counts
+    commit: Annotated[str, Field(pattern="^[0-9a-f]{12,40}$")]  # from a checkout with changes none counts
     checks: list[CheckResult]
 
 
