@@ -24,6 +24,3 @@ LENGTHS = ("T", "delay", "longest")
 
 FEWEST_SEEDS = 5
 """With fewer seeds values are listed, not tested: no interval, no p-value, no "better than"."""
-
-FEWEST_PAIRS = 6
-"""A paired test of fewer seeds cannot fall below p = .05, two-sided, whatever they are."""

@@ -7,13 +7,14 @@ apart than that.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 
 import numpy as np
 import pandas as pd
 
-from farreach.results.analysis import statistics
+from farreach.results.analysis import seeds, statistics
 from farreach.results.analysis.labels import describe_clipping
 from farreach.results.analysis.rows import Rows, cache_on_rows
 from farreach.results.analysis.selection import CASE, LEARNER, PLACE, PLACE_FACTS
@@ -24,22 +25,42 @@ COLUMNS = [*PLACE, *PLACE_FACTS, "clipped", "seed", *SIDES, "skill a", "skill b"
 COLUMNS += ["gap frameworks", "gap replicates", "replicates", "replicates of"]
 LEVEL = 0.05
 
+POWER = 0.95
+
+SIMULATIONS = 4_000
+
+FARTHEST = 1_000.0
+FACTORS = [float(f"{factor:.2g}") for factor in np.geomspace(1.1, FARTHEST, 60)]
+"""What is tried, ascending."""
+
 
 @dataclasses.dataclass(frozen=True)
 class PairAgreement:
     """How two frameworks compare with permuted replicates over all cases that have both.
 
     Gaps are absolute differences of skill; infinite where one of two diverged and the other did not.
+
+    Attributes:
+        first, second: the frameworks.
+        cases: how many there are.
+        seeds: of how many seeds; a seed's gap is the mean over its cases, and the test is of seeds.
+        median_frameworks, median_replicates, max_frameworks, max_replicates: of the gaps of seeds.
+        p: of "further apart than replicates"; None where fewer than `statistics.FEWEST_PAIRS` seeds differ.
+        power: the smallest factor by which frameworks must be further apart than replicates to be found `POWER` of the
+            time; None where there is no test, or no factor up to `FARTHEST` is found so often.
+
     """
 
     first: str
     second: str
     cases: int
+    seeds: int
     median_frameworks: float
     median_replicates: float
     max_frameworks: float
     max_replicates: float
-    p: float | None  # of "further apart than replicates"; None where too few gaps differ for the test
+    p: float | None
+    power: float | None
 
     @property
     def apart(self) -> bool | None:
@@ -96,32 +117,56 @@ def compare_pairs(table: pd.DataFrame) -> list[PairAgreement]:
     """Return a verdict for each pair of frameworks in the table of `measure_gaps`."""
     found = []
     for (first, second), part in table.groupby([f"{LEARNER} a", f"{LEARNER} b"], observed=True):
-        frameworks, replicates = (part[name].to_numpy(float) for name in ("gap frameworks", "gap replicates"))
+        gaps = [seeds.average_by_seed(part, f"gap {name}").to_numpy(float) for name in ("frameworks", "replicates")]
+        p = compute_p(*gaps)
         found.append(
             PairAgreement(
                 first=str(first),
                 second=str(second),
                 cases=len(part),
-                median_frameworks=float(np.median(frameworks)),
-                median_replicates=float(np.median(replicates)),
-                max_frameworks=float(frameworks.max()),
-                max_replicates=float(replicates.max()),
-                p=compute_p(frameworks, replicates),
+                seeds=seeds.count_seeds(part),
+                median_frameworks=float(np.median(gaps[0])),
+                median_replicates=float(np.median(gaps[1])),
+                max_frameworks=float(gaps[0].max()),
+                max_replicates=float(gaps[1].max()),
+                p=p,
+                power=None if p is None else find_power(gaps[1]),
             )
         )
     return found
 
 
 def compute_p(frameworks: np.ndarray, replicates: np.ndarray) -> float | None:
-    """Return p of the one-sided Wilcoxon signed-rank test that `frameworks` exceed `replicates`.
+    """Return p of the one-sided Wilcoxon signed-rank test that `frameworks` exceed `replicates`, a value a seed.
 
-    1 where no gap differs; None where fewer than `statistics.FEWEST_PAIRS` do. An infinite gap ranks above every
-    finite one and ties with another infinite one: ranks are all that the test looks at.
+    1 where none of at least `statistics.FEWEST_PAIRS` gaps differs; None where fewer do, but some. An infinite gap
+    ranks above every finite one and ties with another infinite one: ranks are all that the test looks at.
     """
     finite = np.concatenate([frameworks, replicates])
     far = 2 * max(finite[np.isfinite(finite)], default=0.0) + 1
     differences = np.minimum(frameworks, far) - np.minimum(replicates, far)
-    return statistics.compare_signed_ranks(differences)
+    differing = differences[differences != 0]
+    if not len(differing) and len(differences) < statistics.FEWEST_PAIRS:
+        return None
+    return statistics.compare_signed_ranks(differing)
+
+
+def find_power(replicates: np.ndarray) -> float | None:
+    """Return the smallest factor at which the test of so many seeds finds frameworks apart, `POWER` of the time.
+
+    Both gaps of a seed are drawn from those of the replicates, and that between frameworks is multiplied. Simulated
+    `SIMULATIONS` times with a fixed stream, so that a report made again is the same; factors to two digits.
+    """
+    known = replicates[np.isfinite(replicates) & (replicates > 0)]
+    if not len(known) or len(replicates) < statistics.FEWEST_PAIRS:
+        return None
+    drawn = np.random.default_rng(0).choice(known, (2, SIMULATIONS, len(replicates)))
+
+    def finds(factor: float) -> bool:
+        return bool((statistics.compare_signed_rank_rows(factor * drawn[0] - drawn[1]) < LEVEL).mean() >= POWER)
+
+    at = bisect.bisect_left(FACTORS, 1, key=finds)
+    return FACTORS[at] if at < len(FACTORS) else None
 
 
 def measure_distances(first: pd.Series[float], second: pd.Series[float]) -> pd.Series[float]:

@@ -7,7 +7,7 @@ import dataclasses
 import pandas as pd
 
 from farreach.results.analysis import statistics
-from farreach.results.analysis.diagnosis import LABELS, diagnose_rows
+from farreach.results.analysis.diagnosis import FOUND, LABELS, diagnose_rows
 from farreach.results.storage.files import DamagedError, StoreError, parse_json
 from farreach.results.storage.interface import ResultSet
 
@@ -48,7 +48,7 @@ def calibrate(store: ResultSet) -> Calibration:
         message = f"{store.folder} has no {PLANTED}: it is no calibration"
         raise StoreError(message)
     planted = parse_json(store.read_document(paths[0]), paths[0])
-    unknown = [key for key, label in planted.items() if label not in LABELS]
+    unknown = [key for key, label in planted.items() if label not in FOUND]
     if unknown:
         raise DamagedError(store.folder / PLANTED, f"{unknown[0]} has no diagnosis that there is")
     rows = store.rows()

@@ -13,35 +13,34 @@ out.
     vanishing           the gradient reaches less than `HALF` of the steps before the group, or is exactly zero
     stuck on the floor  skill within `NEAR` of 0 and the loss no longer falling, though the gradient gets there
     clip inactive       there is a clip, and it changed less than `HARDLY` of the steps
+    not looked at       none of these, and the gradient through time was not measured
     healthy             none of these
 
 For an lstm the gradient gets as far as the farther of dL/dh_t and dL/dc_t. Reach and growth are those at the end of
 training, or at the last probe before a divergence. A run without a probe (mode native, a run of one's own) is judged
-by what it has, and a remark says so.
+by what it has, and a remark says so: that it neither vanished nor exploded is never said of it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Label = Literal["healthy", "vanishing", "exploding", "diverged", "over-clipped", "clip inactive", "stuck on the floor"]
-LABELS: tuple[Label, ...] = (
-    "healthy",
-    "vanishing",
-    "exploding",
-    "diverged",
-    "over-clipped",
-    "clip inactive",
-    "stuck on the floor",
-)
+Found = Literal["healthy", "vanishing", "exploding", "diverged", "over-clipped", "clip inactive", "stuck on the floor"]
+UNSEEN: Literal["not looked at"] = "not looked at"
+Label = Found | Literal["not looked at"]
+FOUND: tuple[Found, ...] = get_args(Found)
+"""What can be wrong with a run that was looked at, or nothing: what a case can be planted with."""
+
+LABELS: tuple[Label, ...] = (*FOUND, UNSEEN)
 
 GROWN = 10.0
 NEARLY_ALL = 0.95
@@ -76,9 +75,9 @@ class Reason:
     figures: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def label(self) -> Label | None:
-        """The label that the rule gives; None for `Rule.BLIND`."""
-        return LABEL_OF.get(self.rule)
+    def label(self) -> Label:
+        """The label that the rule gives."""
+        return LABEL_OF[self.rule]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +103,10 @@ def diagnose_rows(rows: pd.DataFrame) -> pd.DataFrame:
     chosen = np.where(holds.any(axis=0), holds.argmax(axis=0), HEALTHY)
     # A clip that never clipped in a run that solved its task is what there is to tell of it.
     chosen[holds[SOLVED] & holds[IDLE] & (holds.sum(axis=0) == 2)] = IDLE  # noqa: PLR2004 - these two alone
+    blind = np.isnan(seen["reach_end"]) & ~diverged
+    chosen[(chosen == HEALTHY) & blind] = BLIND
     chosen[diverged] = DIVERGED
-    holds = np.vstack([holds, chosen == HEALTHY, diverged])
+    holds = np.vstack([holds, chosen == HEALTHY, diverged, blind])
     reasons = np.empty(len(rows), object)
     remarks: dict[int, list[Reason]] = {}
     for at, criterion in enumerate((*CRITERIA, *REST)):
@@ -116,8 +117,6 @@ def diagnose_rows(rows: pd.DataFrame) -> pd.DataFrame:
                 reasons[place] = reason
             else:
                 remarks.setdefault(place, []).append(reason)
-    for place in np.flatnonzero(np.isnan(seen["reach_end"]) & ~diverged).tolist():
-        remarks.setdefault(place, []).append(Reason(Rule.BLIND))
     labels = np.array([LABEL_OF[criterion.rule] for criterion in (*CRITERIA, *REST)], object)[chosen]
     noted = [tuple(remarks.get(at, ())) for at in range(len(rows))]
     return pd.DataFrame({"label": labels.tolist(), "reason": reasons.tolist(), "remarks": noted}, index=rows.index)
@@ -144,13 +143,11 @@ class _Figures:
 
     def at(self, names: tuple[str, ...], where: NDArray[np.intp]) -> Iterator[tuple[Any, ...]]:
         """Yield the values of these columns on each of these rows, as Python has them; the clip is the one text."""
-        return zip(
-            *(
-                self._rows[name].iloc[where].astype(object).tolist() if name == "clip" else self[name][where].tolist()
-                for name in names
-            ),
-            strict=True,
+        columns = (
+            self._rows[name].iloc[where].astype(object).tolist() if name == "clip" else self[name][where].tolist()
+            for name in names
         )
+        return zip(*columns, strict=True) if names else itertools.repeat((), len(where))
 
     def _column(self, name: str) -> Numbers:
         if name not in self._rows:
@@ -237,10 +234,11 @@ SOLVED, IDLE = 0, len(CRITERIA) - 1
 REST = (
     Criterion(Rule.HEALTHY, _any, ("skill", "falling", "farther")),
     Criterion(Rule.DIVERGED, _is_diverged, ("diverged_at", "norm_before_max")),
+    Criterion(Rule.BLIND, _any, ()),
 )
-"""What a row shows where none of `CRITERIA` holds, and one that diverged, for which they are not tried."""
+"""What a row shows where none of `CRITERIA` holds, one that diverged, for which they are not tried, and one unseen."""
 
-HEALTHY, DIVERGED = len(CRITERIA), len(CRITERIA) + 1
+HEALTHY, DIVERGED, BLIND = (len(CRITERIA) + at for at in range(len(REST)))
 
 LABEL_OF: dict[Rule, Label] = {
     Rule.SOLVED: "healthy",
@@ -251,4 +249,5 @@ LABEL_OF: dict[Rule, Label] = {
     Rule.IDLE: "clip inactive",
     Rule.HEALTHY: "healthy",
     Rule.DIVERGED: "diverged",
+    Rule.BLIND: UNSEEN,
 }

@@ -15,8 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import statistics
-from farreach.results.analysis.labels import format_parameters
+from farreach.results.analysis import seeds, statistics
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import (
     CASE,
@@ -36,13 +35,13 @@ LOWEST = -1.0
 
 SEEDS = {MATCHED: "matched skill", NATIVE: "native skill"}
 FRAMEWORKS = [
-    *(*GROUP, *LINE, "seeds", *SEEDS.values(), "change"),
+    *(*GROUP, *LINE, "seeds", *SEEDS.values(), "change", "low", "high"),
     *("solved matched", "solved native", "diverged matched", "diverged native"),
 ]
 SIDES = [f"{name} {side}" for side in ("a", "b") for name in (LEARNER, "framework")]
 PAIRS = [
     *(*PLACE, *PLACE_FACTS, *SIDES, "seeds", "matched a", "matched b", "matched gap"),
-    *("native a", "native b", "native gap", "from defaults"),
+    *("native a", "native b", "native gap", "from defaults", "low", "high"),
 ]
 
 
@@ -53,9 +52,10 @@ class Change:
     Attributes:
         framework: the framework.
         cases: settings, cells and clips that ran in both modes.
-        units: settings and cells among them.
-        median: the median change of skill over settings and cells.
-        low, high: its 95 % interval, NaN below `statistics.FEWEST_PAIRS` settings and cells.
+        seeds: how many seeds; a seed's change is the mean over its settings and cells.
+        middle: the median of the changes of seeds.
+        least, most: their range.
+        low, high: the 95 % interval of the median, NaN below `statistics.FEWEST_PAIRS` seeds.
         place: the labels and facts of the line where the change is largest.
         matched, native: the skills there.
 
@@ -63,8 +63,10 @@ class Change:
 
     framework: str
     cases: int
-    units: int
-    median: float
+    seeds: int
+    middle: float
+    least: float
+    most: float
     low: float
     high: float
     place: dict[str, Any]
@@ -90,13 +92,16 @@ def pair_modes(rows: Rows) -> pd.DataFrame:
 def compare_modes(rows: Rows) -> pd.DataFrame:
     """Return one line per setting, cell, clip and framework: skill matched and native, and the change.
 
-    Means are over the seeds that diverged in neither mode. A line has too few seeds for an interval of its own.
+    Means are over the seeds that diverged in neither mode; change is the median over them, low and high its 95 %
+    interval, from `statistics.FEWEST_PAIRS` seeds on. A line alone proves little: one in twenty excludes 0 by chance.
     """
     lines = []
     for labels, group in pair_modes(rows).groupby(GROUP, observed=True):
         whole = group[group["skill"].notna() & group["skill native"].notna()]
-        change = whole["skill native"] - whole["skill"]
-        figures = [len(group), whole["skill"].mean(), whole["skill native"].mean(), change.mean()]
+        whole = whole.assign(change=whole["skill native"] - whole["skill"])
+        skills = [seeds.average_by_seed(whole, name).mean() for name in ("skill", "skill native")]
+        change = seeds.average_by_seed(whole, "change")
+        figures = [seeds.count_seeds(group), *skills, change.median(), *statistics.bound_median(change)]
         counts = [
             *(_count_share(group["solved"]), _count_share(group["solved native"])),
             *(int((group[name] == "diverged").sum()) for name in ("status", "status native")),
@@ -109,7 +114,8 @@ def compare_gaps(rows: Rows) -> pd.DataFrame:
     """Return one line per setting, cell, clip and pair of frameworks: their gap in skill, matched and native.
 
     A gap is a minus b, mean over the seeds on which none of the four runs diverged; ``from defaults`` is the
-    native gap minus the matched one.
+    median over seeds of the native gap minus the matched one, with its 95 % interval from
+    `statistics.FEWEST_PAIRS` seeds on.
     """
     lines = []
     for place, first, second, four in join_four(pair_modes(rows)):
@@ -120,7 +126,8 @@ def compare_gaps(rows: Rows) -> pd.DataFrame:
         line |= {str(name): whole[name].mean() for name in whole} | {
             f"{mode} gap": gap.mean() for mode, gap in gaps.items()
         }
-        lines.append(line | {"from defaults": change.mean()})
+        low, high = statistics.bound_median(change)
+        lines.append(line | {"from defaults": change.median(), "low": low, "high": high})
     return restore_order(pd.DataFrame(lines, columns=PAIRS), rows.frame)
 
 
@@ -133,7 +140,7 @@ def join_four(both: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Side, Side, 
     for labels, group in both.groupby(PLACE, observed=True):
         place = dict(zip(PLACE, labels, strict=True)) | {name: group[name].iloc[0] for name in PLACE_FACTS}
         each = {
-            (str(learner), str(part["framework"].iloc[0])): part.set_index("seed")
+            (str(learner), str(part["framework"].iloc[0])): _reduce_skills(part)
             for learner, part in group.groupby(LEARNER, observed=True)
         }
         for (first, a), (second, b) in itertools.combinations(each.items(), 2):
@@ -144,29 +151,27 @@ def join_four(both: pd.DataFrame) -> Iterator[tuple[dict[str, Any], Side, Side, 
                 yield place, first, second, four
 
 
-def measure_changes(lines: pd.DataFrame) -> list[Change]:
-    """Return for each framework whether its defaults raise or lower skill at the median, and where they change it most.
-
-    Args:
-        lines: what `compare_modes` returned.
-
-    """
+def measure_changes(rows: Rows) -> list[Change]:
+    """Return for each framework whether its defaults raise or lower skill, and where they change it most."""
+    lines, both = compare_modes(rows), pair_modes(rows)
+    whole = both[both["skill"].notna() & both["skill native"].notna()]
+    floored = whole[["skill", "skill native"]].clip(lower=LOWEST)
+    whole = whole.assign(change=floored["skill native"] - floored["skill"])
     changes = []
-    for learner, group in lines.groupby(LEARNER, observed=True, sort=False):
-        whole = group[group["change"].notna()].sort_values("change", key=abs, ascending=False, kind="stable")
-        if whole.empty:
-            continue
-        floored = whole[list(SEEDS.values())].clip(lower=LOWEST)
-        whole = whole.assign(change=floored["native skill"] - floored["matched skill"])
-        units = whole.groupby(list_units(whole), observed=True)["change"].mean().to_numpy(float)
-        median, low, high = statistics.estimate_median(units)
-        most = whole.iloc[0]
+    for learner, group in whole.groupby(LEARNER, observed=True, sort=False):
+        theirs = lines[(lines[LEARNER] == learner) & lines["change"].notna()]
+        most = theirs.loc[theirs["change"].abs().idxmax()]
+        units = group.groupby([SETTING, CELL, "seed"], observed=True)["change"].mean().reset_index()
+        each = seeds.average_by_seed(units, "change")
+        low, high = statistics.bound_median(each)
         changes.append(
             Change(
                 framework=str(learner),
-                cases=len(whole),
-                units=len(units),
-                median=median,
+                cases=len(theirs),
+                seeds=len(each),
+                middle=float(each.median()),
+                least=float(each.min()),
+                most=float(each.max()),
                 low=low,
                 high=high,
                 place={name: most[name] for name in (*GROUP, *LINE)},
@@ -177,15 +182,15 @@ def measure_changes(lines: pd.DataFrame) -> list[Change]:
     return changes
 
 
+def _reduce_skills(part: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean skills of each seed in both modes, NaN where one of its runs diverged."""
+    groups = part.groupby("seed")[["skill", "skill native"]]
+    return groups.mean().where(groups.count().eq(groups.size(), axis="index"))
+
+
 def find_unequal_divergence(lines: pd.DataFrame) -> pd.DataFrame:
     """Return the lines of `compare_modes` that diverged in one mode more often than in the other."""
     return lines[lines["diverged matched"] != lines["diverged native"]]
-
-
-def list_units(lines: pd.DataFrame) -> list[pd.Series[Any]]:
-    """Return what settings and cells are grouped by; by their facts as text."""
-    texts = [lines["task"].astype(str), lines["parameters"].map(format_parameters), lines["cell"].astype(str)]
-    return [*texts[:2], lines[SETTING], texts[2], lines[CELL]]
 
 
 def _count_share(solved: pd.Series[Any]) -> str | None:

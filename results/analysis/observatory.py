@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import reach as flow
+from farreach.results.analysis import seeds
 from farreach.results.analysis.diagnosis import LABELS
 from farreach.results.analysis.rows import Rows, cache_on_rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, LINE, SETTING, restore_order
@@ -72,25 +73,27 @@ def measure_reach(rows: Rows) -> pd.DataFrame:
     """
     frame = _list_probed(rows)
     facts = [name for name in LINE if name in frame]
-    plain = {*GROUP, *facts, "solved", "steps_before", "growth_end"}
+    plain = {*GROUP, *facts, "seed", "solved", "steps_before", "growth_end"}
     needed = [name for name in frame if name in plain or "reach_" in str(name)]
     lines = []
     for names, group in frame[needed].groupby(GROUP, observed=True):
         line: dict[str, Any] = dict(zip(GROUP, names, strict=True)) | {name: group[name].iloc[0] for name in facts}
-        line |= {"seeds": len(group), "steps before": group["steps_before"].iloc[0]}
+        line |= {"seeds": seeds.count_seeds(group), "steps before": group["steps_before"].iloc[0]}
         for point in POINTS:
             for name, column in (("h", f"reach_{point}"), ("c", f"cell_reach_{point}")):
-                low, high = find_range(group[column])
+                values = seeds.average_by_seed(group, column)
+                low, high = find_range(values)
                 line |= {
-                    f"{point} {name}": group[column].mean(),
+                    f"{point} {name}": values.mean(),
                     f"{point} {name} low": low,
                     f"{point} {name} high": high,
                 }
-        solved = group[group["solved"].eq(True).fillna(value=False)]  # noqa: FBT003 - a value to compare with
-        far = solved[["reach_end", "cell_reach_end"]].max(axis=1)
+        held = seeds.hold_by_seed(group, "solved")
+        solved = group[group["seed"].isin(held.index[held])]
+        far = solved.assign(far=solved[["reach_end", "cell_reach_end"]].max(axis=1)).groupby("seed")["far"].min()
         rates = group["growth_end"].dropna().to_numpy(float)
         line |= {"half life": float(np.median(flow.compute_half_lives(rates))) if len(rates) else np.nan}
-        lines.append(line | {"solved": len(solved), "held": int((far >= HELD).sum())})
+        lines.append(line | {"solved": len(far), "held": int((far >= HELD).sum())})
     return restore_order(pd.DataFrame(lines), frame)
 
 

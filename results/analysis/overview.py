@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import observatory
+from farreach.results.analysis import observatory, seeds
 from farreach.results.analysis.labels import format_percent
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING, find_length, number_places, restore_order
@@ -45,7 +45,7 @@ def tabulate_reach(rows: Rows) -> pd.DataFrame:
     """Return how far the gradient reaches at the end of training against the length of the dependency.
 
     One line a task, length, cell and framework, of the recipe that ran at most lengths, two at least, without a
-    clip where that ran: the mean over seeds of the share of the steps before the scored ones, 0 to 1, with their range.
+    clip where that ran: the mean over seeds of the share of the steps before the scored ones, 0 to 1, with its range.
     """
     frame = rows.as_drawn.frame
     if "reach_end" not in frame:
@@ -67,6 +67,6 @@ def tabulate_reach(rows: Rows) -> pd.DataFrame:
             first = group[group[CLIP] == group[CLIP].min()]
             first = first[first[SETTING] == first[SETTING].min()]
             facts = [first[name].iloc[0] for name in FACTS]
-            seen = observatory.find_range(first["far"])
-            lines.append([*place, *facts, len(first), first["far"].mean(), *seen])
+            values = seeds.average_by_seed(first, "far")
+            lines.append([*place, *facts, len(values), values.mean(), *observatory.find_range(values)])
     return restore_order(pd.DataFrame(lines, columns=REACHES), rows.frame)

@@ -22,6 +22,7 @@ from farreach.results.analysis.labels import (
 from farreach.results.analysis.rows import Rows, cache_on_rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, LINE, SETTING, find_metrics, restore_order
 from farreach.results.record import METRIC
+from farreach.results.vocabulary import OWN
 
 HEAD = [SETTING, "task", "parameters", CELL, CLIP, "optimizer", "learning_rate", LEARNER]
 """What opens every table of numbers where people read it."""
@@ -35,15 +36,14 @@ def tabulate_accuracy(rows: Rows) -> pd.DataFrame:
     """Return what each framework reached, with the clip fraction beside every threshold.
 
     Figures: seeds; diverged (how many of them); loss, skill and score (mean over the seeds that did not diverge),
-    skill low and high (range over seeds), metric (what the score is), score low and high (the task's own interval,
-    where it gives one); solved and judged (how many seeds solved it, of how many that have a criterion); steps to
-    solve (median over the seeds that solved it); clip fraction (mean, 0 to 1) and clipped (the same in words).
+    skill low and high, score low and high (range over seeds), metric (what the score is); solved and judged (how many
+    seeds solved it, of how many that have a criterion); steps to solve (median over the seeds that solved it); clip
+    fraction (mean, 0 to 1) and clipped (the same in words).
     """
-    frame = _add_score_interval(rows.as_drawn.frame)
     table = _summarise_lines(
-        frame.assign(torn=frame["status"] == "diverged", judged=frame["solved"].notna()),
+        _count_seeds_once(rows.as_drawn.frame),
         {
-            "seeds": ("key", "size"),
+            "seeds": ("unit", "nunique"),
             "diverged": ("torn", "sum"),
             "loss": ("loss", "mean"),
             "skill": ("skill", "mean"),
@@ -51,8 +51,8 @@ def tabulate_accuracy(rows: Rows) -> pd.DataFrame:
             "skill high": ("skill", "max"),
             "metric": ("metric", "first"),
             "score": ("score", "mean"),
-            "score low": ("score low", "mean"),
-            "score high": ("score high", "mean"),
+            "score low": ("score", "min"),
+            "score high": ("score", "max"),
             "solved": ("solved", "sum"),
             "judged": ("judged", "sum"),
             "steps to solve": ("steps_to_solve", "median"),
@@ -70,16 +70,15 @@ def tabulate_gradients(rows: Rows) -> pd.DataFrame:
     clipped (in words), clipped elements (mean share of elements), diverged and seeds (counts), diverged at (first
     step of the first seed to diverge).
     """
-    frame = rows.as_drawn.frame
     table = _summarise_lines(
-        frame.assign(torn=frame["status"] == "diverged"),
+        _count_seeds_once(rows.as_drawn.frame),
         {
             "norm median": ("norm_before_median", "median"),
             "norm max": ("norm_before_max", "max"),
             "clip fraction": ("clip_fraction", "mean"),
             "clipped elements": ("clipped_elements", "mean"),
             "diverged": ("torn", "sum"),
-            "seeds": ("key", "size"),
+            "seeds": ("unit", "nunique"),
             "diverged at": ("diverged_at", "min"),
         },
     )
@@ -237,21 +236,28 @@ def _describe_clips(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _add_score_interval(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with the ends of the headline metric's own interval, NaN where the task gives none."""
-    ends: dict[str, pd.Series[float]] = {}
-    for end in ("low", "high"):
-        bound = pd.Series(float("nan"), index=frame.index)
-        for metric in frame["metric"].unique():
-            if (column := f"{METRIC}{metric}_{end}") in frame:
-                bound = bound.where(frame["metric"] != metric, frame[column])
-        ends[f"score {end}"] = bound
-    return frame.assign(**ends)
+def _count_seeds_once(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows so that a line counts a seed once, which several versions of a framework may have run.
+
+    Added are unit (what is counted: the seed, and of the user's own runs each), torn (diverged) and judged (has a
+    criterion). A seed has solved its task where all rows of it did, and diverged where one did.
+    """
+    own = frame["mode"] == OWN
+    unit = frame["seed"].astype(object).where(~own, frame["key"])
+    frame = frame.assign(unit=unit, torn=frame["status"] == "diverged", judged=frame["solved"].notna())
+    again = frame.duplicated([*GROUP, "unit"])
+    if not again.any():
+        return frame
+    groups = frame.groupby([*GROUP, "unit"], observed=True)
+    frame = frame.assign(solved=groups["solved"].transform("min"), torn=groups["torn"].transform("max"))
+    return frame.assign(
+        solved=frame["solved"].mask(again), torn=frame["torn"] & ~again, judged=frame["judged"] & ~again
+    )
 
 
 def _format_line(row: pd.Series[Any]) -> dict[str, str]:
     score = DASH if pd.isna(row["score"]) else f"{row['score']:.3g}"
-    if pd.notna(row["score low"]):
+    if row["seeds"] - row["diverged"] > 1 and pd.notna(row["score"]):
         score += f" ({row['score low']:.3g} to {row['score high']:.3g})"
     return {
         "loss": DASH if pd.isna(row["loss"]) else f"{row['loss']:.3g}",

@@ -7,7 +7,8 @@ part. A threshold is **as good as the best** where as many seeds solved the task
 the best's, seed by seed, by no more than one standard error of that gap (the one-standard-error rule of Breiman et
 al., "Classification and Regression Trees", 1984) or by `MARGIN`, whichever is more. The **plateau** is the unbroken
 run of tried thresholds that are as good as the best, around the best of them. Recommended is the one nearest to its
-geometric middle.
+geometric middle. That is a choice, and no claim that it is better: whether more seeds solve the task at a threshold
+than without one is judged by `task_verdicts.judge_counts`, as in a report of the same cases.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import statistics
+from farreach.results.analysis.task_verdicts import Count, judge_counts
 from farreach.results.vocabulary import NONE
 
 MARGIN = 0.01
@@ -55,8 +57,8 @@ class Recommendation:
         outcome: see `Outcome`.
         lines: one line per threshold, ascending, no clipping (threshold NaN) last: seeds, solved, judged (seeds with a
             criterion), share (of the two), steps to solve (median over those that solved it), skill (mean at the end),
-            average skill (mean), least and most (its range over seeds), clip fraction (mean, 0 to 1), diverged (seeds),
-            as good (bool).
+            average skill (mean), least and most (its range over seeds), clip fraction (mean, 0 to 1), diverged
+            (seeds), as good (bool), verdict (a `Verdict`: what it is to no clipping, by the seeds that solved it).
         plateau: its thresholds, ascending; empty where there is none.
         recommended: a threshold of the plateau; None where none is better than another or than no clipping.
         left_out: what is recommended with each seed left out in turn; empty for one seed.
@@ -184,6 +186,8 @@ def _judge_rate(cases: pd.DataFrame) -> tuple[Outcome, pd.DataFrame, tuple[float
     parts = list(everything.values())
     best = parts[max(range(len(parts)), key=lambda at: ranks[at])]
     lines["as good"] = [_is_as_good(part, best) for part in parts]
+    counts = [Count(line["solved"], line["judged"]) for line in lines.to_dict("records")]
+    lines["verdict"] = judge_counts(counts, len(counts) - 1 if len(free) else None)
     outcome = _find_outcome(lines, cases, count=len(points), free=bool(len(free)))
     if outcome not in {"helps", "harmless", "indifferent"}:
         return outcome, lines, (), None
@@ -217,7 +221,7 @@ def _summarise_point(part: pd.DataFrame) -> dict[str, Any]:
     judged = int(part["solved"].notna().sum())
     solved = int(part["solved"].sum())
     return {
-        "seeds": len(part),
+        "seeds": part.index.nunique(),
         "solved": solved,
         "judged": judged,
         "share": solved / judged if judged else 0.0,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from farreach.results.analysis import calibration, observatory, tables
 from farreach.results.analysis.labels import format_parameters, join_words
-from farreach.results.analysis.matched_native import compare_modes, measure_changes
+from farreach.results.analysis.matched_native import measure_changes
 from farreach.results.analysis.native_gaps import explain_gaps
 from farreach.results.analysis.rows import label_rows
 from farreach.results.analysis.selection import CLIP, find_length
@@ -175,7 +175,7 @@ def _flushed(folder: Path) -> str:
 
 def _native(published: Path) -> str:
     rows = contents.read_results(published / "native").rows
-    changes = measure_changes(compare_modes(rows))
+    changes = measure_changes(rows)
     return _listed([escape(one) for one in (*map(write_change, changes), *map(write_gap, explain_gaps(rows)))])
 
 

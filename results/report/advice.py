@@ -18,8 +18,9 @@ from farreach.results.analysis.labels import (
     join_words,
     label_clip,
 )
+from farreach.results.analysis.task_verdicts import Verdict
 from farreach.results.analysis.threshold_advice import Recommendation, Thumb
-from farreach.results.vocabulary import NONE
+from farreach.results.vocabulary import FEWEST_SEEDS, NONE
 
 JUDGED = ("helps", "harmless", "indifferent", "harms")
 """The outcomes at which it says something that a point is as good as the best."""
@@ -150,11 +151,12 @@ def _write_verdict(found: Advice, one: Recommendation) -> str:
     grid = f"{found.clip} {_write_span(one.tried)}"
     best = one.lines[one.lines["threshold"].notna()].sort_values(["share", "average skill"], ascending=False).iloc[0]
     at_best = f"{found.clip} {best['threshold']:g}, {_write_point(best)}"
+    tested = _write_test(best)
     words = {
         "diverged": f"every run diverged, at {grid} as without clipping: no tried threshold helps.",
         "nothing": f"nothing was learned, at {grid} or without clipping: no threshold helps.",
         "single": f"the threshold grid is one value, so there is nothing to choose from. At {at_best}.{beside}",
-        "harms": f"no threshold helps: none is as good as no clipping. At the best of them, {at_best}.{beside}",
+        "harms": f"no tried threshold is as good as no clipping. At the best of them, {at_best}.{beside}{tested}",
     }
     if one.outcome in words:
         return f"{head} {words[one.outcome]}"
@@ -163,11 +165,12 @@ def _write_verdict(found: Advice, one: Recommendation) -> str:
     opening = {
         "helps": f"the recommended threshold is {interval}",
         "harmless": f"no clipping is as good as any; the recommended threshold is {interval}",
-        "indifferent": f"clipping makes no difference, from {grid} to none; the middle is {interval}",
+        "indifferent": f"no difference is seen, from {grid} to none; the middle is {interval}",
     }[one.outcome]
     line = one.get_line(threshold)
     short = " No tried threshold had every seed solve it." if line["solved"] < line["judged"] else ""
-    return f"{head} {opening}. At {threshold:g}, {_write_point(line)}.{short}{beside}{_write_stability(one)}"
+    reasons = f"{short}{beside}{_write_test(line)}{_write_stability(one)}"
+    return f"{head} {opening}. At {threshold:g}, {_write_point(line)}.{reasons}"
 
 
 def _write_thumb(found: Advice, one: Recommendation) -> str:
@@ -215,6 +218,19 @@ def _write_point(line: pd.Series[Any]) -> str:
             "no step was clipped" if fraction == 0 else f"{format_percent(fraction)} of the steps were clipped"
         )
     return join_words(parts)
+
+
+def _write_test(line: pd.Series[Any]) -> str:
+    """Say what a threshold is to no clipping, by the seeds that solved the task."""
+    words = {
+        Verdict.BETTER: " That more seeds solve it than without a clip is shown (Fisher's exact test, corrected).",
+        Verdict.WORSE: " That fewer seeds solve it than without a clip is shown (Fisher's exact test, corrected).",
+        Verdict.UNCLEAR: " By the seeds that solve it, that is not told apart from no clipping.",
+    }
+    few = 0 < line["judged"] < FEWEST_SEEDS
+    return words.get(
+        line["verdict"], f" So few seeds are listed, not tested ({FEWEST_SEEDS} are needed)." if few else ""
+    )
 
 
 def _write_plateau(one: Recommendation) -> str:

@@ -16,6 +16,7 @@ from farreach.results.report.markdown import code, escape, table
 from farreach.results.storage.csv_files import write_csv
 from farreach.results.storage.files import write_text
 from farreach.results.storage.staging import replace_files
+from farreach.results.vocabulary import FEWEST_SEEDS
 
 RULE = (
     "A case's *average skill* is that over the evaluations of its training, so that it rises when the task is "
@@ -26,7 +27,9 @@ RULE = (
     f"standard error of that gap, or by {threshold_advice.MARGIN:g}, whichever is more. The *plateau* is the unbroken "
     "run of tried thresholds that are as good as the best; recommended is the one nearest to its geometric middle, "
     "leaving out those that never clipped where others are there. In the table brackets hold the range over "
-    "seeds, and steps are those to solve it, the median over the seeds that did."
+    "seeds, and steps are those to solve it, the median over the seeds that did. Whether more seeds solve the task "
+    "than without a clip is told by Fisher's exact test, corrected for the thresholds tried (Holm), from "
+    f"{FEWEST_SEEDS} seeds on."
 )
 CAPTION = (
     "Upper: the average skill, mean and range over seeds; for the named learning rate the plateau is shaded and the "
@@ -46,6 +49,7 @@ def write_files(folder: Path, found: Advice) -> list[Path]:
     pairs = list(zip(lines["learning_rate"], lines["threshold"], strict=True))
     lines["plateau"] = [at in marks[rate].plateau for rate, at in pairs]
     lines["recommended"] = [at == marks[rate].recommended for rate, at in pairs]
+    lines["verdict"] = [verdict.name.lower() for verdict in lines["verdict"]]
     lines = lines[["learning_rate", *(name for name in lines if name != "learning_rate")]]
     paths = [folder / name for name in ("advice.md", "advice.png", "points.csv", "cases.csv", "norms.csv")]
     with replace_files(folder, {}) as stage:

@@ -17,7 +17,13 @@ VERBS = {"solved": "solves {} of {} seeds", "diverged": "diverges in {} of {} se
 def write_contrast(one: ContrastVerdict) -> str:
     """Say how a declared contrast came out in each framework, and whether a permuted replicate turns it."""
     names = [_name_side(side) for side in one.sides]
-    plain = [_write_trial(one, names, trial) for trial in one.plain]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for trial in one.plain:
+        alike.setdefault((_write_values(one, names, trial), _write_test(one, trial)), []).append(trial.learner)
+    plain = [
+        f"{values} within {one.steps:,} steps ({test}, {join_words(learners)}{' each' if len(learners) > 1 else ''})"
+        for (values, test), learners in alike.items()
+    ]
     copies = [_write_replicate(one, names, trial) for trial in one.trials if trial.replicate]
     return f"{one.setting}, declared before it ran: {'; '.join([*plain, *copies])}"
 
@@ -27,13 +33,11 @@ def _name_side(side: dict[str, str]) -> str:
     return join_words(NO_CLIP if (kind, label) == (CLIP, NONE) else label for kind, label in side.items())
 
 
-def _write_trial(one: ContrastVerdict, names: list[str], trial: Trial) -> str:
-    test = "exact rank test" if one.outcome == "metric" else "Fisher's exact"
-    said = f"{_write_values(one, names, trial)} within {one.steps:,} steps"
+def _write_test(one: ContrastVerdict, trial: Trial) -> str:
     if trial.p is None:
-        return f"{said} ({trial.learner}; a test needs {FEWEST_SEEDS} seeds a side)"
-    apart = "" if trial.winner else ", which does not tell them apart"
-    return f"{said} ({test} p = {trial.p:.2g}, {trial.learner}){apart}"
+        return f"not tested, which takes {FEWEST_SEEDS} seeds a side"
+    test = "exact rank test" if one.outcome == "metric" else "Fisher's exact"
+    return f"{test} p = {trial.p:.2g}{'' if trial.winner else ', not told apart'}"
 
 
 def _write_replicate(one: ContrastVerdict, names: list[str], trial: Trial) -> str:

@@ -20,7 +20,7 @@ def write_reason(reason: Reason) -> str:
 
 def write_remarks(remarks: Iterable[Reason]) -> str:
     """Say what else was found, each under its label."""
-    return "; ".join(write_reason(one) if one.label is None else f"{one.label}: {write_reason(one)}" for one in remarks)
+    return "; ".join(f"{one.label}: {write_reason(one)}" for one in remarks)
 
 
 def write_diagnoses(rows: Rows) -> pd.DataFrame:

@@ -24,7 +24,7 @@ def write_findings(rows: Rows) -> list[str]:
     lines = matched_native.compare_modes(rows)
     if lines.empty:
         return ["Matched and native cannot be compared: no case ran in both modes."]
-    changes = map(write_change, matched_native.measure_changes(lines))
+    changes = map(write_change, matched_native.measure_changes(rows))
     gaps = map(write_gap, native_gaps.explain_gaps(rows))
     return [*changes, *gaps, *write_divergence(matched_native.find_unequal_divergence(lines))]
 
@@ -33,18 +33,21 @@ def write_gap(one: GapShare) -> str:
     """Say how far two frameworks are apart in both modes, and what the defaults explain of it."""
     yardstick = "" if one.seed is None else f"; another seed alone moves a native run by {one.seed:.2g}"
     head = (
-        f"Matched and native, {one.first} and {one.second} over {write_count(one.cases, 'case')}: they differ in skill "
+        f"Matched and native, {one.first} and {one.second} over {write_count(one.cases, 'case')} of "
+        f"{write_count(one.seeds, 'seed')}: they differ in skill "
         f"by {one.matched:.2g} matched and by {one.native:.2g} native (root mean square){yardstick}."
     )
     return f"{head} {_write_explanation(one)}"
 
 
 def write_change(one: Change) -> str:
-    """Say whether a framework's defaults raise or lower skill at the median, and where they change it most."""
-    size = f"skill {'up' if one.median > 0 else 'down'} by {abs(one.median):.2g} at the median"
+    """Say whether a framework's defaults raise or lower skill on average, and where they change it most."""
     if math.isnan(one.low):
-        verdict = f"{size}, too few settings and cells for an interval"
+        spread = "" if one.seeds == 1 else f", {one.least:+.2g} to {one.most:+.2g} over {one.seeds} seeds"
+        few = f"too few seeds for an interval, which takes {FEWEST_PAIRS}"
+        verdict = f"skill changes by {one.middle:+.2g}{spread} ({few})"
     else:
+        size = f"skill {'up' if one.middle > 0 else 'down'} by {abs(one.middle):.2g} in the median of {one.seeds} seeds"
         sure = "" if one.low > 0 or one.high < 0 else "cannot tell up from down: "
         verdict = f"{sure}{size} (95 % interval of the change {one.low:.2g} to {one.high:.2g})"
     place = f"{one.place[SETTING]}, {one.place[CELL]}, {write_clip(one.place['clip'], one.place[CLIP])}"
@@ -55,22 +58,19 @@ def write_change(one: Change) -> str:
 
 
 def _write_explanation(one: GapShare) -> str:
-    low, high = map(write_share, one.interval)
-    larger = f"in {one.larger} of {one.units} settings and cells it is larger than matched and than another seed's"
-    within = f"({larger}; 95 % interval of that share {low} to {high})"
+    within = f"(95 % interval {write_share(one.low)} to {write_share(one.high)})"
     match one.explanation:
         case Explanation.NO_GAP:
             return "There is no difference to explain."
         case Explanation.ONE_SEED:
             return "With one seed each it cannot be told from chance what the defaults explain."
-        case Explanation.FEW_UNITS:
-            units = write_count(one.units, "setting and cell", "settings and cells")
-            return f"What the defaults explain cannot be told from {units} ({FEWEST_PAIRS} are needed)."
+        case Explanation.FEW_SEEDS:
+            return f"What the defaults explain cannot be told from {one.seeds} seeds ({native_gaps.FEWEST} are needed)."
         case Explanation.SOME:
             share = write_share(one.share or 0.0)
             return f"The defaults explain {share} of the mean squared native difference {within}."
         case Explanation.LITTLE:
-            of = f"no more than another seed would of the mean squared native difference {within}"
+            of = f"next to nothing of the mean squared native difference {within}"
             return f"The defaults explain {of}: it is there without them."
         case Explanation.INCONCLUSIVE:
             return f"Whether the defaults explain any of the native difference: cannot tell {within}."

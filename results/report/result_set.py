@@ -162,7 +162,7 @@ def _write_tables(results: Results, folder: Path) -> Iterator[tuple[str, str]]:
         ("summary", "In short: skill, seeds that solved it, share of steps clipped", compact, table(compact)),
         (
             "accuracy",
-            "Accuracy (mean over seeds; in brackets their range, or the 95 % interval of a source gain)",
+            "Accuracy (mean over seeds; in brackets their range)",
             reached,
             sections(tables.tabulate_wide(rows)),
         ),

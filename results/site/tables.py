@@ -111,20 +111,22 @@ def tabulate_lines(rows: Rows) -> pd.DataFrame:
     else:
         far = pd.Series(float("nan"), index=frame.index)
     found = rows.as_drawn.diagnoses["label"] if len(frame) else pd.Series(dtype=object)
-    groups = frame.assign(far=far, found=found).groupby(GROUP, observed=True)
-    estimates = [statistics.estimate_median(part.dropna().to_numpy(float)) for _, part in groups["skill"]]
+    groups = frame.assign(found=found).groupby(GROUP, observed=True)
+    once = frame.assign(far=far).groupby([*GROUP, "seed"], observed=True)[["skill", "far"]].mean()
+    each = once.groupby(GROUP, observed=True)  # one value a seed
+    estimates = [statistics.estimate_median(part.dropna().to_numpy(float)) for _, part in each["skill"]]
     table[["median", "median low", "median high"]] = np.asarray(estimates, float).reshape(-1, 3)
-    table["reach"] = groups["far"].mean().to_numpy()
-    table[["reach low", "reach high"]] = np.reshape(
-        [observatory.find_range(part) for _, part in groups["far"]], (-1, 2)
-    )
+    table["reach"] = each["far"].mean().to_numpy()
+    table[["reach low", "reach high"]] = np.reshape([observatory.find_range(part) for _, part in each["far"]], (-1, 2))
+    for name in ("skill", "score"):
+        ends = [f"{name} low", f"{name} high"]
+        table[ends] = table[ends].astype(float).mask(table["seeds"] - table["diverged"] < 2)  # noqa: PLR2004 - one seed
     table["diagnosis"] = groups["found"].agg(_count_labels).to_numpy()
     table["metric"] = table["metric"].map(format_metric)
     table["keys"] = groups["key"].agg(list).to_numpy()
     table["best skill"] = _find_best(table, "median", "median low", "median high")
-    table["best score"] = _find_best(table[table["judged"] == 0], "score", "score low", "score high").reindex(
-        table.index, fill_value=False
-    )
+    enough = table[(table["judged"] == 0) & (table["seeds"] >= FEWEST_PAIRS)]
+    table["best score"] = _find_best(enough, "score", "score low", "score high").reindex(table.index, fill_value=False)
     return table
 
 
@@ -169,7 +171,7 @@ def make_accuracy(table: pd.DataFrame) -> Table:
         Column("clipped", "clipped", hint="share of the steps on which the clip changed the gradient"),
         Column("diverged", "diverged", "of", of="seeds"),
     )
-    note = f"Means over seeds; in brackets their range, of a source gain its 95 % interval. {BOLD}"
+    note = f"Means over seeds; in brackets their range. {BOLD}"
     return Table("accuracy", "lines", "Accuracy", note, table, columns, FILTERS, "runs")
 
 

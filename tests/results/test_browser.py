@@ -200,7 +200,7 @@ def test_a_view_is_saved_as_csv_with_the_intervals(quick: Path, opened: Opened) 
     chosen = whole[(whole["task"] == "adding") & (whole["cell"] == "lstm")]
     assert back["clip"].tolist() == chosen["clip_label"].astype(str).tolist()
     assert back["skill"].to_numpy() == pytest.approx(chosen["skill"].to_numpy(float), rel=1e-3)
-    assert back["mean low"].notna().all()
+    assert back["skill low"].notna().all()
 
 
 def test_no_text_of_a_view_that_is_saved_is_a_formula(quick: Path, opened: Opened) -> None:

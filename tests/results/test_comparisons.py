@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from farreach.results.analysis import agreement
-from farreach.results.analysis.rows import Rows
+from farreach.results.analysis import agreement, statistics
+from farreach.results.analysis.rows import Rows, label_rows
+from farreach.results.analysis.selection import GROUP
 from farreach.results.report.answers.agreement import write_agreement
 from tests.support import synthetic
 
@@ -41,6 +42,7 @@ def test_a_planted_disagreement_is_found() -> None:
     assert verdict.apart is True
     assert verdict.p == pytest.approx(1 / 2**8)  # every one of eight differences has the same sign
     assert (verdict.cases, verdict.median_frameworks, verdict.median_replicates) == pytest.approx((8, 0.135, 0.01))
+    assert verdict.seeds == 8
     (clause,) = write_agreement(frame, [verdict])
     assert "are further apart than permuted replicates of one framework" in clause
 
@@ -61,7 +63,7 @@ def test_too_few_cases_give_no_verdict() -> None:
     frame = paired([0.3, 0.3, 0.3], copies=0.0)
     (verdict,) = agreement.compare_pairs(agreement.measure_gaps(frame))
     assert verdict.apart is None
-    assert "too few differing cases" in write_agreement(frame, [verdict])[0]
+    assert "too few seeds differ for a test (6 are needed)" in write_agreement(frame, [verdict])[0]
 
 
 def test_two_diverged_runs_agree_and_one_alone_does_not() -> None:
@@ -73,10 +75,36 @@ def test_two_diverged_runs_agree_and_one_alone_does_not() -> None:
 
 
 def test_infinite_gaps_rank_above_finite_ones() -> None:
-    frameworks = np.array([np.inf, np.inf, 0.1, 0.1, 0.1, 0.1])
-    assert agreement.compute_p(frameworks, np.array([np.inf, 0.0, 0.2, 0.2, 0.2, 0.2])) == pytest.approx(
-        agreement.compute_p(np.array([9, 0.1, 0.1, 0.1, 0.1]), np.array([0, 0.2, 0.2, 0.2, 0.2]))
+    frameworks = np.array([np.inf, np.inf, 0.1, 0.1, 0.1, 0.1, 0.1])
+    assert agreement.compute_p(frameworks, np.array([np.inf, 0.0, 0.2, 0.2, 0.2, 0.2, 0.2])) == pytest.approx(
+        agreement.compute_p(np.array([9, 0.1, 0.1, 0.1, 0.1, 0.1]), np.array([0, 0.2, 0.2, 0.2, 0.2, 0.2]))
     )
+
+
+def test_the_test_says_how_far_apart_frameworks_would_have_to_be() -> None:
+    gaps = np.abs(synthetic.stream("power").normal(0, 0.01, 11))
+    factor = agreement.find_power(gaps)
+    assert factor is not None
+    drawn = synthetic.stream("power", "trials").choice(gaps, (2, 4_000, 11))
+    found = [
+        float((statistics.compare_signed_rank_rows(times * drawn[0] - drawn[1]) < 0.05).mean())
+        for times in (1.0, factor / 2, factor)
+    ]
+    assert found[0] < 0.07
+    assert found[1] < 0.92 < found[2]
+    frame = paired([0.01, 0.03, 0.01, 0.03, 0.015, 0.025, 0.012, 0.028], copies=0.02)
+    (clause,) = write_agreement(frame, agreement.compare_pairs(agreement.measure_gaps(frame)))
+    assert "times as far apart as replicates (a median gap of" in clause
+    assert "would be found 95 % of the time" in clause
+    assert agreement.find_power(np.zeros(8)) is None
+
+
+def test_cases_that_share_a_seed_are_one_witness() -> None:
+    frame = paired([0.1] * 8, copies=0.01).frame
+    lengths = [f'{{"T": {50 + seed}}}' for seed in frame["seed"]]
+    shared = label_rows(frame.assign(parameters=lengths, seed=0).drop(columns=GROUP))
+    (verdict,) = agreement.compare_pairs(agreement.measure_gaps(shared))
+    assert (verdict.cases, verdict.seeds, verdict.apart) == (8, 1, None)
 
 
 def test_the_worst_pair_stands_first_and_every_pair_has_a_line() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from farreach.results.analysis.solved import count_solved
 from farreach.results.figures import training
 from farreach.results.record import Record
 from farreach.results.report import result_set
-from farreach.results.report.certificates import write_coverage
+from farreach.results.report.answers.agreement import write_coverage
 from farreach.results.report.matched_native import write_change, write_divergence, write_findings, write_gap
 from tests.support import synthetic
 
@@ -28,7 +29,7 @@ def planted(
     native: float,
     *,
     chance: float = 0.005,
-    seeds: int = 3,
+    seeds: int = 12,
     tasks: tuple[str, ...] = TASKS,
     stream: int = 0,
 ) -> list[Record]:
@@ -61,25 +62,18 @@ def sentence(records: list[Record]) -> str:
 def test_a_gap_that_is_there_in_native_alone_is_the_defaults() -> None:
     records = planted(0.0, 0.3)
     (share,) = native_gaps.explain_gaps(synthetic.label(*records))
-    assert (share.cases, share.units) == (9, 9)
+    assert (share.cases, share.seeds) == (9, 12)
     assert share.native == pytest.approx(0.3, abs=0.01)
-    assert (share.larger, share.explanation) == (9, Explanation.SOME)
-    assert "The defaults explain >99 % of the mean squared native difference (in 9 of 9 settings" in sentence(records)
-    assert "95 % interval of that share 66 % to 100 %)" in sentence(records)
+    assert share.low > 0.99
+    assert "The defaults explain >99 % of the mean squared native difference (95 % interval >99 %" in sentence(records)
 
 
 def test_a_gap_that_is_as_large_in_matched_is_not_the_defaults() -> None:
     records = planted(0.3, 0.3)
     (share,) = native_gaps.explain_gaps(synthetic.label(*records))
-    assert share.share == pytest.approx(0, abs=0.1)
-    assert share.explanation is not Explanation.SOME
-    assert "The defaults explain >" not in sentence(records)
-
-
-def test_a_gap_that_matched_exceeds_everywhere_is_there_without_the_defaults() -> None:
-    records = planted(0.3, 0.2)
-    (share,) = native_gaps.explain_gaps(synthetic.label(*records))
-    assert (share.larger, share.explanation) == (0, Explanation.LITTLE)
+    assert -0.1 < share.low <= 0 < share.high < 0.1 or share.high < 0.1
+    assert share.explanation is Explanation.LITTLE
+    assert "The defaults explain next to nothing" in sentence(records)
     assert "it is there without them" in sentence(records)
 
 
@@ -89,6 +83,7 @@ def test_a_gap_no_larger_than_another_seeds_is_not_sold_as_the_defaults() -> Non
     (share,) = native_gaps.explain_gaps(synthetic.label(*records))
     assert share.matched == 0
     assert share.native > 0.1
+    assert share.low < 0 < share.high
     assert share.explanation is Explanation.INCONCLUSIVE
     assert "cannot tell" in sentence(records)
 
@@ -98,7 +93,7 @@ def test_chance_alone_is_seldom_taken_for_the_defaults() -> None:
     alarms = 0
     for trial in range(60):
         (share,) = native_gaps.explain_gaps(synthetic.label(*planted(0.0, 0.0, chance=0.1, stream=trial)))
-        alarms += share.explanation is Explanation.SOME
+        alarms += share.low > 0
     assert alarms <= 6
 
 
@@ -116,9 +111,9 @@ def test_the_share_is_what_exceeds_chance() -> None:
     [
         (planted(0.0, 0.3, seeds=1), Explanation.ONE_SEED, "With one seed each it cannot be told from chance"),
         (
-            planted(0.0, 0.3, tasks=("adding",)),
-            Explanation.FEW_UNITS,
-            "cannot be told from 3 settings and cells (6 are needed)",
+            planted(0.0, 0.3, seeds=11),
+            Explanation.FEW_SEEDS,
+            "cannot be told from 11 seeds (12 are needed)",
         ),
         (planted(0.0, 0.0, chance=0.0), Explanation.NO_GAP, "There is no difference to explain."),
     ],
@@ -163,20 +158,39 @@ def test_each_framework_stands_matched_and_native_with_the_paired_change() -> No
     assert len(table) == 2 * 9
     row = table[(table["framework"] == "tensorflow") & (table["cell"] == "lstm")].iloc[0]
     assert (row["matched skill"], row["native skill"], row["change"]) == pytest.approx((0.6, 0.9, 0.3), abs=0.02)
-    assert (row["seeds"], row["solved matched"], row["diverged native"]) == (3, "3/3", 0)
+    assert row["low"] < 0.3 < row["high"]
+    assert (row["seeds"], row["solved matched"], row["diverged native"]) == (12, "12/12", 0)
     gaps = matched_native.compare_gaps(synthetic.label(*planted(0.1, 0.4)))
     row = gaps.iloc[0]
     assert (row["matched gap"], row["native gap"], row["from defaults"]) == pytest.approx((-0.1, -0.4, -0.3), abs=0.02)
+    assert row["low"] < -0.3 < row["high"]
+
+
+def test_fewer_than_six_seeds_give_no_interval() -> None:
+    rows = synthetic.label(*planted(0.1, 0.4, seeds=5))
+    assert matched_native.compare_modes(rows)["low"].isna().all()
+    assert matched_native.compare_gaps(rows)["low"].isna().all()
+    _, tensorflow = matched_native.measure_changes(rows)
+    assert math.isnan(tensorflow.low)
+    said = write_change(tensorflow)
+    assert "over 9 cases: skill changes by +0.3" in said
+    assert "over 5 seeds (too few seeds for an interval, which takes 6)" in said
+    assert matched_native.compare_modes(synthetic.label(*planted(0.1, 0.4, seeds=6)))["low"].notna().all()
+
+
+def test_settings_and_cells_that_share_a_seed_are_one_witness() -> None:
+    one, nine = planted(0.0, 0.3, seeds=6, tasks=("adding",)), planted(0.0, 0.3, seeds=6)
+    changes = [matched_native.measure_changes(synthetic.label(*records))[1] for records in (one, nine)]
+    assert [change.seeds for change in changes] == [6, 6]
 
 
 def test_up_and_down_are_said_where_the_interval_allows() -> None:
-    lines = matched_native.compare_modes(synthetic.label(*planted(0.0, 0.3, chance=0.02)))
-    pytorch, tensorflow = matched_native.measure_changes(lines)
-    assert tensorflow.median == pytest.approx(0.3, abs=0.02)
+    pytorch, tensorflow = matched_native.measure_changes(synthetic.label(*planted(0.0, 0.3, chance=0.02)))
+    assert tensorflow.middle == pytest.approx(0.3, abs=0.02)
     assert tensorflow.low > 0
-    assert "tensorflow with its own defaults instead of matched, over 9 cases: skill up by 0.3" in write_change(
-        tensorflow
-    )
+    said = write_change(tensorflow)
+    assert "tensorflow with its own defaults instead of matched, over 9 cases: skill up by 0.3" in said
+    assert "in the median of 12 seeds" in said
     assert pytorch.low < 0 < pytorch.high
     assert "cannot tell up from down" in write_change(pytorch)
 
@@ -199,10 +213,14 @@ def test_native_rows_are_settings_of_their_own_and_count_in_no_verdict() -> None
 
 
 def test_native_rows_are_not_blamed_for_having_no_certificate() -> None:
-    found = certificates.count_certified(synthetic.rows(synthetic.record(mode="native"), synthetic.record(seed=1)))
-    assert (found.matched, found.certified, found.native) == (1, 0, 1)
-    missing, native = write_coverage(found)
-    assert missing.startswith("1 case stands under NO certificate and may not compare: 1 of pytorch 2.13.0")
+    rows = synthetic.rows(
+        synthetic.record(certificate="pytorch-2.13.0-cpu-n1"), synthetic.record(mode="native"), synthetic.record(seed=1)
+    )
+    found = certificates.count_certified(rows)
+    assert (found.matched, found.certified, found.bare, found.native) == (2, 1, (("pytorch", "2.13.0"),), 1)
+    held, missing, native = write_coverage(found)
+    assert held.startswith("1 of 2 cases in mode matched stand under a certificate")
+    assert missing == "1 case stands under NO certificate (pytorch 2.13.0) and may not compare"
     assert native == "1 ran with the frameworks' own defaults, which are not meant to agree"
 
 

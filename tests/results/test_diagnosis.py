@@ -12,7 +12,7 @@ import pytest
 
 from farreach.benchmarks.studies import planted_cases
 from farreach.results.analysis.calibration import PLANTED
-from farreach.results.analysis.diagnosis import LABELS, Rule, diagnose_row, diagnose_rows
+from farreach.results.analysis.diagnosis import FOUND, LABELS, Rule, diagnose_row, diagnose_rows
 from farreach.results.report.calibration import write_page
 from farreach.results.report.diagnosis import write_reason, write_remarks
 from tests.support import synthetic
@@ -51,6 +51,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("clip inactive", {"clip_fraction": 0.0, "threshold": 1e6}, "changed none of the steps"),
     ("clip inactive", {"clip_fraction": 0.0, "solved": True, "steps_to_solve": 700}, "the largest norm was 5"),
     ("stuck on the floor", {"skill": 0.01, "gain_late": 0.0}, "skill 0.010"),
+    ("not looked at", {"reach_end": None, "growth_end": None}, "vanishing and exploding were not looked for"),
 ]
 
 
@@ -83,12 +84,12 @@ def test_what_else_was_found_is_told_beside_the_label() -> None:
 
 def test_a_run_without_a_probe_says_what_was_not_looked_for() -> None:
     without = {name: None for name in FINE if name.startswith(("reach", "growth", "cell"))}
-    remarks = diagnose_row(FINE | without).remarks
-    assert [one.rule for one in remarks] == [Rule.BLIND]
-    assert "not looked for" in write_remarks(remarks)
+    assert diagnose_row(FINE | without).label == "not looked at"
+    solved = diagnose_row(FINE | without | {"solved": True, "steps_to_solve": 700})
+    assert (solved.label, [one.rule for one in solved.remarks]) == ("healthy", [Rule.BLIND])
+    assert "not looked at: " in write_remarks(solved.remarks)
     bare = {name: value for name, value in FINE.items() if name in {"status", "clip", "clip_fraction", "threshold"}}
-    assert diagnose_row(bare).label == "healthy"
-    assert write_reason(diagnose_row(bare).reason) == "nothing was found"
+    assert diagnose_row(bare).label == "not looked at"
 
 
 def test_rows_of_a_store_are_diagnosed_in_their_order() -> None:
@@ -101,7 +102,7 @@ def test_at_least_two_hundred_cases_are_planted_with_every_label() -> None:
     planted = list(planted_cases.plant_cases("reference"))
     assert len(planted) >= 200
     assert len({case for _, case in planted}) == len(planted)
-    assert {label for label, _ in planted} == set(LABELS)
+    assert {label for label, _ in planted} == set(FOUND)
 
 
 def test_another_set_of_seeds_plants_other_cases() -> None:
@@ -132,4 +133,4 @@ def test_a_run_of_ones_own_is_judged_by_its_own_loss() -> None:
     own = {"status": "finished", "clip": "norm", "threshold": 1e-6, "clip_fraction": 1.0, "scale_median": 1e-6}
     falling = own | {"floor": None, "metric.training_loss": 0.5, "gain_late": 0.1, "norm_before_max": 3.0}
     assert diagnose_row(falling).label == "over-clipped"
-    assert diagnose_row(falling | {"gain_late": 0.0}).label == "healthy"
+    assert diagnose_row(falling | {"gain_late": 0.0}).label == "not looked at"

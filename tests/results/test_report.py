@@ -222,7 +222,7 @@ def native_only() -> list[Record]:
                 "no case has two frameworks and a permuted replicate",
             ],
         ),
-        (only_diverged(), ["no other clip ran beside it", "lstm at no T (50 tried; at 50 0/2 seeds"]),
+        (only_diverged(), ["no other clip ran beside it", "lstm not shown at any T (at 50 0 of 2 seeds"]),
         (no_gain(), ["Translation has no criterion, and its source gain is missing from every row"]),
         (native_only(), ["No case ran in mode matched"]),
         ([], ["No case has finished: there is nothing to compare."]),

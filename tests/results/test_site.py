@@ -173,22 +173,23 @@ def best(*records: Record) -> dict[str, bool]:
     return dict(zip(table["framework"].astype(str), table["best skill"], strict=True))
 
 
-def test_the_best_is_bold_with_every_line_that_ties_by_interval() -> None:
-    first = line([0.90, 0.91, 0.92])
-    tied = line([0.89, 0.91, 0.93], framework="tensorflow", path="graph")
-    behind = line([0.50, 0.51, 0.52], framework="jax", path="scan")
+def test_the_best_is_bold_with_every_line_whose_median_may_be_as_high() -> None:
+    first = line([0.90, 0.91, 0.92, 0.93, 0.94, 0.95])
+    tied = line([0.89, 0.91, 0.91, 0.90, 0.90, 0.92], framework="tensorflow", path="graph")
+    behind = line([0.50, 0.51, 0.52, 0.53, 0.54, 0.55], framework="jax", path="scan")
     assert best(*first, *tied, *behind) == {"pytorch": True, "tensorflow": True, "jax": False}
 
 
-def test_nobody_is_best_on_the_floor_or_without_an_interval() -> None:
-    floored = [*line([-0.02, 0.0, 0.03]), *line([-0.03, 0.0, 0.01], framework="tensorflow", path="graph")]
+def test_nobody_is_best_on_the_floor_or_with_fewer_than_six_seeds() -> None:
+    low = [-0.02, 0.0, 0.03, 0.01, 0.0, 0.02]
+    floored = [*line(low), *line(low[::-1], framework="tensorflow", path="graph")]
     assert not any(best(*floored).values())
-    assert not any(best(*line([0.9]), *line([0.5], framework="tensorflow", path="graph")).values())
+    assert not any(best(*line([0.9] * 5), *line([0.5] * 5, framework="tensorflow", path="graph")).values())
 
 
 def test_a_line_with_a_diverged_seed_is_never_best() -> None:
-    torn = [*line([0.95, 0.96, 0.97]), synthetic.diverged(seed=3)]
-    assert best(*torn, *line([0.5, 0.51, 0.52], framework="tensorflow", path="graph")) == {
+    torn = [*line([0.95, 0.96, 0.97, 0.96, 0.96, 0.97]), synthetic.diverged(seed=6)]
+    assert best(*torn, *line([0.5, 0.51, 0.52, 0.5, 0.5, 0.51], framework="tensorflow", path="graph")) == {
         "pytorch": False,
         "tensorflow": True,
     }
@@ -245,9 +246,19 @@ def test_labels_of_pictures_are_escaped() -> None:
 # The command
 
 
-@pytest.mark.parametrize("name", ["quick", "native", "reach", "pascanu"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            "quick",
+            marks=pytest.mark.xfail(reason="the published rows are of the suite's former settings", strict=True),
+        ),
+        *("native", "reach", "pascanu"),
+    ],
+)
 def test_the_command_of_a_published_row_selects_that_case_alone(name: str) -> None:
     rows = open_set(registry.ROOT / "results" / "published" / name).rows()
+    rows = rows[rows["suite"] == name]  # some of native were taken over from a former quick
     also = rerun_command.list_varying(rows)
     frameworks = sorted(set(rows["framework"]))
     suites = {one: suite.load_suite(one).list_cases(frameworks) for one in set(rows["suite"])}
@@ -324,7 +335,7 @@ def test_rows_of_an_older_schema_get_a_page(tmp_path: Path) -> None:
     page.write(store.folder)
     text = (tmp_path / page.PAGE).read_text()
     assert "schema 0" in text
-    assert "not looked at for the gradient through time" in text
+    assert "not looked at for vanishing gradients: the gradient through time was not measured" in text
 
 
 def test_rows_without_curves_and_curves_that_are_damaged_open_what_is_there(tmp_path: Path) -> None:
@@ -357,7 +368,7 @@ def test_a_page_of_more_rows_than_it_can_hold_says_so_and_stays_small(
     monkeypatch.setattr(lines, "MOST", 150)
     rows = many(1_000)
     store = Store(tmp_path)
-    page.write_page(contents.Results(store, rows, [], None, [], timing_contents.read_timings(store)))
+    page.write_page(contents.Results(store, rows, [], [], timing_contents.read_timings(store)))
     text = (tmp_path / page.PAGE).read_text()
     assert "The page holds 150 of the 1,000" in text
     assert len(data(text)["keys"]) == 150

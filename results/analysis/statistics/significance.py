@@ -104,6 +104,11 @@ def compare_counts(first: int, of_first: int, second: int, of_second: int) -> fl
     return float(scipy.stats.fisher_exact(table).pvalue)
 
 
+def exceed_share(count: int, of: int, share: float) -> float:
+    """Return p of the one-sided exact binomial test that `count` of `of` come from more than a share."""
+    return float(scipy.stats.binomtest(count, of, share, alternative="greater").pvalue)
+
+
 def compare_signed_ranks(differences: NDArray[Any]) -> float | None:
     """Return p of Wilcoxon's one-sided signed-rank test that differences exceed 0.
 
@@ -116,6 +121,12 @@ def compare_signed_ranks(differences: NDArray[Any]) -> float | None:
     if len(differing) < FEWEST_PAIRS:
         return None
     return float(flip_signs(np.sign(differing) * scipy.stats.rankdata(np.abs(differing)), one_sided=True))
+
+
+def compare_signed_rank_rows(differences: NDArray[Any]) -> NDArray[np.float64]:
+    """Return p of Wilcoxon's one-sided signed-rank test of each row of differences, none of them 0 but by chance."""
+    p: NDArray[np.float64] = scipy.stats.wilcoxon(differences, alternative="greater", axis=1, method="exact").pvalue
+    return p
 
 
 def flip_signs(values: NDArray[Any], *, one_sided: bool = False) -> Any:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from farreach.results.analysis import agreement, certificates, statistics
+from farreach.results.analysis import agreement, certificates
 from farreach.results.analysis.agreement import PairAgreement
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.statistics import FEWEST_PAIRS
 from farreach.results.report.answers.base import AGREE, Answer
 from farreach.results.report.certificates import write_coverage
 from farreach.results.report.phrases import list_labels, write_count
@@ -15,7 +16,7 @@ from farreach.results.report.phrases import list_labels, write_count
 APART = {
     True: "are further apart than",
     False: "are not shown to be further apart than",
-    None: f"have too few differing cases for a test ({statistics.FEWEST_PAIRS} are needed) against",
+    None: f"are listed, since too few seeds differ for a test ({FEWEST_PAIRS} are needed), beside",
 }
 
 
@@ -43,11 +44,26 @@ def write_pair(one: PairAgreement) -> str:
     """Say whether two frameworks are further apart than permuted replicates of one."""
     median = f"median gap {_write_gap(one.median_frameworks)} against {_write_gap(one.median_replicates)}"
     most = f"largest {_write_gap(one.max_frameworks)} against {_write_gap(one.max_replicates)}"
-    p = "" if one.p is None else f"; one-sided Wilcoxon signed-rank test p = {one.p:.2g}"
     return (
         f"{one.first} and {one.second} {APART[one.apart]} permuted replicates of one framework, in skill over "
-        f"{write_count(one.cases, 'case')}: {median}, {most}{p}"
+        f"{write_count(one.seeds, 'seed')} ({write_count(one.cases, 'case')}, each seed's mean): {median}, {most}"
+        f"{_write_test(one)}"
     )
+
+
+def _write_test(one: PairAgreement) -> str:
+    """Return p, and how far apart frameworks would have to be for the test to find it."""
+    if one.p is None:
+        return ""
+    least = f"{agreement.POWER:.0%} of the time".replace("%", " %")
+    if one.power is None:
+        found = f"no gap up to {agreement.FARTHEST:,.0f} times that of replicates would be found {least}"
+    else:
+        gap = _write_gap(one.power * one.median_replicates)
+        found = (
+            f"frameworks {one.power:g} times as far apart as replicates (a median gap of {gap}) would be found {least}"
+        )
+    return f"; one-sided Wilcoxon signed-rank test p = {one.p:.2g}; {found}"
 
 
 def _write_gap(value: float) -> str:

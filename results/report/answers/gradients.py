@@ -20,17 +20,19 @@ def answer_gradients(rows: Rows) -> Answer:
     parts = [write_fault(label, found) for label in FAULTS]
     others = [f"{many} {label}" for label, many in found.labels.items() if label not in FAULTS]
     parts += [f"the others {join_words(others)}"] if others else []
-    if found.unprobed:
-        unseen = "none of them" if found.unprobed == found.cases else f"{found.unprobed} of them not"
-        parts.append(f"{unseen} looked at for the gradient through time, so not for vanishing or exploding either")
+    if found.probed and found.unprobed:
+        parts.append(f"in {found.unprobed} of them the gradient through time was not measured")
     lead = f"Of {write_count(found.cases, 'case')}:"
-    return Answer(GRADIENTS, lead, tuple(parts), missing=found.unprobed == found.cases, verdicts=(found,))
+    return Answer(GRADIENTS, lead, tuple(parts), missing=not found.probed and not found.faults, verdicts=(found,))
 
 
 def write_fault(label: Label, found: Faults) -> str:
     """Return how many cases have a fault, and where it was found most often."""
+    if label not in found.labels and label != "diverged" and not found.probed:
+        return f"not looked at for {label} gradients: the gradient through time was not measured"
     if label not in found.labels:
-        return f"none {label}"
+        among = f" among the {found.probed} looked at" if label != "diverged" and found.probed < found.cases else ""
+        return f"none {label}{among}"
     faults = [one for one in found.faults if one.label == label]
     places = [f"{one.cell} on {one.setting} {_write_clips(one.clips)} ({_write_figures(one)})" for one in faults[:MOST]]
     further = [f"{len(faults) - MOST} further settings and cells"] if len(faults) > MOST else []
@@ -45,7 +47,7 @@ def _write_clips(clips: tuple[tuple[str, str], ...]) -> str:
 
 def _write_figures(one: Fault) -> str:
     """Return how many cases, and the figure behind the label, its mean with the range over the cases."""
-    many = write_count(one.cases, "case")
+    many = f"{write_count(one.cases, 'case')} of {write_count(one.seeds, 'seed')}"
     if one.label == "diverged":
         return f"{many}, the first at step {one.value:.0f}"
     several = not math.isnan(one.low) and one.low != one.high

@@ -1,44 +1,54 @@
 """Which cells solve which task up to which length, and at which clip threshold.
 
-A share of seeds stands with its 95 % Clopper-Pearson interval. A seed counts as solved where every framework that ran
-it solved it: in mode matched they share its weights and batches, so that another framework is no further evidence about
-a cell.
+A seed counts once: as solved where every framework that ran it solved it, since in mode matched they share its weights
+and batches. What was selected as the best of several tried is said to be, and has no interval.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from farreach.results.analysis.labels import NEVER, describe_clipping, format_metric, format_percent, join_words
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.task_verdicts import (
+    CellLengths,
+    CellMetric,
     ClipCount,
     Count,
-    Ranking,
+    LengthCount,
     TaskClips,
     TaskLengths,
     TaskMetric,
+    Verdict,
     compare_clips,
     find_lengths,
     find_metrics,
 )
 from farreach.results.report.answers.base import SOLVED, THRESHOLD, Answer
 from farreach.results.report.phrases import write_count
-from farreach.results.vocabulary import NONE
+from farreach.results.vocabulary import FEWEST_SEEDS, NONE
 
 NOTHING = "not known: no case of a task with a criterion has finished"
 
+LENGTHS = (
+    f"Solved by more than half of the seeds, where an exact test from {FEWEST_SEEDS} seeds on shows it at 5 % "
+    "(corrected for the clips and recipes tried), from the shortest length on; everything else is listed:"
+)
+CLIPS = (
+    f"Seeds that solved it, compared from {FEWEST_SEEDS} seeds on by Fisher's exact test at 5 % (corrected for the "
+    "number of comparisons, Holm) with no clip or what the suite had declared; everything else is listed:"
+)
+
 
 def answer_solved(rows: Rows) -> Answer:
-    """Say for each task up to which length each cell solved it, at the best of the clips and recipes tried."""
+    """Say for each task up to which length each cell is shown to solve it, and what it did at the others."""
     lengths, metrics = find_lengths(rows), find_metrics(rows)
     if not lengths and not metrics:
         return Answer(SOLVED, "", (NOTHING,), missing=True)
-    lead = "By more than half of the seeds (with the 95 % interval of the share), at the best clip and recipe tried:"
-    known = any(cell.reached is not None for task in lengths for cell in task.cells)
-    known |= any(cell.low > 0 for task in metrics for cell in task.cells)
+    known = any(cell.reached for task in lengths for cell in task.cells) or any(task.cells for task in metrics)
     parts = (*map(write_lengths, lengths), *map(write_metric, metrics))
-    return Answer(SOLVED, lead if lengths else "", parts, missing=not known, verdicts=(*lengths, *metrics))
+    return Answer(SOLVED, LENGTHS if lengths else "", parts, missing=not known, verdicts=(*lengths, *metrics))
 
 
 def answer_thresholds(rows: Rows) -> Answer:
@@ -46,71 +56,79 @@ def answer_thresholds(rows: Rows) -> Answer:
     verdicts = compare_clips(rows)
     if not verdicts:
         return Answer(THRESHOLD, "", (NOTHING,), missing=True)
-    lead = "Seeds that solved it, with the 95 % interval of the share:"
-    missing = all(one.ranking is Ranking.UNSOLVED for one in verdicts)
-    return Answer(THRESHOLD, lead, tuple(map(write_clips, verdicts)), missing=missing, verdicts=tuple(verdicts))
+    missing = not any(one.clips for one in verdicts)
+    return Answer(THRESHOLD, CLIPS, tuple(map(write_clips, verdicts)), missing=missing, verdicts=tuple(verdicts))
 
 
 def write_lengths(one: TaskLengths) -> str:
-    """Return up to which length each cell solved a task; cells that never did stand together at the end."""
-    parts = []
-    never: dict[str, list[str]] = {}
-    for cell in one.cells:
-        if cell.reached is None:
-            tried = ", ".join(f"{length:g}" for length in cell.tried)
-            why = f"({tried} tried; at {cell.tried[0]:g} {_count(cell.count)})"
-            never.setdefault(why, []).append(cell.cell)
-            continue
-        notes = [_count(cell.count)]
-        notes += [f"not at {', '.join(f'{length:g}' for length in cell.missed)}"] if cell.missed else []
-        notes += [f"at {cell.beyond[0]:g} {_count(cell.beyond[1])}"] if cell.beyond else ["the longest tried"]
-        parts.append(f"{cell.cell} up to {one.parameter}={cell.reached:g} ({'; '.join(notes)})")
-    parts += [f"{join_words(cells)} at no {one.parameter} {why}" for why, cells in never.items()]
-    return f"{one.task}: {', '.join(parts)}"
+    """Return up to which length each cell solves a task, and what it did beyond."""
+    return f"{one.task}: {', '.join(_write_cell(cell, one.parameter) for cell in one.cells)}"
 
 
 def write_metric(one: TaskMetric) -> str:
-    """Return what the headline metric of a task without a criterion is at best, and whether an interval includes 0."""
+    """Return the headline metric of a task without a criterion: mean and range over seeds, of the best tried."""
     metric = format_metric(one.metric)
     if not one.cells:
         return f"{one.task} has no criterion, and its {metric} is missing from every row"
-    cells = [
-        f"{cell.cell} {cell.value:.2g}" + ("" if math.isnan(cell.low) else f" ({cell.low:.2g} to {cell.high:.2g})")
-        for cell in one.cells
-    ]
-    nothing = [cell.cell for cell in one.cells if cell.low <= 0]
-    verdict = f", where the interval of {join_words(nothing)} includes 0" if nothing else ""
-    return f"{one.task} has no criterion; its best {metric} with a 95 % interval: {', '.join(cells)}{verdict}"
+    return f"{one.task} has no criterion; its {metric}: {', '.join(map(_write_metric, one.cells))}"
 
 
 def write_clips(one: TaskClips) -> str:
-    """Return which clips worked on a task, and which of them are better than which others."""
-    if one.ranking is Ranking.UNSOLVED:
+    """Return which clips worked on a task, and what each is to the one that it is compared with."""
+    if not one.clips:
         tried = ", ".join("no clip" if kind == NONE else label for kind, label in one.tried)
         return f"{one.task}: none of those tried ({tried}), since no cell solved it"
     more = f", {write_count(one.others, 'other recipe')} in the tables" if one.others else ""
-    head = f"{one.task} ({one.optimizer} {one.learning_rate:g}{more}): {_write_clips(one.best)}"
-    if one.ranking is Ranking.ALONE:
-        return f"{head}, the only one tried"
-    if one.ranking is Ranking.EQUAL:
-        return f"{head}, without a difference"
-    better = [f"better than {_write_clips(one.worse)}"] if one.worse else []
-    unclear = f"whether better than {_write_clips(one.unclear)} cannot be told from so few seeds" if one.unclear else ""
-    return ", ".join([head, *better, *([unclear] if unclear else [])])
+    head = f"{one.task} ({one.optimizer} {one.learning_rate:g}{more}): "
+    listed = one.list_verdict(Verdict.LISTED)
+    pivot = one.list_verdict(Verdict.PIVOT)
+    alone = ", the only one tried" if len(one.clips) == 1 else ""
+    if not pivot:
+        return f"{head}{_write_clips(listed)}{alone}"
+    words = {Verdict.WORSE: "better than", Verdict.BETTER: "worse than", Verdict.UNCLEAR: "not told apart from"}
+    parts = [f"{word} {_write_clips(part)}" for verdict, word in words.items() if (part := one.list_verdict(verdict))]
+    parts += [f"beside {_write_clips(listed)}"] if listed else []
+    return head + ", ".join([_write_clips(pivot) + alone, *parts])
 
 
-def _write_clips(clips: tuple[ClipCount, ...]) -> str:
-    """Return ``no clip (4/4 seeds, 51 % to 100 %) and norm 1 (4/4 seeds, 51 % to 100 %; 46 % of steps clipped)``."""
-    return join_words(_write_one_clip(one) for one in clips)
+def _write_cell(cell: CellLengths, parameter: str) -> str:
+    reached = cell.reached
+    beyond = "; ".join(f"at {one.length:g} {_write_length(one)}" for one in cell.beyond)
+    if reached is None:
+        return f"{cell.cell} not shown at any {parameter} ({beyond})"
+    rest = beyond or ("the longest tried" if len(cell.lengths) > 1 else "the only one tried")
+    return f"{cell.cell} up to {parameter}={reached.length:g} ({_write_length(reached)}; {rest})"
 
 
-def _write_one_clip(one: ClipCount) -> str:
+def _write_length(one: LengthCount) -> str:
+    said = _write_count(one.count) + _write_interval(one.interval)
+    if one.tried == 1:
+        return said
+    how = f"best of {one.tried} tried"
+    return f"{said}, {how} chosen on the other seeds" if one.halved else f"{said}, {how}"
+
+
+def _write_metric(one: CellMetric) -> str:
+    spread = "" if one.seeds == 1 else f" ({one.least:.2g} to {one.most:.2g})"
+    tried = "" if one.tried == 1 else f", best of {one.tried} tried"
+    return f"{one.cell} {one.mean:.2g}{spread} over {write_count(one.seeds, 'seed')}{tried}"
+
+
+def _write_clips(clips: Iterable[ClipCount]) -> str:
+    """Return ``no clip (0 of 5 seeds) and norm 1 (5 of 5 seeds; 46 % of steps clipped)``."""
+    return join_words(_write_clip(one) for one in clips)
+
+
+def _write_clip(one: ClipCount) -> str:
     if one.clip == NONE:
-        return f"no clip ({_count(one.count)})"
+        return f"no clip ({_write_count(one.count)})"
     share = NEVER if one.fraction == 0 else f"{describe_clipping(one.clip, one.fraction)} of steps clipped"
-    return f"{one.label} ({_count(one.count)}; {share})"
+    return f"{one.label} ({_write_count(one.count)}; {share})"
 
 
-def _count(one: Count) -> str:
-    low, high = (format_percent(end) for end in one.interval)
-    return f"{one.solved}/{one.seeds} seed{'s' if one.seeds > 1 else ''}, {low} to {high}"
+def _write_count(one: Count) -> str:
+    return f"{one.solved} of {write_count(one.seeds, 'seed')}"
+
+
+def _write_interval(ends: tuple[float, float]) -> str:
+    return "" if math.isnan(ends[0]) else f", 95 % interval {format_percent(ends[0])} to {format_percent(ends[1])}"
