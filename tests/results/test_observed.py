@@ -110,6 +110,11 @@ def test_the_table_gives_each_cells_reach_over_the_seeds(tmp_path: Path) -> None
     assert (table["held"] == table["solved"]).all()
 
 
+def test_a_reach_over_seeds_is_their_mean_with_their_range() -> None:
+    assert observatory.find_range(pd.Series([0.9, math.nan, 1.0, 0.8])) == (0.8, 1.0)
+    assert all(math.isnan(end) for end in observatory.find_range(pd.Series([0.9])))
+
+
 def test_a_solved_run_that_does_not_reach_is_named_with_its_figures(tmp_path: Path) -> None:
     rows = synthetic.write(tmp_path, [synthetic.record(cell="rnn", solved=True)]).rows()
     table = observatory.measure_reach(label_rows(rows))
