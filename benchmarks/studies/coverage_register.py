@@ -81,6 +81,7 @@ HELPERS = {
     "compute_t_quantile": "a quantile",
     "compute_standard_error": "error bars of a figure, and a rule of choice: as good within one standard error",
     "count_blocks": "how long to time",
+    "compare_signed_rank_rows": "the power of the signed-rank test, by simulation",
 }
 """Functions of the statistics that give neither an interval nor a test."""
 
@@ -105,6 +106,13 @@ def miss_share(random: np.random.Generator, trials: int, given: Condition) -> Wr
     """Of so many seeds each solves with one probability."""
     share = given.noise.share
     return _outside(statistics.bound_share(random.binomial(given.units, share, trials), given.units), share)
+
+
+def reject_share(random: np.random.Generator, trials: int, given: Condition) -> Wrong:
+    """Of so many seeds each solves with one probability, of a half at most."""
+    count = given.units
+    table = np.array([statistics.exceed_share(solved, count, 0.5) for solved in range(count + 1)])
+    return np.asarray(table[random.binomial(count, given.noise.share, trials)] < LEVEL)
 
 
 def miss_median(random: np.random.Generator, trials: int, given: Condition) -> Wrong:
@@ -279,7 +287,7 @@ REGISTER = (
     Promise(
         ("bound_share",),
         "Clopper and Pearson's interval of a share",
-        "seeds that solved a task, right diagnoses, false positives of the A/A test, what defaults explain",
+        "seeds that solved a task, right diagnoses, false positives of the A/A test",
         "seeds, cases or launches",
         list_conditions((2, 3, 5, 8, 14, 34), COINS),
         miss_share,
@@ -287,8 +295,8 @@ REGISTER = (
     Promise(
         ("bound_median", "estimate_median"),
         "order statistics of a median",
-        "bold on the page, what defaults change, what a start differs by in compare",
-        "seeds, settings or starts",
+        "bold on the page, what defaults change and explain, what a start differs by in compare",
+        "seeds, pairs of seeds or starts",
         list_conditions((6, 8, 14), EVERY),
         miss_median,
     ),
@@ -322,10 +330,19 @@ REGISTER = (
     Promise(
         ("compare_counts",),
         "Fisher's exact test",
-        "the contrasts that a suite declares",
+        "the contrasts that a suite declares, which clip threshold worked",
         "seeds a side",
         list_conditions((5, 8, 14), COINS),
         reject_counts,
+        says="p",
+    ),
+    Promise(
+        ("exceed_share",),
+        "the exact binomial test that more than half do, one-sided",
+        "which cells solve which task",
+        "seeds",
+        list_conditions((5, 8, 14), [one for one in COINS if one.share <= 0.5]),  # noqa: PLR2004 - half
+        reject_share,
         says="p",
     ),
     Promise(
@@ -342,7 +359,7 @@ REGISTER = (
         ("compare_signed_ranks",),
         "Wilcoxon's one-sided signed-rank test",
         "do the frameworks agree",
-        "pairs that differ",
+        "seeds that differ",
         list_conditions((6, 8, 14), SIDES),
         reject_signed_ranks,
         trials=4_000,

@@ -119,9 +119,10 @@ def _judge(part: pd.DataFrame) -> ContrastVerdict | None:
     part = part.assign(value=values)
     trials = []
     for (learner, replicate), group in part.groupby([LEARNER, "replicate"], observed=True):
-        sides = [_reduce(group[group["side"] == number], counted=outcome != "metric") for number in (1, 2)]
-        if all(side.by_seed for side in sides):
-            trials.append(Trial(str(learner), int(replicate), *sides, _test(*sides, counted=outcome != "metric")))
+        first, second = (_reduce(group[group["side"] == number], counted=outcome != "metric") for number in (1, 2))
+        if first.by_seed and second.by_seed:
+            p = _test(first, second, counted=outcome != "metric")
+            trials.append(Trial(str(learner), int(str(replicate)), first, second, p))
     if not trials:
         return None
     heads = [part[part["side"] == number].iloc[0] for number in (1, 2)]
@@ -146,7 +147,7 @@ def _test(first: Side, second: Side, *, counted: bool) -> float | None:
         return None
     if counted:
         return statistics.compare_counts(first.count, len(first.by_seed), second.count, len(second.by_seed))
-    return statistics.compare_ranks_exactly(first.by_seed, second.by_seed)
+    return float(statistics.compare_ranks_exactly(first.by_seed, second.by_seed))
 
 
 def _list_differing(row: pd.Series[Any], other: pd.Series[Any]) -> dict[str, str]:

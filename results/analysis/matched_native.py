@@ -160,7 +160,7 @@ def measure_changes(rows: Rows) -> list[Change]:
     changes = []
     for learner, group in whole.groupby(LEARNER, observed=True, sort=False):
         theirs = lines[(lines[LEARNER] == learner) & lines["change"].notna()]
-        most = theirs.loc[theirs["change"].abs().idxmax()]
+        most = theirs.iloc[int(theirs["change"].abs().to_numpy().argmax())]
         units = group.groupby([SETTING, CELL, "seed"], observed=True)["change"].mean().reset_index()
         each = seeds.average_by_seed(units, "change")
         low, high = statistics.bound_median(each)

@@ -187,7 +187,8 @@ def _judge_rate(cases: pd.DataFrame) -> tuple[Outcome, pd.DataFrame, tuple[float
     best = parts[max(range(len(parts)), key=lambda at: ranks[at])]
     lines["as good"] = [_is_as_good(part, best) for part in parts]
     counts = [Count(line["solved"], line["judged"]) for line in lines.to_dict("records")]
-    lines["verdict"] = judge_counts(counts, len(counts) - 1 if len(free) else None)
+    verdicts = judge_counts(counts, len(counts) - 1 if len(free) else None)
+    lines["verdict"] = pd.Series(verdicts, lines.index, dtype=object)
     outcome = _find_outcome(lines, cases, count=len(points), free=bool(len(free)))
     if outcome not in {"helps", "harmless", "indifferent"}:
         return outcome, lines, (), None
