@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farreach.results.analysis import gradient_norms, threshold_advice
+from farreach.results.analysis.task_verdicts import Verdict, compare_clips
 from farreach.results.figures import advice as advice_figure
 from farreach.results.record import Record
 from farreach.results.report import advice as advice_report
@@ -289,6 +290,22 @@ def test_the_advice_names_the_planted_threshold_at_each_learning_rate(tmp_path: 
     assert [text[:13] for text in said[1:3]] == ["At adam 0.001", "At adam 0.009"]
     assert "In the plateaus of all the learning rates, 0.001, 0.003 and 0.009: 0.1." in said
     assert sum("rule of thumb" in text for text in said) == 3
+
+
+@pytest.mark.parametrize("seeds", [4, 5, 8])
+def test_the_advice_says_of_a_threshold_what_the_report_of_the_same_folder_says(tmp_path: Path, seeds: int) -> None:
+    solved = {None: 0, 0.01: seeds, 0.1: seeds - 1, 1.0: 2, 10.0: 0}
+    points = {at: [0.97] * good + [0.1] * (seeds - good) for at, good in solved.items()}
+    some = [one for one in records(points) if one.case.learning_rate == 0.003]
+    found = gathered(tmp_path, some)
+    (clips,) = compare_clips(synthetic.label(*some))
+    told = {str(one["threshold"]): one["verdict"] for one in found.verdicts[0].lines.to_dict("records")}
+    report = {"nan" if one.clip == "none" else one.label.removeprefix("norm "): one.verdict for one in clips.clips}
+    assert {f"{float(at):g}": verdict for at, verdict in told.items()} == report
+    assert (Verdict.BETTER in report.values()) == (seeds >= 5)
+    said = advice_report.write_findings(found)[0]
+    assert ("That more seeds solve it than without a clip is shown" in said) == (seeds >= 5)
+    assert ("So few seeds are listed, not tested" in said) == (seeds < 5)
 
 
 def test_the_files_hold_the_advice_the_tries_and_a_figure(tmp_path: Path) -> None:
