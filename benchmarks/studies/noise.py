@@ -40,15 +40,16 @@ class Noise:
         if correlation:
             fresh[..., 1:] *= math.sqrt(1 - correlation**2)
             fresh = scipy.signal.lfilter([1.0], [1.0, -correlation], fresh, axis=-1)
-        return self.shape(fresh, random)
+        return self.shape(np.asarray(fresh), random)
 
     def draw_pairs(self, random: np.random.Generator, *shape: int, correlation: float = 0.0) -> Values:
         """Return differences of two sides that are drawn alike."""
-        return self.draw(random, *shape, correlation=correlation) - self.draw(random, *shape, correlation=correlation)
+        first, second = (self.draw(random, *shape, correlation=correlation) for _ in range(2))
+        return np.asarray(first - second)
 
 
 def _spike(values: Values, random: np.random.Generator) -> Values:
-    return values + SPIKE * (random.random(values.shape) < SPIKED)
+    return np.asarray(values + SPIKE * (random.random(values.shape) < SPIKED))
 
 
 def _bound(values: Values, random: np.random.Generator) -> Values:
