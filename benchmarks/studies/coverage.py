@@ -57,15 +57,14 @@ def find_broken(rates: pd.DataFrame, errors: float = 0.0) -> pd.DataFrame:
     The standard error is that of a rate of `ALLOWED`.
     """
     slack = errors * np.sqrt(ALLOWED * (1 - ALLOWED) / rates["simulations"])
-    broken: pd.DataFrame = rates[rates["promised"] & (rates["wrong"] > ALLOWED + slack)]
-    return broken
+    return rates[rates["promised"] & (rates["wrong"] > ALLOWED + slack)]
 
 
 def summarize_rates(rates: pd.DataFrame) -> pd.DataFrame:
     """Return one line a promise, in percent: what it says, and the worst that was measured, under which condition."""
     lines = []
     for (what, where, promised), part in rates.groupby(["what", "where", "promised"], sort=False):
-        worst = part.iloc[int(part["wrong"].to_numpy().argmax())]
+        worst = part.loc[part["wrong"].idxmax()]
         lines.append(
             {
                 "interval or test": what,
@@ -84,7 +83,7 @@ def summarize_rates(rates: pd.DataFrame) -> pd.DataFrame:
 def write_verdict(rates: pd.DataFrame) -> str:
     """Say whether every promise is kept."""
     promised, broken = rates[rates["promised"]], find_broken(rates)
-    worst = promised.iloc[int(promised["wrong"].to_numpy().argmax())]
+    worst = promised.loc[promised["wrong"].idxmax()]
     kept = f"No rate is above {ALLOWED:.0%}." if broken.empty else f"{len(broken)} rates are above {ALLOWED:.0%}."
     least, most = rates["simulations"].min(), rates["simulations"].max()
     return (

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutants import sampling
-from tests.mutants.forking import Ending, Errand, import_libraries, run_errands
-from tests.mutants.results import count_caught, find_shortfalls, list_survivors, write_results
+from tests.mutants.forking import Ending, Errand, copy_project, import_libraries, run_errands
+from tests.mutants.results import count_caught, find_shortfalls, list_survivors, recall_endings, write_results
 from tests.mutants.table import HERE, Mutant, TableError, load_faults
 
-PATIENCE = 60.0
-"""Seconds beyond four times what the tests take on the right code; a mutant that takes longer hangs."""
+SOME = 40
+"""Mutants after which what was found is kept."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,21 +37,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     import_libraries()
     start = time.monotonic()
-    seconds, failures = run_unchanged(mutants, options.jobs)
-    if failures:
-        print("error: without any fault these tests fail:", *failures, sep="\n", file=sys.stderr)
-        return 2
-    endings = run_mutants(mutants, seconds, options.jobs)
-    scores = count_caught(mutants, endings)
-    shortfalls = find_shortfalls(scores, list(zip(mutants, endings, strict=True)))
-    for line in list_survivors(mutants, endings):
+    with copy_project() as project:
+        if not check_unchanged(list_first(mutants), project, options.jobs):
+            return 2
+        endings = run_mutants(mutants, project, options)
+        if not check_unchanged([Errand(tests) for tests in list_catching(endings)], project, options.jobs):
+            return 2
+    ended = list(zip(mutants, endings, strict=True))
+    shortfalls = find_shortfalls(ended)
+    for line in list_survivors(ended):
         print(f"survived: {line}")
-    for line in [*(score.describe() for score in scores), *shortfalls]:
+    for line in [*(score.describe() for score in count_caught(ended)), *shortfalls]:
         print(line)
     print(f"{(time.monotonic() - start) / 60:.0f} minutes, {options.jobs} at a time")
-    if options.out:
-        write_results(options.out, mutants, endings, collect_facts(options))
     return 1 if shortfalls else 0
+
+
+def run_mutants(mutants: Sequence[Mutant], project: Path, options: argparse.Namespace) -> list[Ending]:
+    """Plant each fault and run its tests; with `out` keep what was found from time to time, and take it up again."""
+    known = recall_endings(options.out, mutants, project) if options.out else []
+    endings = known or [*itertools.repeat(None, len(mutants))]
+    facts = collect_facts(options)
+    waiting = [at for at, ending in enumerate(endings) if ending is None]
+    print(f"{len(mutants) - len(waiting)} of {len(mutants)} are known to be caught")
+    for first in range(0, len(waiting), SOME):
+        some = waiting[first : first + SOME]
+        errands = [Errand(mutants[at].tests, mutant=mutants[at]) for at in some]
+        for at, ending in zip(some, run_errands(errands, project, options.jobs, _say_mutant), strict=True):
+            endings[at] = ending
+        if options.out:
+            ended = [(mutant, ending) for mutant, ending in zip(mutants, endings, strict=True) if ending]
+            write_results(options.out, ended, facts, project)
+    return [ending for ending in endings if ending]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -62,7 +81,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-table", action="store_true", help="run what is sampled alone")
     parser.add_argument("--share", type=int, default=1, metavar="N", help="run each N-th alone")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="how many at a time")
-    parser.add_argument("--out", type=Path, help="folder for mutants.json and mutants.md")
+    parser.add_argument(
+        "--out", type=Path, help="folder for mutants.json and mutants.md; what they say was caught is not run again"
+    )
     parser.add_argument("--list", action="store_true", help="print the faults and run nothing")
     return parser
 
@@ -77,26 +98,34 @@ def choose_mutants(options: argparse.Namespace) -> list[Mutant]:
     return mutants[:: options.share]
 
 
-def run_unchanged(mutants: Sequence[Mutant], jobs: int) -> tuple[dict[str, float], list[str]]:
-    """Run each choice of tests on the right code; return the seconds that each took, and which failed."""
-    choices = list(dict.fromkeys(choice for mutant in mutants for choice in mutant.tests))
-    errands = [Errand((choice,), limit=900.0) for choice in choices]
-    endings = run_errands(errands, jobs, lambda errand, ending: _say(errand.tests[0], ending))
-    failures = [
-        f"{choice} ({ending.verdict} {ending.test})"
-        for choice, ending in zip(choices, endings, strict=True)
+def list_first(mutants: Sequence[Mutant]) -> list[Errand]:
+    """Return what must pass before a fault is planted: every test is there, and the first ones of each mutant pass."""
+    every = dict.fromkeys(choice for mutant in mutants for choice in mutant.tests)
+    first = dict.fromkeys(mutant.tests[0] for mutant in mutants)
+    return [Errand((*every,), only_collect=True), *(Errand((choice,)) for choice in first)]
+
+
+def list_catching(endings: Sequence[Ending]) -> list[tuple[str, ...]]:
+    """Return the tests that noticed a fault, a group for each file: they count where they pass without one."""
+    files: dict[str, dict[str, None]] = {}
+    for ending in endings:
+        path, found, name = ending.test.partition("::")
+        if found:
+            files.setdefault(path, {})[f"{path}: ^{re.escape(name)}$"] = None
+    return [(*choices,) for choices in files.values()]
+
+
+def check_unchanged(errands: Sequence[Errand], project: Path, jobs: int) -> bool:
+    """Run tests on the code as it is; return whether all passed, and print those that did not."""
+    endings = run_errands(errands, project, jobs, lambda errand, ending: _say(errand.tests[0], ending))
+    wrong = [
+        f"{ending.verdict} {ending.test or ', '.join(errand.tests)}"
+        for errand, ending in zip(errands, endings, strict=True)
         if ending.verdict != "passed"
     ]
-    return {choice: ending.seconds for choice, ending in zip(choices, endings, strict=True)}, failures
-
-
-def run_mutants(mutants: Sequence[Mutant], seconds: dict[str, float], jobs: int) -> list[Ending]:
-    """Plant each fault and run its tests, within a limit that the right code keeps easily."""
-    errands = [
-        Errand(one.tests, limit=PATIENCE + 4 * sum(seconds[choice] for choice in one.tests), mutant=one)
-        for one in mutants
-    ]
-    return run_errands(errands, jobs, lambda errand, ending: _say(errand.mutant.name if errand.mutant else "", ending))
+    if wrong:
+        print("error: these tests do not pass without any fault:", *wrong, sep="\n", file=sys.stderr)
+    return not wrong
 
 
 def collect_facts(options: argparse.Namespace) -> dict[str, str]:
@@ -106,6 +135,10 @@ def collect_facts(options: argparse.Namespace) -> dict[str, str]:
     facts = environment.collect_facts()
     named = {"command": "tox -e mutants", "commit": str(facts["commit"]), "Python": str(facts["python"])}
     return named | ({"seed": str(options.seed)} if options.sample else {})
+
+
+def _say_mutant(errand: Errand, ending: Ending) -> None:
+    _say(errand.mutant.name if errand.mutant else "", ending)
 
 
 def _say(what: str, ending: Ending) -> None:

@@ -41,11 +41,12 @@ LIBRARIES += ("rich", "typer", "seaborn", "jinja2", "torch", "tensorflow", "kera
 """What forks have imported already; those that are not installed are left out."""
 
 Verdict = Literal["passed", "failed", "not imported", "hung", "crashed"]
-"""How tests ended. `not imported`: before any ran; `hung`: the time limit ended them; `crashed`: the process died."""
+"""How tests ended. `not imported`: before any ran; `hung`: they went on for too long; `crashed`: the process died."""
 
-FAILED, NOT_IMPORTED = (1,), (2, 3, 4)
-NOT_THERE = 5
-"""Exit statuses of pytest."""
+PASSED, FAILED, NOTHING = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+
+PATIENCE = 180.0
+"""Seconds after which a process in which no test has begun or ended hangs; on an idle machine a test takes few."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,21 +69,36 @@ class Choice:
 
 
 class Choosing:
-    """A plugin of pytest that runs chosen tests, in the order in which they were named, and keeps what failed first."""
+    """A plugin of pytest that runs chosen tests, in the order in which they were named, and keeps what failed first.
 
-    def __init__(self, tests: Sequence[str]) -> None:
+    Attributes:
+        progress: a file whose time says when a test last went on.
+
+    """
+
+    def __init__(self, tests: Sequence[str], progress: Path) -> None:
         self.choices = [Choice.parse(test) for test in tests]
-        self.failed = ""
+        self.progress, self.failed = progress, ""
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Keep the chosen tests alone, in order."""
-        chosen = [item for choice in self.choices for item in items if choice.includes(item.nodeid)]
+        each = [[item for item in items if choice.includes(item.nodeid)] for choice in self.choices]
+        self.failed = next(
+            (
+                f"{choice.path}: {choice.pattern} is no test"
+                for choice, some in zip(self.choices, each, strict=True)
+                if not some
+            ),
+            "",
+        )
+        chosen = [item for some in each for item in some]
         left = [item for item in items if item not in chosen]
         items[:] = list(dict.fromkeys(chosen))
         config.hook.pytest_deselected(items=left)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the name of the first test that failed."""
+        self.progress.touch()
         if report.failed and not self.failed:
             self.failed = report.nodeid
 
@@ -98,11 +114,11 @@ class Ending:
 
 @dataclasses.dataclass(frozen=True)
 class Errand:
-    """Tests to run in a copy of the project in which one file may be replaced."""
+    """Tests to run, or only to collect, in a copy of the project in which one file may be replaced."""
 
     tests: tuple[str, ...]
-    limit: float
     mutant: Mutant | None = None
+    only_collect: bool = False
 
 
 def import_libraries() -> None:
@@ -114,8 +130,9 @@ def import_libraries() -> None:
             importlib.import_module(name)
 
 
-def copy_project(folder: Path) -> None:
-    """Link every file of the checkout into a folder: those that git knows, and new ones that it does not ignore."""
+@contextlib.contextmanager
+def copy_project() -> Iterator[Path]:
+    """Have a copy of the checkout as it is now: the files that git knows, and new ones that it does not ignore."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],  # noqa: S607
         cwd=ROOT,
@@ -123,10 +140,13 @@ def copy_project(folder: Path) -> None:
         capture_output=True,
         text=True,
     ).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as whole:
+        folder = Path(whole) / "project"
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        yield folder
 
 
 @contextlib.contextmanager
@@ -152,14 +172,15 @@ def _forget_compiled(path: Path) -> None:
         compiled.unlink()
 
 
-def run_errands(errands: Sequence[Errand], jobs: int, hear: Callable[[Errand, Ending], None]) -> list[Ending]:
-    """Run every errand, `jobs` at a time, and return how each ended; `hear` is told of each when it ends."""
+def run_errands(
+    errands: Sequence[Errand], project: Path, jobs: int, hear: Callable[[Errand, Ending], None]
+) -> list[Ending]:
+    """Run every errand in copies of the project, `jobs` at a time; return how each ended, of which `hear` is told."""
     endings: dict[int, Ending] = {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as whole:
         places = [Path(whole) / str(at) for at in range(min(jobs, len(errands)))]
         for place in places:
-            (place / "project").mkdir(parents=True)
-            copy_project(place / "project")
+            shutil.copytree(project, place / "project")
         waiting = list(enumerate(errands))[::-1]
         busy: dict[Path, tuple[int, Running]] = {}
         try:
@@ -189,6 +210,7 @@ class Running:
         shutil.rmtree(place / "scratch", ignore_errors=True)
         (place / "scratch").mkdir()
         (place / "ending.json").unlink(missing_ok=True)
+        (place / "progress").touch()
         self.start = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -200,7 +222,7 @@ class Running:
         """Return how it ended, None where it still runs; end it where its time is up."""
         process, status = os.waitpid(self.process, os.WNOHANG)
         seconds = time.monotonic() - self.start
-        if process == 0 and seconds <= self.errand.limit:
+        if process == 0 and time.time() - (self.place / "progress").stat().st_mtime <= PATIENCE:
             return None
         self.end()
         if process == 0:
@@ -220,11 +242,10 @@ class Running:
         if not os.WIFEXITED(status) or not path.exists():
             return Ending("crashed", "", seconds)
         code, test = json.loads(path.read_text("utf-8"))
-        if code == NOT_THERE:
-            message = f"none of these tests is there: {', '.join(self.errand.tests)}"
-            raise LookupError(message)
-        verdict: Verdict = "failed" if code in FAILED else "not imported" if code in NOT_IMPORTED else "passed"
-        return Ending(verdict, test, seconds)
+        passed = (PASSED, NOTHING) if self.errand.only_collect else (PASSED,)
+        if code in passed and not test:
+            return Ending("passed", "", seconds)
+        return Ending("failed" if code in {FAILED, *passed} else "not imported", test, seconds)
 
 
 def run_in_fork(errand: Errand, place: Path) -> NoReturn:
@@ -244,9 +265,10 @@ def run_in_fork(errand: Errand, place: Path) -> NoReturn:
         for name in [name for name in sys.modules if name.partition(".")[0] in {"tests", "farreach"}]:
             del sys.modules[name]
         sys.path[:] = [str(folder), *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
-        choosing = Choosing(errand.tests)
+        choosing = Choosing(errand.tests, place / "progress")
         paths = dict.fromkeys(choice.path for choice in choosing.choices)
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *paths], plugins=[choosing])
+        ways = ["--collect-only"] if errand.only_collect else []
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *ways, *paths], plugins=[choosing])
         answer: list[Any] = [int(code), choosing.failed]
         (place / "ending.json").write_text(json.dumps(answer), "utf-8")
         status = 0

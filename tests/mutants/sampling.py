@@ -34,7 +34,12 @@ SOURCES = (
 )
 """Where faults are drawn from."""
 
-LEFT_OUT = ("*/__init__.py", "frameworks/*/device.py", "frameworks/environment.py", "benchmarks/running/environment.py")
+LEFT_OUT: tuple[str, ...] = (
+    "*/__init__.py",
+    "frameworks/*/device.py",
+    "frameworks/environment.py",
+    "benchmarks/running/environment.py",
+)
 LEFT_OUT += ("benchmarks/running/progress.py", "frameworks/parts.py")
 """Files of words alone, of the machine, of a GPU, and of what is shown while a run goes on."""
 
@@ -58,12 +63,12 @@ def _fits(file: str, patterns: tuple[str, ...]) -> bool:
 
 def sample_mutants(count: int = COUNT, seed: int = SEED) -> list[Mutant]:
     """Draw mutants; the same seed gives the same ones for the same code."""
-    chance = random.Random(seed)  # noqa: S311 - a sample, no secret
     relevant = load_relevant()
     places = {file: _list_places((ROOT / file).read_text("utf-8")) for file in list_sources()}
-    mutants = []
+    mutants: list[Mutant] = []
     for file, share in share_out(count, {file: len(found) for file, found in places.items()}).items():
         text = (ROOT / file).read_text("utf-8")
+        chance = random.Random(f"{seed} {file}")  # noqa: S311 - a sample, no secret
         drawn = 0
         order = sorted(places[file])
         chance.shuffle(order)

@@ -15,7 +15,7 @@ from farreach.results.analysis.labels import format_percent
 from farreach.results.analysis.rows import label_rows, make_empty
 from farreach.results.analysis.selection import find_length
 from farreach.results.analysis.solved import count_solved, list_seeds
-from farreach.results.analysis.task_verdicts import Count, Verdict, find_lengths
+from farreach.results.analysis.task_verdicts import Count, Verdict, compare_clips, find_lengths
 from farreach.results.record import Record
 from farreach.results.report.answers import Answer, answer_all
 from farreach.results.report.answers.gradients import answer_gradients
@@ -126,6 +126,20 @@ def lengths(one: Answer) -> dict[str, list[tuple[float, int, int, int, bool]]]:
         cell.cell: [(at.length, at.count.solved, at.count.seeds, at.tried, at.solves) for at in cell.lengths]
         for cell in task.cells
     }
+
+
+def test_a_clip_that_exactly_half_of_the_seeds_solve_solves_nothing() -> None:
+    (half,), (more,) = (compare_clips(synthetic.label(*ladder({None: good, 0.1: 3}, seeds=6))) for good in (3, 4))
+    assert half.clips == ()
+    assert [(one.clip, one.count) for one in more.clips] == [("none", Count(4, 6)), ("norm", Count(3, 6))]
+
+
+@pytest.mark.parametrize(("good", "p"), [(8, 1 / 256), (7, 9 / 256), (6, 37 / 256), (4, 163 / 256)])
+def test_a_cell_solves_what_more_than_half_of_the_seeds_do_by_an_exact_binomial_test(good: int, p: float) -> None:
+    (task,) = find_lengths(synthetic.label(*ladder({None: good}, seeds=8)))
+    (at,) = task.cells[0].lengths
+    assert at.p == pytest.approx(p)
+    assert at.solves == (good > 6)
 
 
 def test_the_longest_length_that_the_seeds_are_shown_to_solve_is_named_with_its_share() -> None:

@@ -11,6 +11,7 @@ import pytest
 from farreach.results.analysis import agreement, statistics
 from farreach.results.analysis.rows import Rows, label_rows
 from farreach.results.analysis.selection import GROUP
+from farreach.results.record import Record
 from farreach.results.report.answers.agreement import write_agreement
 from tests.support import synthetic
 
@@ -120,3 +121,30 @@ def test_the_worst_pair_stands_first_and_every_pair_has_a_line() -> None:
     assert pairs == [("pytorch", "jax"), ("tensorflow", "jax"), ("pytorch", "tensorflow")]
     assert table["gap replicates"].tolist() == pytest.approx([6 * 0.02] * 3)  # the mean of 6 * .01 and 6 * .03
     assert table["gap frameworks"].tolist() == pytest.approx([6 * 0.11, 6 * 0.07, 6 * 0.04])
+
+
+def test_a_clip_that_never_clipped_is_no_evidence_of_agreement() -> None:
+    """The same case without a clip is there already: 5 cases under an idle clip would count 6 of 6."""
+
+    def make(clip: str, threshold: float | None, fraction: float) -> list[Record]:
+        return [
+            synthetic.record(
+                clip=clip,
+                threshold=threshold,
+                clip_fraction=fraction,
+                framework=framework,
+                path=synthetic.PATHS[framework],
+                replicate=replicate,
+            )
+            for framework, replicate in (("pytorch", 0), ("pytorch", 1), ("tensorflow", 0))
+        ]
+
+    records = [*make("none", None, 0.0), *make("norm", 1e6, 0.0), *make("norm", 0.1, 0.4)]
+    table = agreement.measure_gaps(synthetic.label(*records))
+    assert sorted(zip(table["clip"], table["threshold"].fillna(0), strict=True)) == [("none", 0), ("norm", 0.1)]
+
+
+@pytest.mark.parametrize(("p", "apart"), [(0.049, True), (0.051, False), (None, None)])
+def test_frameworks_are_apart_at_five_percent(p: float | None, apart: bool | None) -> None:
+    verdict = agreement.PairAgreement("a", "b", 8, 8, 0.1, 0.1, 0.1, 0.1, p=p, power=None)
+    assert verdict.apart is apart

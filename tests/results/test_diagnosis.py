@@ -134,3 +134,42 @@ def test_a_run_of_ones_own_is_judged_by_its_own_loss() -> None:
     falling = own | {"floor": None, "metric.training_loss": 0.5, "gain_late": 0.1, "norm_before_max": 3.0}
     assert diagnose_row(falling).label == "over-clipped"
     assert diagnose_row(falling | {"gain_late": 0.0}).label == "not looked at"
+
+
+TIGHT: dict[str, Any] = {"clip_fraction": 1.0, "scale_median": 0.01, "moved": 0.01, "gain_late": 0.0}
+BOUNDS: list[tuple[dict[str, Any], str, str, float, float]] = [
+    ({"growth_end_low": 0.001, "steps_before": 1}, "exploding", "growth_end", np.log(10.1), np.log(9.9)),
+    (TIGHT, "over-clipped", "clip_fraction", 0.951, 0.949),
+    (TIGHT, "over-clipped", "scale_median", 0.099, 0.101),
+    (TIGHT, "over-clipped", "moved", 0.0199, 0.0201),
+    (TIGHT | {"moved": 0.5}, "over-clipped", "gain_late", 0.0201, 0.0199),
+    (TIGHT | {"moved": 0.5, "floor": 4.0}, "over-clipped", "gain_late", 0.0801, 0.0799),
+    ({}, "vanishing", "reach_end", 0.499, 0.501),
+    ({"gain_late": 0.0}, "stuck on the floor", "skill", 0.0999, 0.1001),
+    ({"gain_late": 0.0}, "stuck on the floor", "skill", -0.0999, -0.1001),
+    ({"skill": 0.05}, "stuck on the floor", "gain_late", 0.0199, 0.0201),
+    ({}, "clip inactive", "clip_fraction", 0.00099, 0.00101),
+]
+
+
+@pytest.mark.parametrize(("changes", "label", "column", "inside", "outside"), BOUNDS)
+def test_a_rule_holds_up_to_its_bound_and_not_beyond(
+    changes: dict[str, Any], label: str, column: str, inside: float, outside: float
+) -> None:
+    assert diagnose_row(FINE | changes | {column: inside}).label == label
+    assert diagnose_row(FINE | changes | {column: outside}).label == "healthy"
+
+
+def test_the_rules_are_tried_in_their_order() -> None:
+    everything = FINE | TIGHT | {"growth_end": 1.0, "growth_end_low": 0.5, "reach_end": 0.1, "skill": 0.0}
+    changes: list[dict[str, Any]] = [
+        {"status": "diverged", "solved": True},
+        {"solved": True},
+        {},
+        {"growth_end_low": -0.5},
+        {"growth_end_low": -0.5, "clip_fraction": 0.5},
+        {"growth_end_low": -0.5, "clip_fraction": 0.0, "reach_end": 1.0},
+        {"growth_end_low": -0.5, "clip_fraction": 0.0, "reach_end": 1.0, "skill": 0.5},
+    ]
+    expected = ["diverged", "healthy", "exploding", "over-clipped", "vanishing", "stuck on the floor", "clip inactive"]
+    assert [diagnose_row(everything | change).label for change in changes] == expected

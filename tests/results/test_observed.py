@@ -91,6 +91,19 @@ def test_a_record_without_a_flow_has_no_figures() -> None:
     assert {"reach_start", "cell_reach_end", "growth_middle_low"} <= set(empty)
 
 
+def test_a_record_has_the_figures_of_the_first_layer_in_the_order_of_time() -> None:
+    """Two layers, one that keeps the gradient and one that loses it, written in any order."""
+    lines = [
+        {"step": step, "layer": layer, "time": time, "h": rate ** (20 - time), "c": 1.0}
+        for step in (0, 100)
+        for layer, rate in ((1, 0.5), (0, 0.9))
+        for time in reversed(range(21))
+    ]
+    found = reach.summarise_flow(pd.DataFrame(lines), 20)
+    assert found["growth_end"] == pytest.approx(math.log(0.9))
+    assert (found["reach_start"], found["reach_end"], found["cell_reach_end"]) == (1.0, 1.0, 1.0)
+
+
 def solved_set(folder: Path) -> Store:
     records = [
         synthetic.record(cell=cell, seed=seed, key=f"{cell}{seed}", solved=cell != "rnn")

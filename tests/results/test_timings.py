@@ -90,9 +90,10 @@ def test_too_few_rounds_have_no_interval() -> None:
 
 
 def test_the_faster_one_comes_first_and_the_ratio_is_how_many_times() -> None:
-    for turned in (make_pair(1.5), make_pair(1.5)):
-        turned["contenders"].reverse()
-        row = interleaved.compare_pairs([turned]).iloc[0]
+    pair, turned = make_pair(1.5), make_pair(1.5)
+    turned["contenders"].reverse()
+    for group in (pair, turned):
+        row = interleaved.compare_pairs([group]).iloc[0]
         assert row[RATIO[:4]].tolist() == ["jax", "scan", "pytorch", "eager"]
         assert row["verdict"] == "faster"
         assert row["low"] < 1.5 < row["high"]
@@ -114,6 +115,14 @@ def test_an_overhead_is_kept_missed_or_cannot_be_told(ratio: float, verdict: str
     assert row["verdict"] == verdict
     assert row["low"] < ratio < row["high"]
     assert interleaved.compare_pairs([make_group(ours, loop)]).empty  # a loop is no framework's step
+
+
+def test_an_overhead_is_kept_by_its_interval_and_not_by_its_ratio() -> None:
+    ours = make_contender("pytorch (eager)", make_seconds(0.9, spread=0.5, seed=3))
+    loop = make_contender("loop_pytorch", make_seconds(1.0, seed=4), loop="loop_pytorch", framework="pytorch")
+    row = interleaved.compare_overheads([make_group(ours, loop)]).iloc[0]
+    assert row["ours / loop"] < interleaved.ALLOWED["loop"] < row["high"]
+    assert row["verdict"] == statistics.INCONCLUSIVE
 
 
 def test_costs_are_per_step_and_per_second() -> None:
