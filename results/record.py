@@ -7,9 +7,10 @@ row, the check of a row, the JSON Schema, what a suite file may set and what ``-
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import EllipsisType
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +23,9 @@ METRIC = "metric."
 TIMES = ("imports", "compile", "data", "training", "evaluation", "probes", "other")
 """The kinds of wall time that a run is divided into; useful are training and evaluation."""
 
+CONFIRMATIONS = 3
+"""A case is solved when its criterion is met at this many consecutive evaluations."""
+
 POINTS = ("start", "middle", "end")
 """The points of training at which a record says how far the gradient reached."""
 
@@ -30,6 +34,15 @@ FLOW = ("step", "layer", "time", "h", "c")
 
 SPECTRA = ("step", "layer", "gate", "radius", "sigma")
 """Columns of the spectra: spectral radius and largest singular value of each gate's recurrent matrix."""
+
+LATER = {("radius", 1.0), ("metric_version", 1)}
+"""Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
+
+MADE_WITH = ("task_version", "metric_version", "framework_version", "schema")
+"""Columns that the key of a case is a hash of beside the case: the versions that made it."""
+
+ALL_NUMERICS = range(1, 10)
+"""What else a key is a hash of, as ``numerics``: 1, or what a row of before there was a digest no longer says."""
 
 STRENGTHS = {"clip": "threshold", "regulariser": "strength"}
 """The column that says how strong another is: a positive number, and None where that is ``none``."""
@@ -276,6 +289,19 @@ def _fields(part: str) -> list[dataclasses.Field[Any]]:
 def use_first_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields under their `FIRST_NAMES`, as every key hashes them."""
     return {FIRST_NAMES.get(name, name): value for name, value in fields.items()}
+
+
+def render_fact(name: str, value: Any) -> str:
+    """Return a fact as a key hashes it; nothing where every case had it before there was such a fact."""
+    if isinstance(value, float | int | str) and (name, value) in LATER:
+        return ""
+    return f"{json.dumps(FIRST_NAMES.get(name, name))}: {json.dumps(value, sort_keys=True)}"
+
+
+def hash_facts(facts: Iterable[str]) -> str:
+    """Return the key of the case that has these facts, each as `render_fact` has it."""
+    text = "{" + ", ".join(sorted(filter(None, facts))) + "}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def use_names(fields: Mapping[str, Any]) -> dict[str, Any]:

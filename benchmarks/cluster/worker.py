@@ -22,12 +22,12 @@ from typing import Any
 
 from farreach.benchmarks.cluster.workplace import Errand, UnwantedError, Workplace
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.matrix.case import LATER, Case, require_allowed
+from farreach.benchmarks.matrix.case import Case, require_allowed
 from farreach.benchmarks.running import digest, environment
 from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import CaseFailedError, StartError
 from farreach.benchmarks.speed import machine
-from farreach.results.record import TIMES
+from farreach.results.record import LATER, TIMES
 from farreach.tasks.base import TaskError
 
 Answer = dict[str, Any]

@@ -30,7 +30,7 @@ def reproduce(
     ] = None,
     page: options.Page = None,
 ) -> None:
-    """Run recorded cases again and compare them bit for bit; exit 1 if one of them differs.
+    """Run recorded cases again and compare bits, number and conclusion of each; exit 1 if a bit of one differs.
 
     Example:
         python -m benchmarks reproduce results/published/quick --only task=adding --jobs 2

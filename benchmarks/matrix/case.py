@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import importlib
 import json
 import math
@@ -15,7 +14,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.recipes import make_model, make_training
 from farreach.frameworks.base import Activation, Cell, ClipKind, Device, Mode, Model, Optimizer, Precision, Training
 from farreach.results import record
-from farreach.results.record import SCHEMA, STRENGTHS, Scalar, use_first_names
+from farreach.results.record import LATER, SCHEMA, STRENGTHS, Scalar, hash_facts, render_fact, use_first_names
 from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.sanitising import format_line
 from farreach.results.vocabulary import NONE
@@ -24,9 +23,6 @@ from farreach.tasks.base import Task
 
 NUMERICS = 1
 """What every key holds, so that the rows of earlier days keep theirs: what moves a number, a row's digest says."""
-
-LATER = {("radius", 1.0), ("metric_version", 1)}
-"""Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
 
 MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 5 * 10**6, "threads": 2**12}
 """The largest values that a case may have: beyond, a slip of the keyboard would be found when the memory is full."""
@@ -158,7 +154,7 @@ class Case(record.Case):
 
     def key(self) -> str:
         """Return the name of the record: a hash of its identity."""
-        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:16]
+        return hash_facts(render_fact(name, value) for name, value in self.identity().items())
 
     def label(self) -> str:
         """Return a line for people: what tells this case from its neighbours."""

@@ -17,12 +17,9 @@ from farreach.benchmarks.running.gradient_probe import Observer, count_steps_bef
 from farreach.benchmarks.running.messages import Columns, Outcome
 from farreach.frameworks import weights
 from farreach.frameworks.base import Learner, Trace, Weights
-from farreach.results.record import Result, Times, number
+from farreach.results.record import CONFIRMATIONS, Result, Times, number
 from farreach.results.vocabulary import NONE
 from farreach.tasks.base import EVALUATION_BATCH, Array, Batch, Task
-
-CONFIRMATIONS = 3
-"""A case is solved when its criterion is met at this many consecutive evaluations."""
 
 
 class Clock:

@@ -10,6 +10,7 @@ from typing import Any
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.sweep import Failure
+from farreach.results.analysis.outcomes import LIKE, Spread, measure_spreads
 from farreach.results.report.reproduction import FAILED, Reproduction, compare_runs
 from farreach.results.storage.columns import KEY
 from farreach.results.storage.files import StoreError
@@ -58,6 +59,7 @@ def compare_rows(recorded: Recorded, again: ResultSet, failed: list[Failure]) ->
     """Compare each case that was run again into `again` with its recorded row; damage costs the case that it is in."""
     reasons = {failure.case: failure.reason for failure in failed}
     rows = {row["key"]: row for row in _read_rows(again)} if again.list_finished() else {}
+    spreads = measure_spreads(recorded.store.rows())
     verdicts = []
     for case, row in recorded.rows.items():
         new = rows.get(case.key())
@@ -65,15 +67,21 @@ def compare_rows(recorded: Recorded, again: ResultSet, failed: list[Failure]) ->
             reason = reasons.get(case, "it was not run")
             verdicts.append(Reproduction(row["key"], case.label(), FAILED, reason))
         else:
-            verdicts.append(_compare_case(recorded.store, again, (row, new), case.label()))
+            spread = spreads.get(tuple(row[name] for name in LIKE))
+            verdicts.append(_compare_case(recorded.store, again, (row, new), label=case.label(), spread=spread))
     return verdicts
 
 
 def _compare_case(
-    recorded: ResultSet, again: ResultSet, rows: tuple[dict[str, Any], dict[str, Any]], label: str
+    recorded: ResultSet,
+    again: ResultSet,
+    rows: tuple[dict[str, Any], dict[str, Any]],
+    *,
+    label: str,
+    spread: Spread | None,
 ) -> Reproduction:
     try:
-        return compare_runs(recorded, again, rows, label)
+        return compare_runs(recorded, again, rows, label, spread=spread)
     except StoreError as error:
         return Reproduction(rows[0]["key"], label, FAILED, str(error))
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from farreach.frameworks.base import Array
 
 
 def _parameters(gradients: list[Array | None]) -> list[torch.nn.Parameter]:
-    parameters = [torch.nn.Parameter(torch.zeros(np.shape(gradient))) for gradient in gradients]
+    parameters = [torch.nn.Parameter(torch.zeros(() if gradient is None else gradient.shape)) for gradient in gradients]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = None if gradient is None else torch.from_numpy(gradient.copy())
     return parameters

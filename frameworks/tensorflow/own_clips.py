@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from farreach.frameworks.base import Array
@@ -35,7 +34,7 @@ def _clip_by_value(gradients: list[Array | None], threshold: float) -> list[Arra
 def _clip_by_optimizer(argument: str) -> Callable[[list[Array | None], float], list[Array | None]]:
     def clip(gradients: list[Array | None], threshold: float) -> list[Array | None]:
         """Let plain gradient descent at rate 1 clip: the change of a weight is its clipped gradient."""
-        variables = [keras.Variable(tf.zeros(np.shape(gradient))) for gradient in gradients]
+        variables = [keras.Variable(tf.zeros(() if gradient is None else gradient.shape)) for gradient in gradients]
         optimizer = keras.optimizers.SGD(learning_rate=1.0, **{argument: threshold})
         optimizer.apply(_make_tensors(gradients), variables)
         changes = [-variable.numpy() for variable in variables]

@@ -1,9 +1,11 @@
 """Two result sets, an old and a new one, row by row: same, better, worse, or inconclusive.
 
 Each side is a result set, or several of them: the same suite run again and again. A verdict is written only where the
-data carry it. Within one environment the rows of one seed are compared bit for bit; across environments bits may
-differ without meaning anything, so there quality takes `SEEDS` seeds a side, and speed `RUNS` runs a side anywhere,
-since identical code differs from launch to launch. P-values are corrected (Holm 1979) for the rows that are compared.
+data carry it. A row's quality is compared on the seeds that both sides have, each with itself; what the seeds of one
+side alone gave is reported apart and judged by nobody. Within one environment the rows of one seed are compared bit for
+bit; across environments bits may differ without meaning anything, so there quality takes `SEEDS` shared seeds, and
+speed `RUNS` runs a side anywhere, since identical code differs from launch to launch. P-values are corrected (Holm
+1979) for the rows that are compared.
 
 A night has too few seeds for any row to be told alone, so the pairs of rows, one case and seed on both sides, are
 judged together too: `whole`.
@@ -18,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
 from farreach.results.analysis.labels import HEADINGS, format_parameters
@@ -68,10 +69,10 @@ FACTS = [name for name in LINE if name != "path"]
 
 TYPICAL = ["difference", "typical", "low", "high", "p"]
 """Of skills, new minus old: the mean difference; then what a single seed or start typically differs by, with its 95 %
-interval: the median of the starts' differences, or of those between any seed of each side."""
+interval: the median of the differences of the seeds or starts."""
 
-QUALITY = [*GROUP, *FACTS, "quality", "bits", "seeds old", "seeds new", "skill old", "skill new"]
-QUALITY += TYPICAL
+QUALITY = [*GROUP, *FACTS, "quality", "bits", "seeds", "skill old", "skill new", *TYPICAL]
+QUALITY += ["seeds identical", "old alone", "skill old alone", "new alone", "skill new alone"]
 WHOLE = ["pairs of", "skill", "pairs", "starts", "skill old", "skill new", "solved old", "solved new"]
 WHOLE += TYPICAL
 SPEED = [*GROUP, *FACTS, "speed", "runs old", "runs new", "ms old", "ms new", "new / old", "low", "high", "p"]
@@ -106,7 +107,9 @@ class Comparison:
     """What a comparison found.
 
     Attributes:
-        quality: one line a row that both sides have: `QUALITY`.
+        quality: one line a row that both sides have: `QUALITY`. ``seeds`` are those that both sides have, of which the
+            skills are; ``seeds identical`` are those with the same bits on both sides in every environment that they
+            ran in; ``old alone`` and ``new alone`` count the seeds that one side has and the other has not.
         speed: the same, `SPEED`; or `side_by_side.COLUMNS` where two environments were timed side by side.
         alone: rows that one side has and the other has not.
         whole: the verdict over all pairs of rows, the first line, and over those of each framework, cell, clip and
@@ -133,7 +136,7 @@ class Comparison:
     def blind(self) -> bool:
         """Whether nothing at all could be told: of no row, of no bit, and not over all of them."""
         verdicts = [*self.whole["skill"], *self.quality["quality"], *self.speed["speed"]]
-        return set(verdicts) <= {statistics.INCONCLUSIVE} and set(self.quality["bits"]) <= {OTHER}
+        return {*verdicts} <= {statistics.INCONCLUSIVE} and {*self.quality["bits"]} <= {OTHER}
 
 
 def read_side(folder: Path, now: Versions | None = None) -> pd.DataFrame:
@@ -162,7 +165,7 @@ def compare_sides(old: pd.DataFrame, new: pd.DataFrame) -> Comparison:
         judge_rows(restore_order(pd.DataFrame(quality, columns=QUALITY), frame), "quality", _judge_quality),
         judge_rows(restore_order(pd.DataFrame(speed, columns=SPEED), frame), "speed", judge_speed),
         alone,
-        compare_pairs(frame, identical=all(line["bits"] == IDENTICAL for line in quality)),
+        compare_pairs(frame, identical=all(line["seeds identical"] == line["seeds"] for line in quality)),
     )
 
 
@@ -189,18 +192,25 @@ def _is_same(line: Mapping[Any, Any]) -> bool:
 
 def _compare_quality(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:
     a, b = (average_skills(side) for side in (old, new))
-    line = {"bits": compare_bits(old, new), "seeds old": len(a), "seeds new": len(b)}
-    line |= {"skill old": float(a.mean()), "skill new": float(b.mean()), "difference": float(b.mean() - a.mean())}
-    if line["bits"] == IDENTICAL or min(len(a), len(b)) < SEEDS:
+    shared = a.index.intersection(b.index)
+    differences = (b[shared] - a[shared]).to_numpy(float)
+    same = [seed for seed in shared if _is_identical(*(side[side["seed"] == seed] for side in (old, new)))]
+    line = {"bits": compare_bits(old, new), "seeds": len(shared), "seeds identical": len(same)}
+    for side, skills in (("old", a), ("new", b)):
+        alone = skills.drop(shared)
+        line |= {f"skill {side}": float(skills[shared].mean()), f"{side} alone": len(alone)}
+        line |= {f"skill {side} alone": float(alone.mean())}
+    line |= {"difference": float(differences.mean()) if len(shared) else float("nan")}
+    if len(same) == len(shared) or len(shared) < SEEDS:
         return line
-    typical, low, high = statistics.estimate_shift(a, b)
-    return line | {"typical": typical, "low": low, "high": high, "p": statistics.compare_ranks(b, a)}
+    typical, low, high = statistics.estimate_median(differences)
+    return line | {"typical": typical, "low": low, "high": high, "p": statistics.flip_signs(differences)}
 
 
-def average_skills(side: pd.DataFrame) -> NDArray[np.float64]:
-    """Return one skill a seed: its mean over runs, a run that diverged counted at `WORST`."""
+def average_skills(side: pd.DataFrame) -> pd.Series[float]:
+    """Return one skill a seed, by seed: its mean over runs, a run that diverged counted at `WORST`."""
     skills = pd.to_numeric(side["skill"]).fillna(WORST).clip(lower=WORST)
-    return skills.groupby(side["seed"]).mean().to_numpy(float)
+    return skills.groupby(side["seed"]).mean()
 
 
 def compare_pairs(frame: pd.DataFrame, *, identical: bool = False) -> pd.DataFrame:
@@ -272,22 +282,24 @@ def add_outcomes(rows: pd.DataFrame) -> pd.DataFrame:
 
 def compare_bits(old: pd.DataFrame, new: pd.DataFrame) -> str:
     """Compare the rows, as `exact` has them, of one seed in one environment: identical, changed, or there are none."""
-    then, now = (dict(zip(side["place"], side["outcome"], strict=True)) for side in (old, new))
+    then, now = (side.groupby("place")["outcome"].agg(set).to_dict() for side in (old, new))
     shared = then.keys() & now.keys()
     if not shared:
         return OTHER
-    return IDENTICAL if all(then[one] == now[one] for one in shared) else CHANGED
+    return IDENTICAL if all(len(then[one] | now[one]) == 1 for one in shared) else CHANGED
+
+
+def _is_identical(old: pd.DataFrame, new: pd.DataFrame) -> bool:
+    """Return whether both sides ran a seed in the same environments, and got the same bits in each."""
+    return {*old["place"]} == {*new["place"]} and compare_bits(old, new) == IDENTICAL
 
 
 def _judge_quality(row: dict[str, Any]) -> str:
-    if row["bits"] == IDENTICAL:
-        return SAME
-    if np.isnan(row["p"]):
-        return statistics.INCONCLUSIVE
-    same = _is_same(row)
+    identical = row["seeds"] and row["seeds identical"] == row["seeds"]
+    same = identical or _is_same(row)
     if row["p"] < LEVEL and not same:
         return BETTER if row["difference"] > 0 else WORSE
-    return SAME if same else statistics.INCONCLUSIVE
+    return SAME if same and not row["old alone"] + row["new alone"] else statistics.INCONCLUSIVE
 
 
 def _compare_speed(old: pd.DataFrame, new: pd.DataFrame) -> dict[str, Any]:

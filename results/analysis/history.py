@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,8 +39,8 @@ MACHINE = ("processor", "cores", "device_name", "jobs", "threads")
 FACTS = [name for name in LINE if name != "path"]
 """The facts of a row that all sets share, beside its labels."""
 
-LINES = [*GROUP, *FACTS, "sets", "skill", "skills", "bits", "result moved at", "skill before", "skill after"]
-LINES += ["ms", "times", "machines", "times moved near", "new / old", "p", "speed"]
+LINES = [*GROUP, *FACTS, "sets", "seeds", "other seeds", "skill", "skills", "bits", "result moved at"]
+LINES += ["skill before", "skill after", "ms", "times", "machines", "times moved near", "new / old", "p", "speed"]
 
 MOVED, STEADY = "moved", "no step found"
 
@@ -51,7 +52,9 @@ class History:
     Attributes:
         points: one line per set, oldest first: name, started, commit, versions (of the frameworks), rows.
         lines: one line per row: `LINES`. ``skills`` and ``times`` (milliseconds) have one value per set, NaN where it
-            has no such row; ``result moved at`` and ``times moved near`` are places in `points`.
+            has no such row; ``result moved at`` and ``times moved near`` are places in `points`. Skills are of the
+            seeds that every set with the row has: ``seeds`` of them; ``other seeds`` that some have are left out.
+            ``skill before`` and ``skill after`` are of the seeds of the two sets between which the result moved.
 
     """
 
@@ -111,10 +114,12 @@ def _describe_set(rows: pd.DataFrame) -> dict[str, object]:
 def _trace_line(part: pd.DataFrame, count: int) -> dict[str, object]:
     """Return what one row's sets show, but for what is judged over all rows."""
     by_run = {int(str(run)): rows for run, rows in part.groupby("run", sort=True)}
-    middle = {run: float(rows.groupby("seed")["mean"].mean().mean()) for run, rows in by_run.items()}
+    shared = _list_shared(by_run.values())
+    middle = {run: _average_skill(rows, shared) for run, rows in by_run.items()}
     times = {run: float(rows["ms"].median()) for run, rows in by_run.items()}
     machines = part.groupby("run")[[*MACHINE]].first().astype(str).agg(", ".join, axis="columns").to_dict()
     line: dict[str, object] = {"sets": len(by_run), "machines": len({*machines.values()})}
+    line |= {"seeds": len(shared), "other seeds": part["seed"].nunique() - len(shared)}
     line |= {"skill": middle[max(middle)], "ms": times[max(times)]}
     for name, values in (("skills", middle), ("times", times)):
         line[name] = [values.get(at, float("nan")) for at in range(count)]
@@ -124,10 +129,22 @@ def _trace_line(part: pd.DataFrame, count: int) -> dict[str, object]:
     if CHANGED in verdicts:
         last = len(verdicts) - 1 - verdicts[::-1].index(CHANGED)
         line["result moved at"] = runs[last + 1]
-        line |= {"skill before": middle[runs[last]], "skill after": middle[runs[last + 1]]}
+        two = [by_run[runs[last]], by_run[runs[last + 1]]]
+        before, after = (_average_skill(rows, _list_shared(two)) for rows in two)
+        line |= {"skill before": before, "skill after": after}
     newest = [run for run in runs if machines[run] == machines[runs[-1]]]
     seen = np.array([times[run] for run in newest])
     if len(seen) >= FEWEST and np.isfinite(seen).all():
         at, ratio, p = statistics.find_step(seen)
         line |= {"times moved near": newest[at], "new / old": ratio, "p": p}
     return line
+
+
+def _list_shared(sets: Iterable[pd.DataFrame]) -> set[Any]:
+    """Return the seeds that every one of some sets of rows has."""
+    return set.intersection(*({*rows["seed"]} for rows in sets))
+
+
+def _average_skill(rows: pd.DataFrame, seeds: set[Any]) -> float:
+    """Return the mean skill of these seeds, each counted once; NaN where there is none."""
+    return float(rows[rows["seed"].isin(seeds)].groupby("seed")["mean"].mean().mean())

@@ -21,6 +21,7 @@ from farreach.results.analysis.comparison import (
     Comparison,
     Flag,
 )
+from farreach.results.analysis.selection import GROUP
 from farreach.results.analysis.tables import show_labels
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_count, write_list
@@ -53,9 +54,12 @@ def write_findings(found: Comparison) -> list[str]:
             "(compare --live)."
         )
     unclear = found.quality["quality"] == statistics.INCONCLUSIVE
-    few = unclear & (found.quality[["seeds old", "seeds new"]].min(axis=1) < SEEDS)
+    few = unclear & (found.quality["seeds"] < SEEDS) & (found.quality["seeds identical"] < found.quality["seeds"])
     if few.any():
-        said.append(f"{few.sum()} rows have fewer than {SEEDS} seeds a side, too few to tell their quality apart.")
+        said.append(f"{few.sum()} rows have fewer than {SEEDS} shared seeds, too few to tell their quality apart.")
+    for side in ("old", "new"):
+        rows = found.quality[found.quality[f"{side} alone"] > 0]
+        said += _write_rows(f"Seeds of the {side} set alone, not compared", _write_alone(rows, side))
     return said + _write_rows(
         "Not compared", [f"{' '.join(one.row)} is in the {one.side} set alone" for one in found.alone]
     )
@@ -87,6 +91,16 @@ def _write_together(line: pd.Series[Any]) -> str:
     typical = f"{line['typical']:.2g} at the median (95 % interval {line['low']:.2g} to {line['high']:.2g})"
     starts = f"over {line['starts']} starts, sign-flip test p = {line['p']:.2g}"
     return f"{said}, a difference of {line['difference']:.2g} in the mean and {typical}, {starts}."
+
+
+def _write_alone(rows: pd.DataFrame, side: str) -> list[str]:
+    """Say how the seeds that one side alone has ended, beside those that both have."""
+    lines = []
+    for line in rows.to_dict("records"):
+        alone = f"{write_count(line[f'{side} alone'], 'seed')} of mean skill {line[f'skill {side} alone']:.2f}"
+        shared = f"{line[f'skill {side}']:.2f} over the {write_count(line['seeds'], 'shared seed')}"
+        lines.append(f"{' '.join(str(line[name]) for name in GROUP)} ({alone}{f', {shared}' if line['seeds'] else ''})")
+    return lines
 
 
 def _show_table(frame: pd.DataFrame) -> pd.DataFrame:

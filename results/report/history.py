@@ -14,7 +14,7 @@ from farreach.results.analysis.history import FEWEST, MOVED, History
 from farreach.results.analysis.selection import GROUP
 from farreach.results.analysis.tables import format_skill, show_labels
 from farreach.results.report.markdown import code, escape, table
-from farreach.results.report.phrases import write_list
+from farreach.results.report.phrases import write_count, write_list
 from farreach.results.storage.csv_files import write_csv
 from farreach.results.storage.files import write_text
 from farreach.results.storage.staging import replace_files
@@ -25,12 +25,22 @@ TABLE = "history.csv"
 BLOCKS = "▁▂▃▄▅▆▇█"
 GAP = " "
 
+SKILL_SPAN = 1.0
+"""What the scale of a line of skills reaches: that of a perfect run."""
+
 
 def write_findings(found: History) -> list[str]:
     """Say how many sets there are, what moved and where, and what cannot be told."""
     points, lines = found.points, write_places(found)
     first, last = points.iloc[0], points.iloc[-1]
-    sentences = [f"{len(points)} sets from {first['started']} to {last['started']}, {len(lines)} rows."]
+    ends = " to ".join(f"{one['started']} (commit {one['commit']})" for one in (first, last))
+    sentences = [f"{len(points)} sets from {ends}, {len(lines)} rows."]
+    apart = lines[lines["other seeds"] > 0]
+    if len(apart):
+        sentences.append(
+            f"Skills are of the seeds that every set with the row has: of {write_count(len(apart), 'row')} some sets "
+            f"have further seeds, which are left out."
+        )
     changed, moved = lines[lines["bits"] == CHANGED], lines[lines["speed"] == MOVED]
     for place, part in changed.groupby("result moved at", sort=False):
         skills = zip(part["skill before"], part["skill after"], strict=True)
@@ -61,22 +71,34 @@ def write_findings(found: History) -> list[str]:
 
 
 def write_places(found: History) -> pd.DataFrame:
-    """Return the lines with commit and start of the set at which a row moved, in place of the set's number."""
+    """Return the lines with commit and start of the set at which a row moved, in place of the set's number.
+
+    ``commits`` are those of the sets that have the row, oldest first.
+    """
     places = [f"{row['commit']} ({row['started']})" for row in found.points.to_dict("records")]
     moved = {
         name: [None if pd.isna(at) else places[int(at)] for at in found.lines[name]]
         for name in ("result moved at", "times moved near")
     }
+    made = [*found.points["commit"]]
+    moved["commits"] = [
+        "; ".join(commit for commit, time in zip(made, times, strict=True) if not math.isnan(time))
+        for times in found.lines["times"]
+    ]
     return found.lines.assign(**{name: pd.Series(of, found.lines.index, dtype=object) for name, of in moved.items()})
 
 
-def draw_blocks(values: Sequence[float]) -> str:
-    """Return values as a line of blocks between their least and their largest; a space where there is none."""
+def draw_blocks(values: Sequence[float], most: float = 0.0) -> str:
+    """Return values as a line of blocks; a space where there is none.
+
+    The scale runs from 0, or the least value below it, to the largest, or to `most`: a line that moves by a thousandth
+    is level.
+    """
     seen = [value for value in values if math.isfinite(value)]
     if not seen:
         return ""
-    low, high = min(seen), max(seen)
-    wide = (high - low) or math.inf  # a level line lies at the bottom
+    low, high = min(0.0, *seen), max(most, *seen)
+    wide = (high - low) or math.inf  # nothing but zeros lies at the bottom
     return "".join(
         BLOCKS[min(len(BLOCKS) - 1, int((value - low) / wide * len(BLOCKS)))] if math.isfinite(value) else GAP
         for value in values
@@ -86,8 +108,8 @@ def draw_blocks(values: Sequence[float]) -> str:
 def write_page(folder: Path, found: History, *, command: str) -> list[Path]:
     """Write history.md and history.csv and return their paths. Raises `StoreError` where that cannot be."""
     lines = write_places(found)
-    shown = lines[[*GROUP, "sets", "skill"]].copy()
-    shown["skill, oldest first"] = lines["skills"].map(draw_blocks)
+    shown = lines[[*GROUP, "sets", "seeds", "other seeds", "skill"]].copy()
+    shown["skill, oldest first"] = [draw_blocks(values, SKILL_SPAN) for values in lines["skills"]]
     shown["result"] = lines["bits"].where(lines["bits"] != statistics.INCONCLUSIVE, "other environments")
     shown["result moved at"] = lines["result moved at"]
     shown["ms"] = lines["ms"]

@@ -1,4 +1,4 @@
-"""Two runs of one case compared bit for bit: what a recorded run gave, and what it gives now."""
+"""Two runs of one case compared: the bits, the number and the conclusion of a recorded run, and those it gives now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis.labels import join_words
+from farreach.results.analysis.outcomes import BEYOND, HELD, UNKNOWN, Outcome, Spread, compare_outcomes
 from farreach.results.report import markdown
+from farreach.results.report.phrases import write_count
 from farreach.results.storage.interface import ResultSet
 from farreach.results.storage.parts import CURVES, hash_curves
 
@@ -35,6 +37,8 @@ class Reproduction:
         step: the first training step at which something differs, None where that is not a step's.
         by: the relative difference there; None where one of the two is no finite number.
         environment: the facts that differ: name, then, now.
+        outcome: whether the number and the conclusion held; None where the case could not be run.
+        processors: on which it ran, then and now.
 
     """
 
@@ -45,6 +49,8 @@ class Reproduction:
     step: int | None = None
     by: float | None = None
     environment: tuple[tuple[str, str, str], ...] = ()
+    outcome: Outcome | None = None
+    processors: tuple[str, str] = ("", "")
 
     def sentence(self) -> str:
         """Say what was found."""
@@ -52,17 +58,25 @@ class Reproduction:
             return f"{self.case}: identical in every bit."
         facts = join_words(f"{name} was {then}, is {now}" for name, then, now in self.environment)
         why = "" if self.verdict == FAILED else f" {facts[0].upper()}{facts[1:]}." if facts else " No fact differs."
-        return f"{self.case}: {self.verdict}, {self.found}.{why}"
+        held = "" if self.outcome is None else f" {write_number(self.outcome)} {write_conclusion(self.outcome)}"
+        return f"{self.case}: {self.verdict}, {self.found}.{why}{held}"
 
 
 def compare_runs(
-    then: ResultSet, now: ResultSet, rows: tuple[dict[str, Any], dict[str, Any]], case: str
+    then: ResultSet,
+    now: ResultSet,
+    rows: tuple[dict[str, Any], dict[str, Any]],
+    case: str,
+    *,
+    spread: Spread | None = None,
 ) -> Reproduction:
     """Hold a row of one store against the same case's row of another, with what lies beside each.
 
-    Raises `StoreError` where that cannot be read.
+    `spread` is what permuted replicates of such a case differ by. Raises `StoreError` where something cannot be read.
     """
     old, new = rows
+    ends = compare_outcomes(old, new, spread)
+    processors = str(old["processor"]), str(new["processor"])
     apart = tuple(
         (name, str(old[name]) or "not recorded", str(new[name]))
         for name in ENVIRONMENT
@@ -71,7 +85,7 @@ def compare_runs(
 
     def differs(found: str, step: int | None = None, by: float | None = None) -> Reproduction:
         amount = "" if by is None else f", by {by:.2g} relative"
-        return Reproduction(old["key"], case, DIFFERS, found + amount, step, by, apart)
+        return Reproduction(old["key"], case, DIFFERS, found + amount, step, by, apart, ends, processors)
 
     whole = then.hash_whole_curves(old["key"])
     if whole is not None:
@@ -88,7 +102,31 @@ def compare_runs(
         return differs(f"training is identical, the evaluation at step {step} is not, in {column}", step, by)
     if old["weights_sha256"] != new["weights_sha256"]:
         return differs("in the final weights alone")
-    return Reproduction(old["key"], case, IDENTICAL)
+    return Reproduction(old["key"], case, IDENTICAL, outcome=ends, processors=processors)
+
+
+def write_number(outcome: Outcome) -> str:
+    """Say whether the skill held within what replicates differ by."""
+    then, now = outcome.skills
+    if then == now:
+        return f"Its skill held: {now:.3f}."
+    moved, spread = f"Its skill was {then:.3f}, is {now:.3f}", outcome.spread
+    if spread is None:
+        return f"{moved}; the set has no permuted replicate of such a case to say whether that is much."
+    word = "within" if outcome.number == HELD else "beyond"
+    count = write_count(spread.replicates, "permuted replicate")
+    return f"{moved}: {word} {spread.most:.3f}, the most by which {count} of such cases differ."
+
+
+def write_conclusion(outcome: Outcome) -> str:
+    """Say whether the conclusion held."""
+    if outcome.changed:
+        return f"Its conclusion changed: {join_words(f'{name} was {a}, is {b}' for name, a, b in outcome.changed)}."
+    return f"Its conclusion held: {join_words(f'{name} {now}' for name, _, now in outcome.conclusions)}."
+
+
+def _list_held(outcome: Outcome | None) -> tuple[str | None, str | None]:
+    return (None, None) if outcome is None else (outcome.number, "changed" if outcome.changed else HELD)
 
 
 def _find_first(then: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> tuple[int | None, str, float | None]:
@@ -114,12 +152,24 @@ def write_findings(found: list[Reproduction]) -> list[str]:
         counts[one.verdict] = counts.get(one.verdict, 0) + 1
     what = "the same losses, gradient norms, evaluations and final weights in every bit"
     said = [f"{counts.get(IDENTICAL, 0)} of {len(found)} cases gave {what}."]
+    ends = [one.outcome for one in found if one.outcome]
+    if len(ends) > counts.get(IDENTICAL, 0):
+        numbers = {word: sum(one.number == word for one in ends) for word in (HELD, BEYOND, UNKNOWN)}
+        said.append(
+            f"The skill held in {numbers[HELD]} of {len(ends)} cases that ran: it is the same, or within what permuted "
+            f"replicates in the set differ by; in {numbers[BEYOND]} it is beyond that, and for {numbers[UNKNOWN]} the "
+            "set has no replicates to say."
+        )
+        kept = sum(not one.changed for one in ends)
+        said.append(f"The conclusion (diverged or not, solved or not, diagnosis) held in {kept} of {len(ends)}.")
+    for then, now in dict.fromkeys(one.processors for one in found if one.outcome):
+        said.append(f"Recorded on {then}, run again on {'the same model' if then == now else now}.")
     return said + [one.sentence() for one in found if one.verdict != IDENTICAL]
 
 
 def write_page(found: list[Reproduction], command: str) -> str:
     """Return what was found as Markdown: the sentences, then a line a case."""
-    lines = [[one.key, one.case, one.verdict, one.found, one.by] for one in found]
-    frame = pd.DataFrame(lines, columns=["key", "case", "verdict", "found", "relative"])
+    lines = [[one.key, one.case, one.verdict, one.found, one.by, *_list_held(one.outcome)] for one in found]
+    frame = pd.DataFrame(lines, columns=["key", "case", "bits", "found", "relative", "number", "conclusion"])
     said = "".join(f"- {markdown.escape(one)}\n" for one in write_findings(found))
     return f"# Run again, and compared bit for bit\n\nMade by `{command}`.\n\n{said}\n{markdown.table(frame)}"

@@ -24,9 +24,10 @@ WORDS = (
     ),
     f"Same, better, worse: told at a level of {comparison.LEVEL:g} after Holm's correction for the number of rows.",
     (
-        f"Cannot tell: too few runs or seeds, or an interval too wide. Quality takes {comparison.SEEDS} seeds a side, "
+        f"Cannot tell: too few runs or seeds, or an interval too wide. Quality takes {comparison.SEEDS} shared seeds, "
         f"speed {comparison.RUNS} runs a side, or both versions side by side (compare --live)."
     ),
+    "Quality is that of the seeds that both sets have; a row is the same only where neither has further seeds.",
     "Bits: identical or changed where both sides ran one seed in one environment; there nothing but the code differs.",
 )
 
@@ -78,10 +79,13 @@ def _make_quality(frame: pd.DataFrame) -> Table:
         Column("skill new", "skill, new", "fixed"),
         Column("difference", "new - old", "number", best="told", hint="of the mean skills"),
         Column("typical", "typical", "number", "low", "high", hint="median difference with its 95 % interval"),
-        Column("seeds old", "seeds, old", "number"),
-        Column("seeds new", "seeds, new", "number"),
+        Column("seeds", "shared seeds", "number"),
+        Column("old alone", "old alone", "number", hint="seeds that the old set alone has: not compared"),
+        Column("skill old alone", "their skill", "fixed"),
+        Column("new alone", "new alone", "number", hint="seeds that the new set alone has: not compared"),
+        Column("skill new alone", "their skill", "fixed"),
     )
-    note = "Mean skill over seeds. Bold: told from no difference."
+    note = "Mean skill over the seeds that both sets have. Bold: told from no difference."
     return Table(
         "quality", "quality", "Quality", note, frame, columns, _list_filters(frame, "quality", "bits"), "facts"
     )

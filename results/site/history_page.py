@@ -6,7 +6,7 @@ from pathlib import Path
 
 from farreach.results.analysis.comparison import LEVEL
 from farreach.results.analysis.history import MOVED, History
-from farreach.results.report.history import write_findings, write_places
+from farreach.results.report.history import SKILL_SPAN, write_findings, write_places
 from farreach.results.site import short_page, tables
 from farreach.results.site.short_page import Short
 from farreach.results.site.tables import Column, Table
@@ -37,16 +37,19 @@ def _make_table(found: History) -> Table:
     frame = write_places(found).assign(told=found.lines["speed"] == MOVED)
     columns = (
         *tables.LABELLED,
-        Column("skill", "skill", "fixed", hint="mean over seeds, the newest set that has the row"),
-        Column("skills", "oldest to newest", "spark"),
+        Column("skill", "skill", "fixed", hint="of the newest set; mean over the seeds that every set has"),
+        Column("skills", "oldest to newest", "spark", most=SKILL_SPAN, hint="on a scale from 0 to 1"),
         Column("bits", "result", hint="to the last bit, within one environment"),
         Column("result moved at", "result moved at"),
         Column("ms", "ms a step", "number", hint="inside the training runs"),
-        Column("times", "oldest to newest", "spark"),
+        Column("times", "oldest to newest", "spark", hint="on a scale from 0"),
         Column("speed", "step time", best="told"),
         Column("times moved near", "step time moved near"),
         Column("new / old", "times as long", "number", best="told"),
         Column("sets", "sets", "number"),
+        Column("seeds", "shared seeds", "number"),
+        Column("other seeds", "other seeds", "number", hint="that some sets have and others have not: left out"),
+        Column("commits", "commits, oldest to newest", "long"),
     )
     note = "A line for each row; opened, it shows every set with its commit."
     filters = tables.LABEL_FILTERS | {name: [name] for name in ("bits", "speed")}

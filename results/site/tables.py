@@ -33,6 +33,7 @@ class Column:
         of: for ``of``, the column that is counted against.
         best: a column that is true where the value is set in bold.
         hint: what the heading says when it is pointed at.
+        most: for ``spark``, what its scale reaches at least; it begins at 0, or at the least value below.
 
     """
 
@@ -44,6 +45,7 @@ class Column:
     of: str = ""
     best: str = ""
     hint: str = ""
+    most: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)

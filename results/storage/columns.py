@@ -72,7 +72,7 @@ def _columns() -> Iterator[Column]:
                 kind, fact = get_args(hint)
                 kinds = {_kind(one) for one in (get_args(kind) if type(None) in get_args(kind) else [kind])}
                 yield Column(name, (kinds - {None}).pop() or "text", None in kinds, fact)
-    skill = Fact("1 - loss / floor: 0 is trivial, 1 is perfect.", most=100, before=None)
+    skill = Fact("1 - loss / floor: 0 is trivial, 1 is perfect.", most=100)
     yield Column("skill", "number", nullable=True, fact=skill)
 
 

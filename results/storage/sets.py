@@ -6,7 +6,7 @@ from pathlib import Path
 
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.interface import SERIES, SINGLE, ResultSet
-from farreach.results.storage.packed_set import PackedSet, is_packed
+from farreach.results.storage.packed_set import ROWS, PackedSet, is_packed
 from farreach.results.storage.parts import PARTS
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.staging import remove_dead_parts
@@ -55,8 +55,12 @@ def is_run_folder(folder: Path) -> bool:
 
 def list_sets(folder: Path) -> list[Path]:
     """Return the result sets with cases that a folder is or holds; raise `StoreError` where there are none."""
-    sets = [path for path in (folder, *sorted(folder.glob("*"))) if is_packed(path) or (path / "rows").is_dir()]
+    places = [folder, *sorted(folder.glob("*"))]
+    sets = [path for path in places if (path / ROWS if is_packed(path) else path / "rows").exists()]
     if not sets:
+        timed = any(is_set(path) for path in places)
         message = f"no results in {folder}"
+        if timed:
+            message = f"{folder} holds timings and no trained cases: two versions are timed by compare --live"
         raise StoreError(message)
     return sets[:1] if sets[0] == folder else sets

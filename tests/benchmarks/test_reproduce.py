@@ -17,12 +17,15 @@ from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import sweep
 from farreach.benchmarks.studies import rerun
+from farreach.results.analysis import outcomes
+from farreach.results.analysis.outcomes import BEYOND, HELD, UNKNOWN
 from farreach.results.publishing import packing
 from farreach.results.report import reproduction
 from farreach.results.report.reproduction import DIFFERS, FAILED, IDENTICAL, Reproduction
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sets import list_sets, open_set
 from farreach.tasks import data
+from tests.support import synthetic
 from tests.support.commands import call_command, read_refusal, run_command
 from tests.support.sweeps import Listener
 
@@ -124,6 +127,44 @@ def test_weights_evaluations_and_lengths_count_too(recorded: Path, tmp_path: Pat
     edited(path, pd.read_parquet(path).head(150))
     found = {one.key: one for one in again(recorded, tmp_path / "set")}
     assert (found[second].step, found[second].verdict) == (151, DIFFERS)
+
+
+def test_of_a_row_that_differs_number_and_conclusion_are_judged_too(tmp_path: Path) -> None:
+    drawn = [synthetic.record(seed=0), synthetic.record(seed=0, replicate=1, loss=0.01), synthetic.record(cell="gru")]
+    moved = {"weights_sha256": "f" * 64, "processor": "Another Processor"}
+    runs = [
+        (0.008, {}, (HELD, [])),
+        (0.012, {}, (BEYOND, [])),
+        (0.012, {"solved": False}, (BEYOND, ["solved", "diagnosis"])),
+    ]
+    store = synthetic.write(tmp_path / "then", drawn)
+    spreads = outcomes.measure_spreads(store.rows())
+    spread = spreads["adding", '{"T": 50}', "lstm", "matched"]
+    assert (spread.replicates, spread.most) == (1, pytest.approx(0.03))
+    assert len(spreads) == 1
+    for loss, more, expected in runs:
+        outcome = outcomes.compare_outcomes(
+            drawn[0].to_row(), synthetic.record(loss=loss, **moved, **more).to_row(), spread
+        )
+        assert (outcome.number, [name for name, *_ in outcome.changed]) == expected
+    torn = outcomes.compare_outcomes(drawn[2].to_row(), synthetic.diverged(cell="gru").to_row(), None)
+    assert torn.number == UNKNOWN
+    assert [name for name, *_ in torn.changed] == ["status", "solved", "diagnosis"]
+
+
+def test_the_three_verdicts_are_said(tmp_path: Path) -> None:
+    then = synthetic.write(tmp_path / "then", [synthetic.record()])
+    now = synthetic.write(tmp_path / "now", [synthetic.record(loss=0.05, solved=False, processor="Another Processor")])
+    rows = tuple(store.rows().to_dict("records")[0] for store in (then, now))
+    found = reproduction.compare_runs(then, now, rows, "a case", spread=outcomes.Spread(0.1, 4))
+    assert found.verdict == DIFFERS
+    said = " ".join(reproduction.write_findings([found]))
+    assert "0 of 1 cases gave the same losses" in said
+    assert "The skill held in 0 of 1 cases that ran" in said
+    assert "The conclusion (diverged or not, solved or not, diagnosis) held in 0 of 1." in said
+    assert "Recorded on Some Processor @ 2.00GHz, run again on Another Processor." in said
+    assert "Its skill was 0.970, is 0.700: beyond 0.100, the most by which 4 permuted replicates" in said
+    assert "Its conclusion changed: solved was yes, is no" in said
 
 
 def test_a_case_that_does_not_run_has_failed_and_the_others_count(recorded: Path, tmp_path: Path) -> None:
@@ -239,7 +280,9 @@ def test_a_strangers_row_reads_nothing_from_the_network_or_the_disk(
     shutil.copytree(recorded, tmp_path / "set")
     for path in (tmp_path / "set" / "rows").iterdir():
         row = json.loads(path.read_text()) | {"task": "speech", "parameters": json.dumps({"source": source})}
-        path.write_text(json.dumps(row))
+        path.unlink()
+        row["key"] = synthetic.make_key(row)
+        path.with_stem(row["key"]).write_text(json.dumps(row))
 
     def load(*_: object, **__: object) -> None:
         raise AssertionError

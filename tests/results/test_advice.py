@@ -340,7 +340,7 @@ def test_an_advice_that_is_none_says_what_it_is(
 ) -> None:
     rows = records(points)
     if changes:
-        torn = {"diverged_at": 7, "steps_done": 7, "loss": None, "score": None, "metrics": {}, "solved": False}
+        torn = {"diverged_at": 7, "loss": None, "score": None, "metrics": {}, "solved": False}
         rows = [
             synthetic.diverged(
                 clip=one.case.clip,
@@ -361,9 +361,7 @@ def test_an_advice_that_is_none_says_what_it_is(
 
 
 def test_an_average_of_exploded_norms_is_called_that_and_not_drawn(tmp_path: Path) -> None:
-    torn = [
-        synthetic.diverged(learning_rate=0.003, seed=seed, diverged_at=20, steps_done=20, metrics={}) for seed in (0, 1)
-    ]
+    torn = [synthetic.diverged(learning_rate=0.003, seed=seed, diverged_at=20, metrics={}) for seed in (0, 1)]
     kept = [one for one in records(PLANTED) if one.case.clip == "norm" and one.case.learning_rate == 0.003]
     found = gathered(tmp_path, [*torn, *kept])
     said = advice_report.write_findings(found)[-1]

@@ -95,6 +95,51 @@ def test_twenty_pairs_of_equals_flag_nothing(tmp_path: Path) -> None:
     assert flagged == 0
 
 
+def test_seeds_that_one_side_alone_has_are_compared_with_nothing_and_are_told(tmp_path: Path) -> None:
+    collapsed = [one for one in make_seeds(21, draw=1, skill=0.1) if one.case.seed > 0]
+    found = sides(tmp_path, make_seeds(1), make_seeds(1) + collapsed)
+    assert found.quality["bits"].tolist() == [IDENTICAL] * 2
+    assert found.quality["quality"].tolist() == [INCONCLUSIVE] * 2
+    assert (
+        found.quality[["seeds", "seeds identical", "old alone", "new alone"]].to_numpy().tolist() == [[1, 1, 0, 20]] * 2
+    )
+    assert (found.quality["skill old"] == found.quality["skill new"]).all()
+    assert found.quality["skill new alone"].to_numpy() == pytest.approx(0.1, abs=0.01)
+    said = " ".join(comparison_report.write_findings(found))
+    assert "Quality of 2 rows: 0 same, 0 better, 0 worse, 2 inconclusive." in said
+    assert (
+        "Seeds of the new set alone, not compared: adding T=50 (adam 0.003) rnn none pytorch (20 seeds of mean" in said
+    )
+    assert re.search(r"0\.\d\d over the 1 shared seed\)", said)
+
+
+def test_only_seeds_of_both_sides_are_averaged_and_each_is_held_against_itself(tmp_path: Path) -> None:
+    old = make_seeds(12, spread=0.2, skill=0.7, framework_version="9.9")
+    losses = [(one.result.loss or 0) + 0.05 / 6 for one in old]
+    figures = [{"loss": loss, "score": loss, "metric.mse": loss} for loss in losses]
+    worse = [synthetic.change(one, **more) for one, more in zip(old, figures, strict=True)]
+    found = sides(tmp_path, old, worse + [one for one in make_seeds(30, skill=1.0) if one.case.seed >= 12])
+    assert found.quality["seeds"].tolist() == [12, 12]
+    assert found.quality["difference"].to_numpy() == pytest.approx(-0.05)
+    assert found.quality["quality"].tolist() == [WORSE] * 2  # beside a spread of .2 from seed to seed
+
+
+def test_two_runs_of_one_seed_that_differ_are_not_identical(tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "new" / "a", make_seeds(1))
+    synthetic.write(tmp_path / "new" / "b", make_seeds(1, draw=1))
+    synthetic.write(tmp_path / "old", make_seeds(1, draw=1))
+    found = comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
+    assert found.quality["bits"].tolist() == [CHANGED] * 2
+
+
+@pytest.mark.parametrize("names", [("speed", "quick"), ("quick", "scaling")])
+def test_a_set_of_timings_is_refused_for_what_it_is(names: tuple[str, str], tmp_path: Path) -> None:
+    folders = [str(registry.ROOT / "results" / "published" / name) for name in names]
+    done = run_command("compare", *folders, "--out", str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "holds timings and no trained cases: two versions are timed by compare --live" in done.stderr
+
+
 # All pairs together
 
 
@@ -202,7 +247,7 @@ def test_planted_damage_is_found_where_it_is(damage: Callable[[pd.DataFrame], pd
 
 
 def test_the_gate_fails_on_the_whole_and_says_where_it_could_tell_nothing(tmp_path: Path) -> None:
-    rows = [synthetic.record(parameters=json.dumps({"T": T}), loss=0.005, key=f"{T:08x}") for T in range(5, 17)]
+    rows = [synthetic.record(parameters=json.dumps({"T": T}), loss=0.005) for T in range(5, 17)]
     worse = [synthetic.change(one, loss=0.5, weights_sha256="f" * 64, platform="elsewhere") for one in rows]
     for name, records in (("old", rows), ("few", rows[:3]), ("worse", worse), ("few-worse", worse[:3])):
         synthetic.write(tmp_path / name, records)

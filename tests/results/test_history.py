@@ -122,7 +122,9 @@ def test_the_command_writes_page_text_and_table(tmp_path: Path) -> None:
     nights(tmp_path / "nights", 3)
     done = run_command("history", str(tmp_path / "nights"), "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
-    assert "3 sets from 2026-01-01 01:17 to 2026-01-03 01:17, 3 rows." in done.stdout
+    assert (
+        "3 sets from 2026-01-01 01:17 (commit commit00) to 2026-01-03 01:17 (commit commit02), 3 rows." in done.stdout
+    )
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"history.html", "history", "history.md", "history.csv"} <= names
     assert len(pd.read_csv(tmp_path / "out" / "history.csv")) == 3
@@ -134,13 +136,34 @@ def test_the_command_writes_page_text_and_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([1.0, 2.0, 3.0], "\N{LOWER ONE EIGHTH BLOCK}\N{LOWER FIVE EIGHTHS BLOCK}\N{FULL BLOCK}"),
-        ([5.0, float("nan"), 5.0], "\N{LOWER ONE EIGHTH BLOCK} \N{LOWER ONE EIGHTH BLOCK}"),
+        ([1.0, 2.0, 3.0], "\N{LOWER THREE EIGHTHS BLOCK}\N{LOWER THREE QUARTERS BLOCK}\N{FULL BLOCK}"),
+        ([5.0, float("nan"), 4.0], "\N{FULL BLOCK} \N{LOWER SEVEN EIGHTHS BLOCK}"),
+        ([-1.0, 1.0], "\N{LOWER ONE EIGHTH BLOCK}\N{FULL BLOCK}"),
+        ([0.0, 0.0], "\N{LOWER ONE EIGHTH BLOCK}" * 2),
         ([float("nan")], ""),
     ],
 )
 def test_a_line_of_blocks_runs_from_least_to_largest(values: list[float], expected: str) -> None:
     assert history_report.draw_blocks(values) == expected
+
+
+def test_a_skill_that_moves_by_a_thousandth_is_a_level_line() -> None:
+    assert history_report.draw_blocks([0.9934, 0.9931, 0.9929], history_report.SKILL_SPAN) == "\N{FULL BLOCK}" * 3
+    assert len({*history_report.draw_blocks([0.9, 0.42], history_report.SKILL_SPAN)}) == 2
+
+
+def test_a_history_averages_the_seeds_that_every_set_has_and_names_each_commit(tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "a", night(0))
+    more = [synthetic.record(seed=seed, loss=0.15, commit="commit01", started="2026-01-02") for seed in range(2, 12)]
+    synthetic.write(tmp_path / "b", [*night(1), *more])
+    seen = found(tmp_path)
+    line = seen.lines[seen.lines["cell_label"] == "lstm"].iloc[0]
+    assert (line["seeds"], line["other seeds"]) == (2, 10)
+    assert line["skills"] == pytest.approx([0.97, 0.97])
+    assert history_report.write_places(seen)["commits"].tolist() == ["commit00; commit01"] * 3
+    said = " ".join(history_report.write_findings(seen))
+    assert "(commit commit00) to 2026-01-02 " in said
+    assert "of 1 row some sets have further seeds, which are left out" in said
 
 
 def test_the_page_draws_each_row_names_the_commit_and_opens_it(opened: Opened, tmp_path: Path) -> None:

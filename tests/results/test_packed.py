@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("set") / "run"
     records = [
         synthetic.record(key="a", seed=0, metrics={"mse": 0.005, "share": None}),
-        synthetic.record(key="b", seed=1, cell="gru", metrics={"chrf": 30.5}),
+        synthetic.record(key="b", seed=1, cell="gru", metrics={"mse": 0.005, "chrf": 30.5}),
         synthetic.diverged(key="c"),
     ]
     store = synthetic.write(folder, records, runs=[synthetic.run_line()])

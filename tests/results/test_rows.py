@@ -28,7 +28,8 @@ from tests.support import synthetic
 from tests.support.json_schema import list_errors
 from tests.support.rows import parse_row
 
-GOOD = synthetic.record(key="k").to_row()
+GOOD = synthetic.record().to_row()
+KEY = GOOD["key"]
 SCHEMA = make_json_schema()
 
 QUIET = [HealthCheck.too_slow]
@@ -40,8 +41,9 @@ def make_text(row: dict[str, Any]) -> bytes:
 
 def make_table(*changes: dict[str, Any]) -> pa.Table:
     """Return a table of rows, each the good one with some changes and a key of its own."""
-    texts = [make_text(GOOD | {"key": f"k{at}"} | change) for at, change in enumerate(changes)]
-    table, faults = rows.parse_rows(texts, [f"k{at}" for at in range(len(changes))])
+    given = [GOOD | {"seed": at} | change for at, change in enumerate(changes)]
+    given = [row | {"key": synthetic.make_key(row)} for row in given]
+    table, faults = rows.parse_rows([make_text(row) for row in given], [row["key"] for row in given])
     assert not faults
     return table
 
@@ -106,16 +108,16 @@ MUTATED = st.one_of(
 @settings(max_examples=150, deadline=None, suppress_health_check=QUIET, derandomize=True)
 @given(st.lists(MUTATED, min_size=2, max_size=6))
 def test_a_mutated_row_gets_the_same_verdict_alone_and_among_many(texts: list[bytes]) -> None:
-    table, faults = rows.parse_rows(texts, ["k"] * len(texts))
+    table, faults = rows.parse_rows(texts, [KEY] * len(texts))
     assert len(table) == len(texts)
     for number, text in enumerate(texts):
         if number in faults:
             with pytest.raises(DamagedError) as damage:
-                parse_row(text, Path("rows/k.json"), "k")
+                parse_row(text, Path("rows/k.json"), KEY)
             assert damage.value.reason == DamagedError(Path("rows/k.json"), faults[number]).reason
             assert "\n" not in str(damage.value)
         else:
-            row, among = parse_row(text, Path("rows/k.json"), "k"), table.slice(number, 1).to_pylist()[0]
+            row, among = parse_row(text, Path("rows/k.json"), KEY), table.slice(number, 1).to_pylist()[0]
             assert {name: among[name] for name in row} == row
 
 
@@ -123,7 +125,7 @@ def test_a_mutated_row_gets_the_same_verdict_alone_and_among_many(texts: list[by
 @given(CHANGES)
 def test_what_the_check_takes_the_json_schema_takes_too(change: dict[str, Any]) -> None:
     text = make_text(GOOD | change)
-    _, faults = rows.parse_rows([text], ["k"])
+    _, faults = rows.parse_rows([text], [KEY])
     assert faults or not list_errors(json.loads(text), SCHEMA)
 
 
@@ -157,23 +159,23 @@ def test_what_the_check_takes_the_json_schema_takes_too(change: dict[str, Any]) 
 )
 def test_a_damaged_row_is_refused_with_one_reason(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(DamagedError) as damage:
-        parse_row(make_text(GOOD | change), Path("rows/k.json"), "k")
+        parse_row(make_text(GOOD | change), Path("rows/k.json"), KEY)
     assert str(damage.value) == f"rows/k.json is damaged: {reason}"
 
 
 def test_a_run_of_the_user_s_own_may_leave_out_what_it_does_not_know() -> None:
     unknown = {name: None for name, column in COLUMNS.items() if not column.fact.always}
-    row = GOOD | unknown | {"mode": "own", "regulariser": "none"}
-    assert parse_row(make_text(row), Path("rows/k.json"), "k")["kernel"] is None
+    row = GOOD | unknown | {"mode": "own", "regulariser": "none", "metric.mse": 0.5}
+    assert parse_row(make_text(row), Path("rows/k.json"), KEY)["kernel"] is None
     assert not list_errors(row, SCHEMA)
     with pytest.raises(DamagedError, match="is missing"):
-        parse_row(make_text(row | {"mode": "matched"}), Path("rows/k.json"), "k")
+        parse_row(make_text(row | {"mode": "matched"}), Path("rows/k.json"), KEY)
     assert list_errors(row | {"mode": "matched"}, SCHEMA)
 
 
 def test_columns_that_came_later_are_filled_in_and_those_of_a_later_version_are_left_out() -> None:
     old = {name: value for name, value in GOOD.items() if name in REQUIRED or name.startswith("metric.")}
-    row = parse_row(make_text(old | {"future": [1]}), Path("rows/k.json"), "k")
+    row = parse_row(make_text(old | {"future": [1]}), Path("rows/k.json"), KEY)
     assert (row["radius"], row["regulariser"], row["unit"], row["metric_version"]) == (1.0, "none", "", 1)
     assert row["reach_end"] is None
     assert "future" not in row
@@ -184,14 +186,15 @@ def test_columns_that_came_later_are_filled_in_and_those_of_a_later_version_are_
 def test_a_row_without_a_column_that_every_row_has_is_damaged(name: str) -> None:
     text = make_text({column: value for column, value in GOOD.items() if column != name})
     with pytest.raises(DamagedError, match=f"its {name} is missing"):
-        parse_row(text, Path("rows/k.json"), "k")
+        parse_row(text, Path("rows/k.json"), KEY)
 
 
 # A table of rows
 
 
 def test_a_table_of_narrower_numbers_and_plain_texts_is_that_of_the_schema() -> None:
-    table = make_table({}, {"loss": 0.25, "metric.x": 0.5}, {"clip": "norm", "threshold": 0.5})
+    exact = {"loss": 0.25, "floor": 0.5, "skill": 0.5, "score": 0.25, "metric.mse": 0.25}
+    table = make_table(exact, exact | {"metric.x": 0.5}, exact | {"clip": "norm", "threshold": 0.5})
     narrow = table
     kinds = {"loss": pa.float32(), "metric.x": pa.float32(), "steps": pa.int32(), "task": pa.string()}
     for name, kind in kinds.items():
@@ -220,7 +223,7 @@ def test_each_damaged_row_of_a_table_is_named_with_its_reason() -> None:
 
 def test_a_key_that_is_there_twice_is_damaged() -> None:
     table = make_table({}, {})
-    twice = table.set_column(table.column_names.index("key"), "key", pa.array(["k", "k"]))
+    twice = table.set_column(table.column_names.index("key"), "key", pa.array([KEY, KEY]))
     with pytest.raises(rows.DamagedRowsError, match="its key is that of an earlier row"):
         rows.validate_rows(twice, Path("rows.parquet"))
 
@@ -247,8 +250,10 @@ def test_a_table_with_other_columns_is_one_line(change: Any, reason: str) -> Non
 def test_a_hundred_thousand_rows_are_checked_in_seconds() -> None:
     one = make_table({})
     many = pa.concat_tables([one] * 100_000).combine_chunks()
-    keys = pa.array([f"k{at}" for at in range(len(many))])
-    many = many.set_column(many.column_names.index("key"), "key", keys)
+    facts = [fact for fact in synthetic.render_facts(GOOD) if fact != record.render_fact("seed", 0)]
+    keys = [record.hash_facts([*facts, record.render_fact("seed", seed)]) for seed in range(len(many))]
+    for name, values in (("seed", range(len(many))), ("key", keys)):
+        many = many.set_column(many.column_names.index(name), name, pa.array(values))
     began = time.process_time()
     assert len(rows.validate_rows(many, Path("rows.parquet"))) == 100_000
     assert time.process_time() - began < 5

@@ -17,9 +17,9 @@ def make_seeds(count: int, *, skill: float = 0.9, spread: float = 0.01, draw: in
     for cell in ("rnn", "lstm"):
         noise = synthetic.stream(draw, cell, "noise").normal(0, spread, count)
         for seed in range(count):
-            loss = (1 - skill - float(noise[seed])) / 6
+            loss = max(0.0, 1 - skill - float(noise[seed])) / 6
             digest = f"{draw:032x}{seed:032x}"
-            one = {"cell": cell, "seed": seed, "loss": loss, "weights_sha256": digest, "key": f"{cell}-{seed}-{draw}"}
+            one = {"cell": cell, "seed": seed, "loss": loss, "weights_sha256": digest}
             made.append(synthetic.record(**(one | changes)))
     return made
 

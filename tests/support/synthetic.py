@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,17 @@ import pandas as pd
 
 from farreach.results.analysis.reach import summarise_flow as flow_figures
 from farreach.results.analysis.rows import Rows, label_rows
-from farreach.results.record import METRIC, SPECTRA, Record
+from farreach.results.record import (
+    ALL_NUMERICS,
+    MADE_WITH,
+    METRIC,
+    SCHEMA,
+    SPECTRA,
+    Case,
+    Record,
+    hash_facts,
+    render_fact,
+)
 from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.result_set import Store
 from tests.support import timings
@@ -37,9 +49,17 @@ def stream(*words: object) -> np.random.Generator:
 
 
 def record(**changes: Any) -> Record:
-    """Return a plausible record: adding, PyTorch, LSTM, no clip, solved; `changes` replace fields."""
+    """Return a plausible record: adding, PyTorch, LSTM, no clip, solved; `changes` replace fields.
+
+    One with a key of its own is of mode native, whose keys name versions that no row has.
+    """
     task = str(changes.get("task", "adding"))
+    torn, metric, median = changes.get("status") == "diverged", changes.get("metric", METRICS[task]), 0.3
+    solved = changes.get("solved", not torn)
     loss = changes.get("loss", 0.005)
+    score = changes.get("score", changes.get("metrics", {}).get(metric, loss))
+    steps, every = changes.get("steps", 1000), changes.get("evaluate_every", 100)
+    steps_done = changes.get("steps_done", every if torn else steps)
     fields: dict[str, Any] = {
         "suite": "quick",
         "task": task,
@@ -56,13 +76,13 @@ def record(**changes: Any) -> Record:
         "optimizer": "adam",
         "learning_rate": 0.003,
         "batch": 32,
-        "steps": 1000,
-        "evaluate_every": 100,
+        "steps": steps,
+        "evaluate_every": every,
         "seed": 0,
         "replicate": 0,
         "device": "cpu",
         "dtype": "float32",
-        "mode": "matched",
+        "mode": "native" if "key" in changes else "matched",
         "path": "eager",
         "threads": 1,
         "status": "finished",
@@ -70,21 +90,21 @@ def record(**changes: Any) -> Record:
         "loss": loss,
         "floor": float(FLOORS[task]),
         "unit": UNITS[task],
-        "metric": METRICS[task],
-        "score": loss,
-        "solved": True,
-        "steps_to_solve": 600,
+        "metric": metric,
+        "score": score,
+        "solved": solved,
+        "steps_to_solve": min(6 * every, max(steps - 2 * every, every)) if solved else None,
         "clip_fraction": 0.0,
-        "clipped_elements": 0.0,
-        "norm_before_median": 0.3,
-        "norm_before_max": 4.0,
-        "steps_done": 1000,
-        "metrics": {METRICS[task]: changes.get("score", loss)},
+        "clipped_elements": changes.get("clip_fraction", 0.0),
+        "norm_before_median": median,
+        "norm_before_max": max(4.0, changes.get("norm_before_median") or median),
+        "steps_done": steps_done,
+        "metrics": {metric: score},
         "weights_sha256": "0" * 64,
         "step_seconds": 0.002,
         "seconds_compile": 0.5,
         "seconds_data": 0.1,
-        "seconds_training": 2.0,
+        "seconds_training": changes.get("step_seconds", 0.002) * steps_done,
         "seconds_evaluation": 0.2,
         "seconds_other": 0.1,
         "cpu_to_wall": 0.99,
@@ -106,19 +126,35 @@ def record(**changes: Any) -> Record:
     assert not unknown, unknown
     fields |= changes
     fields |= {METRIC + name: value for name, value in fields.pop("metrics").items()}
-    key = f"{zlib.crc32(json.dumps(fields, default=str).encode()):08x}"
-    return Record.from_row({"key": key} | fields)
+    return Record.from_row({"key": make_key(fields)} | fields)
+
+
+def make_key(row: Mapping[str, Any]) -> str:
+    """Return the key of a row of mode matched; of another, a hash of the row."""
+    if row["mode"] != "matched":
+        return f"{zlib.crc32(json.dumps(dict(row), default=str).encode()):08x}"
+    return hash_facts(render_facts(row))
+
+
+def render_facts(row: Mapping[str, Any]) -> list[str]:
+    """Return what the key of a row of mode matched is a hash of."""
+    parameters = {"parameters": sorted(json.loads(row["parameters"]).items())}
+    names = (*(field.name for field in dataclasses.fields(Case)), *MADE_WITH)
+    facts = {name: COLUMNS[name].before for name in names} | {"schema": SCHEMA} | dict(row) | parameters
+    return [*(render_fact(name, facts[name]) for name in names), render_fact("numerics", ALL_NUMERICS[0])]
 
 
 def change(one: Record, **changes: Any) -> Record:
     """Return a record with other values of some columns."""
-    return Record.from_row(one.to_row() | changes)
+    row = one.to_row() | changes
+    given = row["mode"] != "matched" or "key" in changes
+    return Record.from_row(row if given else row | {"key": make_key(row)})
 
 
 def diverged(**changes: Any) -> Record:
-    """Return the record of a case that diverged at step 7."""
-    torn: dict[str, Any] = {"loss": None, "score": None, "steps_to_solve": None, "norm_before_max": 3e6}
-    return record(**({"status": "diverged", "diverged_at": 7, "solved": False, "steps_done": 7} | torn | changes))
+    """Return the record of a case that diverged at step 7, in its first chunk."""
+    torn: dict[str, Any] = {"status": "diverged", "diverged_at": 7, "loss": None, "norm_before_max": 3e6}
+    return record(**(torn | changes))
 
 
 def curves(one: Record) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -130,8 +166,9 @@ def curves(one: Record) -> tuple[pd.DataFrame, pd.DataFrame]:
     loss = (end + (result.floor - end) * shape) * stream(case.task, case.seed).lognormal(0, 0.2, len(step))
     before = random.lognormal(-1, 0.8, len(step)) * (1 + 2 * shape)
     if result.status == "diverged":
-        before = 10.0 ** np.arange(len(step))
-        loss[-1] = before[-1] = np.nan
+        lived = step < (result.diverged_at or 0)
+        before = np.where(lived, 10.0 ** np.minimum(step - 1, 300), np.nan)
+        loss = np.where(lived, loss, np.nan)
     after = before if case.threshold is None or case.clip != "norm" else np.minimum(before, case.threshold)
     steps = pd.DataFrame(
         {"step": step, "loss": loss, "norm_before": before, "norm_after": after, "clipped": (after < before) * 1.0}

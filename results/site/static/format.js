@@ -39,21 +39,25 @@ function number(value) {
 
 const BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588";
 
-// A list of numbers as a line of blocks between its least and its largest; a space where there is none.
-function blocks(values) {
+// The scale of a line of numbers: from 0, or the least below it, to the largest, or to what the column reaches at least.
+function scale(values, most) {
   const seen = values.filter((value) => value !== null);
-  const low = Math.min(...seen);
-  const wide = Math.max(...seen) - low || Infinity;
+  const low = Math.min(0, ...seen);
+  return [low, Math.max(most, ...seen) - low || Infinity];
+}
+
+// A list of numbers as a line of blocks on its scale; a space where there is none.
+function blocks(values, most = 0) {
+  const [low, wide] = scale(values, most);
   return values.map((value) => (value === null ? " " : BLOCKS[Math.min(7, Math.floor(((value - low) / wide) * 8))])).join("");
 }
 
 // The same as a picture: a line with a gap where there is none, and a dot at the newest.
-function sparkline(values) {
+function sparkline(values, most = 0) {
   const seen = values.filter((value) => value !== null);
   if (!seen.length) return DASH;
-  const low = Math.min(...seen);
-  const wide = Math.max(...seen) - low;
-  const place = (value, at) => `${(4 + (92 * at) / Math.max(1, values.length - 1)).toFixed(1)},${(wide ? 20 - (16 * (value - low)) / wide : 12).toFixed(1)}`;
+  const [low, wide] = scale(values, most);
+  const place = (value, at) => `${(4 + (92 * at) / Math.max(1, values.length - 1)).toFixed(1)},${(20 - (16 * (value - low)) / wide).toFixed(1)}`;
   let path = "";
   let pen = "M";
   for (const [at, value] of values.entries()) {
@@ -62,7 +66,7 @@ function sparkline(values) {
   }
   const last = values.findLastIndex((value) => value !== null);
   const [x, y] = place(values[last], last).split(",");
-  return `<svg class="spark" viewBox="0 0 100 24" role="img" aria-label="${blocks(values)}: ${number(low)} to ${number(low + wide)}"><path d="${path}"/><circle cx="${x}" cy="${y}" r="2.5"/></svg>`;
+  return `<svg class="spark" viewBox="0 0 100 24" role="img" aria-label="${blocks(values, most)}: ${number(Math.min(...seen))} to ${number(Math.max(...seen))}"><path d="${path}"/><circle cx="${x}" cy="${y}" r="2.5"/></svg>`;
 }
 
 const WRITE = {number, fixed: (value) => value.toFixed(2).replace("-0.00", "0.00"), share: percent};
@@ -85,7 +89,7 @@ function written(table, column, row) {
     const all = word(table.data[column.of], row);
     return [all === 0 ? DASH : `${value}/${all}`, ""];
   }
-  if (column.kind === "spark") return [blocks(value), ""];
+  if (column.kind === "spark") return [blocks(value, column.most), ""];
   if (table.data[column.key].codes) return [value, ""];
   if (value === null) return [DASH, ""];
   const write = WRITE[column.kind] ?? number;
@@ -103,7 +107,7 @@ function plain(table, column, row) {
 }
 
 function asHTML(table, column, row) {
-  if (column.kind === "spark") return sparkline(word(table.data[column.key], row));
+  if (column.kind === "spark") return sparkline(word(table.data[column.key], row), column.most);
   const [value, ends] = written(table, column, row);
   const body = `<bdi>${escapeHTML(value)}</bdi>${ends ? ` <small>${escapeHTML(ends)}</small>` : ""}`;
   return isBest(table, column, row) ? `<b>${body}</b>` : body;
