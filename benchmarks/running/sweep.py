@@ -25,7 +25,7 @@ from farreach.benchmarks.running.records import make_record
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
 from farreach.results.record import TIMES
 from farreach.results.storage.parts import PARTS
-from farreach.results.storage.result_set import Store
+from farreach.results.storage.result_set import Store, list_keys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Keeper(abc.ABC):
     def _count_rows(self) -> None:
         """Name each case that neither failed nor has a row: a run ends by counting what it was to give."""
         named = {failure.case for failure in self.failed}
-        there = self.store.list_finished()
+        there = {*list_keys(self.store.folder / "rows")}
         gone = [case for key, case in self.plan.cases.items() if key not in there and case not in named]
         self.failed += [Failure(case, GONE) for case in gone]
 

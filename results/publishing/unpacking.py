@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from farreach.results.publishing.packing import Packed, describe_files, list_documents
+from farreach.results.record import FORMER
 from farreach.results.storage.files import (
     StoreError,
     make_folder,
@@ -87,7 +88,8 @@ def _read_shape(text: str, row: dict[str, Any], folder: Path) -> list[str]:
         names = json.loads(text)
     except (ValueError, RecursionError):
         names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) and name in row for name in names):
+    names = [name for name in names if name not in FORMER] if isinstance(names, list) else None
+    if names is None or not all(isinstance(name, str) and name in row for name in names):
         message = f"{folder}/{ROWS} is damaged: its column {SHAPE} does not name columns"
         raise StoreError(message)
     return names

@@ -23,9 +23,9 @@ NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 LONGEST_TEXT, LONGEST_VALUE = 10_000, 200
 """Characters that a text of a row may have, and one that is the value of a task's parameter: it stands in titles."""
 
-NAMES = {"task", "framework", "cell", "activation", "clip", "regulariser", "optimizer", "device", "dtype", "mode"}
-NAMES |= {"path", "metric", "suite"}
-"""The columns that hold names."""
+_NAMED = ("task", "framework", "cell", "activation", "clip", "regulariser", "optimizer", "device", "dtype", "mode")
+NAMES = dict.fromkeys((*_NAMED, "metric", "suite"), NAME) | {"path": r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}"}
+"""The columns that hold names, and what each is made of; the path of a run of the user's own may be two words."""
 
 STATUSES = get_args(Status)
 
@@ -141,7 +141,7 @@ def _json_column(column: Column) -> dict[str, Any]:
     elif column.name == "status":
         schema["enum"] = [*STATUSES, None]
     elif column.name in NAMES:
-        schema["pattern"] = f"^{NAME}$"
+        schema["pattern"] = f"^{NAMES[column.name]}$"
     elif column.kind == "text":
         schema |= {"pattern": rf"^[^{CONTROL}]*$", "maxLength": LONGEST_TEXT}
     return schema | {name: limit for name, limit in limits.items() if limit is not None}

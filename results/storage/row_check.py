@@ -98,7 +98,7 @@ def _check_columns(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask, str]]
         if declared.fact.always:
             yield column.null, f"its {name} is missing"
         if name in NAMES:
-            yield column.find(lambda word: not re.fullmatch(NAME, word)), f"its {name} is not a name"
+            yield column.find(re.compile(rf"(?!{NAMES[name]}\Z)").match), f"its {name} is not a name"
         if declared.kind == "text":
             yield column.find(lambda word: len(word) > LONGEST_TEXT), f"its {name} is longer than {LONGEST_TEXT}"
             yield column.find(HIDDEN.search), f"its {name} holds control characters"

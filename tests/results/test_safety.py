@@ -58,7 +58,7 @@ def hash_all(folder: Path) -> dict[str, str]:
 # Paths
 
 
-@pytest.mark.parametrize("column", ["task", "framework", "cell", "clip", "path", "metric", "optimizer", "suite"])
+@pytest.mark.parametrize("column", ["task", "framework", "cell", "clip", "metric", "optimizer", "suite"])
 @pytest.mark.parametrize(
     "name", [UP, "..", "a b", "a/b", "<b>", "=1", "a$b", "", "a" * 101, "\\input{x}", "lstm\n", "pyt\u043erch"]
 )
