@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands.shared import options, output
+from farreach.benchmarks.commands.shared import options, output, refusals
 from farreach.benchmarks.matrix import registry
 
 
@@ -15,6 +15,7 @@ def certify(
     *,
     only: options.Only = None,
     device: options.Device = "cpu",
+    portable: options.Portable = False,
     out: Annotated[Path | None, options.make_folder_option("results/published/certificates")] = None,
 ) -> None:
     """Verify each framework step by step against NumPy; exit 1 if a bound is exceeded.
@@ -33,6 +34,7 @@ def certify(
     from farreach.results.report.certificates import render_checks
     from farreach.results.storage import certificates, files
 
+    refusals.make_portable(portable=portable, device=device)
     chosen = certificate.choose_checks(only or [], device)
     folder = out or certificates.PUBLISHED
     writes = out or any(len(checks) == len(certification.list_checks(name, device)) for name, checks in chosen.items())

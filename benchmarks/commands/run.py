@@ -20,6 +20,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     threads: options.Threads = 1,
     jobs: options.Jobs = None,
     allow_hub: options.AllowHub = False,
+    portable: options.Portable = False,
     shard: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Run only the K-th of N equal parts of the cases, for example 1/3."),
@@ -45,6 +46,7 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
 
     refusals.allow_hub(allowed=allow_hub)
     refusals.check_dask(context, dask)
+    refusals.make_portable(portable=portable, device=device, dask=dask)
     if dask and jobs:
         message = "--jobs is about this machine: on a cluster its workers' threads say how many cases run at a time"
         raise registry.UsageError(message)

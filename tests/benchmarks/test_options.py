@@ -32,6 +32,8 @@ REFUSED: list[tuple[list[str], str]] = [
     (["run", "quick", "--only", "clip=none", "--only", "threshold=1"], "contradict each other"),
     (["run", "quick", "--jobs", "0"], "--jobs"),
     (["run", "quick", "--allow-hub", "yes"], "Got unexpected extra argument(s) (yes)"),
+    (["run", "quick", "--portable", "--device", "cuda"], "--portable has no effect with --device cuda"),
+    (["run", "quick", "--portable", "--dask", "tcp://127.0.0.1:1"], "--portable has no effect with --dask"),
     (["run", "quick", "--threads", "many"], "--threads"),
     (["report", "/nowhere"], "no results in /nowhere"),
     (["report", QUICK, "--only", "cell=rnn"], "No such option: --only"),

@@ -56,6 +56,13 @@ Patience = Annotated[
 Framework = Annotated[
     str, typer.Option(metavar="NAME", help="Name of the framework that trains, as `list frameworks` prints it.")
 ]
+Portable = Annotated[
+    bool,
+    typer.Option(
+        "--portable",
+        help="Let PyTorch's libraries take kernels that processors of all makers have; slower. See docs/lasting.md.",
+    ),
+]
 AllowHub = Annotated[
     bool,
     typer.Option(

@@ -64,6 +64,22 @@ def allow_hub(*, allowed: bool) -> None:
     os.environ[data.ALLOWED] = "1" if allowed else "0"
 
 
+def make_portable(*, portable: bool, device: str = "cpu", dask: str | None = None) -> None:
+    """Set the variables of a portable run where one is wanted; refuse it where they have no effect."""
+    from farreach.benchmarks.running import portable as kernels
+
+    if not portable:
+        return
+    if device != "cpu":
+        message = f"--portable has no effect with --device {device}: it chooses kernels of the processor"
+        raise registry.UsageError(message)
+    if dask:
+        settings = " ".join(f"{name}={value}" for name, value in kernels.VARIABLES.items())
+        message = f"--portable has no effect with --dask: start each worker with {settings}"
+        raise registry.UsageError(message)
+    kernels.set_variables()
+
+
 def require_distributed(name: str) -> None:
     """Refuse a command or an option that needs Dask where it is not installed."""
     if registry.find_version("distributed") is None:

@@ -1,0 +1,66 @@
+"""Portable runs: their variables reach the workers and the rows, and such rows are run again as they were made."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from farreach.benchmarks.matrix.registry import UsageError
+from farreach.benchmarks.running import portable
+from farreach.results.storage.sets import open_set
+from tests.support.commands import call_command, read_refusal
+
+SUITE = """
+description = "one short case"
+[[block]]
+task = "adding"
+parameters = { T = 5 }
+framework = "pytorch"
+cell = "rnn"
+hidden = 4
+steps = 100
+"""
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in portable.VARIABLES:
+        monkeypatch.setenv(name, "")  # so that it is put back as it was
+        monkeypatch.delenv(name)
+
+
+def test_a_portable_row_says_so_and_is_run_again_as_it_was_made(tmp_path: Path) -> None:
+    (tmp_path / "short.toml").write_text(SUITE)
+    out = tmp_path / "out"
+    command = ["run", str(tmp_path / "short.toml"), "--out", str(out)]
+    status, _, errors = call_command(*command, "--portable")
+    assert status == 0, errors
+    [row] = open_set(out).rows().to_dict("records")
+    assert portable.VARIABLES.items() <= json.loads(row["variables"]).items()
+    assert portable.is_portable(row)
+    for name in portable.VARIABLES:
+        del os.environ[name]
+    assert "other code or settings" in " ".join(call_command(*command)[1].split())
+    status, said, errors = call_command("reproduce", str(out))
+    assert status == 0, said + errors
+    assert os.environ["MKL_CBWR"] == portable.VARIABLES["MKL_CBWR"]
+
+
+def test_what_the_user_has_set_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MKL_CBWR", "SSE4_2")
+    assert "but it is set to SSE4_2" in read_refusal("run", "quick", "--portable")
+
+
+def test_rows_of_both_kinds_are_refused_and_others_set_nothing() -> None:
+    made = {"variables": json.dumps(portable.VARIABLES | {"OMP_NUM_THREADS": "1"})}
+    plain: dict[str, str | None] = {"variables": json.dumps({"MKL_CBWR": "AVX2"})}
+    unknown = {"variables": None}
+    portable.choose_variables([plain, unknown])
+    assert not set(portable.VARIABLES) & set(os.environ)
+    with pytest.raises(UsageError, match="made by --portable and some were not"):
+        portable.choose_variables([made, plain])
+    portable.choose_variables([made])
+    assert os.environ.items() >= portable.VARIABLES.items()
