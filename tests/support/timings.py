@@ -47,7 +47,7 @@ def make_seconds(middle: float, *, rounds: int = 120, spread: float = 0.02, seed
 
 def split_name(name: str) -> dict[str, str]:
     framework, _, path = name.partition(" (")
-    return {"framework": framework, "path": path.rstrip(")")}
+    return {"framework": framework, "path": path.rstrip(")") or "eager"}
 
 
 def make_contender(name: str, seconds: Seconds, **changes: Any) -> dict[str, Any]:
