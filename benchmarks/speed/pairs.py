@@ -169,7 +169,7 @@ def settle_rounds(runners: Sequence[Runner], plan: TimingPlan, random: np.random
 
     Where the limit is short, blocks are too, so that as many fit into it as an interval takes.
     """
-    block_seconds = min(plan.block_seconds, 0.8 * plan.limit / statistics.FEWEST_BLOCKS / len(runners))
+    block_seconds = min(plan.block_seconds, 0.6 * plan.limit / statistics.FEWEST_BLOCKS / len(runners))
     once = sum(runner.calibrate(block_seconds) * runner.steps for runner in runners)
     for runner in runners:  # blocks of identical code have the same length, or their ends would weigh differently
         steps = max(other.steps for other in runners if other.runs_same_code(runner))

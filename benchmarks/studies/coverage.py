@@ -57,14 +57,15 @@ def find_broken(rates: pd.DataFrame, errors: float = 0.0) -> pd.DataFrame:
     The standard error is that of a rate of `ALLOWED`.
     """
     slack = errors * np.sqrt(ALLOWED * (1 - ALLOWED) / rates["simulations"])
-    return rates[rates["promised"] & (rates["wrong"] > ALLOWED + slack)]
+    broken: pd.DataFrame = rates[rates["promised"] & (rates["wrong"] > ALLOWED + slack)]
+    return broken
 
 
 def summarize_rates(rates: pd.DataFrame) -> pd.DataFrame:
     """Return one line a promise, in percent: what it says, and the worst that was measured, under which condition."""
     lines = []
     for (what, where, promised), part in rates.groupby(["what", "where", "promised"], sort=False):
-        worst = part.loc[part["wrong"].idxmax()]
+        worst = part.iloc[int(part["wrong"].to_numpy().argmax())]
         lines.append(
             {
                 "interval or test": what,
@@ -83,7 +84,7 @@ def summarize_rates(rates: pd.DataFrame) -> pd.DataFrame:
 def write_verdict(rates: pd.DataFrame) -> str:
     """Say whether every promise is kept."""
     promised, broken = rates[rates["promised"]], find_broken(rates)
-    worst = promised.loc[promised["wrong"].idxmax()]
+    worst = promised.iloc[int(promised["wrong"].to_numpy().argmax())]
     kept = f"No rate is above {ALLOWED:.0%}." if broken.empty else f"{len(broken)} rates are above {ALLOWED:.0%}."
     least, most = rates["simulations"].min(), rates["simulations"].max()
     return (

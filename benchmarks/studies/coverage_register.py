@@ -181,13 +181,13 @@ def reject_mean_margin(random: np.random.Generator, trials: int, given: Conditio
 def miss_geometric_means(random: np.random.Generator, trials: int, given: Condition) -> Wrong:
     """The ratio of the times of two sides of so many runs that are alike."""
     sides = np.exp(LAUNCHES * np.stack(_draw_sides(random, trials, given), axis=1))
-    return _repeat(sides, lambda one: bool(_outside(statistics.compare_geometric_means(*one, MARGIN), 1.0)))
+    return _repeat(sides, lambda one: bool(_outside(statistics.compare_geometric_means(one[0], one[1], MARGIN), 1.0)))
 
 
 def reject_geometric_margin(random: np.random.Generator, trials: int, given: Condition) -> Wrong:
     """Two sides whose ratio lies on the margin: p below .05."""
     sides = np.exp(LAUNCHES * np.stack(_draw_sides(random, trials, given), axis=1)) * [[1.0], [1 + MARGIN]]
-    return _repeat(sides, lambda one: statistics.compare_geometric_means(*one, MARGIN).p < LEVEL)
+    return _repeat(sides, lambda one: statistics.compare_geometric_means(one[0], one[1], MARGIN).p < LEVEL)
 
 
 def miss_blocks(random: np.random.Generator, trials: int, given: Condition) -> Wrong:
@@ -205,7 +205,7 @@ def miss_time(random: np.random.Generator, trials: int, given: Condition) -> Wro
 def miss_factor(random: np.random.Generator, trials: int, given: Condition) -> Wrong:
     """One more launch than the so many of an A/A test."""
     logs = LAUNCHES * given.noise.draw_pairs(random, trials, given.units + 1)
-    return np.abs(logs[:, -1]) > np.log(statistics.bound_factor(logs[:, :-1]))
+    return np.asarray(np.abs(logs[:, -1]) > np.log(statistics.bound_factor(logs[:, :-1])))
 
 
 def miss_widened(random: np.random.Generator, trials: int, given: Condition) -> Wrong:

@@ -173,7 +173,10 @@ def test_a_group_holds_one_step_and_auto_all_paths_of_a_framework() -> None:
     fixed = implementations.group_cases(cases, "graph")
     assert [[one.case.path for one in group.implementations] for group in fixed] == [["graph"], ["graph"]]
     assert not fixed[0].auto
-    with pytest.raises(registry.UsageError, match="unknown path 'eager'; allowed: auto, graph, xla"):
+    first = implementations.group_cases(cases, implementations.DEFAULT)
+    assert [[one.case.path for one in group.implementations] for group in first] == [["xla"], ["xla"]]
+    assert not first[0].auto
+    with pytest.raises(registry.UsageError, match="unknown path 'eager'; allowed: auto, default, graph, xla"):
         implementations.group_cases(cases, "eager")
 
 
