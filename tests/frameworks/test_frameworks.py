@@ -59,6 +59,23 @@ def test_predictions_have_one_row_an_example_and_the_scored_steps_alone(module: 
 
 @pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("tokens", [False, True])
+def test_the_recorded_loss_is_that_of_the_predictions(module: ModuleType, cell: str, tokens: bool) -> None:
+    """By hand from what `predict` returns, so that neither may be a few percent off."""
+    model = make_model(cell, tokens=tokens)
+    batch = make_batches(model, 1)[0]
+    framework = build_framework(module, model, Training("sgd", 1.0))
+    scores = framework.predict(batch.inputs)
+    if tokens:
+        chances = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
+        each = -np.log(np.take_along_axis(chances, batch.targets[..., None], axis=-1)[..., 0])
+    else:
+        each = np.square(scores - batch.targets).mean(axis=-1)
+    expected = (each * batch.mask).sum() / batch.mask.sum()
+    assert framework.train([batch]).loss[0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("clip", [None, Clip("norm", 0.05), Clip("norm", 1e6), Clip("value", 0.01)])
 def test_the_norm_after_the_clip_is_that_of_the_update(module: ModuleType, cell: str, clip: Clip | None) -> None:
     model = make_model(cell, tokens=True, layers=2)
