@@ -12,7 +12,7 @@ from tests.support import synthetic
 from tests.support.browsing import PHONE, Opened, column, serious, until
 from tests.support.commands import run_command
 from tests.support.comparisons import make_seeds, write_sets
-from tests.support.pages import HOSTILE
+from tests.support.pages import HOSTILE, accept_names
 
 COMMAND = "python -m benchmarks compare old new"
 
@@ -67,7 +67,8 @@ def test_hostile_names_show_as_text_in_a_comparison(opened: Opened, tmp_path: Pa
     for side in ("old", "new"):
         rows = [synthetic.record(framework=name, loss=0.01 + 0.01 * (side == "new")) for name in HOSTILE]
         synthetic.write(tmp_path / side, rows)
-    found = comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
+    with accept_names():
+        found = comparison.compare_sides(*(comparison.read_side(tmp_path / side) for side in ("old", "new")))
     comparison_page.write(tmp_path, found, title=HOSTILE[0], command=HOSTILE[1])
     page = opened(tmp_path, page=comparison_page.PAGE)
     assert set(column(page, "quality", "framework")) == set(map(clean_text, HOSTILE))

@@ -19,7 +19,7 @@ from farreach.results.storage.files import StoreError
 from tests.support import synthetic
 from tests.support.browsing import Opened, serious, until
 from tests.support.commands import run_command
-from tests.support.pages import HOSTILE
+from tests.support.pages import HOSTILE, accept_names
 
 NIGHTS = 24
 
@@ -185,7 +185,8 @@ def test_hostile_names_show_as_text_in_a_history(opened: Opened, tmp_path: Path)
             synthetic.record(framework=name, commit=name, started=f"2026-01-0{at + 1}T00:00:00") for name in HOSTILE
         ]
         synthetic.write(tmp_path / "sets" / f"<img src=x onerror=window.hacked=1>{at}", rows)
-    history_page.write(tmp_path, found(tmp_path / "sets"), command="python -m benchmarks history sets")
+    with accept_names():
+        history_page.write(tmp_path, found(tmp_path / "sets"), command="python -m benchmarks history sets")
     page = opened(tmp_path, page=history_page.PAGE)
     page.locator("#table-rows button.open").first.click()
     page.wait_for_selector("#opened[open] .plot-container")

@@ -13,7 +13,8 @@ from farreach.results.analysis.rows import label_rows
 from farreach.results.report import slices
 from farreach.results.storage.result_set import Store
 from tests.support import synthetic
-from tests.support.commands import run_command
+from tests.support.commands import call_command, run_command
+from tests.support.pages import accept_names
 from tests.support.timings import STEP, make_contender, make_group, make_seconds
 
 
@@ -119,6 +120,8 @@ def test_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
 
 def test_markup_in_a_name_stays_text(tmp_path: Path) -> None:
     synthetic.write(tmp_path, [synthetic.record(framework="[red]a[/red]"), synthetic.record(clip="<b>", threshold=1.0)])
-    text = shown(tmp_path)
+    with accept_names():
+        status, text, errors = call_command("show", str(tmp_path))
+    assert status == 0, errors
     assert "[red]a[/red]" in text
     assert "<b>" in text
