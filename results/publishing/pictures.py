@@ -69,7 +69,7 @@ def _shoot_page(browser: Any, source: Path, folder: Path) -> Path:
 
 
 def _shoot_row(browser: Any, source: Path, folder: Path) -> Path:
-    tab = _open_page(browser, source, "#task=adding&cell=lstm&clip=norm+1", size=WIDE, scheme="light")
+    tab = _open_page(browser, source, "#task=adding&cell=gru&clip=norm+1", size=WIDE, scheme="light")
     tab.locator("#table-accuracy button.open").first.click()
     tab.wait_for_selector("#opened [data-curve=flow] .plot-container")
     tab.wait_for_timeout(500)  # plotly draws its last line after its frame is there

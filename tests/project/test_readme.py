@@ -116,11 +116,7 @@ def test_no_file_names_an_index_or_a_place_on_a_machine() -> None:
 @pytest.mark.parametrize(
     ("name", "frameworks"),
     [
-        pytest.param(
-            "quick",
-            ["pytorch", "tensorflow"],
-            marks=pytest.mark.xfail(reason="the published rows are of the suite's former settings", strict=True),
-        ),
+        ("quick", ["pytorch", "tensorflow"]),
         ("native", ["pytorch", "tensorflow", "jax"]),
         ("reach", ["pytorch"]),
         ("pascanu", ["jax"]),

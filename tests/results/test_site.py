@@ -250,13 +250,7 @@ def test_labels_of_pictures_are_escaped() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            "quick",
-            marks=pytest.mark.xfail(reason="the published rows are of the suite's former settings", strict=True),
-        ),
-        *("native", "reach", "pascanu"),
-    ],
+    ["quick", "native", "reach", "pascanu"],
 )
 def test_the_command_of_a_published_row_selects_that_case_alone(name: str) -> None:
     rows = open_set(registry.ROOT / "results" / "published" / name).rows()
