@@ -33,7 +33,11 @@ def set_variables() -> None:
 
 def is_portable(row: Mapping[str, Any]) -> bool:
     """Say whether a row was made by a portable run."""
-    return isinstance(row["variables"], str) and VARIABLES.items() <= json.loads(row["variables"]).items()
+    try:
+        variables = json.loads(row["variables"])
+    except (TypeError, ValueError):  # a row of earlier, or of somebody else
+        return False
+    return isinstance(variables, dict) and VARIABLES.items() <= variables.items()
 
 
 def choose_variables(rows: Iterable[Mapping[str, Any]]) -> None:

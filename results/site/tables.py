@@ -114,7 +114,8 @@ def tabulate_lines(rows: Rows) -> pd.DataFrame:
         far = pd.Series(float("nan"), index=frame.index)
     found = rows.as_drawn.diagnoses["label"] if len(frame) else pd.Series(dtype=object)
     groups = frame.assign(found=found).groupby(GROUP, observed=True)
-    once = frame.assign(far=far).groupby([*GROUP, "seed"], observed=True)[["skill", "far"]].mean()
+    # A run of the user's own may have no seed: such runs of a line are one.
+    once = frame.assign(far=far).groupby([*GROUP, "seed"], observed=True, dropna=False)[["skill", "far"]].mean()
     each = once.groupby(GROUP, observed=True)  # one value a seed
     estimates = [statistics.estimate_median(part.dropna().to_numpy(float)) for _, part in each["skill"]]
     table[["median", "median low", "median high"]] = np.asarray(estimates, float).reshape(-1, 3)

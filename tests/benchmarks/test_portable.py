@@ -57,8 +57,7 @@ def test_what_the_user_has_set_otherwise_is_refused(monkeypatch: pytest.MonkeyPa
 def test_rows_of_both_kinds_are_refused_and_others_set_nothing() -> None:
     made = {"variables": json.dumps(portable.VARIABLES | {"OMP_NUM_THREADS": "1"})}
     plain: dict[str, str | None] = {"variables": json.dumps({"MKL_CBWR": "AVX2"})}
-    unknown = {"variables": None}
-    portable.choose_variables([plain, unknown])
+    portable.choose_variables([plain, *({"variables": text} for text in (None, "", "{", "[]", "1", float("nan")))])
     assert not set(portable.VARIABLES) & set(os.environ)
     with pytest.raises(UsageError, match="made by --portable and some were not"):
         portable.choose_variables([made, plain])

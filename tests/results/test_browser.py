@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from farreach.benchmarks.matrix import registry
 from farreach.results.analysis import tables
 from farreach.results.analysis.rows import label_rows
 from farreach.results.site import page as pages
@@ -203,23 +204,40 @@ def test_a_view_is_saved_as_csv_with_the_intervals(quick: Path, opened: Opened) 
     assert back["skill low"].notna().all()
 
 
-def test_no_text_of_a_view_that_is_saved_is_a_formula(quick: Path, opened: Opened) -> None:
-    page = opened(quick, "#task=adding&cell=lstm")
-    page.evaluate("TABLES.accuracy.data.clip_label.words.forEach((_, at, words) => { words[at] = '=1+1'; })")
+def test_no_text_of_a_view_that_is_saved_is_a_formula(quick: Path, opened: Opened, tmp_path: Path) -> None:
+    folder = shutil.copytree(quick, tmp_path / "quick")
+    written = (folder / pages.PAGE).read_text()
+    assert '"norm 1"' in written
+    (folder / pages.PAGE).write_text(written.replace('"norm 1"', '"=1+1"'))
+    page = opened(folder, "#task=adding&cell=lstm")
     with page.expect_download() as waiting:
         page.locator("#panel-accuracy").get_by_role("button", name="CSV").click()
     back = pd.read_csv(io.BytesIO(Path(waiting.value.path()).read_bytes()))
-    assert {*back["clip"]} == {"'=1+1"}
+    assert "'=1+1" in {*back["clip"]}
+    assert "=1+1" not in {*back["clip"]}
     assert pd.api.types.is_float_dtype(back["skill"])
     cells = ["=1+1", "-1.5", "+x", "@x", "\t=1", " =1", "-0.4 0.5", "-2+3", "a=b", ""]
-    quoted = page.evaluate("cells => cells.map(quoteFormula)", cells)
+    script = registry.ROOT / "results" / "site" / "static" / "format.js"
+    [function] = re.findall(r"function quoteFormula\(.*?\n\}\n", script.read_text(), re.DOTALL)
+    quoted = page.evaluate(f"cells => {{ {function} return cells.map(quoteFormula); }}", cells)
     assert [before for before, after in zip(cells, quoted, strict=True) if after == f"'{before}"] == [
         *("=1+1", "+x", "@x", "\t=1", " =1", "-2+3")
     ]
 
 
-def test_a_table_copies_as_markdown_and_as_latex(quick: Path, opened: Opened) -> None:
-    page = opened(quick, "#task=adding&cell=lstm&framework=pytorch")
+def test_a_table_copies_as_markdown_and_as_latex(opened: Opened, tmp_path: Path) -> None:
+    floor = float(synthetic.FLOORS["adding"])
+    clips: list[dict[str, Any]] = [
+        {"clip": "norm", "threshold": at, "clip_fraction": 1.0} for at in (0.1, 1.0, 3.0, 9.0)
+    ]
+    records = [
+        synthetic.record(seed=seed, loss=floor * (1 - skill - seed / 1000), **clip)
+        for clip, skill in zip([{}, *clips], (0.9, 0.5, 0.4, 0.3, 0.2), strict=True)
+        for seed in range(6)
+    ]
+    synthetic.write(tmp_path, records)
+    pages.write(tmp_path)
+    page = opened(tmp_path, "#task=adding&cell=lstm&framework=pytorch")
     panel = page.locator("#panel-accuracy")
     for name in ("Markdown", "LaTeX"):
         panel.get_by_role("button", name=name).click()
