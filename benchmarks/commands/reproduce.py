@@ -41,14 +41,14 @@ def reproduce(
     import tempfile
 
     from farreach.benchmarks.running import sweep
-    from farreach.benchmarks.running.portable import choose_variables
+    from farreach.benchmarks.running.portable import follow_rows
     from farreach.benchmarks.studies import rerun
     from farreach.results.report import reproduction
     from farreach.results.storage import files
 
     refusals.allow_hub(allowed=allow_hub)
     recorded = rerun.find_rows(target, only or [])
-    choose_variables(recorded.rows.values())
+    follow_rows(recorded.rows.values())
     if out and out.resolve() == recorded.store.folder.resolve():
         message = f"--out {out} holds the recorded rows: the new ones need a folder of their own"
         raise registry.UsageError(message)

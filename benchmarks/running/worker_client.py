@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from farreach.benchmarks.matrix.registry import HOME, read_environment
 from farreach.benchmarks.running.messages import Failed, Message, Progress, Ready, decode, encode
+from farreach.benchmarks.running.portable import list_variables
 from farreach.frameworks.environment import merge_environment
 from farreach.results.storage.files import StoreError, open_log
 
@@ -95,7 +96,7 @@ class Live:
         """Return the variables that the process starts with: its threads', and those that its framework wants."""
         framework, device, threads = self.arguments
         wanted = merge_environment(read_environment(framework, device), os.environ)
-        return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | wanted
+        return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | list_variables(framework) | wanted
 
     def ask(self, request: Message, answer: type[Answer], progress: Callable[[int], None] = lambda _: None) -> Answer:
         """Send a request and return its answer.

@@ -24,10 +24,12 @@ hidden = 4
 steps = 100
 """
 
+PYTORCH = portable.VARIABLES["pytorch"]
+
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in portable.VARIABLES:
+    for name in (portable.WANTED, *PYTORCH):
         monkeypatch.setenv(name, "")  # so that it is put back as it was
         monkeypatch.delenv(name)
 
@@ -39,14 +41,15 @@ def test_a_portable_row_says_so_and_is_run_again_as_it_was_made(tmp_path: Path) 
     status, _, errors = call_command(*command, "--portable")
     assert status == 0, errors
     [row] = open_set(out).rows().to_dict("records")
-    assert portable.VARIABLES.items() <= json.loads(row["variables"]).items()
+    assert PYTORCH.items() <= json.loads(row["variables"]).items()
     assert portable.is_portable(row)
-    for name in portable.VARIABLES:
-        del os.environ[name]
+    del os.environ[portable.WANTED]
     assert "other code or settings" in " ".join(call_command(*command)[1].split())
     status, said, errors = call_command("reproduce", str(out))
     assert status == 0, said + errors
-    assert os.environ["MKL_CBWR"] == portable.VARIABLES["MKL_CBWR"]
+    assert os.environ[portable.WANTED]
+    assert portable.list_variables("pytorch") == PYTORCH
+    assert portable.list_variables("tensorflow") == {}
 
 
 def test_what_the_user_has_set_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,12 +57,15 @@ def test_what_the_user_has_set_otherwise_is_refused(monkeypatch: pytest.MonkeyPa
     assert "but it is set to SSE4_2" in read_refusal("run", "quick", "--portable")
 
 
-def test_rows_of_both_kinds_are_refused_and_others_set_nothing() -> None:
-    made = {"variables": json.dumps(portable.VARIABLES | {"OMP_NUM_THREADS": "1"})}
-    plain: dict[str, str | None] = {"variables": json.dumps({"MKL_CBWR": "AVX2"})}
-    portable.choose_variables([plain, *({"variables": text} for text in (None, "", "{", "[]", "1", float("nan")))])
-    assert not set(portable.VARIABLES) & set(os.environ)
+def test_rows_of_both_kinds_are_refused_and_others_want_nothing() -> None:
+    def row(text: object, framework: str = "pytorch") -> dict[str, object]:
+        return {"framework": framework, "variables": text}
+
+    made = row(json.dumps(PYTORCH | {"OMP_NUM_THREADS": "1"}))
+    plain = row(json.dumps({"MKL_CBWR": "AVX2"}))
+    portable.follow_rows([plain, *map(row, (None, "", "{", "[]", "1", float("nan")))])
+    assert portable.WANTED not in os.environ
     with pytest.raises(UsageError, match="made by --portable and some were not"):
-        portable.choose_variables([made, plain])
-    portable.choose_variables([made])
-    assert os.environ.items() >= portable.VARIABLES.items()
+        portable.follow_rows([made, plain])
+    portable.follow_rows([made, row("{}", "tensorflow")])
+    assert portable.WANTED in os.environ

@@ -66,7 +66,7 @@ def allow_hub(*, allowed: bool) -> None:
 
 def make_portable(*, portable: bool, device: str = "cpu", dask: str | None = None) -> None:
     """Set the variables of a portable run where one is wanted; refuse it where they have no effect."""
-    from farreach.benchmarks.running import portable as kernels
+    from farreach.benchmarks.running.portable import VARIABLES, want_portable
 
     if not portable:
         return
@@ -74,10 +74,10 @@ def make_portable(*, portable: bool, device: str = "cpu", dask: str | None = Non
         message = f"--portable has no effect with --device {device}: it chooses kernels of the processor"
         raise registry.UsageError(message)
     if dask:
-        settings = " ".join(f"{name}={value}" for name, value in kernels.VARIABLES.items())
-        message = f"--portable has no effect with --dask: start each worker with {settings}"
+        settings = " ".join(f"{name}={value}" for each in VARIABLES.values() for name, value in each.items())
+        message = f"--portable has no effect with --dask: start each worker of PyTorch with {settings}"
         raise registry.UsageError(message)
-    kernels.set_variables()
+    want_portable()
 
 
 def require_distributed(name: str) -> None:
