@@ -538,7 +538,7 @@ def test_the_commands_of_the_documents_run_a_suite(document: str, heading: str, 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (tmp_path / "quick.toml").write_text(SHORT.replace("[0, 1, 2, 3, 4, 5]", "[0]"))
-    places = {"--port 8786": f"--port {port}", "HOST:8786": f"127.0.0.1:{port}"}
+    places = {"--port 8786": f"--port {port}", "127.0.0.1:8786": f"127.0.0.1:{port}"}
     places |= {"run quick --dask": f"run {tmp_path / 'quick.toml'} --dask", " --out results/runs/guide-dask": ""}
     for named, place in places.items():
         lines = [line.replace(named, place) for line in lines]

@@ -26,6 +26,7 @@ from typing import Any, Literal, NoReturn
 import pytest
 
 from tests.mutants.table import ROOT, Mutant
+from tests.support.tiers import EVERY_CASE
 
 LIBRARIES: tuple[str, ...] = (
     "numpy",
@@ -265,6 +266,7 @@ def run_in_fork(errand: Errand, place: Path) -> NoReturn:
         for name in [name for name in sys.modules if name.partition(".")[0] in {"tests", "farreach"}]:
             del sys.modules[name]
         sys.path[:] = [str(folder), *(path for path in sys.path if path and Path(path).resolve() != ROOT)]
+        os.environ[EVERY_CASE] = "1"
         choosing = Choosing(errand.tests, place / "progress")
         paths = dict.fromkeys(choice.path for choice in choosing.choices)
         ways = ["--collect-only"] if errand.only_collect else []

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import collections
+import os
 
 import pytest
+
+EVERY_CASE = "FARREACH_EVERY_CASE"
+"""The variable that, where it is set, leaves every case in the default tier: what plants faults wants them all."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seen: collections.Counter[str] = collections.Counter()
     for item in items:
         marker = item.get_closest_marker("sampled")
-        if marker is None:
+        if marker is None or os.environ.get(EVERY_CASE):
             continue
         function = item.nodeid.partition("[")[0]
         if seen[function] % marker.kwargs["every"]:
