@@ -223,7 +223,7 @@ def test_a_fault_where_every_step_is_scored_or_in_the_order_of_batches_is_caught
 
 
 @pytest.mark.parametrize("framework", INSTALLED)
-@pytest.mark.parametrize("regulariser", ["l1", "l2"])
+@pytest.mark.parametrize("regulariser", ["l1", "l2", "omega"])
 def test_penalties_are_the_references(framework: str, regulariser: str) -> None:
     check = dataclasses.replace(plain(framework, cell="rnn"), regulariser=regulariser)
     found = certification.measure_differences(check, STEPS).differences

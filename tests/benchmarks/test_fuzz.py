@@ -470,7 +470,7 @@ def test_mutated_rows_go_through_a_whole_report(place: Path) -> None:
             row = json.loads(ROW) | odd | {"key": f"k{at}"}
             (folder / "rows" / f"k{at}.json").write_text(json.dumps(row))
         whole(folder, other)
-        assert len(Store(folder).list_finished()) > 40  # a good part of them is accepted, and drawn
+        assert len(Store(folder).list_finished()) > 20  # a good part contradicts nothing, and is drawn
 
 
 @pytest.mark.usefixtures("quickly")
