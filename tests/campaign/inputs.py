@@ -37,6 +37,7 @@ BEGINNINGS = (
     "farreach.benchmarks.speed.command.measure_machine",
     "farreach.benchmarks.studies.live_check.measure_pairs",
     "farreach.benchmarks.studies.cluster_cost.measure_workers",
+    "farreach.benchmarks.studies.coverage.measure_rates",
     "farreach.benchmarks.studies.own_cost.measure_costs",
     "farreach.results.publishing.documents.write_documents",
     "farreach.results.publishing.documents.list_stale",
