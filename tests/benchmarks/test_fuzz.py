@@ -597,6 +597,7 @@ def test_any_command_line_is_refused_with_one_line_or_done(
     monkeypatch.setattr("farreach.benchmarks.studies.live_check.measure_pairs", begin)
     monkeypatch.setattr("farreach.benchmarks.studies.cluster_cost.measure_workers", begin)
     monkeypatch.setattr("farreach.benchmarks.studies.own_cost.measure_costs", begin)
+    monkeypatch.setattr("farreach.benchmarks.studies.coverage.measure_rates", begin)
     monkeypatch.setattr("farreach.results.publishing.documents.write_documents", begin)
     monkeypatch.setattr("farreach.results.publishing.documents.list_stale", begin)
     try:

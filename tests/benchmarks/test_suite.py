@@ -365,3 +365,8 @@ def test_a_suite_that_is_not_there_is_refused(tmp_path: Path) -> None:
         suite.load_suite("quik")
     with pytest.raises(registry.UsageError, match="cannot read suite"):
         suite.load_suite(str(tmp_path / "none.toml"))
+
+
+def test_what_a_key_is_a_hash_of_keeps_what_earlier_rows_had() -> None:
+    identity = Case(task="adding", parameters=(("T", 5),), framework="reference", cell="rnn", path="numpy").identity()
+    assert identity["numerics"] == 1
