@@ -101,6 +101,8 @@ def write_test(test: AATest) -> list[str]:
                 else f"(95 % interval {_write_percent(ratio.low - 1)} to {_write_percent(ratio.high - 1)})."
             )
         )
+    if test.equals.empty:
+        return sentences
     sentences += [
         f"The minimum detectable effect at 95 % power is a slowdown of {_write_percent(test.minimum_effect)}.",
         (

@@ -81,10 +81,11 @@ class AATest:
         """The minimum detectable effect at 95 % power: a slowdown, as a share.
 
         A slowdown moves the logarithm of a launch's interval by its own; it is detected where that carries the lower
-        bound over 0. So it is the 95th percentile, over the launches of identical code, of what the bounds lack.
+        bound over 0. So it is the 95th percentile, over the launches of identical code, of what the bounds lack; NaN
+        where there is none.
         """
         lacking = np.concatenate([-np.log(self.equals["wide low"]), np.log(self.equals["wide high"])])
-        return float(np.expm1(np.quantile(lacking, POWER)))
+        return float(np.expm1(np.quantile(lacking, POWER))) if len(lacking) else float("nan")
 
     @property
     def ratio_spread(self) -> float:
