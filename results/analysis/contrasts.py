@@ -16,7 +16,7 @@ from farreach.results.analysis import seeds, statistics
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
 from farreach.results.record import ContrastOutcome
-from farreach.results.vocabulary import FEWEST_SEEDS
+from farreach.results.vocabulary import FEWEST_SEEDS, NONE
 
 LEVEL = 0.05
 
@@ -75,7 +75,8 @@ class ContrastVerdict:
         outcome: ``solved``, ``diverged`` or ``metric``.
         metric: the task's headline metric.
         steps: of training.
-        sides: of each side the labels that tell it from the other, by their column: setting, cell or clip.
+        sides: of each side the labels that tell it from the other, by their column: setting, cell or clip;
+            that of no clip by ``none``.
         trials: one per framework, those of hidden units as drawn first.
 
     """
@@ -91,7 +92,7 @@ class ContrastVerdict:
     @property
     def differing(self) -> set[str]:
         """The columns of the labels in which the sides differ."""
-        return {*self.sides[0]}
+        return {*self.sides[0], *self.sides[1]} - {NONE}
 
     @property
     def plain(self) -> tuple[Trial, ...]:
@@ -151,4 +152,5 @@ def _test(first: Side, second: Side, *, counted: bool) -> float | None:
 
 
 def _list_differing(row: pd.Series[Any], other: pd.Series[Any]) -> dict[str, str]:
-    return {name: str(row[name]) for name in (SETTING, CELL, CLIP) if row[name] != other[name]}
+    differing = [name for name in (SETTING, CELL, CLIP) if row[name] != other[name]]
+    return {NONE if name == CLIP and row["clip"] == NONE else name: str(row[name]) for name in differing}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from farreach.results.analysis.contrasts import ContrastVerdict, Side, Trial
 from farreach.results.analysis.labels import format_metric, join_words
-from farreach.results.analysis.selection import CLIP
 from farreach.results.report.phrases import write_count
 from farreach.results.vocabulary import FEWEST_SEEDS, NONE
 
@@ -30,7 +29,7 @@ def write_contrast(one: ContrastVerdict) -> str:
 
 def _name_side(side: dict[str, str]) -> str:
     """Return what a side is called, by what tells it from the other: ``norm 1``, ``no clip``, ``gru``."""
-    return join_words(NO_CLIP if (kind, label) == (CLIP, NONE) else label for kind, label in side.items())
+    return join_words(NO_CLIP if kind == NONE else label for kind, label in side.items())
 
 
 def _write_test(one: ContrastVerdict, trial: Trial) -> str:
