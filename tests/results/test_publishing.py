@@ -37,7 +37,7 @@ def test_what_is_published_is_few_files_and_every_set_is_packed() -> None:
     assert 0 < len(names) <= 300
     assert sum((registry.ROOT / name).stat().st_size for name in names) <= 25e6
     folders = manifests.list_published(published)
-    assert len(folders) == 10
+    assert len(folders) == 11
     for folder in folders:
         assert is_packed(folder)
         store = open_set(folder)
