@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -51,7 +52,11 @@ def format_version() -> str:
 
 def main() -> None:
     """Run a command; what the user got wrong is one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal lacks becomes a question mark
+            stream.reconfigure(errors="replace")
     try:
+        refusals.check_words(sys.argv[1:])
         status = app(standalone_mode=False)
     except Exception as error:
         if not refusals.is_user_error(error):

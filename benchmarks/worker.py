@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
+import io
 import os
 import select
 import signal
@@ -21,14 +22,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from farreach.benchmarks.running.digest import make_digest
 from farreach.benchmarks.running.messages import Failed, Message, Progress, Ready, Run, decode, encode
+from farreach.benchmarks.running.reasons import write_reason
 from farreach.benchmarks.running.training import train
 from farreach.benchmarks.speed import device as devices
 from farreach.benchmarks.speed import timed
 from farreach.benchmarks.speed.messages import Device, Energy, Limits, Load, Loaded, Memory, Steps
-from farreach.benchmarks.studies import certification, clip_semantics
-from farreach.benchmarks.studies.messages import Certify, Clips, Differences, ProbeClips
 from farreach.frameworks.base import UnsupportedError
 from farreach.frameworks.environment import read_variables
 
@@ -51,12 +50,15 @@ class Session:
             Memory: lambda request: timed.measure_memory(self._find_chunk(request.slot), gpu, idle=idle),
             Energy: lambda request: timed.measure_energy(self._find_chunk(request.slot), request.count),
             Device: lambda _: Limits(devices.measure_device(gpu)),
-            Certify: lambda request: certify(request.check, request.steps),
-            ProbeClips: lambda request: Clips(clip_semantics.probe_clips(request.framework)),
         }
 
-    def answer(self, request: Message) -> Message:
-        """Return the answer to a request."""
+    def answer(self, line: str) -> Message:
+        """Return the answer to the request that a line is."""
+        if line.partition(" ")[0] not in Message.kinds:  # of a study, whose modules no training needs
+            from farreach.benchmarks.studies import requests  # noqa: PLC0415
+
+            self.answers |= requests.ANSWERS
+        request = decode(line)
         return self.answers[type(request)](request)
 
     def _load_step(self, request: Load) -> Loaded:
@@ -71,12 +73,6 @@ class Session:
             message = f"nothing is loaded as {slot}"
             raise RuntimeError(message)
         return self.loaded[slot].chunk
-
-
-def certify(check: certification.Check, steps: int) -> Differences:
-    """Return what a check finds, and the digest of what it is about."""
-    found = certification.measure_differences(check, steps)
-    return Differences(found.differences, found.kernel, make_digest(check, found.kernel))
 
 
 def end_with_parent(parent: int) -> None:
@@ -104,6 +100,8 @@ def main(framework: str, device: str, threads: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends us when it is ready
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever a library prints, in whatever locale
+        sys.stdout.reconfigure(errors="backslashreplace")
 
     def send(answer: Message) -> None:
         answers.write(encode(answer))
@@ -115,14 +113,17 @@ def main(framework: str, device: str, threads: str) -> None:
     except UnsupportedError as error:
         send(Failed(str(error)))
         return
+    except Exception as error:  # noqa: BLE001 - of an installation, or of a new framework's file
+        traceback.print_exc()
+        send(Failed(f"framework {framework} does not start: {write_reason(error)}"))
+        return
     session = Session(send, devices.load_device(framework, device))
     for line in sys.stdin:
         try:
-            send(session.answer(decode(line)))
+            send(session.answer(line))
         except Exception as error:  # noqa: BLE001 - a case that fails costs that case only
             traceback.print_exc()
-            reason = (str(error).strip() or "no message").splitlines()[0]
-            send(Failed(f"{type(error).__name__}: {reason}"))
+            send(Failed(write_reason(error)))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
 """Record the gradient norms of a training loop of your own, before and after the clip.
 
-`farreach.pytorch` and `farreach.keras` each have a ``Recorder``; each needs its framework and nothing
-else, and importing this package imports neither. What they write is a result folder that
-``python -m benchmarks report DIR``, run in a clone of the project, turns into tables and figures.
+`farreach.pytorch`, `farreach.lightning`, `farreach.transformers`, `farreach.keras` and `farreach.jax` each have a
+``Recorder``; each needs its framework and nothing else, and importing this package imports none. What they write is a
+result folder that ``python -m benchmarks report DIR``, run in a clone of the project, turns into tables and figures.
+`advise` tries thresholds in a function of your own; it needs what a clone needs.
 """
 
 import os
 
+from farreach.advising import OwnAdvice, advise
 from farreach.curves import ClipWarning, NoGradientWarning, Settings
 
-__all__ = ["ClipWarning", "NoGradientWarning", "Settings"]
+__all__ = ["ClipWarning", "NoGradientWarning", "OwnAdvice", "Settings", "advise"]
 __version__ = "0.1.0"
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib takes 10 ms to load

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from farreach.frameworks.base import Array, Device, Flow, Learner, Model, Precision, Training
+from farreach.frameworks.base import Array, Device, Flow, Learner, Model, Precision, Training, Weights
 from farreach.tasks.base import Batch
 
 
@@ -65,6 +65,12 @@ class OwnClips(Protocol):
     None is a gradient that was never computed, and goes to the framework's function as the framework has it.
     """
 
+    COUNTERPARTS: Mapping[str, tuple[str, Callable[[Weights, Weights, float], Weights]]]
+    """Maps the name of a function to the kind of our clip that it is meant to be, and a call of it.
+
+    The gradients, the weights and a threshold, by the names of the shared layout, give the gradients clipped.
+    """
+
 
 class DeviceProbe(Protocol):
     """``device.py``: what benchmarks of speed ask of an accelerator through the framework that holds it."""
@@ -80,8 +86,8 @@ class DeviceProbe(Protocol):
         """Wait until all that was queued is done."""
         ...
 
-    def measure_peak(self, run: Callable[[], None]) -> tuple[int, str]:
-        """Return the peak of the device's memory over a call, in bytes, and how it was measured."""
+    def measure_peak(self, run: Callable[[], None]) -> tuple[int | None, str]:
+        """Return the peak of the device's memory over a call, in bytes where it is told, and how it was measured."""
         ...
 
     def prepare_product(self, size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Callable[[int], None]:

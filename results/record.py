@@ -35,7 +35,12 @@ FLOW = ("step", "layer", "time", "h", "c")
 SPECTRA = ("step", "layer", "gate", "radius", "sigma")
 """Columns of the spectra: spectral radius and largest singular value of each gate's recurrent matrix."""
 
-LATER = {("radius", 1.0), ("metric_version", 1)}
+LATER: set[tuple[str, Any]] = {
+    *(("radius", 1.0), ("metric_version", 1), ("initial", "default"), ("until", "steps")),
+    *(("chrono_length", None), ("forget_bias", None)),
+    *(("decay", None), ("accumulator", 0.0), ("weight_decay", None)),
+    *(("schedule", "constant"), ("warmup", 0), ("rate_end", 0.0), ("rate_every", None), ("rate_factor", None)),
+}
 """Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
 
 MADE_WITH = ("task_version", "metric_version", "framework_version", "schema")
@@ -46,6 +51,23 @@ ALL_NUMERICS = range(1, 10)
 
 STRENGTHS = {"clip": "threshold", "regulariser": "strength"}
 """The column that says how strong another is: a positive number, and None where that is ``none``."""
+
+STANDS_FOR = {"forget_bias": 1.0, "decay": 0.99}
+"""What None stands for in columns where it is a number of its own: the setting is None, however it is asked for."""
+
+BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
+    "decay": ("optimizer", ("rmsprop",)),
+    "accumulator": ("optimizer", ("rmsprop", "adagrad")),
+    "weight_decay": ("optimizer", ("adamw",)),
+    "warmup": ("schedule", ("cosine",)),
+    "rate_end": ("schedule", ("cosine",)),
+    "rate_every": ("schedule", ("step",)),
+    "rate_factor": ("schedule", ("step",)),
+}
+"""Numbers that belong to some words of another column: under any other word they have their default."""
+
+NEEDED = ("weight_decay", "rate_every", "rate_factor")
+"""Those of them that their words cannot do without: positive numbers."""
 
 FIRST_NAMES = {"replicate": "renumbering"}
 """Columns that once had another name: a key stays a hash with that name, and a file that has it is still read."""
@@ -93,21 +115,74 @@ class Case:
     activation: Annotated[str, Fact("The activation of an rnn: tanh, relu or sigmoid; other cells have tanh.")] = "tanh"
     layers: Annotated[int, Fact("Recurrent layers.")] = 1
     radius: Annotated[
-        float, Fact("Spectral radius of the initial recurrent blocks; orthogonal ones have 1.", 0, before=1.0)
+        float,
+        Fact(
+            "Spectral radius that the initial recurrent blocks are scaled to; 1 for an initial with its own.",
+            0,
+            before=1.0,
+        ),
     ] = 1.0
+    initial: Annotated[
+        str,
+        Fact(
+            "How the first weights are drawn: default, chrono, irnn, sigmoid, basic_tanh or smart_tanh.",
+            before="default",
+        ),
+    ] = "default"
+    chrono_length: Annotated[
+        int | None, Fact("T_max of initial chrono, in time steps, above 2; None for others.", before=None)
+    ] = None
+    forget_bias: Annotated[
+        float | None, Fact("First bias of an lstm's forget gate; None stands for 1, or for chrono's.", before=None)
+    ] = None
     hidden: Annotated[int, Fact("Hidden units of each layer.")] = 64
-    clip: Annotated[str, Fact("What the gradient is clipped by: none, norm or value.", always=True)] = "none"
-    threshold: Annotated[float | None, Fact("The clip's threshold; None for clip none and only then.", 0)] = None
+    clip: Annotated[str, Fact("The clip: none, norm, value, variable, agc, autoclip or backprop.", always=True)] = (
+        "none"
+    )
+    threshold: Annotated[
+        float | None, Fact("The clip's threshold (of autoclip a percentile); None for clip none and only then.", 0)
+    ] = None
     regulariser: Annotated[
-        str, Fact("The penalty in what is differentiated: none, l1, l2 or omega (rnn alone).", before="none")
+        str, Fact("The penalty in what is differentiated: none, l1, l2, omega or omega2 (rnn alone).", before="none")
     ] = "none"
     strength: Annotated[
         float | None, Fact("The penalty's factor; None for regulariser none and only then.", 0, before=None)
     ] = None
-    optimizer: Annotated[str, Fact("The optimizer: sgd, momentum, rmsprop or adam.")] = "adam"
-    learning_rate: Annotated[float, Fact("The learning rate.", 0)] = 3e-3
+    optimizer: Annotated[str, Fact("The optimizer: sgd, momentum, rmsprop, adam, adagrad or adamw.")] = "adam"
+    decay: Annotated[float | None, Fact("Decay of rmsprop's mean square; None stands for 0.99.", 0, 1, before=None)] = (
+        None
+    )
+    accumulator: Annotated[
+        float, Fact("What the squares of rmsprop and adagrad are added to at first; 0 for others.", 0, before=0.0)
+    ] = 0.0
+    weight_decay: Annotated[
+        float | None, Fact("Weight decay of adamw; None for other optimizers and only then.", 0, before=None)
+    ] = None
+    learning_rate: Annotated[float, Fact("The learning rate; under a schedule the whole one.", 0)] = 3e-3
+    schedule: Annotated[
+        str,
+        Fact("What the learning rate does: constant, cosine (after a linear warm-up) or step.", before="constant"),
+    ] = "constant"
+    warmup: Annotated[int, Fact("Updates of the warm-up of schedule cosine; 0 for others.", before=0)] = 0
+    rate_end: Annotated[
+        float, Fact("Share of the learning rate that schedule cosine falls to; 0 for others.", 0, 1, before=0.0)
+    ] = 0.0
+    rate_every: Annotated[
+        int | None, Fact("Updates between two changes of schedule step; None for others and only then.", before=None)
+    ] = None
+    rate_factor: Annotated[
+        float | None,
+        Fact("What schedule step multiplies the rate by; None for others and only then.", 0, 1, before=None),
+    ] = None
     batch: Annotated[int, Fact("Examples of a training batch.")] = 32
     steps: Annotated[int, Fact("Training steps, a multiple of evaluate_every.")] = 1_000
+    until: Annotated[
+        str,
+        Fact(
+            "When training ends: steps (after all of them), or solved (at the third evaluation that confirms it).",
+            before="steps",
+        ),
+    ] = "steps"
     evaluate_every: Annotated[int, Fact("Steps between two evaluations.")] = 100
     seed: Annotated[int, Fact("Seed of the initial weights and of the training data.")] = 0
     replicate: Annotated[int, Fact("0: hidden units as drawn; k > 0: permuted replicate k.")] = 0
@@ -139,10 +214,16 @@ class Result:
     solved: Annotated[bool | None, Fact("Criterion met at three evaluations in a row; None without a criterion.")]
     steps_to_solve: Annotated[int | None, Fact("Step of the first of those three evaluations.")]
     clip_fraction: Annotated[float, Fact("Share of the steps on which the clip changed the gradient.", 0, 1)]
-    clipped_elements: Annotated[float, Fact("Mean share of the gradient's elements that the clip changed.", 0, 1)]
-    norm_before_median: Annotated[float | None, Fact("Median of the global gradient norm before the clip.", 0)]
+    clipped_elements: Annotated[
+        float, Fact("Mean share of the elements that the clip changed: of the gradient (backprop: derivatives).", 0, 1)
+    ]
+    norm_before_median: Annotated[
+        float | None, Fact("Median of the global gradient norm before the clip (backprop: that came out).", 0)
+    ]
     norm_before_max: Annotated[float | None, Fact("Largest global gradient norm before the clip.", 0)]
-    steps_done: Annotated[int, Fact("Steps done; less than steps where the case diverged.")]
+    steps_done: Annotated[
+        int, Fact("Steps done; less than steps where the case diverged, or ended because it was solved.")
+    ]
     metrics: Annotated[dict[str, float | None], Fact("The task's own metrics at the end, each a column metric.NAME.")]
     weights_sha256: Annotated[str, Fact("SHA-256 of the weights at the end.")]
     steps_before: Annotated[int | None, Fact("Steps before the last scored group.", before=None)] = None
@@ -169,13 +250,20 @@ class Result:
     growth_end_low: Annotated[float | None, Fact("Lower end of its 95 % interval.", before=None)] = None
     growth_end_high: Annotated[float | None, Fact("Upper end of its 95 % interval.", before=None)] = None
     scale_median: Annotated[
-        float | None, Fact("Median over steps of the norm after the clip over the norm before it.", 0, before=None)
+        float | None,
+        Fact("Median over steps of the norm after the clip over that before; None for backprop.", 0, before=None),
     ] = None
     moved: Annotated[
         float | None, Fact("L2 norm of the weights' change in training over that of the first weights.", 0, before=None)
     ] = None
     gain_late: Annotated[
         float | None, Fact("Mean training loss of the middle third of the steps minus that of the last.", before=None)
+    ] = None
+    steps_skipped: Annotated[
+        int | None, Fact("Of steps_done, those whose update a loss scaler left out; a user's run alone.", before=None)
+    ] = None
+    warnings: Annotated[
+        str | None, Fact("What the recorder of a user's run warned of, a JSON list of texts.", before=None)
     ] = None
 
     @property
@@ -236,10 +324,17 @@ class Environment:
     commit: Annotated[str, Fact("Commit of the suite that ran.")]
     command: Annotated[str, Fact("The command that ran.", always=True)]
     started: Annotated[str, Fact("When the case began: ISO 8601, UTC.", always=True)]
+    cores_granted: Annotated[
+        int | None, Fact("Cores that the run might use: of its affinity and its control groups.", before=None)
+    ] = None
     contrast: Annotated[
         str | None, Fact("Outcome of the contrast that the suite had declared of the case when it began.", before=None)
     ] = None
     side: Annotated[int | None, Fact("The side of that contrast: 1 or 2.", most=2, before=None)] = None
+    study: Annotated[
+        int | None, Fact("The study that drew the case's recipe, from 1; None where none was drawn.", before=None)
+    ] = None
+    recipe: Annotated[int | None, Fact("The number of that recipe in its study, from 1.", before=None)] = None
 
 
 PARTS = {"case": Case, "result": Result, "times": Times, "environment": Environment}
@@ -263,7 +358,7 @@ class Record:
         row: dict[str, Any] = {"key": self.key, "suite": self.suite, "schema": self.schema}
         for part in PARTS:
             row |= {field.name: getattr(getattr(self, part), field.name) for field in _fields(part)}
-        row["parameters"] = json.dumps(dict(self.case.parameters), sort_keys=True)
+        row["parameters"] = render_parameters(self.case.parameters)
         return row | {"skill": self.result.skill} | {METRIC + name: one for name, one in self.result.metrics.items()}
 
     @classmethod
@@ -286,6 +381,11 @@ def _fields(part: str) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(PARTS[part]) if field.name != "metrics"]
 
 
+def render_parameters(parameters: Iterable[tuple[str, Scalar]]) -> str:
+    """Return a task's parameters as a row has them."""
+    return json.dumps(dict(parameters), sort_keys=True)
+
+
 def use_first_names(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return fields under their `FIRST_NAMES`, as every key hashes them."""
     return {FIRST_NAMES.get(name, name): value for name, value in fields.items()}
@@ -293,7 +393,7 @@ def use_first_names(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def render_fact(name: str, value: Any) -> str:
     """Return a fact as a key hashes it; nothing where every case had it before there was such a fact."""
-    if isinstance(value, float | int | str) and (name, value) in LATER:
+    if isinstance(value, float | int | str | None) and (name, value) in LATER:
         return ""
     return f"{json.dumps(FIRST_NAMES.get(name, name))}: {json.dumps(value, sort_keys=True)}"
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-TASKS = ("adding", "copy", "order", "speech", "translation")
+TASKS = (
+    *("adding", "multiplication", "copy", "selective_copy", "recall"),
+    *("order", "digits", "speech", "translation"),
+)
 CELLS = ("rnn", "lstm", "gru")
 FRAMEWORKS = ("pytorch", "tensorflow", "jax", "reference")
 
 NONE = "none"
 """No clip, and no penalty."""
 
-CLIPS = (NONE, "norm", "value", "variable")
+CLIPS = (NONE, "norm", "value", "variable", "agc", "autoclip", "backprop")
+
+THRESHOLDS = {"variable": "norm of each variable", "agc": "ratio of norms", "autoclip": "percentile"}
+THRESHOLDS |= {"backprop": "size of a derivative", "part": "norm of a part of the parameters"}
+"""What the threshold of a clip is, where its name does not say it."""
+
+SOLVED = "solved"
+UNTIL = ("steps", SOLVED)
+"""When training ends: after all its steps, or as soon as the task is solved."""
 
 MATCHED, NATIVE = "matched", "native"
 """The modes of a suite: every framework the same arithmetic, or each its own defaults."""

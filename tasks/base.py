@@ -24,6 +24,9 @@ EVALUATION_BATCH = 250
 LONGEST = 10_000
 """No task goes beyond this many steps: its evaluation set would no longer fit in memory."""
 
+FEWEST_SEQUENCES = 8**5
+"""Of fewer different sequences the evaluation set, which training never sees, would hold too many."""
+
 
 class TaskError(ValueError):
     """A parameter that a task cannot have; the message is one line that says what is allowed."""
@@ -137,6 +140,21 @@ def require_flag(name: str, value: object) -> None:
         raise TaskError(message)
 
 
+def require_word(name: str, value: object, words: tuple[str, ...]) -> None:
+    """Raise `TaskError` unless the parameter is one of these words."""
+    if type(value) is not str or value not in words:
+        message = f"{name} is {value!r}; it must be one of: {', '.join(words)}"
+        raise TaskError(message)
+
+
+def require_sequences(name: str, value: object, sequences: int) -> None:
+    """Raise `TaskError` where the parameter leaves fewer than `FEWEST_SEQUENCES` different sequences."""
+    if sequences < FEWEST_SEQUENCES:
+        message = f"{name} is {value!r}, which makes {sequences:,} different sequences; it must be larger, "
+        message += f"for at least {FEWEST_SEQUENCES:,}"
+        raise TaskError(message)
+
+
 def generator(purpose: Literal["training", "evaluation", "permutation"], seed: int = 0) -> np.random.Generator:
     """Return the random stream of one purpose; streams of different purposes never meet.
 
@@ -159,6 +177,27 @@ def endless_rows(seed: int, size: int, total: int) -> Iterator[Array]:
             waiting = np.concatenate([waiting, random.permutation(total)])
         rows, waiting = waiting[:size], waiting[size:]
         yield rows
+
+
+def draw_apart(
+    seed: int, size: int, draw: Callable[[np.random.Generator, int], Array], evaluation: Array
+) -> Iterator[Array]:
+    """Yield what `draw` gives for `size` rows, without end; a row that the evaluation set holds is drawn again.
+
+    Args:
+        seed: The training seed.
+        size: Rows of a batch.
+        draw: Draws so many rows, [rows, ...], from a random stream.
+        evaluation: The evaluation set as `draw` gave it.
+
+    """
+    random = generator("training", seed)
+    held_out = {row.tobytes() for row in evaluation}
+    while True:
+        drawn = draw(random, size)
+        while seen := [at for at, row in enumerate(drawn) if row.tobytes() in held_out]:
+            drawn[seen] = draw(random, len(seen))
+        yield drawn
 
 
 def in_batches(predict: Predict, inputs: Array, reduce: Callable[[Array, slice], Array] | None = None) -> Array:
@@ -188,6 +227,17 @@ def cross_entropy(scores: Array, targets: Array) -> Array:
         chosen = np.take_along_axis(logits, targets[row][..., None].astype(np.int64), axis=-1)[..., 0]
         losses[row] = np.log(np.exp(logits).sum(axis=-1)) - chosen
     return losses
+
+
+def classify(predict: Predict, batch: Batch, metric: str, recalled: int) -> dict[str, float]:
+    """Return ``loss``, and under the name `metric` the share of the last `recalled` classes that are right."""
+
+    def judge(scores: Array, rows: slice) -> Array:
+        targets = batch.targets[rows]
+        return np.stack([cross_entropy(scores, targets), scores.argmax(axis=-1) == targets], axis=-1)
+
+    losses, right = np.moveaxis(in_batches(predict, batch.inputs, judge), -1, 0)
+    return {"loss": masked_mean(losses, batch.mask), metric: float(right[:, -recalled:].mean())}
 
 
 def masked_mean(values: Array, mask: Array) -> float:

@@ -1,4 +1,4 @@
-"""Copying memory: repeat ten symbols after T steps in which nothing happens.
+"""Copying memory: repeat some symbols after T steps in which nothing happens.
 
 Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8), 1997; in this form
 Arjovsky, Shah and Bengio, "Unitary Evolution Recurrent Neural Networks", ICML 2016.
@@ -16,33 +16,45 @@ import numpy as np
 
 from farreach.tasks import base
 
-SYMBOLS = 8
-REMEMBERED = 10
+ALPHABET = 8
+"""The symbols are 0 to 7."""
+
 BLANK = 8
 DELIMITER = 9
+
+FEWEST, MOST = 5, 100
+"""How many symbols can be asked for: four make 4,096 sequences, of which the evaluation set would hold a quarter."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task(base.Task):
-    """Ten symbols, T - 1 blanks, a delimiter, ten blanks in; T + 10 blanks and the ten symbols out.
+    """Symbols, T - 1 blanks, a delimiter and as many blanks as symbols in; blanks, then the symbols out.
 
-    With three symbols instead of ten, T = 4, ``_`` for the blank and ``:`` for the delimiter::
+    With `symbols` = 3 (5 is the least that is allowed), T = 4, ``_`` for the blank and ``:`` for the delimiter::
 
         input   3 0 7 _ _ _ : _ _ _
         labels  _ _ _ _ _ _ _ 3 0 7
 
-    The floor is 10 ln 8 / (T + 20) nats a step: a model without memory knows where the blanks are
-    and guesses each of the ten symbols among eight.
+    With `delimiters` = 4 the input goes on with ``:`` while the symbols are asked for, ``3 0 7 _ _ _ : : : :``. Ten
+    symbols and eleven delimiters are the task of Bai, Kolter and Koltun, "An Empirical Evaluation of Generic
+    Convolutional and Recurrent Networks for Sequence Modeling", 2018.
+
+    The floor, with n symbols, is n ln 8 / (T + 2n) nats a step: a model without memory knows where the blanks are,
+    which costs it nothing, and guesses each of the n symbols among eight. The loss is a mean over all T + 2n steps.
 
     Attributes:
         T: Steps from the last symbol of the input to the delimiter, 1 to `base.LONGEST`.
+        symbols: How many symbols must be remembered, 5 to 100.
+        delimiters: How many delimiters in a row, 1 to `symbols` + 1.
 
     Raises:
-        base.TaskError: T is not a whole number in that range.
+        base.TaskError: A parameter is not a whole number in its range.
 
     """
 
     T: int = 50
+    symbols: int = 10
+    delimiters: int = 1
 
     version: ClassVar[int] = 1
     loss: ClassVar[Literal["cross_entropy", "mse"]] = "cross_entropy"
@@ -51,95 +63,83 @@ class Task(base.Task):
 
     def __post_init__(self) -> None:
         base.require_whole("T", self.T, 1, base.LONGEST)
+        base.require_whole("symbols", self.symbols, FEWEST, MOST)
+        base.require_whole("delimiters", self.delimiters, 1, self.symbols + 1)
 
     @property
     def features(self) -> int:
         """Eight symbols, the blank and the delimiter, one-hot."""
-        return SYMBOLS + 2
+        return ALPHABET + 2
 
     @property
     def outputs(self) -> int:
         """Eight symbols and the blank."""
-        return SYMBOLS + 1
+        return ALPHABET + 1
 
     @property
     def length(self) -> int:
-        """Return T + 20 steps."""
-        return self.T + 2 * REMEMBERED
+        """Return T + 2 `symbols` steps."""
+        return self.T + 2 * self.symbols
 
     @property
     def scored(self) -> int:
-        """Every step counts, T + 20."""
+        """Every step counts, T + 2 `symbols`."""
         return self.length
 
     @property
     def recalled(self) -> int:
-        """The ten symbols; the blanks before them need no memory."""
-        return REMEMBERED
+        """The symbols; the blanks before them need no memory."""
+        return self.symbols
 
     @property
     def floor(self) -> float:
-        """Return 10 ln 8 / (T + 20), in nats a step."""
-        return REMEMBERED * math.log(SYMBOLS) / self.length
+        """Return n ln 8 / (T + 2n), in nats a step, for n symbols."""
+        return self.symbols * math.log(ALPHABET) / self.length
 
     def batches(self, seed: int, size: int) -> Iterator[base.Batch]:
-        """Yield batches of inputs [size, T + 20, 10] and targets [size, T + 20], without end.
+        """Yield batches of inputs [size, T + 2 symbols, 10] and targets [size, T + 2 symbols], without end.
 
-        Ten symbols out of eight make only 2^30 sequences, so chance meets the evaluation set now
-        and then: such a draw is made again.
+        n symbols out of eight make only 8^n sequences, so chance meets the evaluation set now and then: such a draw is
+        made again.
         """
-        random = base.generator("training", seed)
-        held_out = _codes(_evaluation_symbols())
-        while True:
-            symbols = _draw(random, size)
-            while (seen := np.isin(_codes(symbols), held_out)).any():
-                symbols[seen] = _draw(random, int(seen.sum()))
-            yield _batch(symbols, self.T)
+        draw = functools.partial(_draw, symbols=self.symbols)
+        for symbols in base.draw_apart(seed, size, draw, _evaluation_symbols(self.symbols)):
+            yield _batch(symbols, self)
 
     def evaluation(self) -> base.Batch:
         """Return the 1,000 fixed examples; their symbols are the same for every T."""
-        return _evaluation(self.T)
+        return _evaluation(self)
 
     def evaluate(self, predict: base.Predict, *, thorough: bool = False) -> dict[str, float]:
-        """Return ``loss`` and ``recall_accuracy``, the share of the ten symbols that are right."""
+        """Return ``loss`` and ``recall_accuracy``, the share of the symbols that are right."""
         del thorough  # nothing here is slow
-        batch = self.evaluation()
-        scores = base.in_batches(predict, batch.inputs)
-        right = scores[:, -REMEMBERED:].argmax(axis=-1) == batch.targets[:, -REMEMBERED:]
-        return {
-            "loss": base.masked_mean(base.cross_entropy(scores, batch.targets), batch.mask),
-            "recall_accuracy": float(right.mean()),
-        }
+        return base.classify(predict, self.evaluation(), "recall_accuracy", self.symbols)
 
     def solved(self, metrics: dict[str, float]) -> bool:
         """Solved is a recall accuracy of at least 0.99."""
         return metrics["recall_accuracy"] >= 0.99  # noqa: PLR2004 - the criterion itself
 
 
-def _draw(random: np.random.Generator, rows: int) -> base.Array:
-    return random.integers(0, SYMBOLS, (rows, REMEMBERED), dtype=np.int32)
+def _draw(random: np.random.Generator, rows: int, symbols: int) -> base.Array:
+    return random.integers(0, ALPHABET, (rows, symbols), dtype=np.int32)
 
 
-def _codes(symbols: base.Array) -> base.Array:
-    """Write each row of ten symbols as one integer in base eight."""
-    return symbols.astype(np.int64) @ SYMBOLS ** np.arange(REMEMBERED)
-
-
-def _batch(symbols: base.Array, delay: int) -> base.Batch:
-    rows, length = len(symbols), delay + 2 * REMEMBERED
-    tokens = np.full((rows, length), BLANK, np.int32)
-    tokens[:, :REMEMBERED] = symbols
-    tokens[:, REMEMBERED + delay - 1] = DELIMITER
-    targets = np.full((rows, length), BLANK, np.int32)
-    targets[:, -REMEMBERED:] = symbols
-    return base.Batch(np.eye(SYMBOLS + 2, dtype=np.float32)[tokens], targets, np.ones((rows, length), np.float32))
-
-
-@functools.cache
-def _evaluation_symbols() -> base.Array:
-    return _draw(base.generator("evaluation"), base.EVALUATION_EXAMPLES)
+def _batch(symbols: base.Array, task: Task) -> base.Batch:
+    rows, remembered = symbols.shape
+    tokens = np.full((rows, task.length), BLANK, np.int32)
+    tokens[:, :remembered] = symbols
+    delimiter = remembered + task.T - 1
+    tokens[:, delimiter : delimiter + task.delimiters] = DELIMITER
+    targets = np.full((rows, task.length), BLANK, np.int32)
+    targets[:, -remembered:] = symbols
+    return base.Batch(np.eye(ALPHABET + 2, dtype=np.float32)[tokens], targets, np.ones(targets.shape, np.float32))
 
 
 @functools.lru_cache(maxsize=4)
-def _evaluation(delay: int) -> base.Batch:
-    return _batch(_evaluation_symbols(), delay)
+def _evaluation_symbols(symbols: int) -> base.Array:
+    return _draw(base.generator("evaluation"), base.EVALUATION_EXAMPLES, symbols)
+
+
+@functools.lru_cache(maxsize=4)
+def _evaluation(task: Task) -> base.Batch:
+    return _batch(_evaluation_symbols(task.symbols), task)

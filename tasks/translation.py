@@ -114,8 +114,9 @@ class Task(base.Task):
     def evaluate(self, predict: base.Predict, *, thorough: bool = False) -> dict[str, float]:
         """Return ``loss`` and ``perplexity``, and with `thorough` the rest.
 
-        The rest is ``source_gain`` (nats a token) with its 95 % interval ``source_gain_low`` and
-        ``source_gain_high``, and ``chrf`` and ``bleu`` (0 to 100, sacrebleu) of greedy decoding.
+        The rest is how many pairs there are, ``training_pairs`` and ``evaluation_pairs``; ``source_gain`` (nats a
+        token) with its 95 % interval ``source_gain_low`` and ``source_gain_high``; and ``chrf`` and ``bleu`` (0 to 100,
+        sacrebleu) of greedy decoding.
         """
         batch = self.evaluation()
         true = _losses(predict, batch, batch.inputs)
@@ -125,6 +126,10 @@ class Task(base.Task):
         if thorough:
             inputs = batch.inputs.copy()
             inputs[:, : self.longest] = batch.inputs[derangement(len(inputs)), : self.longest]
+            metrics |= {
+                "training_pairs": float(len(training(self).inputs)),
+                "evaluation_pairs": float(len(batch.inputs)),
+            }
             metrics |= source_gain(true, _losses(predict, batch, inputs), batch.mask)
             metrics |= self._overlap(greedy(predict, batch.inputs, self.longest))
         return metrics

@@ -11,7 +11,7 @@ from pathlib import Path
 import distributed
 
 from farreach.benchmarks.cluster.pool import Pool
-from farreach.benchmarks.cluster.workers import Workers
+from farreach.benchmarks.cluster.workers import Workers, describe_empty
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage import files
 
@@ -47,8 +47,7 @@ def connect_pool(address: str, *, patience: float, notice: Callable[[str], None]
         client.wait_for_workers(1, timeout=SECONDS)
     except TimeoutError as error:
         client.close(timeout=1)
-        message = f"the cluster at {address} has no workers: python -m dask worker {address} starts one"
-        raise registry.UsageError(message) from error
+        raise registry.UsageError(describe_empty(address)) from error
     return Pool(client, Workers(client, address, patience), notice)
 
 

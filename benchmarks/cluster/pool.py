@@ -22,6 +22,7 @@ from distributed.scheduler import KilledWorker
 
 from farreach.benchmarks.cluster import worker, workplace
 from farreach.benchmarks.cluster.workers import Fit, Need, Work, Workers
+from farreach.benchmarks.running.reasons import write_reason
 
 TRIES = 3
 """Work during which so many workers died is given up; the last of them had nothing else to do."""
@@ -152,7 +153,7 @@ class Pool:
         elif future.status == "error":
             self.errors[key] += 1
             if self.errors[key] >= ERRORS:
-                self.settle_work(key, {"failed": f"{type(answer[1]).__name__}: {worker.format_error(answer[1])}"})
+                self.settle_work(key, {"failed": write_reason(answer[1])})
             return  # it is sent again a little later, when its worker may have said that it cannot
         self.untended |= key in self.waiting
 

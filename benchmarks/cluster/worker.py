@@ -25,6 +25,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case, require_allowed
 from farreach.benchmarks.running import digest, environment
 from farreach.benchmarks.running.messages import Outcome, Run
+from farreach.benchmarks.running.reasons import write_reason
 from farreach.benchmarks.running.worker_client import CaseFailedError, StartError
 from farreach.benchmarks.speed import machine
 from farreach.results.record import LATER, TIMES
@@ -111,7 +112,7 @@ def _answer_work(topic: str, work: Callable[[Errand], Answer]) -> Answer:
     except (CaseFailedError, registry.UsageError) as error:
         answer = {"failed": f"{error}, on {errand.worker.address}"}
     except Exception as error:  # noqa: BLE001 - it costs this case only, and its traceback means nothing elsewhere
-        answer = {"failed": f"{type(error).__name__}: {format_error(error)}, on {errand.worker.address}"}
+        answer = {"failed": f"{write_reason(error)}, on {errand.worker.address}"}
     return answer | {"worker": errand.worker.address}
 
 

@@ -77,6 +77,11 @@ class Fit:
     everybody: bool
 
 
+def describe_empty(address: str) -> str:
+    """Return what is said of a cluster to which no worker has come."""
+    return f"the cluster at {address} has no workers: python -m dask worker {address} starts one"
+
+
 class Workers:
     """The workers of a cluster, what they refused, and which of them are unresponsive."""
 
@@ -170,7 +175,7 @@ class Workers:
         workers = self.watch.view.workers
         reasons = [f"{address}: {reason}" for address in workers if (reason := self._find_reason(address, work))]
         if not workers:
-            return f"the cluster at {self.address} has no workers: python -m dask worker {self.address} starts one"
+            return describe_empty(self.address)
         if not any(count_slots(facts, work.cases[0]) for facts in workers.values()):
             return f"cases on cuda go to workers that declare a GPU (--resources GPU=1); none at {self.address} does"
         if reasons:
@@ -181,7 +186,13 @@ class Workers:
         """Return a line for each worker that is not used for something."""
         refused = [f"{address} is not used for {need[0]}: {reason}" for (address, need), reason in self.refused.items()]
         trouble = f"has been unresponsive for {self.patience:g} s: its cases go to other workers"
-        return refused + [f"{address} {trouble}" for address in self.watch.view.silent]
+        gone = [] if self.watch.view.workers or not self.watch.hosts else [self._describe_gone()]
+        return refused + gone + [f"{address} {trouble}" for address in self.watch.view.silent]
+
+    def _describe_gone(self) -> str:
+        """Return what is said of a cluster whose workers are all gone, as after a restart of the scheduler."""
+        again = f"python -m dask worker {self.address} starts one"
+        return f"the cluster has no workers any more: {again}, and the run waits {self.patience:g} s for it"
 
     def count_slots(self, case: Case, beside: str | None = None) -> int:
         """Return how many cases like this one run at a time: on all machines, or on that of the worker `beside`."""

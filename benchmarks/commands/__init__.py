@@ -9,12 +9,14 @@ import re
 from collections.abc import Callable
 
 from farreach.benchmarks.commands.advise import advise
+from farreach.benchmarks.commands.budget import budget
 from farreach.benchmarks.commands.calibrate import calibrate
 from farreach.benchmarks.commands.certify import certify
 from farreach.benchmarks.commands.cluster_cost import cluster_cost
 from farreach.benchmarks.commands.compare import compare
 from farreach.benchmarks.commands.coverage import coverage
 from farreach.benchmarks.commands.history import history
+from farreach.benchmarks.commands.ledger import ledger
 from farreach.benchmarks.commands.list_ import list_
 from farreach.benchmarks.commands.live_check import live_check
 from farreach.benchmarks.commands.own_cost import own_cost
@@ -26,6 +28,7 @@ from farreach.benchmarks.commands.run import run
 from farreach.benchmarks.commands.semantics import semantics
 from farreach.benchmarks.commands.show import show
 from farreach.benchmarks.commands.speed import speed
+from farreach.benchmarks.commands.tail import tail
 from farreach.benchmarks.commands.unpack import unpack
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -33,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "report": report,
     "show": show,
+    "tail": tail,
     "reproduce": reproduce,
     "compare": compare,
     "history": history,
@@ -41,10 +45,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "calibrate": calibrate,
     "certify": certify,
     "semantics": semantics,
+    "ledger": ledger,
     "coverage": coverage,
     "live-check": live_check,
     "cluster-cost": cluster_cost,
     "own-cost": own_cost,
+    "budget": budget,
     "pack": pack,
     "unpack": unpack,
     "publish": publish,

@@ -22,7 +22,7 @@ def certify(
 
     Certificates are written where all checks of a framework ran, or to --out. The published ones are written from a
     checkout without changes alone. KEY of --only is a field of a check: framework, path, cell, activation, layers,
-    inputs, optimizer, clip, regulariser, scored, chunk, dtype.
+    inputs, optimizer, clip, regulariser, scored, chunk, dtype, initial, numbers, schedule.
 
     Example:
         python -m benchmarks certify --only framework=pytorch --only cell=lstm

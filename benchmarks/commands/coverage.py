@@ -37,7 +37,7 @@ def coverage(
     from farreach.benchmarks.studies import measurement
     from farreach.results.storage.csv_files import write_csv
 
-    path = out or registry.ROOT / "results" / "published" / "coverage.md"
+    path = out or registry.PUBLISHED / "coverage.md"
     refusals.check_page(path)
     with runs.end_on_interruption():
         with progress.make_bar(output.console) as bar:

@@ -27,7 +27,18 @@ def list_(
     for name in [registry.require_name("list", kind, KINDS)] if kind is not None else KINDS:
         output.console.print(f"[bold]{name}[/bold]")
         for plugin in getattr(registry, f"list_{name}")():
-            output.console.print(f"  {plugin:12} {escape(_describe_plugin(name, plugin))}")
+            output.console.print(f"  {plugin:14} {escape(_describe_plugin(name, plugin))}")
+        for plugin, fault in (registry.list_faulty(name) if name != "suites" else {}).items():
+            output.console.print(f"  {plugin:14} [red]faulty[/red] {escape(fault)}")
+
+
+def _find_task_fault(name: str) -> str:
+    """Return why a task cannot be imported, or ""; those of the project need no more than NumPy for that."""
+    try:
+        registry.import_task(name)
+    except registry.UsageError as error:
+        return f"faulty {error}"
+    return ""
 
 
 def _describe_plugin(kind: str, name: str) -> str:
@@ -35,10 +46,10 @@ def _describe_plugin(kind: str, name: str) -> str:
     if kind == "suites":
         import tomllib
 
-        return str(tomllib.loads((registry.SUITES / f"{name}.toml").read_text("utf-8"))["description"])
+        return str(tomllib.loads((registry.SUITES / f"{name}.toml").read_text("utf-8-sig"))["description"])
     text = registry.read_summary(kind, name)
     if kind == "tasks":
-        return text
+        return _find_task_fault(name) or text
     version = registry.find_framework_version(name)
     state = f"{registry.name_package(name)} {version}" if version else "not installed"
     return f"[{state}] {text}"

@@ -30,6 +30,9 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     stale: Annotated[
         bool, typer.Option("--stale", help="Run those cases again whose rows other code or settings made.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cases with an estimate of the time; train and write nothing.")
+    ] = False,
     out: Annotated[Path | None, options.make_folder_option("results/runs/SUITE")] = None,
 ) -> None:
     """Train the cases of a suite that its folder does not have yet, then write the report.
@@ -45,6 +48,8 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     from farreach.results.storage import files
 
     refusals.allow_hub(allowed=allow_hub)
+    if dry_run:
+        refusals.refuse_options(context, ("dask", "patience", "stale"), "with --dry-run")
     refusals.check_dask(context, dask)
     refusals.make_portable(portable=portable, device=device, dask=dask)
     if dask and jobs:
@@ -52,14 +57,16 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
         raise registry.UsageError(message)
     frameworks = suites.choose_frameworks(only or []) or registry.list_installed()
     loaded = suites.load_suite(suite)
-    cases = loaded.list_cases(frameworks, device=device, threads=threads)
-    sides = loaded.find_sides(cases)
-    cases = suites.choose_shard(suites.narrow_cases(cases, only or [], suite), shard)
+    said = loaded.expand(frameworks, device=device, threads=threads, notice=output.print_line)
+    cases = suites.choose_shard(suites.narrow_cases([*said], only or [], suite), shard)
     sweep.require_frameworks(cases)
     name = files.make_name(Path(suite).stem)
     folder = out or registry.RUNS / name
+    if dry_run:
+        runs.list_work(name, cases, folder, runs.collect_facts(name, jobs, threads)["jobs"])
+        return
     store = refusals.open_store(folder)
-    plan = runs.plan_run(cases, store, sides, stale=stale)
+    plan = runs.plan_run(cases, store, said, stale=stale)
     facts = runs.collect_facts(name, jobs, threads)
     if dask and plan.missing:
         with runs.connect_cluster(dask, patience, folder) as pool:
@@ -72,6 +79,5 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
             sweep.try_devices(cases, folder / "logs")
         alone = len({case.framework for case in cases}) == 1
         report = runs.run_cases(plan, store, facts, workers=facts["jobs"] if alone else 1)
-    if store.list_finished():
-        reports.write_report(folder, anew=False)
-    output.end_run(report.failed)
+    told = not store.list_finished() or reports.tell_run(folder, anew=False)
+    output.end_run(report.failed, told=told)

@@ -30,7 +30,7 @@ def semantics(
     from farreach.benchmarks.studies import clip_semantics_table
     from farreach.results.storage import files
 
-    path = out or registry.ROOT / "results" / "published" / "semantics.md"
+    path = out or registry.PUBLISHED / "semantics.md"
     refusals.check_page(path)
     text = clip_semantics_table.make_table(out.parent / "logs" if out else registry.RUNS / "semantics")
     files.write_text(path, text)

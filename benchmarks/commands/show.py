@@ -50,7 +50,8 @@ def show(
         frame = slices.tabulate_timed(name, results)
         frame = show_parameters(frame[_choose_rows(frame, only, folder)])
     else:
-        frame = slices.ROWS[name](results.rows.select(_choose_rows(results.rows.frame, only, folder)))
+        chosen = results.rows.select(_choose_rows(results.rows.frame, only, folder))
+        frame = slices.ROWS[name](chosen, results.timed.step_times)
     frame = slices.drop_known(frame).head(top or len(frame))
     if style == "text":
         lines, shared = slices.split_shared(slices.format_cells(frame))

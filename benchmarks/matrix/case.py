@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
-import importlib
 import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.matrix.recipes import make_model, make_training
-from farreach.frameworks.base import Activation, Cell, ClipKind, Device, Mode, Model, Optimizer, Precision, Training
+from farreach.benchmarks.matrix.recipes import list_initial, make_model, make_training
+from farreach.frameworks import weights
+from farreach.frameworks.base import (
+    OMEGAS,
+    Activation,
+    Cell,
+    ClipKind,
+    Device,
+    Initial,
+    Mode,
+    Model,
+    Optimizer,
+    Precision,
+    Training,
+)
 from farreach.results import record
-from farreach.results.record import LATER, SCHEMA, STRENGTHS, Scalar, hash_facts, render_fact, use_first_names
+from farreach.results.record import (
+    BELONGS_TO,
+    LATER,
+    NEEDED,
+    SCHEMA,
+    STANDS_FOR,
+    STRENGTHS,
+    Scalar,
+    hash_facts,
+    render_fact,
+    use_first_names,
+)
 from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.sanitising import format_line
-from farreach.results.vocabulary import NONE
+from farreach.results.vocabulary import NONE, SOLVED, UNTIL
 from farreach.tasks import data
 from farreach.tasks.base import Task
 
@@ -30,12 +54,18 @@ MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 5 * 10**6, "t
 NATIVE_CLIPS = (NONE, "norm", "value")
 """The clips that every framework has a function of its own for."""
 
+DRAWN = {"radius": 1.0, "initial": "default", "forget_bias": None, "replicate": 0}
+"""How first weights are drawn that are not a framework's own, and what that is by default."""
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "cell": get_args(Cell),
     "activation": get_args(Activation),
+    "initial": get_args(Initial),
     "clip": (NONE, *get_args(ClipKind)),
-    "regulariser": (NONE, "l1", "l2", "omega"),
+    "regulariser": (NONE, "l1", "l2", *OMEGAS),
     "optimizer": get_args(Optimizer),
+    "until": UNTIL,
+    "schedule": ("constant", "cosine", "step"),
     "device": get_args(Device),
     "dtype": get_args(Precision),
     "mode": get_args(Mode),
@@ -54,26 +84,29 @@ class Case(record.Case):
         """Refuse what is no case, with one line that says why."""
         for name, words in CHOICES.items():
             registry.require_name(name, getattr(self, name), [*words])
+        for name, usual in STANDS_FOR.items():
+            if getattr(self, name) == usual:  # one setting, one key
+                object.__setattr__(self, name, None)
         self._check_sizes()
         for kind, strength in STRENGTHS.items():
             reason = find_contradiction(kind, getattr(self, kind), strength, getattr(self, strength))
             if reason:
                 raise registry.UsageError(reason)
-        if self.regulariser == "omega" and self.cell != "rnn":
-            message = f"regulariser omega is defined for cell rnn, not for {self.cell}"
-            raise registry.UsageError(message)
-        if self.steps % self.evaluate_every:
-            message = f"steps must be a multiple of evaluate_every ({self.evaluate_every}), not {self.steps}"
+        self._check_belongings()
+        if self.regulariser in OMEGAS and self.cell != "rnn":
+            message = f"regulariser {self.regulariser} is defined for cell rnn, not for {self.cell}"
             raise registry.UsageError(message)
         self._check_path(registry.MATCHED)
+        self._check_loop()
         if not (math.isfinite(self.radius) and self.radius > 0):
             message = f"radius must be a positive finite number, not {self.radius}"
             raise registry.UsageError(message)
         try:
             self.training()
-            self.model()
+            weights.require_initial(self.model(), **list_initial(self))
         except ValueError as error:
             raise registry.UsageError(str(error)) from error
+        self._check_end()
         if self.mode == registry.NATIVE:
             self._check_native()
 
@@ -89,6 +122,27 @@ class Case(record.Case):
             message = f"seed and replicate must be below 2**63, not {given}"
             raise registry.UsageError(message)
 
+    def _check_end(self) -> None:
+        """Refuse a training that cannot end as it is asked to."""
+        message = ""
+        if self.steps % self.evaluate_every:
+            message = f"steps must be a multiple of evaluate_every ({self.evaluate_every}), not {self.steps}"
+        elif self.until == SOLVED and not self.has_criterion:
+            message = f"until solved needs a task with a criterion; {self.task} has none"
+        if message:
+            raise registry.UsageError(message)
+
+    def _check_belongings(self) -> None:
+        """Refuse a number that belongs to another word, and a word without a number that it needs."""
+        for name, (kind, words) in BELONGS_TO.items():
+            word, value, usual = getattr(self, kind), getattr(self, name), COLUMNS[name].before
+            if word in words and name in NEEDED and not value:
+                message = f"{kind} {word} needs a {name} above 0"
+                raise registry.UsageError(message)
+            if word not in words and value != usual:
+                message = f"{name} is for {kind} {' and '.join(words)}, not for {word}"
+                raise registry.UsageError(message)
+
     def _check_path(self, mode: str) -> None:
         """Refuse a path that the framework does not offer in a mode."""
         offered = registry.list_paths(self.framework, self.device, self.cell, mode)
@@ -99,21 +153,36 @@ class Case(record.Case):
             message = f"unknown path {self.path!r} for {where}; allowed: {', '.join(offered)}"
             raise registry.UsageError(message)
 
+    def _check_loop(self) -> None:
+        """Refuse a clip of every step back where the layer is fused."""
+        looped = registry.list_looped(self.framework, self.device)
+        if self.clip == "backprop" and self.path not in looped:
+            allowed = ", ".join(looped) or "none"
+            message = (
+                f"clip backprop cuts at every step back, which path {self.path} of {self.framework} hides in a fused "
+                f"layer; allowed on {self.device}: {allowed}"
+            )
+            raise registry.UsageError(message)
+
     def _check_native(self) -> None:
         """Refuse what a framework does not offer itself, and what means another thing in each."""
         offered = registry.list_activations(self.framework)
         self._check_path(registry.NATIVE)
+        given = {name: getattr(self, name) for name, usual in DRAWN.items() if getattr(self, name) != usual}
+        drawn = [(name, value if isinstance(value, str) else f"{value:g}") for name, value in given.items()]
         reason = ""
         if self.activation not in offered:
             reason = f"has no {self.activation} in {self.framework}, whose own rnn takes: {', '.join(offered)}"
         elif self.clip not in NATIVE_CLIPS:
-            reason = f"takes no clip {self.clip}: the frameworks have none by that name"
+            reason = f"takes no clip {self.clip}: the frameworks do not all have one, nor the same"
         elif self.regulariser != NONE:
             reason = f"takes no regulariser {self.regulariser}: the frameworks mean different penalties by that name"
-        elif self.radius != 1:
-            reason = f"takes no radius {self.radius:g}: its first weights are the framework's own"
-        elif self.replicate:
-            reason = f"takes no replicate {self.replicate}: its first weights are the framework's own"
+        elif self.accumulator:
+            reason = f"takes no accumulator {self.accumulator:g}: each framework's optimizers have their own"
+        elif self.schedule != "constant":
+            reason = f"takes no schedule {self.schedule}: the frameworks mean different schedules by that name"
+        elif drawn:
+            reason = f"takes no {' '.join(drawn[0])}: its first weights are the framework's own"
         if reason:
             message = f"mode native {reason}"
             raise registry.UsageError(message)
@@ -126,8 +195,13 @@ class Case(record.Case):
         """Return the network that fits the task."""
         return make_model(self, self.load())
 
+    @property
+    def has_criterion(self) -> bool:
+        """Whether its task says when it is solved."""
+        return self.load().solved(collections.defaultdict(float)) is not None
+
     def training(self) -> Training:
-        """Return the recipe: optimizer, learning rate, clip and regulariser."""
+        """Return the recipe: optimizer, learning rate and schedule, clip and regulariser."""
         return make_training(self)
 
     @property
@@ -162,10 +236,27 @@ class Case(record.Case):
         clip = self.clip if self.threshold is None else f"{self.clip} {self.threshold:g}"
         penalty = "" if self.strength is None else f"{self.regulariser} {self.strength:g}"
         scaled = "" if self.radius == 1 else f"radius {self.radius:g}"
-        parts = [self.task, parameters, self.framework, self.cell, scaled, f"clip {clip}", penalty, self.optimizer]
+        drawn = "" if self.initial == "default" else self.initial
+        drawn += "" if self.chrono_length is None else f" {self.chrono_length}"
+        drawn += "" if self.forget_bias is None else f"forget bias {self.forget_bias:g}"
+        parts = [
+            self.task,
+            parameters,
+            self.framework,
+            self.cell,
+            scaled,
+            drawn,
+            f"clip {clip}",
+            penalty,
+            self.optimizer,
+        ]
+        numbers = [name for name in BELONGS_TO if getattr(self, name) != COLUMNS[name].before]
+        recipe = [f"{self.learning_rate:g}", *({self.schedule} - {"constant"})]
+        recipe += [f"{name.replace('_', ' ')} {getattr(self, name):g}" for name in numbers]
         copy = f" replicate {self.replicate}" if self.replicate else ""
         native = "" if self.mode == registry.MATCHED else f" {self.mode}"
-        return " ".join(part for part in parts if part) + f" {self.learning_rate:g}{native} seed {self.seed}{copy}"
+        native += "" if self.until == UNTIL[0] else f" until {self.until}"
+        return " ".join(part for part in parts if part) + f" {' '.join(recipe)}{native} seed {self.seed}{copy}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the case as JSON has it."""
@@ -180,7 +271,7 @@ class Case(record.Case):
             absent = value is None or value != value  # noqa: PLR0124 - a table writes None as NaN
             fields[field.name] = COLUMNS[field.name].before if absent else value
         try:
-            whole = [name for name in fields if COLUMNS[name].kind == "integer"]
+            whole = [name for name, value in fields.items() if COLUMNS[name].kind == "integer" and value is not None]
             fields |= {name: int(fields[name]) for name in whole}
             return Case.from_json(fields | {"parameters": json.loads(fields["parameters"])})
         except (TypeError, ValueError) as error:
@@ -212,8 +303,12 @@ def find_contradiction(kind: str, word: str, strength: str, value: float | None)
 @functools.cache
 def load_task(name: str, parameters: tuple[tuple[str, Scalar], ...]) -> Task:
     """Return a task with these parameters, the same object every time; its data are loaded once."""
-    kind: type[Task] = importlib.import_module(f"farreach.tasks.{name}").Task
+    kind: type[Task] = registry.import_task(name)
     names = [field.name for field in dataclasses.fields(kind)]
     for parameter, _ in parameters:
         registry.require_name(f"parameter of task {name}", parameter, names)
-    return kind(**dict(parameters))
+    try:
+        return kind(**dict(parameters))
+    except TypeError as error:  # of an abstract class: a method of the contract is missing
+        message = f"tasks/{name}.py is not complete: {error}"
+        raise registry.UsageError(message) from error

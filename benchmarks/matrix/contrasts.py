@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from farreach.benchmarks.matrix import narrowing, registry
 from farreach.benchmarks.matrix.case import Case
-from farreach.results.record import ContrastOutcome, Scalar
+from farreach.results.record import STANDS_FOR, ContrastOutcome, Scalar
 from farreach.results.vocabulary import FEWEST_SEEDS
 
 SHARED = ("framework", "path", "seed", "replicate", "device", "threads")
@@ -60,8 +59,11 @@ def find_sides(contrasts: Sequence[Contrast], cases: Iterable[Case]) -> dict[Cas
         _require(place not in seen, at, f"contrast.{seen.get(place)} is about {where} already; each has one at most")
         seen[place] = at
         if contrast.outcome == "solved":
-            judged = first.load().solved(collections.defaultdict(float)) is not None
-            _require(judged, at, f"task {first.task} has no criterion, so outcome is diverged or metric, not solved")
+            _require(
+                first.has_criterion,
+                at,
+                f"task {first.task} has no criterion, so outcome is diverged or metric, not solved",
+            )
         found |= {case: {"contrast": contrast.outcome, "side": n} for n, side in enumerate(sides, 1) for case in side}
     return found
 
@@ -70,7 +72,8 @@ def list_facts(case: Case) -> dict[str, Any]:
     """Return the facts of a case that it can be chosen by: its fields, and the parameters of its task."""
     fields: dict[str, Any] = case.to_json()
     parameters: dict[str, Any] = fields.pop("parameters")
-    return fields | parameters
+    usual = {name: value for name, value in STANDS_FOR.items() if fields[name] is None}
+    return fields | usual | parameters
 
 
 def _choose(at: int, facts: Facts, described: Sequence[tuple[Case, narrowing.Words]]) -> list[Case]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
+import importlib
 import importlib.metadata
 from pathlib import Path
 from typing import Any, TypeGuard
 
 import farreach
+from farreach.results.storage.sanitising import format_line
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder of the rooms: the top of a checkout, or the installed package."""
@@ -18,6 +21,9 @@ SUITES = ROOT / "benchmarks" / "suites"
 HOME = Path(farreach.__file__).resolve().parents[1]
 """The folder that `farreach` is imported from: where processes are started, so that they import the same."""
 
+PUBLISHED = ROOT / "results" / "published"
+"""The folder of the published sets and pages."""
+
 RUNS = (ROOT if HOME == ROOT else Path.cwd()) / "results" / "runs"
 """Where results go by default: the checkout, or for an installed suite the working directory."""
 
@@ -25,6 +31,10 @@ REFERENCE = "reference"
 """The reference implementation, which the others are compared with; it runs where it is asked for by name."""
 
 TASK, FRAMEWORK = "Task", "Framework"
+FACTS = ("version", "loss", "unit", "metric", "features", "outputs", "length", "scored", "floor")
+"""What the class of every task has."""
+
+SHAPES = "NEEDS is to be a tuple of names, and PATHS a dictionary of devices, cells and tuples of paths, as literals"
 MATCHED, NATIVE = "matched", "native"
 """The modes: every framework made to do the same arithmetic, or each as its own documentation has it."""
 
@@ -35,17 +45,32 @@ class UsageError(Exception):
 
 def list_tasks() -> list[str]:
     """Return the names of the tasks: the files in ``tasks/`` that define a class ``Task``."""
-    return [
-        path.stem
-        for path in sorted((ROOT / "tasks").glob("*.py"))
-        if path.stem != "base" and _defines_class(path, TASK)
-    ]
+    return [name for name, fault in _find_plugins("tasks").items() if not fault]
 
 
 def list_frameworks() -> list[str]:
     """Return the names of the frameworks: the folders in ``frameworks/`` that define a class ``Framework``."""
-    paths = sorted((ROOT / "frameworks").glob("*/__init__.py"))
-    return [path.parent.name for path in paths if _defines_class(path, FRAMEWORK)]
+    return [name for name, fault in _find_plugins("frameworks").items() if not fault]
+
+
+def import_task(name: str) -> Any:
+    """Return the class of a task; raise `UsageError` where its file cannot be imported, or lacks what all have."""
+    try:
+        kind = importlib.import_module(f"farreach.tasks.{name}").Task
+    except Exception as error:
+        message = f"tasks/{name}.py cannot be imported: {format_line(f'{type(error).__name__}: {error}')}"
+        raise UsageError(message) from error
+    missing = [fact for fact in FACTS if not hasattr(kind, fact)]
+    if missing or not dataclasses.is_dataclass(kind):
+        lack = f"lacks {', '.join(missing)}" if missing else "is no data class"
+        message = f"tasks/{name}.py is not complete: its class Task {lack}"
+        raise UsageError(message)
+    return kind
+
+
+def list_faulty(folder: str) -> dict[str, str]:
+    """Return what is wrong with each file or folder of ``tasks`` or ``frameworks`` that is no plug-in, in one line."""
+    return {name: fault for name, fault in _find_plugins(folder).items() if fault}
 
 
 def list_compared() -> list[str]:
@@ -157,15 +182,41 @@ def list_paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> t
     return offered[cell]
 
 
+def list_looped(framework: str, device: str) -> tuple[str, ...]:
+    """Return the paths on which a framework's layers run step by step, so that each step back can be reached."""
+    path = _find_file(framework, MATCHED)
+    return tuple(_read_literal(path, "LOOPED").get(device, ())) if _declares(path, "LOOPED") else ()
+
+
+def choose_path(framework: str, device: str, cell: str, clip: str) -> str:
+    """Return the default path of a cell in mode matched; under clip ``backprop`` the first that runs step by step."""
+    offered = list_paths(framework, device, cell)
+    looped = list_looped(framework, device)
+    return next((path for path in offered if clip != "backprop" or path in looped), offered[0])
+
+
 def read_environment(framework: str, device: str) -> dict[str, str]:
     """Return the variables that a framework wants to be set before its process starts on a device."""
     path = _find_file(framework, MATCHED)
     return dict(_read_literal(path, "ENVIRONMENT").get(device, {})) if _declares(path, "ENVIRONMENT") else {}
 
 
+def find_gap(framework: str, device: str, cell: str, mode: str) -> str:
+    """Return why a framework has no such cell on a device in a mode, or ""."""
+    if not has_mode(framework, mode):
+        return f"{framework} has no mode {mode}"
+    try:
+        list_paths(framework, device, cell, mode)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 def require_name(kind: str, name: str, names: list[str]) -> str:
-    """Return `name` if it is one of `names`; raise `UsageError` with what is allowed otherwise."""
+    """Return `name` if it is one of `names`; raise `UsageError` with what is wrong or what is allowed otherwise."""
     if name not in names:
+        if kind in {"task", "framework"} and (fault := list_faulty(f"{kind}s").get(name)):
+            raise UsageError(fault)
         message = f"unknown {kind} {name!r}; allowed: {', '.join(names)}"
         raise UsageError(message)
     return name
@@ -176,11 +227,41 @@ def _parse_file(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
+def _find_plugins(folder: str) -> dict[str, str]:
+    """Return the names of what is to be a task or a framework, and what is wrong with each, "" where nothing is."""
+    if folder == "tasks":
+        paths = (path for path in (ROOT / folder).glob("*.py") if path.stem not in {"__init__", "base"})
+        return {path.stem: _find_fault(path, TASK) for path in sorted(paths)}
+    inits = (path / "__init__.py" for path in sorted((ROOT / folder).iterdir()) if [*path.glob("*.py")])
+    return {path.parent.name: _find_fault(path, FRAMEWORK) or _find_framework_fault(path) for path in inits}
+
+
 @functools.cache
-def _defines_class(path: Path, name: str) -> bool:
-    if f"class {name}" not in path.read_text("utf-8"):  # most files: to parse all is what `list` takes longest over
-        return False
-    return any(isinstance(node, ast.ClassDef) and node.name == name for node in _parse_file(path).body)
+def _find_fault(path: Path, name: str) -> str:
+    """Return why a file is no plug-in, or ""."""
+    where = path.relative_to(ROOT)
+    try:
+        # To parse all is what `list` takes longest over.
+        if f"class {name}" in path.read_text("utf-8") and any(
+            isinstance(node, ast.ClassDef) and node.name == name for node in _parse_file(path).body
+        ):
+            return ""
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{where} cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+    return f"{where} has no class {name}"
+
+
+@functools.cache
+def _find_framework_fault(path: Path) -> str:
+    """Return which of its literals a framework lacks, or has in another shape, or ""."""
+    try:
+        needs, devices = _read_literal(path, "NEEDS"), _read_literal(path, "PATHS")
+        offered = [paths for cells in devices.values() for paths in cells.values()]
+        texts = [*needs, *(one for paths in offered for one in paths)]
+        good = isinstance(needs, tuple) and needs and all(isinstance(paths, tuple) and paths for paths in offered)
+    except (AttributeError, TypeError, ValueError) as error:
+        return str(error) if "declares no" in str(error) else f"{path.relative_to(ROOT)}: {SHAPES}"
+    return "" if good and all(isinstance(one, str) for one in texts) else f"{path.relative_to(ROOT)}: {SHAPES}"
 
 
 @functools.cache

@@ -2,7 +2,8 @@
 
 A suite has a `description`, `defaults`, `[[block]]` tables and the `[[contrast]]` tables of its headline. The fields of
 a block are those of a case; each may hold one value or a list of values; the block expands to their product. `defaults`
-fills what a block leaves out.
+fills what a block leaves out. A block with a `draw` draws recipes from ranges, and each of them is a point of the
+product.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import math
 import re
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -29,8 +31,9 @@ from pydantic import (
 )
 
 from farreach.benchmarks.matrix import narrowing, registry
-from farreach.benchmarks.matrix.case import CHOICES, Case, find_contradiction
+from farreach.benchmarks.matrix.case import CHOICES, Case, find_contradiction, load_task
 from farreach.benchmarks.matrix.contrasts import Contrast, find_sides, list_facts
+from farreach.benchmarks.matrix.draws import Draw, Point, draw_points
 from farreach.frameworks.base import Device
 from farreach.results.record import STRENGTHS, Scalar
 from farreach.results.storage.columns import COLUMNS
@@ -41,8 +44,20 @@ from farreach.tasks.base import TaskError
 MOST_CASES = 100_000
 """Cases that a suite may expand to."""
 
+MOST_FAULTS = 10
+"""What is wrong with a suite that is named at once."""
+
+LONGEST = 850
+"""Characters of what is said of a suite."""
+
+MOST_FAULTY = 1_000
+"""Cases that cannot be, after which a suite is not looked at any further."""
+
 LARGEST = 2**20
 """Bytes that a suite's file may have."""
+
+LENGTH: Any = "length"
+"""A `chrono_length` that is the steps of each task's sequences; of an initial that takes none it is none."""
 
 
 def _make_list(value: object) -> list[object]:
@@ -52,7 +67,11 @@ def _make_list(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
+Kind = TypeVar("Kind", bound=BaseModel)
+
+Finite = Annotated[float, Field(allow_inf_nan=False, strict=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=False)]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -103,8 +122,10 @@ class RegulariserAxis(Graded):
     strength: _allow_many(Positive) | None = None  # type: ignore[valid-type]
 
 
-ORDER: tuple[str, ...] = ("framework", "task", "parameters", "cell", "activation", "layers", "radius", "hidden")
-ORDER += ("optimizer", "batch", "steps", "dtype", "mode", "regulariser", "clip", "learning_rate", "replicate", "seed")
+ORDER: tuple[str, ...] = ("framework", "task", "parameters", "cell", "activation", "layers", "radius", "initial")
+ORDER += ("chrono_length", "forget_bias", "hidden", "optimizer", "decay", "accumulator", "weight_decay", "batch")
+ORDER += ("steps", "until", "dtype", "mode", "regulariser", "clip", "learning_rate", "schedule", "warmup", "rate_end")
+ORDER += ("rate_every", "rate_factor", "replicate", "seed")
 """The fields of a case that a block may have several values of; in its product the last changes fastest."""
 
 FIELDS = {field.name: field for field in dataclasses.fields(Case)}
@@ -112,9 +133,10 @@ FIELDS = {field.name: field for field in dataclasses.fields(Case)}
 
 def _make_axis(name: str) -> tuple[Any, Any]:
     """Return the type and the default of a block's field, from the field of a case."""
-    kinds = {"integer": Count if name in {"seed", "replicate"} else PositiveInt, "number": Positive, "text": str}
-    kind: Any = Literal[CHOICES[name]] if name in CHOICES else kinds[COLUMNS[name].kind]
     default = FIELDS[name].default
+    positive = {"integer": PositiveInt, "number": Positive, "text": str}
+    kinds = positive if default != 0 else {"integer": Count, "number": NotNegative}
+    kind: Any = Literal[CHOICES[name]] if name in CHOICES else kinds[COLUMNS[name].kind]
     return _allow_many(kind), ... if default is dataclasses.MISSING else [default]
 
 
@@ -125,6 +147,8 @@ SPECIAL: dict[str, tuple[Any, Any]] = {
     "regulariser": (_allow_many(RegulariserAxis), [RegulariserAxis(kind=NONE)]),
     "evaluate_every": (PositiveInt, FIELDS["evaluate_every"].default),
     "path": (dict[str, str], {}),
+    "forget_bias": (_allow_many(Finite), [None]),
+    "chrono_length": (_allow_many(PositiveInt | Literal[LENGTH]), [None]),
 }
 """The fields of a block that are more than a list of a case's values, and their defaults."""
 
@@ -132,16 +156,45 @@ GIVEN = {"device", "threads", *STRENGTHS.values()}
 """The fields of a case that no block has: the command line sets them, or an axis has them beside its kind."""
 
 _BLOCK: dict[str, Any] = {name: SPECIAL.get(name) or _make_axis(name) for name in FIELDS if name not in GIVEN}
+
+
+def _refuse_twice(block: Any) -> Any:
+    """Refuse what is drawn and given beside it."""
+    twice = [name for name in (block.draw.list_axes() if block.draw else ()) if name in block.model_fields_set]
+    if twice:
+        message = f"{twice[0]} is drawn, and given beside it: leave one out"
+        raise ValueError(message)
+    return block
+
+
+_VALIDATORS: dict[str, Any] = {"refuse_twice": model_validator(mode="after")(_refuse_twice)}
+
 Block: Any = create_model(
     "Block",
     __doc__="A product of axes: the fields of a case, of which each may have one value or a list of values.",
     __config__=ConfigDict(extra="forbid", strict=True),
+    __validators__=_VALIDATORS,
     **_BLOCK,
+    draw=(Draw | None, None),
 )
 
+UNDRAWN = Point(1, 1, {})
+"""What stands for the recipe of a block that draws none."""
 
-def expand_block(block: Any, frameworks: list[str], *, device: Device, threads: int) -> Iterator[Case]:
-    """Yield a block's cases, for `frameworks` where it names none; seeds change fastest."""
+Rows = dict[Case, dict[str, Any]]
+"""The cases of a suite, and what the row of each says beside it: its contrast, the recipe that was drawn for it."""
+
+
+def expand_block(
+    block: Any, frameworks: list[str], *, device: Device, threads: int, faults: Counter[str], gaps: Counter[str]
+) -> Iterator[tuple[Case, dict[str, Any]]]:
+    """Yield a block's cases, for `frameworks` where it names none, with what was drawn; seeds change fastest.
+
+    Study k of a draw has seeds of its own: those of the block, each k - 1 times as far on as there are numbers from 0
+    to the largest.
+
+    `faults` counts why others cannot be, and `gaps` what a framework that the block does not name has not.
+    """
     for task in block.task:
         registry.require_name("task", task, registry.list_tasks())
     chosen = block.framework or frameworks
@@ -153,12 +206,28 @@ def expand_block(block: Any, frameworks: list[str], *, device: Device, threads: 
         "clip": [point for axis in block.clip for point in axis.list_points()],
         "regulariser": [point for axis in block.regulariser for point in axis.list_points()],
     }
-    axes = [points.get(name) or [{name: value} for value in getattr(block, name)] for name in ORDER]
-    for parts in itertools.product(*axes):
+    axes = [points.get(name) or [{name: value} for value in getattr(block, name)] for name in ORDER if name != "seed"]
+    drawn = [*draw_points(block.draw)] if block.draw else [UNDRAWN]
+    for *parts, point, seed in itertools.product(*axes, drawn, block.seed):
         fields: dict[str, Any] = {name: value for part in parts for name, value in part.items()}
-        framework = fields["framework"]
-        path = block.path.get(framework) or registry.list_paths(framework, device, fields["cell"])[0]
-        yield Case(**fields, evaluate_every=block.evaluate_every, device=device, path=path, threads=threads)
+        fields |= {**point.fields, "seed": seed + (point.study - 1) * (max(block.seed) + 1)}
+        framework, cell = fields["framework"], fields["cell"]
+        gap = "" if block.framework else registry.find_gap(framework, device, cell, fields["mode"])
+        if gap:
+            gaps[gap] += 1
+            continue
+        try:
+            if fields["chrono_length"] == LENGTH:
+                steps = load_task(fields["task"], fields["parameters"]).length
+                fields["chrono_length"] = steps if fields["initial"] == "chrono" else None
+            path = block.path.get(framework) or registry.list_paths(framework, device, cell)[0]
+            case = Case(**fields, evaluate_every=block.evaluate_every, device=device, path=path, threads=threads)
+        except (registry.UsageError, TaskError) as error:
+            faults[str(error)] += 1
+        else:
+            yield case, point.facts if block.draw else {}
+        if len(faults) > MOST_FAULTS or faults.total() > MOST_FAULTY:
+            return
 
 
 def _list_products(parameters: dict[str, list[Scalar]]) -> list[tuple[tuple[str, Scalar], ...]]:
@@ -172,7 +241,17 @@ def count_cases(block: Any, frameworks: list[str]) -> int:
     sizes = {name: len(getattr(block, name)) for name in ORDER if name not in {"framework", "parameters", *STRENGTHS}}
     sizes["framework"] = len(block.framework or frameworks)
     graded = {axis: sum(len(one.list_points()) for one in getattr(block, axis)) for axis in STRENGTHS}
-    return math.prod([*sizes.values(), *graded.values(), *map(len, block.parameters.values())])
+    drawn = block.draw.recipes * block.draw.studies if block.draw else 1
+    return math.prod([*sizes.values(), *graded.values(), *map(len, block.parameters.values()), drawn])
+
+
+def fill_tables(data: Any, name: str) -> Any:
+    """Return the content of a file in which what a table of that name leaves out comes from `defaults`."""
+    if isinstance(data, dict) and isinstance(data.get(name), list):
+        given = data.get("defaults", {})
+        if isinstance(given, dict):
+            return data | {name: [given | one if isinstance(one, dict) else one for one in data[name]]}
+    return data
 
 
 class Suite(BaseModel):
@@ -187,37 +266,52 @@ class Suite(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_blocks(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("block"), list):
-            given = data.get("defaults", {})
-            if isinstance(given, dict):
-                filled = [given | block if isinstance(block, dict) else block for block in data["block"]]
-                return data | {"block": filled}
-        return data
+        return fill_tables(data, "block")
 
     def list_cases(
-        self, frameworks: list[str] | None = None, *, device: Device = "cpu", threads: int = 1
+        self,
+        frameworks: list[str] | None = None,
+        *,
+        device: Device = "cpu",
+        threads: int = 1,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> list[Case]:
-        """Return every case once, in order; raise `UsageError` where one cannot be.
+        """Return every case once, in order; raise `UsageError` where one cannot be, with all that is wrong."""
+        return [*self.expand(frameworks, device=device, threads=threads, notice=notice)]
 
-        A block that names no framework is for `frameworks`, by default all but the reference.
+    def expand(
+        self,
+        frameworks: list[str] | None = None,
+        *,
+        device: Device = "cpu",
+        threads: int = 1,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> Rows:
+        """Return the cases of `list_cases`, each with what its row says beside it.
+
+        A block that names no framework is for `frameworks`, by default all but the reference; `notice` hears which of
+        them lack a cell, whose cases are left out.
         """
         chosen = frameworks or registry.list_compared()
         count = sum(count_cases(block, chosen) for block in self.block)
         if count > MOST_CASES:
             message = f"the suite expands to {format_line(f'{count:,}', most=40)} cases; the limit is {MOST_CASES:,}"
             raise registry.UsageError(message)
-        try:
-            blocks = [expand_block(block, chosen, device=device, threads=threads) for block in self.block]
-            cases = [case for block in blocks for case in block]
-        except TaskError as error:
-            raise registry.UsageError(str(error)) from error
-        unique = list(dict.fromkeys(cases))
-        self.find_sides(unique)
-        return unique
-
-    def find_sides(self, cases: list[Case]) -> dict[Case, dict[str, Any]]:
-        """Return for each case on a side of a contrast what its row says of it; raise `UsageError` on a faulty one."""
-        return find_sides(self.contrast, cases)
+        faults, gaps = Counter[str](), Counter[str]()
+        found: Rows = {}
+        for block in self.block:
+            try:
+                cases = expand_block(block, chosen, device=device, threads=threads, faults=faults, gaps=gaps)
+                found |= {case: facts for case, facts in cases if case not in found}
+            except registry.UsageError as error:
+                faults[str(error)] += 1
+        lacks_all = bool(gaps) and not {*chosen} & {case.framework for case in found}
+        if faults or not found or lacks_all:
+            raise registry.UsageError(_join_faults([*faults, *([] if faults else gaps)]))
+        for gap, count in gaps.items():
+            notice(f"{gap}: its {count} cases are left out")
+        sides = find_sides(self.contrast, found)
+        return {case: facts | sides.get(case, {}) for case, facts in found.items()}
 
 
 def load_suite(name: str) -> Suite:
@@ -225,23 +319,28 @@ def load_suite(name: str) -> Suite:
     path = Path(name)
     if path.suffix != ".toml":
         path = registry.SUITES / f"{registry.require_name('suite', name, registry.list_suites())}.toml"
+    return read_file(path, Suite, "suite")
+
+
+def read_file(path: Path, kind: type[Kind], what: str) -> Kind:
+    """Read a TOML file of a kind; raise `UsageError` on any fault, which says `what` the file is."""
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
-            message = f"suite {path.name} is not a file"
+            message = f"{what} {path.name} is not a file"
             raise registry.UsageError(message)
         if facts.st_size > LARGEST:
-            message = f"suite {path.name} has more than {LARGEST} bytes"
+            message = f"{what} {path.name} has more than {LARGEST} bytes"
             raise registry.UsageError(message)
-        return Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
-        message = f"cannot read suite {path}: {error.strerror}"
+        message = f"cannot read {what} {path}: {error.strerror}"
         raise registry.UsageError(message) from error
     except ValidationError as error:
-        message = f"suite {path.name}: {_describe_fault(error)}"
+        message = f"{what} {path.name}: {_describe_faults(error, kind)}"
         raise registry.UsageError(message) from error
     except (ValueError, RecursionError) as error:
-        message = f"suite {path.name} is not valid TOML: {' '.join(str(error).split())[:200]}"
+        message = f"{what} {path.name} is not valid TOML: {' '.join(str(error).split())[:200]}"
         raise registry.UsageError(message) from error
 
 
@@ -296,12 +395,38 @@ def _check_strengths(wanted: dict[str, list[str]], strength: str, axis: str) -> 
             raise registry.UsageError(message)
 
 
-def _describe_fault(error: ValidationError) -> str:
-    """Put pydantic's first complaint into one line: where, what, and what was found."""
-    fault = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        kind: Any = {"block": Block, "contrast": Contrast}.get(str(fault["loc"][0]), Suite)
-        return f"unknown key {where}; allowed: {', '.join(kind.model_fields)}"
-    value = "" if isinstance(fault["input"], dict | list) else f", not {fault['input']!r}"
-    return f"{where}: {fault['msg'].removeprefix('Value error, ')}{value}"
+def _describe_faults(error: ValidationError, whole: type[BaseModel]) -> str:
+    """Put pydantic's complaints into one line: where, what, and what was found; those of all blocks alike once."""
+    lines: list[str] = []
+    alike = set()
+    for fault in error.errors(include_url=False):
+        where = ".".join(str(part) for part in fault["loc"])
+        same = fault["type"], re.sub(r"^block\.\d+", "block", where), repr(fault["input"])
+        if same in alike:  # from the defaults, say, of which every block has it
+            continue
+        alike.add(same)
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"unknown key {where}; allowed: {', '.join(_find_model(whole, fault['loc']).model_fields)}")
+            continue
+        value = "" if isinstance(fault["input"], dict | list) else f", not {format_line(repr(fault['input']), most=80)}"
+        lines.append(f"{where}: {fault['msg'].removeprefix('Value error, ')}{value}")
+    return _join_faults(lines)
+
+
+def _find_model(model: type[BaseModel], place: Iterable[int | str]) -> type[BaseModel]:
+    """Return the model that a place within a model is a field of."""
+    for part in place:
+        field = model.model_fields.get(str(part))
+        kinds: list[Any] = [field.annotation] if field else []
+        while kinds:
+            kind = kinds.pop()
+            kinds += get_args(kind)
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+    return model
+
+
+def _join_faults(faults: list[str]) -> str:
+    """Return faults as one line, the first `MOST_FAULTS` of them."""
+    more = f" | and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+    return format_line(" | ".join(faults[:MOST_FAULTS]), most=LONGEST) + more

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from farreach import granted
 from farreach.benchmarks.matrix.registry import ROOT
 
 UNKNOWN, CHANGED = "unknown", "+changes"
@@ -24,10 +25,11 @@ ARM = ("implementer", "part", "variant", "revision")
 
 
 def collect_facts() -> dict[str, str | int]:
-    """Return processor, cores, Python, NumPy, platform and commit."""
+    """Return processor, cores, those that this process may use, Python, NumPy, platform and commit."""
     return {
         "processor": read_processor(),
         "cores": os.cpu_count() or 1,
+        "cores_granted": granted.count_cores(),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "platform": platform.platform(),
@@ -63,22 +65,24 @@ def read_commit() -> str:
     repository, unpacked or installed there, has no commit.
     """
     try:
-        if Path(_git("rev-parse", "--show-toplevel")).resolve() != ROOT:
+        if Path(call_git("rev-parse", "--show-toplevel")).resolve() != ROOT:
             return UNKNOWN
-        head = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results/published")
-        new = _git("ls-files", "--others", "--exclude-per-directory=.gitignore", "--", *ROOMS, ":!results/published")
+        head = call_git("rev-parse", "--short=12", "HEAD")
+        changed = call_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results/published")
+        new = call_git(
+            "ls-files", "--others", "--exclude-per-directory=.gitignore", "--", *ROOMS, ":!results/published"
+        )
     except (OSError, subprocess.CalledProcessError):
         return UNKNOWN
     return f"{head}{CHANGED}" if changed or new else head
 
 
-def _git(*arguments: str) -> str:
-    """Return what git says of our folder, whatever repository the environment names."""
+def call_git(*arguments: str, folder: Path | None = None) -> str:
+    """Return what git says of a folder, by default ours, whatever repository the environment names."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     done = subprocess.run(  # noqa: S603
         ["git", *arguments],  # noqa: S607
-        cwd=ROOT,
+        cwd=folder or ROOT,
         env=environ,
         check=True,
         capture_output=True,

@@ -63,9 +63,9 @@ class Observer:
                 self.spectra[name].append(value)
 
 
-def is_due(done: int, steps: int) -> bool:
-    """Say whether to look after `done` of `steps` updates, where an evaluation has just been made."""
-    return done % EVERY == 0 or done == steps
+def is_due(done: int, *, last: bool) -> bool:
+    """Say whether to look after `done` updates, the `last` ones or not, where an evaluation has just been made."""
+    return last or done % EVERY == 0
 
 
 def count_steps_before(task: Task) -> int:

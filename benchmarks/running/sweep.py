@@ -7,6 +7,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import math
 import queue
 import threading
 import time
@@ -45,15 +46,17 @@ class RunSummary:
     finished: int
     failed: list[Failure]
     wall_seconds: float
+    left: int = 0
+    """Cases that were not begun, since the time for that was over."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The cases of a run, which of them the store has already, and what the suite declared of those in a contrast."""
+    """The cases of a run, which of them the store has already, and what the suite says of them: contrasts, draws."""
 
     cases: dict[str, Case]
     done: set[str]
-    sides: dict[Case, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    said: dict[Case, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def missing(self) -> dict[str, Case]:
@@ -89,10 +92,10 @@ class Turn:
     claim: FileLock
 
 
-def plan_run(cases: list[Case], store: Store, sides: dict[Case, dict[str, Any]] | None = None) -> Plan:
+def plan_run(cases: list[Case], store: Store, said: dict[Case, dict[str, Any]] | None = None) -> Plan:
     """Name every case by its key and find out which are done; damaged ones are set aside and so are missing."""
     keyed = {case.key(): case for case in cases}
-    return Plan(keyed, store.keep_whole(keyed), sides or {})
+    return Plan(keyed, store.keep_whole(keyed), said or {})
 
 
 def require_frameworks(cases: list[Case]) -> None:
@@ -128,6 +131,7 @@ class Keeper(abc.ABC):
         self.facts = environment.collect_facts() | facts
         self.seconds = dict.fromkeys(TIMES, 0.0)
         self.failed: list[Failure] = []
+        self.left: set[str] = set()
         self.finished = 0
 
     def run(self) -> RunSummary:
@@ -139,7 +143,7 @@ class Keeper(abc.ABC):
         finally:
             wall = time.perf_counter() - began
             self._log(started, wall)
-        return RunSummary(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall)
+        return RunSummary(len(self.plan.cases), len(self.plan.done), self.finished, self.failed, wall, len(self.left))
 
     @abc.abstractmethod
     def _run_missing(self) -> None:
@@ -148,13 +152,13 @@ class Keeper(abc.ABC):
     def _count_rows(self) -> None:
         """Name each case that neither failed nor has a row: a run ends by counting what it was to give."""
         named = {failure.case for failure in self.failed}
-        there = {*list_keys(self.store.folder / "rows")}
+        there = {*list_keys(self.store.folder / "rows")} | self.left
         gone = [case for key, case in self.plan.cases.items() if key not in there and case not in named]
         self.failed += [Failure(case, GONE) for case in gone]
 
     def _keep(self, key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
-        record = make_record(key, case, outcome, self.facts | facts | self.plan.sides.get(case, {}))
+        record = make_record(key, case, outcome, self.facts | facts | self.plan.said.get(case, {}))
         if not self.store.write(record, {part: pd.DataFrame(getattr(outcome, part)) for part in PARTS}):
             self.listener.hear_end(case, ELSEWHERE)
             return
@@ -187,14 +191,25 @@ class Sweep(Keeper):
 
     Attributes:
         workers: processes among which the cases of one lane are dealt; 1 where frameworks are compared.
+        meanwhile: is done once, as soon as fewer lanes are left than may run: a core is idle then.
+        ends: the reading of the clock after which no case begins.
 
     """
 
     def __init__(
-        self, chosen: Plan, store: Store, *, listener: Listener, facts: dict[str, Any], workers: int = 1
+        self,
+        chosen: Plan,
+        store: Store,
+        *,
+        listener: Listener,
+        facts: dict[str, Any],
+        workers: int = 1,
+        seconds: float = math.inf,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(chosen, store, listener=listener, facts=facts)
-        self.workers_each = workers
+        self.workers_each, self.meanwhile = workers, meanwhile
+        self.ends = time.perf_counter() + seconds
         self.events: queue.Queue[Callable[[], None]] = queue.Queue()
         self.workers: list[Live] = []
         self.stopping = threading.Event()
@@ -221,9 +236,13 @@ class Sweep(Keeper):
 
     def _handle_events(self, lanes: list[concurrent.futures.Future[None]]) -> None:
         """Handle what the lanes report, until all have ended; Ctrl-C reaches this thread alone."""
-        ended = False
+        ended = idle = False
         while not ended:
-            ended = all(lane.done() for lane in lanes)  # asked first: an event may come before the end of its lane
+            running = sum(not lane.done() for lane in lanes)
+            ended = not running  # asked first: an event may come before the end of its lane
+            if not idle and 0 < running < self.facts["jobs"]:
+                idle = True
+                self.meanwhile()
             with contextlib.suppress(queue.Empty):
                 while True:
                     self.events.get(timeout=0 if ended else 0.2)()
@@ -243,7 +262,7 @@ class Sweep(Keeper):
         turns = collections.deque(lane)
         held = 0  # cases in a row that another run holds
         try:
-            while turns and not self.stopping.is_set():
+            while turns and not self.stopping.is_set() and time.perf_counter() < self.ends:
                 key, case = turns.popleft()
                 claim = self.store.claim(key)
                 if claim:
@@ -256,6 +275,8 @@ class Sweep(Keeper):
                         held = 0
                         self.stopping.wait(PATIENCE)
         finally:
+            with self.lock:
+                self.left |= {key for key, _ in turns}
             worker.stop()
             claimed["imports"] = worker.imports
             # What no case claims is bookkeeping of ours: pipes, JSON, waiting for a turn.

@@ -48,8 +48,15 @@ class Launch:
 
 
 def list_launches(frameworks: list[str], trials: int, threads: int, device: Device = "cpu") -> list[Launch]:
-    """Return launches for so many trials of identical code, frameworks and cells in turn, and the slowed ones."""
-    kinds = itertools.cycle(itertools.product(CELLS, frameworks))
+    """Return launches for so many trials of identical code, frameworks and cells in turn, and the slowed ones.
+
+    A framework takes part with the cells that it has; raises `UsageError` where none has any.
+    """
+    pairs = [*itertools.product(CELLS, frameworks)]
+    gaps = [registry.find_gap(framework, device, cell, registry.MATCHED) for cell, framework in pairs]
+    if gaps and all(gaps):
+        raise registry.UsageError(gaps[0])
+    kinds = itertools.cycle([pair for pair, gap in zip(pairs, gaps, strict=True) if not gap])
     launches: list[Launch] = []
     identical = 0
     while identical < trials:

@@ -52,10 +52,19 @@ Measure = Callable[[list[Job], Path, Callable[[Job, float], None]], Iterator[Mea
 """What does jobs, here or elsewhere, and says for each how far it is: `run_here`, or its like on a cluster."""
 
 
-def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, handwritten: bool) -> list[Group]:
+def choose_groups(
+    suite: str,
+    only: list[str],
+    *,
+    device: Device,
+    threads: int,
+    handwritten: bool,
+    notice: Callable[[str], None] = lambda _: None,
+) -> list[Group]:
     """Return the groups of a suite that --only leaves; ``path=...`` chooses the path, `AUTO` where it is not there.
 
-    Raises `UsageError` where nothing is left, or where a group has nobody to be timed.
+    `notice` hears which frameworks lack a cell. Raises `UsageError` where nothing is left, or where a group has nobody
+    to be timed.
     """
     paths = [text.partition("=")[2] for text in only if text.startswith("path=")]
     if len(paths) > 1:
@@ -64,14 +73,17 @@ def choose_groups(suite: str, only: list[str], *, device: Device, threads: int, 
     frameworks = suites.choose_frameworks(only) or registry.list_installed()
     for name in frameworks:
         registry.require_framework(name)
-    cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads)
+    cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads, notice=notice)
     cases = suites.narrow_cases(cases, [text for text in only if not text.startswith("path=")], suite)
     groups = group_cases(cases, paths[0] if paths else AUTO)
     if handwritten:
         there = {
             name: runs_in for name, runs_in in LOOPS.items() if all(map(registry.find_version, NEEDS.get(name, ())))
         }
-        groups = [part for group in groups for part in add_loops(group, there)]
+        refused: list[str] = []
+        groups = [part for group in groups for part in add_loops(group, there, refused.append)]
+        for reason in dict.fromkeys(refused):
+            notice(f"{reason}: left out of {refused.count(reason)} steps")
     if not groups:
         message = f"suite {suite} has no step that anybody can run with {' and '.join(only)}"
         raise registry.UsageError(message)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.speed.handwritten import TRAINERS
+from farreach.results.timing.ratios import USUAL
 
 AUTO = "auto"
 """The path that a short calibration finds to be the fastest; in `speed` alone."""
@@ -76,18 +78,19 @@ class Group:
         step = self.step
         parameters = " ".join(f"{name}={value}" for name, value in step["parameters"].items())
         size = f"{step['hidden']} hidden units, batch {step['batch']}, {step['device']}, {step['threads']} thread(s)"
-        return f"{step['task']} {parameters} {step['cell']}, {size}"
+        recipe = "".join(f"{name} {step[name]}, " for name, usual in USUAL.items() if step[name] != usual)
+        return f"{step['task']} {parameters} {step['cell']}, {recipe}{size}"
 
 
 def group_cases(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
     """Group a suite's cases by their step, each framework on `path`: `AUTO`, `DEFAULT`, or one that it offers.
 
-    Raises `UsageError` where no framework offers the path. Seeds, step counts and thresholds do not change the
+    Raises `UsageError` where no framework offers the path. Seeds, numbers of steps and thresholds do not change the
     time of a step, so the first case of a step stands for it.
     """
     steps: dict[str, dict[str, Case]] = {}
     for case in cases:
-        apart = {"framework": "", "path": "", "seed": 0, "replicate": 0, "steps": 0, "threshold": None}
+        apart = {"framework": "", "path": "", "seed": 0, "replicate": 0, "steps": 0, "until": "", "threshold": None}
         steps.setdefault(str(case.to_json() | apart), {}).setdefault(case.framework, case)
     offered = {one for by in steps.values() for case in by.values() for one in _list_paths(case)}
     if path not in {AUTO, DEFAULT}:
@@ -107,19 +110,46 @@ def group_cases(cases: Iterable[Case], path: str = AUTO) -> list[Group]:
     return groups
 
 
-def add_loops(group: Group, loops: dict[str, str]) -> list[Group]:
-    """Return a group a framework: its own step beside the loops that are written in it.
+def add_loops(group: Group, loops: dict[str, str], refused: Callable[[str], None] = lambda _: None) -> list[Group]:
+    """Return a group a framework: its own step beside the loops that are written in it, and do what it does.
 
-    A path of `OTHER_ARITHMETIC` is left out: what it gains says nothing about our overhead.
+    `refused` hears of each that does not. A path of `OTHER_ARITHMETIC` is left out: what it gains says nothing about
+    our overhead.
     """
     groups = []
     fair = [one for one in group.implementations if one.case.path not in OTHER_ARITHMETIC]
     for framework in dict.fromkeys(implementation.case.framework for implementation in fair):
         ours = tuple(implementation for implementation in fair if implementation.case.framework == framework)
-        written = tuple(Implementation(ours[0].case, loop) for loop, runs_in in loops.items() if runs_in == framework)
+        case = ours[0].case
+        reasons = {loop: refuse_loop(case, loop) for loop, runs_in in loops.items() if runs_in == framework}
+        written = tuple(Implementation(case, loop) for loop, reason in reasons.items() if not reason)
+        for reason in filter(None, reasons.values()):
+            refused(reason)
         if written:
             groups.append(Group(ours + written, group.auto & {framework}))
     return groups
+
+
+def refuse_loop(case: Case, loop: str) -> str:
+    """Return in one line why a file of ``handwritten/`` does not do what a case does; empty where it does."""
+    model, training = case.model(), case.training()
+    kind = training.clip.kind if training.clip else "none"
+    penalty = training.regulariser.kind if training.regulariser else "none"
+    is_plain = (case.dtype, kind, training.optimizer) == ("float32", "norm", "adam")
+    wants = {
+        "networks of one layer with one target per sequence": (model.loss, model.scored, model.layers) == ("mse", 1, 1),
+        "activation tanh": model.activation == "tanh",
+        "a clip": kind != "none",
+        "clip backprop of cell lstm alone": kind != "backprop" or model.cell == "lstm",
+        "momentum at one learning rate, which Keras has within its velocity": not (
+            loop == "loop_tensorflow" and training.optimizer == "momentum" and training.schedule
+        ),
+        "no penalty but omega2": penalty in {"none", "omega2"},
+        "Adam at one learning rate under a norm clip in float32, without a penalty": loop not in TRAINERS
+        or (is_plain and penalty == "none" and training.schedule is None),
+    }
+    wanted = next((wanted for wanted, is_met in wants.items() if not is_met), "")
+    return wanted and f"{loop} is written for {wanted}"
 
 
 def _choose_paths(case: Case, path: str) -> list[str]:
@@ -129,4 +159,7 @@ def _choose_paths(case: Case, path: str) -> list[str]:
 
 
 def _list_paths(case: Case) -> list[str]:
-    return list(registry.list_paths(case.framework, case.device, case.cell))
+    """Return the paths of a case's framework that run it: under clip backprop those whose layers are loops."""
+    looped = registry.list_looped(case.framework, case.device)
+    offered = registry.list_paths(case.framework, case.device, case.cell)
+    return [path for path in offered if case.clip != "backprop" or path in looped]

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from farreach import granted
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.matrix.registry import HOME, UsageError
 from farreach.benchmarks.running import environment
@@ -44,7 +45,7 @@ CACHES = 4
 """A copied array holds this many times the last cache, and `SMALLEST_COPY` bytes at the least."""
 
 MEMORY_SHARE = 8
-"""And at most this part of the memory: there are two of them."""
+"""And at most this part of the memory that is granted: there are two of them."""
 
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache")
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
@@ -74,7 +75,8 @@ def measure_machine(threads: int, *, device: dict[str, Any] | None = None) -> di
         cwd=HOME,
         env=os.environ | dict.fromkeys(NUMPY_THREADS, str(threads)),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode:
@@ -101,7 +103,7 @@ def measure_gpu(case: Case, log: Path) -> dict[str, Any]:
 def measure_here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
     """Measure within this process, whose NumPy must have been given its threads before it was imported."""
     load = os.getloadavg()[0]
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = granted.find_memory()
     random = np.random.default_rng(0)
     _measure_product(random, (500, 500, 500), "float32", WARM_UP if budget else 0)
     sizes = [(n, n, n) for n in SQUARES] + list(STEPS.values())
@@ -121,6 +123,7 @@ def measure_here(threads: int, *, budget: float = BUDGET) -> dict[str, Any]:
         "copied_bytes": size,
         "processor": environment.read_processor(),
         "cores": os.cpu_count() or 1,
+        "cores_granted": granted.count_cores(),
         "memory_bytes": memory,
         "last_cache_bytes": read_last_cache(),
         "numpy": np.__version__,
@@ -150,7 +153,7 @@ def read_last_cache() -> int | None:
     """Return the bytes of the largest cache that the first core sees, or None where the system does not say."""
     sizes = []
     for path in CACHE.glob("index*/size"):
-        text = path.read_text().strip()
+        text = path.read_text("utf-8").strip()
         digits, unit = text.rstrip("KMG"), text[-1:]
         if digits.isdigit():
             sizes.append(int(digits) * UNITS.get(unit, 1))

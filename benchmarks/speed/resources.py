@@ -117,7 +117,7 @@ class PeakMemory:
 
 def _reset_peak() -> bool:
     try:
-        RESET.write_text(RESET_PEAK)
+        RESET.write_text(RESET_PEAK, encoding="ascii")
     except OSError:
         return False
     return _read_status("VmHWM") is not None
@@ -126,7 +126,7 @@ def _reset_peak() -> bool:
 def _read_status(name: str) -> int | None:
     """Return a line of the process's status in bytes, or None where there is none."""
     try:
-        lines = STATUS.read_text().splitlines()
+        lines = STATUS.read_text("utf-8").splitlines()
     except OSError:
         return None
     for line in lines:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.matrix.case import NUMERICS
+from farreach.benchmarks.matrix.case import NUMERICS, Case
 from farreach.benchmarks.speed import pairs
 from farreach.benchmarks.speed.flops import count_flops
 from farreach.benchmarks.speed.implementations import Group, Implementation
 from farreach.benchmarks.speed.messages import Energy, Joules, Memory, Peak, list_known
+from farreach.results import record
 from farreach.results.record import use_first_names
 from farreach.results.timing import interleaved
 
@@ -27,25 +28,31 @@ FASTER = 1.02
 """The factor by which a path must be faster to be chosen; less than that, so short a calibration is inconclusive."""
 
 
-LATER = (("step_version", 1),)
-"""Facts that joined later, and the value that every file before them had: with it a name stays what it was."""
+LATER = record.LATER - {("radius", 1.0)}
+"""Fields of a case that joined later, and the value of every case before: with it a name stays what it was."""
 
 
 def name_group(group: Group, plan: pairs.TimingPlan) -> str:
     """Return the name of the group's file: a hash of everything that can change what it holds."""
     facts: dict[str, Any] = {
         "contenders": [
-            (one.name, use_first_names(one.case.to_json()), registry.find_framework_version(one.case.framework))
+            (one.name, _list_fields(one.case), registry.find_framework_version(one.case.framework))
             for one in group.implementations
         ],
         "auto": sorted(group.auto),
         "plan": dataclasses.asdict(plan),
         "numerics": NUMERICS,
         "schema": interleaved.SCHEMA,
-        "step_version": interleaved.STEP_VERSION,
     }
-    facts = {name: value for name, value in facts.items() if (name, value) not in LATER}
+    if interleaved.STEP_VERSION > 1:  # no file before there was one had it
+        facts["step_version"] = interleaved.STEP_VERSION
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _list_fields(case: Case) -> dict[str, Any]:
+    """Return the fields of a case that a name is made of, the task's parameters among them."""
+    fields = use_first_names(case.to_json())
+    return {name: value for name, value in fields.items() if name == "parameters" or (name, value) not in LATER}
 
 
 def time_group(

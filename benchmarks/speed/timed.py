@@ -8,15 +8,19 @@ import itertools
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.training import build, shape_evaluation
+from farreach.benchmarks.speed.implementations import refuse_loop
 from farreach.benchmarks.speed.messages import Chunk, Joules, Peak
 from farreach.benchmarks.speed.resources import EnergyMeter, PeakMemory
 from farreach.tasks.base import Batch
+
+if TYPE_CHECKING:
+    from farreach.frameworks.base import Clip
 
 
 class TimedStep(Protocol):
@@ -38,9 +42,16 @@ class OurStep:
         self.batches = _draw_batches(case, count)
         self.compile_seconds = self.learner.prepare(self.batches, shape_evaluation(self.batches[0]))
         self.kernel = self.learner.kernel
+        # A history has room for the steps of a case: then the training begins anew, and it never grows.
+        self.start = self.learner.state() if case.clip == "autoclip" else None  # type: ignore[attr-defined]
+        self.room = self.left = case.steps // count
 
     def chunk(self) -> None:
         """Train for one chunk."""
+        if self.start is not None and not self.left:
+            self.learner.restore(self.start)  # type: ignore[attr-defined]
+            self.left = self.room
+        self.left -= 1
         self.learner.train(self.batches)
 
 
@@ -48,31 +59,48 @@ class HandwrittenStep:
     """The same step as a user of the framework writes it: a file of ``handwritten/``."""
 
     def __init__(self, case: Case, count: int, loop: str) -> None:
-        model, training = case.model(), case.training()
-        limit = training.clip
-        if (model.loss, model.scored, training.optimizer) != ("mse", 1, "adam") or not (limit and limit.kind == "norm"):
-            message = f"{loop} trains one target per sequence with adam under a norm clip, not {case.label()}"
-            raise ValueError(message)
-        module = importlib.import_module(f"farreach.benchmarks.speed.handwritten.{loop}")
-        self.loop = module.Loop(
-            cell=model.cell,
-            features=model.features,
-            hidden=model.hidden,
-            outputs=model.outputs,
-            learning_rate=training.learning_rate,
-            threshold=limit.threshold,
-            device=case.device,
-            threads=case.threads,
-        )
-        batches = _draw_batches(case, count)
+        self.loop = build_loop(case, loop)
+        batches, outputs = _draw_batches(case, count), case.model().outputs
         self.inputs = np.stack([batch.inputs for batch in batches])
-        self.targets = np.stack([batch.targets for batch in batches]).reshape(count, case.batch, model.outputs)
+        self.targets = np.stack([batch.targets for batch in batches]).reshape(count, case.batch, outputs)
         self.compile_seconds = self.loop.prepare(self.inputs, self.targets)
         self.kernel = loop
 
     def chunk(self) -> None:
         """Train for one chunk."""
         self.loop.train(self.inputs, self.targets)
+
+
+NUMBERS = ("decay", "accumulator", "weight_decay")
+"""The numbers of a training that a hand-written loop takes by these names."""
+
+
+def build_loop(case: Case, loop: str) -> Any:
+    """Return a loop of ``handwritten/`` that does what a case does; raise `ValueError` in one line where none can."""
+    if reason := refuse_loop(case, loop):
+        message = f"{reason}, not for {case.label()}"
+        raise ValueError(message)
+    model, training = case.model(), case.training()
+    clip, penalty = cast("Clip", training.clip), training.regulariser
+    numbers = {name: value for name in NUMBERS if (value := getattr(training, name))}
+    numbers |= {penalty.kind: penalty.strength} if penalty else {}
+    numbers |= {"steps": training.steps} if clip.kind == "autoclip" else {}
+    module = importlib.import_module(f"farreach.benchmarks.speed.handwritten.{loop}")
+    return module.Loop(
+        cell=model.cell,
+        features=model.features,
+        hidden=model.hidden,
+        outputs=model.outputs,
+        learning_rate=training.learning_rate,
+        threshold=clip.threshold,
+        device=case.device,
+        threads=case.threads,
+        dtype=case.dtype,
+        clip=clip.kind,
+        optimizer=training.optimizer,
+        numbers=numbers or None,
+        schedule=dataclasses.asdict(training.schedule) if training.schedule else None,
+    )
 
 
 class SlowedStep:

@@ -14,12 +14,14 @@ import dataclasses
 import importlib
 import itertools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from farreach.benchmarks.matrix import registry
 from farreach.frameworks import reference, weights
 from farreach.frameworks.base import (
+    OMEGAS,
     Activation,
     Array,
     Cell,
@@ -34,7 +36,8 @@ from farreach.frameworks.base import (
     Training,
     Weights,
 )
-from farreach.results.analysis.certificates import BOUNDS
+from farreach.frameworks.schedule import Schedule
+from farreach.results.analysis.certificates import BOUNDS, CROSSED
 from farreach.tasks.base import Batch
 
 STEPS = 200
@@ -53,14 +56,57 @@ CHUNK = 5
 RADIUS = 0.9
 """Spectral radius of the first recurrent blocks in float64."""
 
+OWN_RADII = {"sigmoid": None, "basic_tanh": None, "smart_tanh": 0.95}
+"""That of the initials that have their own, or none."""
+
 RATES: dict[Optimizer, float] = {"sgd": 0.05, "momentum": 0.01, "rmsprop": 1e-3, "adam": 3e-3}
+RATES |= {"adagrad": 0.01, "adamw": 3e-3}
+WEIGHT_DECAY = 0.1
+OTHERS: dict[Optimizer, dict[str, float]] = {
+    "rmsprop": {"decay": 0.9, "accumulator": 1e-3},
+    "adagrad": {"accumulator": 0.1},
+}
+"""Numbers of an optimizer that are not those that it has by default."""
+
+SCHEDULES = {
+    "constant": None,
+    "cosine": Schedule("cosine", STEPS, warmup=20, end=0.1),
+    "step": Schedule("step", STEPS, every=40, factor=0.3),
+}
 CLIPS = {"none": None, "norm": Clip("norm", 0.2), "value": Clip("value", 0.02)}
+RARE_CLIPS = {
+    "variable": Clip("variable", 0.1),
+    "agc": Clip("agc", 0.02),
+    "autoclip": Clip("autoclip", 30.0),
+    "backprop": Clip("backprop", 0.002),
+}
+"""The clips that are checked with one optimizer alone, where there are two layers and an embedding."""
+
 PENALTIES = {
     "none": None,
     "l1": Regulariser("l1", 1e-3),
     "l2": Regulariser("l2", 1e-3),
     "omega": Regulariser("omega", 0.1),
+    "omega2": Regulariser("omega2", 0.02),
 }
+INITIALS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "chrono": {"initial": "chrono", "chrono_length": TIME},
+    "forget_bias": {"forget_bias": 3.0},
+    **{name: {"initial": name} for name in ("irnn", "sigmoid", "basic_tanh", "smart_tanh")},
+}
+"""How the first weights of a check are drawn."""
+
+STARTS: dict[str, tuple[tuple[Cell, Activation], ...]] = {
+    "chrono": (("lstm", "tanh"), ("gru", "tanh")),
+    "forget_bias": (("lstm", "tanh"),),
+    "irnn": (("rnn", "relu"), ("rnn", "tanh"), ("rnn", "sigmoid")),
+    "sigmoid": (("rnn", "sigmoid"),),
+    "basic_tanh": (("rnn", "tanh"),),
+    "smart_tanh": (("rnn", "tanh"),),
+}
+"""The cells that each initial but the default is of."""
+
 CELLS: tuple[tuple[Cell, Activation], ...] = (
     ("rnn", "tanh"),
     ("rnn", "relu"),
@@ -87,6 +133,9 @@ class Check:
     scored: str = "last"  # the last step, some of the last, or every one, as copy has it
     chunk: int = 1  # batches of one call of `train`
     dtype: Precision = "float64"
+    initial: str = "default"
+    numbers: str = "usual"  # of the optimizer; or those of `OTHERS`
+    schedule: str = "constant"
 
     @property
     def mode(self) -> str:
@@ -97,7 +146,7 @@ class Check:
     def size(self) -> tuple[int, int, int]:
         """Examples of a batch, time steps and hidden units."""
         rows, time, hidden = SIZES[self.dtype]
-        return rows, OMEGA_TIME if self.regulariser == "omega" else time, hidden
+        return rows, OMEGA_TIME if self.regulariser in OMEGAS else time, hidden
 
     def model(self) -> Model:
         """Return the model: regression of vectors, 5 classes of tokens."""
@@ -114,9 +163,24 @@ class Check:
             loss="cross_entropy" if tokens else "mse",
         )
 
+    def draw_weights(self) -> Weights:
+        """Return the first weights; in float64 of `RADIUS`, where they have none of their own."""
+        has_own = self.initial in weights.ACTIVATIONS
+        radius = RADIUS if self.dtype == "float64" and not has_own else 1.0
+        return weights.draw(self.model(), 0, radius, **INITIALS[self.initial])
+
     def training(self) -> Training:
         """Return the recipe."""
-        return Training(self.optimizer, RATES[self.optimizer], CLIPS[self.clip], PENALTIES[self.regulariser])
+        return Training(
+            self.optimizer,
+            RATES[self.optimizer],
+            (CLIPS | RARE_CLIPS)[self.clip],
+            PENALTIES[self.regulariser],
+            steps=STEPS,
+            weight_decay=WEIGHT_DECAY if self.optimizer == "adamw" else 0.0,
+            schedule=SCHEDULES[self.schedule],
+            **(OTHERS[self.optimizer] if self.numbers == "other" else {}),
+        )
 
 
 def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
@@ -124,27 +188,44 @@ def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
 
     In float64 every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, some
     steps scored; every cell with every step scored, on tokens, and on vectors in chunks; every cell under each
-    penalty; and the rnn under Omega. In float32 every cell on vectors, on tokens with every step scored, and the rnn
-    under Omega.
+    penalty; every cell under each of `RARE_CLIPS`; the rnn under both Omegas; every initial of the cells that it is of;
+    and every cell with adagrad, with adamw, under each schedule, and with other numbers of rmsprop and of adagrad. In
+    float32 every cell on vectors, on tokens with every step scored, and where its kernel is another: the rnn under both
+    Omegas, every cell under ``backprop``.
     """
     kinds = [kind for kind in CELLS if kind[0] in registry.list_cells(framework, device)]
+    crossed = CROSSED["optimizer"]
     rnns = [kind for kind in kinds if kind[0] == "rnn"]
     groups: list[tuple[dict[str, object], list[tuple[Cell, Activation]], Iterable[tuple[object, ...]]]] = [
-        ({}, kinds, itertools.product((1, 2), ("vectors",), RATES, CLIPS, ("none",))),
-        ({"scored": "some"}, kinds, itertools.product((1,), ("tokens",), RATES, ("norm",), ("none",))),
+        ({}, kinds, itertools.product((1, 2), ("vectors",), *CROSSED.values(), ("none",))),
+        ({"scored": "some"}, kinds, itertools.product((1,), ("tokens",), crossed, ("norm",), ("none",))),
+        ({"scored": "some"}, kinds, [(1, "tokens", "adagrad", "norm", "none")]),
+        ({"scored": "some", "schedule": "cosine"}, kinds, [(1, "tokens", "adamw", "norm", "none")]),
+        ({"numbers": "other"}, kinds, [(1, "vectors", "adagrad", "value", "none")]),
+        ({"numbers": "other", "schedule": "step"}, kinds, [(2, "vectors", "rmsprop", "norm", "none")]),
         ({"scored": "every"}, kinds, [(1, "tokens", "adam", "norm", "none")]),
         ({"scored": "every", "chunk": CHUNK}, kinds, [(1, "vectors", "sgd", "norm", "none")]),
         ({}, kinds, [(1, "vectors", "adam", "norm", penalty) for penalty in ("l1", "l2")]),
-        ({}, rnns, [(layers, "vectors", "sgd", "norm", "omega") for layers in (1, 2)]),
+        ({"scored": "every"}, kinds, [(2, "tokens", "adam", clip, "none") for clip in RARE_CLIPS]),
+        ({}, rnns, itertools.product((1, 2), ("vectors",), ("sgd",), ("norm",), OMEGAS)),
+        *(
+            (
+                dict[str, object](initial=name),
+                [kind for kind in kinds if kind in cells],
+                [(1, "vectors", "adam", "norm", "none")],
+            )
+            for name, cells in STARTS.items()
+        ),
         ({"dtype": "float32"}, kinds, [(1, "vectors", "adam", "norm", "none")]),
         ({"dtype": "float32", "scored": "every"}, kinds, [(1, "tokens", "adam", "norm", "none")]),
-        ({"dtype": "float32"}, rnns, [(1, "vectors", "sgd", "norm", "omega")]),
+        ({"dtype": "float32"}, rnns, [(1, "vectors", "sgd", "norm", omega) for omega in OMEGAS]),
+        ({"dtype": "float32"}, kinds, [(1, "vectors", "adam", "backprop", "none")]),
     ]
     names = ("layers", "inputs", "optimizer", "clip", "regulariser")
     return [
         Check(
             framework=framework,
-            path=registry.list_paths(framework, device, cell)[0],
+            path=registry.choose_path(framework, device, cell, str(values[names.index("clip")])),
             cell=cell,
             activation=activation,
             device=device,
@@ -174,27 +255,27 @@ def measure_differences(check: Check, steps: int = STEPS) -> Found:
     model, training = check.model(), check.training()
     rows, time, _ = check.size
     batches = draw_batches(model, steps, rows, time)
-    first = weights.draw(model, 0, RADIUS if check.dtype == "float64" else 1.0)
+    chunks = [batches[at : at + check.chunk] for at in range(0, len(batches), check.chunk)]
+    first = check.draw_weights()
     right = _build_reference(model, training, first)
     checked = _build_checked(check, first)
-    checked.prepare(batches[: check.chunk], batches[0].inputs)
+    checked.prepare(chunks[0], batches[0].inputs)
     if check.dtype == "float32":
         return Found(_measure_rounded(check, right, checked, batches), checked.kernel)
     start = right.state()
     permuted = weights.permute_hidden(model, first, replicate=1)
     worst = dict.fromkeys(BOUNDS[check.dtype], 0.0)
-    worst["radius"] = _compare_radius(model, first)
+    worst["radius"] = _compare_radius(check, first)
     checked.restore(State(permuted, start.slots, steps=0))
     inputs = batches[0].inputs
     is_other = any((permuted[name] != value).any() for name, value in first.items())
     worst["replicate"] = compare_tensors(checked.predict(inputs), right.predict(inputs)) if is_other else np.inf
-    for at in range(0, len(batches), check.chunk):
+    for chunk in chunks:
         checked.restore(right.state())
-        _raise_worst(worst, _compare_step(checked, right, batches[at : at + check.chunk]))
+        _raise_worst(worst, _compare_outcomes(_take_step(checked, chunk), _take_step(right, chunk), check.dtype))
     right.restore(start)
     checked.restore(start)
     replicate = _build_reference(model, training, permuted)
-    chunks = [batches[at : at + check.chunk] for at in range(0, len(batches), check.chunk)]
     free, drifted, apart = (_train_freely(one, chunks) for one in (right, checked, replicate))
     drifts = {"drift": _measure_drift(drifted, free), "copy_drift": _measure_drift(apart, free)}
     return Found(worst | drifts, checked.kernel)
@@ -236,10 +317,6 @@ def _take_step(framework: Framework, batches: list[Batch]) -> _Outcome:
     return _Outcome(predictions, values, framework.weights())
 
 
-def _compare_step(checked: Framework, right: Framework, batches: list[Batch]) -> dict[str, float]:
-    return _compare_outcomes(_take_step(checked, batches), _take_step(right, batches), "float64")
-
-
 def _compare_outcomes(theirs: _Outcome, ours: _Outcome, dtype: Precision) -> dict[str, float]:
     """Return the relative differences by name, of those that have a bound in this precision."""
     found = {name: _measure_drift(values, ours.values[name]) for name, values in theirs.values.items()}
@@ -261,7 +338,7 @@ def _round(value: Array) -> Array:
 
 
 def _map_state(state: State, change: Callable[[Weights], Weights]) -> State:
-    return State(change(state.weights), tuple(map(change, state.slots)), state.steps)
+    return dataclasses.replace(state, weights=change(state.weights), slots=tuple(map(change, state.slots)))
 
 
 def draw_batches(model: Model, steps: int, rows: int = ROWS, time: int = TIME) -> list[Batch]:
@@ -325,14 +402,20 @@ def _compare_weights(theirs: Weights, ours: Weights) -> float:
     return relative if np.isfinite(relative) else float("inf")
 
 
-def _compare_radius(model: Model, first: Weights) -> float:
-    """Return by how much the spectral radius of a first recurrent block differs from what was asked for."""
+def _compare_radius(check: Check, first: Weights) -> float:
+    """Return by how much the spectral radius of a first recurrent block differs from what was asked for.
+
+    The normal kernels of ``sigmoid`` and ``basic_tanh`` are asked for none.
+    """
+    model, right = check.model(), OWN_RADII.get(check.initial, RADIUS)
+    if right is None:
+        return 0.0
     blocks = [
         block
         for layer in range(model.layers)
         for block in np.hsplit(first[f"layer{layer}.recurrent"], weights.GATES[model.cell])
     ]
-    return max(_compare_values(float(np.abs(np.linalg.eigvals(block)).max()), RADIUS) for block in blocks)
+    return max(_compare_values(float(np.abs(np.linalg.eigvals(block)).max()), right) for block in blocks)
 
 
 def _measure_drift(values: Array, right: Array) -> float:

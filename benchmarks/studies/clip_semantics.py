@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from farreach.frameworks.base import Array
+from farreach.frameworks.base import Array, Weights
+from farreach.frameworks.reference.clip import clip_gradients
 
 Clip = Callable[[list[Array | None], float], list[Array | None]]
 
@@ -37,6 +38,50 @@ def probe_clips(framework: str) -> list[dict[str, Any]]:
         }
         for name, clip in own.CLIPS.items()
     ]
+
+
+VARIABLES: dict[str, tuple[str, tuple[int, ...]]] = {
+    "kernel": ("layer0.input", (3, 8)),
+    "kernel of one input": ("layer1.input", (1, 8)),
+    "embedding": ("embedding", (5, 4)),
+    "bias": ("layer0.bias", (8,)),
+    "the gru's two biases": ("layer1.bias", (2, 12)),
+    "output layer": ("output.kernel", (4, 3)),
+}
+"""The variables that `compare_counterparts` draws: what they are called; name and shape in the shared layout."""
+
+
+def compare_counterparts(framework: str) -> list[dict[str, Any]]:
+    """Return a row for each function that is meant to be one of our clips: where it does what ours does, threshold .1.
+
+    Weights and gradients are normal; the weights of ``zero weights`` are those of a kernel that is all zeros.
+    """
+    own = importlib.import_module(f"farreach.frameworks.{framework}.own_clips")
+    random = np.random.default_rng(0)
+    weights = {name: random.standard_normal(shape, dtype=np.float32) for name, shape in VARIABLES.values()}
+    gradients = {name: random.standard_normal(weight.shape, dtype=np.float32) for name, weight in weights.items()}
+    zeros = {name: np.zeros_like(weight) for name, weight in weights.items()}
+    rows = []
+    for function, (kind, clip) in own.COUNTERPARTS.items():
+        ours, theirs = (_clip_ours(kind, gradients, weights), clip(gradients, weights, 0.1))
+        row = {title: describe_difference(theirs[name], ours[name]) for title, (name, _) in VARIABLES.items()}
+        kernel, _ = VARIABLES["kernel"]
+        still = clip(gradients, zeros, 0.1)[kernel], _clip_ours(kind, gradients, zeros)[kernel]
+        row["zero weights"] = describe_difference(*still)
+        rows.append({"framework": framework, "function": function, "our clip": kind} | row)
+    return rows
+
+
+def _clip_ours(kind: str, gradients: Weights, weights: Weights) -> Weights:
+    exact = {name: gradient.astype(np.float64) for name, gradient in gradients.items()}
+    return clip_gradients(kind, exact, 0.1, weights=weights, names=[*weights], history=np.zeros(0))[0]
+
+
+def describe_difference(theirs: Array, ours: Array) -> str:
+    """Say whether two clipped gradients are the same but for rounding in float32, else how far apart they are."""
+    if np.allclose(theirs, ours, rtol=1e-5, atol=1e-9):
+        return "the same"
+    return f"{np.linalg.norm(theirs - ours) / np.linalg.norm(ours):.2g} of our norm apart"
 
 
 def find_scope(clip: Clip) -> str:

@@ -15,12 +15,14 @@ from farreach.results.report import markdown
 
 def make_table(logs: Path) -> str:
     """Return the page as Markdown; raise `UsageError` where a framework cannot be asked, or none is installed."""
-    rows = []
+    rows, counterparts = [], []
     for framework in registry.require_any():
         if registry.has_part(framework, "own_clips"):
             worker = Live(framework, "cpu", 1, logs / f"{framework}.log")
             try:
-                rows += worker.ask(ProbeClips(framework), Clips).rows
+                answer = worker.ask(ProbeClips(framework), Clips)
+                rows += answer.rows
+                counterparts += answer.counterparts
             except (CaseFailedError, StartError) as error:
                 message = f"{framework} did not answer: {error}"
                 raise registry.UsageError(message) from error
@@ -35,6 +37,10 @@ def make_table(logs: Path) -> str:
         "*no gradient yet* is a gradient of None, as PyTorch and TensorFlow have it before `backward` and of a "
         "variable that the loss does not depend on; `jax.grad` gives zeros there.\n\n"
         + markdown.table(pd.DataFrame(rows))
+        + "\n## Clips of each variable and of each unit, beside ours\n\n"
+        "Normal weights and gradients, float32, threshold 0.1; [our clips](../../docs/thresholds.md#the-clips). "
+        "Where a function does another thing, the distance of the clipped gradients tells by how much.\n\n"
+        + (markdown.table(pd.DataFrame(counterparts)) if counterparts else "No framework here has one.\n")
         + f"\n## {epsilon.TITLE}\n\n{epsilon.SENTENCE}\n\n"
         + markdown.table(epsilon.measure_epsilons())
     )

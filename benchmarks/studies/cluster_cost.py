@@ -174,11 +174,11 @@ def _cluster(workers: int, scratch: Path) -> Iterator[Pool]:
     options = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(scheduler)]
     started = [_dask(folder, "scheduler", "--port", "0", *options)]
     try:
-        while not (scheduler.exists() and scheduler.read_text().endswith("}")):
+        while not (scheduler.exists() and scheduler.read_text("utf-8").endswith("}")):
             time.sleep(0.1)
         alone = ["--nthreads", "1", "--no-nanny", "--death-timeout", "60", "--preload", str(preload), *options]
         started += [_dask(folder, "worker", *alone) for _ in range(workers)]
-        address = json.loads(scheduler.read_text())["address"]
+        address = json.loads(scheduler.read_text("utf-8"))["address"]
         client = distributed.Client(address, set_as_default=False)
         client.wait_for_workers(workers, timeout=120)
         with Pool(client, Workers(client, address, patience=60), print) as pool:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from farreach.benchmarks.studies.coverage_register import LEVEL, REGISTER, Condition, Promise
+from farreach.benchmarks.studies.coverage_register import REGISTER, Promise
+from farreach.benchmarks.studies.coverage_trials import LEVEL, Condition
 
 ALLOWED = 0.06
 """What may be measured where 5 % is promised."""

@@ -77,7 +77,9 @@ def train_freely(
     losses = []
     for step, batch in enumerate(batches, 1):
         loss, gradients, _ = compute_gradients(model, trained, batch)
-        gradients, *_ = clip_gradients("norm", gradients, THRESHOLD)
+        gradients, *_ = clip_gradients(
+            "norm", gradients, THRESHOLD, weights=trained, names=[*trained], history=np.zeros(0)
+        )
         trained, slots = update(optimizer, trained, gradients, slots, steps=step, learning_rate=RATE)
         losses.append(loss)
     return np.array(losses)

@@ -10,6 +10,7 @@ from farreach.benchmarks.running import environment
 from farreach.results.report import terminal
 from farreach.results.report.console import Screen
 from farreach.results.report.markdown import code, table
+from farreach.results.report.phrases import write_cores
 from farreach.results.storage.files import write_text
 
 
@@ -24,7 +25,7 @@ def write_table(frame: pd.DataFrame, *, title: str, command: str, sentence: str 
         console.print(sentence, markup=False)
     if out:
         facts = environment.collect_facts()
-        place = f"{facts['processor']}, {facts['cores']} cores, commit {facts['commit']}"
+        place = f"{facts['processor']}, {write_cores(facts['cores'], facts['cores_granted'])}, commit {facts['commit']}"
         paragraphs = [
             f"# {title[0].upper()}{title[1:]}",
             f"Made by {code(command)} on {place}.",

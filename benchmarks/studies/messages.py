@@ -42,6 +42,7 @@ class ProbeClips(Message):
 
 @dataclasses.dataclass(frozen=True)
 class Clips(Message):
-    """What each clip function did, a row each."""
+    """What each clip function did, a row each, and what those did that are meant to be a clip of ours."""
 
     rows: list[dict[str, Any]]
+    counterparts: list[dict[str, Any]]

@@ -20,14 +20,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import Live
+from farreach.results.analysis import run_times
+from farreach.results.analysis.labels import format_percent
 from farreach.results.publishing import chromium, packing
+from farreach.results.record import hash_facts, render_fact
 from farreach.results.storage.files import StoreError
 from farreach.results.storage.parts import PARTS
+from farreach.results.storage.row_check import render_facts
 from farreach.results.storage.sets import open_set
 
 MANY, FULL = 100_000, 10_000
@@ -44,6 +49,19 @@ hidden = 4
 steps = 100
 dtype = "float64"
 seed = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+"""
+
+
+SHORT = """
+description = "many short cases of two frameworks"
+[[block]]
+task = "adding"
+parameters = { T = 30 }
+framework = ["pytorch", "tensorflow"]
+cell = ["rnn", "lstm", "gru"]
+clip = [{ kind = "none" }, { kind = "norm", threshold = 1.0 }]
+steps = 600
+seed = [0, 1]
 """
 
 
@@ -78,10 +96,26 @@ def time_finished_run(repeats: int) -> Cost:
         )
 
 
+def time_short_run(repeats: int) -> list[Cost]:
+    """Time 24 short cases with their report, and name the share of the workers' time that trained and evaluated."""
+    if not all(map(registry.find_framework_version, ("pytorch", "tensorflow"))):
+        return []
+    seconds, shares = [], []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            suite, out = Path(folder) / "short.toml", Path(folder) / "out"
+            suite.write_text(SHORT)
+            seconds.append(_time_median(lambda: _run_command("run", str(suite), "--out", str(out)), 1))  # noqa: B023
+            shares.append(run_times.sum_useful(run_times.tabulate_shares(open_set(out).runs()), "newest"))
+    share = format_percent(statistics.median(shares))
+    what = f"24 short cases of two frameworks and their report; {share} of the workers' time is training and evaluation"
+    return [Cost(what, statistics.median(seconds), 31.0)]
+
+
 def time_large_reports() -> list[Cost]:
     """Time the reading of a packed set of `MANY` rows, and the report over it."""
     with tempfile.TemporaryDirectory() as folder:
-        _write_rows(Path(folder), MANY)
+        write_rows(Path(folder), MANY)
         began = time.perf_counter()
         open_set(Path(folder)).rows()
         read = time.perf_counter() - began
@@ -103,7 +137,7 @@ def time_page(repeats: int) -> list[Cost]:
             browser = chromium.launch(play)
         except StoreError:
             return []
-        _write_rows(Path(folder), FULL)
+        write_rows(Path(folder), FULL)
         _run_command("report", folder)
         seconds = []
         for _ in range(repeats):
@@ -115,19 +149,22 @@ def time_page(repeats: int) -> list[Cost]:
     return [Cost(f"a page of {FULL:,} rows, until it can be used", statistics.median(seconds), 2.0)]
 
 
-def _write_rows(folder: Path, count: int) -> None:
-    """Write so many packed rows: those of the published `quick` set again and again, no two alike, without curves."""
+def write_rows(folder: Path, count: int) -> None:
+    """Write so many packed rows: those of the published `quick` set with other seeds, without curves."""
     models = open_set(registry.ROOT / QUICK).read_table()
     each = np.arange(count)
     table = models.take(pa.array(each % len(models)))
-    changes = {
-        "key": pa.array([f"{at:016x}" for at in each]).dictionary_encode(),
-        "seed": pa.array(each // len(models)),
-        "scale_median": pa.array(1 + each / MANY),
-        "norm_before_median": pa.array(1 + each / MANY),
-    }
+    seeds = table["seed"].to_numpy() + each // len(models) * (1 + pc.max(models["seed"]).as_py())
+    facts = [render_facts(row) for row in models.to_pylist()]
+    keys = [
+        hash_facts((facts[at % len(models)] | {"seed": render_fact("seed", seed)}).values())
+        for at, seed in enumerate(seeds.tolist())
+    ]
+    higher = {name: pc.add(table[name], pa.array(each / MANY)) for name in ("norm_before_median", "norm_before_max")}
+    changes = {"key": pa.array(keys).dictionary_encode(), "seed": pa.array(seeds)} | higher
     for name, column in changes.items():
         table = table.set_column(table.column_names.index(name), name, column)
+    table = table.take(np.argsort(keys))
     shapes = [json.dumps(table.column_names)] * count
     packing.write_rows(folder, table, shapes, {part: [None] * count for part in PARTS})
     packing.write_manifest(folder, {})
@@ -167,7 +204,7 @@ def measure_costs(repeats: int) -> pd.DataFrame:
     """Measure every figure, the median of `repeats` runs; columns: what, seconds, within and the verdict."""
     with tempfile.TemporaryDirectory() as log:
         costs = [*time_commands(repeats), time_finished_run(repeats), *time_case_starts(Path(log), repeats)]
-        costs += [*time_page(repeats), *time_large_reports()]
+        costs += [*time_short_run(repeats), *time_page(repeats), *time_large_reports()]
     lines = [
         [cost.what, f"{cost.seconds:.2f}", f"{cost.within:g}", "kept" if cost.seconds <= cost.within else "missed"]
         for cost in costs

@@ -1,7 +1,8 @@
 """Planted cases: runs whose diagnosis is known beforehand, by which the rules of the diagnosis are judged.
 
-Each kind plants one cause: recurrent matrices scaled to set radii and hardly trained, thresholds set absurdly low
-or high, a learning rate that cannot but diverge, one that cannot leave the floor, and runs that learn.
+Each kind plants one cause: recurrent matrices scaled to set radii or drawn by set initials and hardly trained,
+thresholds set absurdly low or high, a learning rate that cannot but diverge, one that cannot leave the floor, and runs
+that learn: to the end, until they have solved their task, or stopped long before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SEEDS = 5
 
 def plant_cases(framework: str, first_seed: int = 0) -> Iterator[tuple[Label, Case]]:
     """Yield the planted cases with what their diagnosis should be; each kind at `SEEDS` seeds from `first_seed`."""
-    for label, fields in [*_plant_recurrences(), *_plant_clips(), *_plant_rates()]:
+    for label, fields in [*_plant_recurrences(), *_plant_clips(), *_plant_rates(), *_plant_recipes()]:
         for seed in range(first_seed, first_seed + SEEDS):
             path = registry.list_paths(framework, "cpu", fields["cell"])[0]
             yield label, Case(framework=framework, path=path, seed=seed, hidden=32, **fields)
@@ -66,3 +67,31 @@ def _plant_rates() -> Iterator[tuple[Label, dict[str, Any]]]:
     for length, optimizer in itertools.product((10, 15), ("sgd", "adam")):
         fields = {"cell": "rnn", "steps": 300, "learning_rate": 1e-6, "optimizer": optimizer}
         yield "stuck on the floor", fields | _name_task("order", T=length)
+
+
+def _plant_recipes() -> Iterator[tuple[Label, dict[str, Any]]]:
+    """First weights of other kinds whose gradient's way is known, and gated cells that learn by chrono."""
+    still = {"cell": "rnn", "steps": 100, "learning_rate": 1e-6}
+    for initial, activation, length in (
+        *(("sigmoid", "sigmoid", length) for length in (20, 30, 50)),  # keeps 0.25 * 0.01 * sqrt(32) a step
+        *(("basic_tanh", "tanh", length) for length in (30, 50)),  # keeps 0.1 * sqrt(32) a step
+    ):
+        yield "vanishing", still | _name_task("adding", T=length) | {"initial": initial, "activation": activation}
+    # A scaled identity multiplies what its active units pass on by its radius, step by step.
+    grown = {"initial": "irnn", "activation": "relu", "clip": "norm", "threshold": 1.0, "optimizer": "sgd"}
+    for radius, length in ((1.2, 30), (1.2, 50), (1.3, 30), (1.3, 50), (1.5, 20), (1.5, 30)):
+        fields = grown | {"radius": radius, "learning_rate": 1e-7}
+        yield "exploding", still | _name_task("adding", T=length) | fields
+    clip = {"clip": "norm", "threshold": 1.0}
+    for cell in ("lstm", "gru"):
+        chrono = {"cell": cell, "initial": "chrono", "chrono_length": 60} | clip
+        for length in (30, 60):  # they learn, with a gradient that grows, and are stopped
+            fields = chrono | {"chrono_length": length, "steps": 100}
+            yield "healthy", fields | _name_task("order", T=length)
+        yield "healthy", chrono | _name_task("order", T=60) | {"steps": 2_000, "until": "solved"}
+        yield "healthy", chrono | _name_task("adding", T=50) | {"steps": 600}
+        yield "healthy", chrono | _name_task("adding", T=20) | {"steps": 3_000, "until": "solved"}
+        yield "healthy", {"cell": cell} | clip | _name_task("adding", T=10) | {"steps": 3_000, "until": "solved"}
+    speech = {"cell": "lstm", "initial": "chrono", "chrono_length": 100} | clip | _name_task("speech", delay=60)
+    for steps in (100, 200):
+        yield "healthy", speech | {"steps": steps}

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -15,8 +15,10 @@ from rich.console import Console
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import resume, sweep
+from farreach.benchmarks.running.estimate import format_duration
 from farreach.benchmarks.running.progress import Progress
 from farreach.frameworks import weights
+from farreach.frameworks.base import ClipKind
 from farreach.results.analysis import gradient_norms
 from farreach.results.record import Scalar
 from farreach.results.report import advice as advice_report
@@ -30,6 +32,17 @@ FACTORS = (1 / 3, 1.0, 3.0)
 HEAD = 10.0
 """For a clip by value the grid ends at this many times the root mean square of an element."""
 
+GRIDS: dict[str, tuple[float, ...]] = {
+    "agc": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+    "autoclip": (1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0),
+    "backprop": (0.0001, 0.001, 0.01, 0.1, 1.0),
+}
+"""The grids of clips whose thresholds the observed norms say nothing of.
+
+Ratios of norms, percentiles, and bounds for the derivative of one example's loss: that of a batch, whose loss is a
+mean, is divided by its examples.
+"""
+
 
 @dataclasses.dataclass(frozen=True)
 class Question:
@@ -37,14 +50,14 @@ class Question:
 
     Attributes:
         case: the case that it is about, without a clip, at the named learning rate and seed 0.
-        clip: the kind of clip, ``norm`` or ``value``.
+        clip: the kind of clip.
         seeds: how many seeds are tried, from 0.
         thresholds: the grid, ascending; None where it is to come from the observed norms.
 
     """
 
     case: Case
-    clip: Literal["norm", "value"]
+    clip: ClipKind
     seeds: int
     thresholds: tuple[float, ...] | None
 
@@ -114,7 +127,7 @@ def choose_framework(name: str | None) -> str:
 
 
 def make_question(
-    fields: dict[str, Any], *, clip: Literal["norm", "value"], seeds: int, thresholds: tuple[float, ...] | None
+    fields: dict[str, Any], *, clip: ClipKind, seeds: int, thresholds: tuple[float, ...] | None
 ) -> Question:
     """Return the question, with every case checked; raise `UsageError` where one is impossible.
 
@@ -130,7 +143,7 @@ def make_question(
     if not (math.isfinite(rate) and rate > 0):
         message = f"learning rate must be a positive finite number, not {rate}"
         raise registry.UsageError(message)
-    path = registry.list_paths(fields["framework"], fields["device"], fields["cell"])[0]
+    path = registry.choose_path(fields["framework"], fields["device"], fields["cell"], clip)
     question = Question(Case(path=path, **fields), clip, seeds, thresholds)
     question.list_clipped(thresholds or ())
     return question
@@ -170,13 +183,19 @@ class ThresholdSearch:
         return grid if grid is not None else self.propose_grid()
 
     def propose_grid(self) -> tuple[float, ...]:
-        """Return the thresholds that the observed norms of the cases without a clip suggest."""
+        """Return the thresholds that the observed norms of the cases without a clip suggest, or those of `GRIDS`."""
+        if self.question.clip in GRIDS:
+            share = self.question.case.batch if self.question.clip == "backprop" else 1
+            return tuple(float(f"{threshold / share:.2g}") for threshold in GRIDS[self.question.clip])
         finished = self.store.list_finished()
         keys = [key for key in (case.key() for case in self.question.list_unclipped()) if key in finished]
         norms = [gradient_norms.cut_divergence(self.store.curves(key)) for key in keys]
         if self.question.clip == "norm":
             return gradient_norms.make_grid(norms)
         initial = weights.draw(self.question.case.model(), 0)
+        if self.question.clip == "variable":  # from an even share of the norm to all of it
+            variables = len(initial)
+            return gradient_norms.make_grid(norms, scale=1 / math.sqrt(variables), head=math.sqrt(variables))
         count = sum(array.size for array in initial.values())
         return gradient_norms.make_grid(norms, scale=1 / math.sqrt(count), head=HEAD)
 
@@ -208,7 +227,7 @@ class ThresholdSearch:
         plan = sweep.plan_run(cases, self.store)
         line = f"{name}: {len(plan.cases)} cases, {len(plan.done)} already done, {len(plan.missing)} to run"
         if seconds is not None and plan.missing:
-            line += f", about {_format_duration(seconds * len(plan.missing) / self.facts['jobs'])}"
+            line += f", about {format_duration(seconds * len(plan.missing) / self.facts['jobs'])}"
         moved = resume.find_moved(plan, self.store)
         if moved:
             line += f"; {len(moved)} rows were made by other code or settings and stay as they are"
@@ -223,7 +242,3 @@ class ThresholdSearch:
         rows = rows[rows["key"].isin(keys)]
         parts = [name for name in rows if str(name).startswith("seconds_")]
         return float(np.median(rows[parts].sum(axis="columns")))
-
-
-def _format_duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004

@@ -33,6 +33,7 @@ PATHS = {
     "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
     "cuda": {"rnn": ("scan",), "lstm": ("scan", "cudnn"), "gru": ("scan",)},
 }
+LOOPED = {"cpu": ("scan",), "cuda": ("scan",)}
 ENVIRONMENT = {
     "cuda": {
         "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
@@ -99,24 +100,29 @@ class Framework:
         kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
         penalty: Regulariser | None = training.regulariser
         penalty_kind, strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
-        self.chunk, self.scores = compile_program(model, training.optimizer, kind=kind, penalty=penalty_kind, path=path)
-        self.limits = tuple(jnp.array(limit, dtype) for limit in (threshold, training.learning_rate, strength))
-        self.carried: tuple[Tensors, list[Tensors], jax.Array]
-        nothing = {name: np.zeros_like(value) for name, value in weights.items()}
-        self.restore(base.State(weights, (nothing,) * SLOTS[training.optimizer], steps=0))
+        self.chunk, self.scores = compile_program(
+            model, training.optimizer, kind=kind, penalty=penalty_kind, path=path, decay=training.decay
+        )
+        limits = (threshold, training.learning_rate, strength, training.weight_decay)
+        self.limits = tuple(jnp.array(limit, dtype) for limit in limits)
+        self.carried: tuple[Tensors, list[Tensors], jax.Array, jax.Array]
+        start = {name: np.full_like(value, training.accumulator) for name, value in weights.items()}
+        self.restore(base.State(weights, (start,) * SLOTS[training.optimizer], steps=0))
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Trace and compile both programs with a chunk of no steps and a prediction thrown away."""
         start = time.perf_counter()
-        self.carried, _ = self.chunk(self.carried, self.stack_batches(batches), self.limits, np.int32(0))
+        limits = self._list_limits(len(batches))
+        self.carried, _ = self.chunk(self.carried, self.stack_batches(batches), limits, np.int32(0))
         self.predict(inputs)
         return time.perf_counter() - start
 
     def train(self, batches: Sequence[Batch]) -> base.Trace:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
+        base.require_room(self.training, int(self.carried[2]) + len(batches))
         start = time.perf_counter()
-        count = np.int32(len(batches))
-        self.carried, figures = self.chunk(self.carried, self.stack_batches(batches), self.limits, count)
+        limits, count = self._list_limits(len(batches)), np.int32(len(batches))
+        self.carried, figures = self.chunk(self.carried, self.stack_batches(batches), limits, count)
         rows = np.asarray(figures, np.float64)  # the chunk's only sync point
         loss, before, after, clipped = rows.T
         return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
@@ -131,13 +137,16 @@ class Framework:
 
     def state(self) -> base.State:
         """Return weights, slots and the number of updates."""
-        weights, slots, steps = self.carried
-        return base.State(self._to_shared(weights), tuple(self._to_shared(slot) for slot in slots), int(steps))
+        weights, slots, steps, history = self.carried
+        shared = tuple(self._to_shared(slot) for slot in slots)
+        norms = np.asarray(history, np.float64)
+        return base.State(self._to_shared(weights), shared, int(steps), norms[np.isfinite(norms)])
 
     def restore(self, state: base.State) -> None:
         """Go on from this state instead of the current one; compiled programs stay."""
         slots = [self._to_native(slot) for slot in state.slots]
-        self.carried = self._to_native(state.weights), slots, jnp.int32(state.steps)
+        history = self.make_tensor(base.pad_history(state.history, self.training))
+        self.carried = self._to_native(state.weights), slots, jnp.int32(state.steps), history
 
     @property
     def kernel(self) -> str:
@@ -163,6 +172,13 @@ class Framework:
     def make_tensor(self, array: Array) -> jax.Array:
         """Copy an array to the device: floats in the precision of the case, anything else as integers."""
         return jnp.array(array, self._choose_type(array))
+
+    def _list_limits(self, count: int) -> tuple[jax.Array, ...]:
+        """Return the numbers of the next updates: the limits, under a schedule with a learning rate for each."""
+        if self.training.schedule is None:
+            return self.limits
+        threshold, _, *others = self.limits
+        return threshold, self.make_tensor(self.training.list_rates(int(self.carried[2]), count)), *others
 
     def _choose_type(self, array: Array) -> Any:
         return np.dtype(self.dtype if np.issubdtype(array.dtype, np.floating) else np.int32)

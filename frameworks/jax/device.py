@@ -48,11 +48,12 @@ class Stopwatch:
         synchronise()
 
 
-def measure_peak(run: Callable[[], None]) -> tuple[int, str]:
-    """Return the peak of allocated bytes since the process began, which JAX cannot set back."""
+def measure_peak(run: Callable[[], None]) -> tuple[int | None, str]:
+    """Return the peak of allocated bytes since the process began, which JAX cannot set back; None where it has none."""
     run()
     synchronise()
-    return int(jax.devices()[0].memory_stats()["peak_bytes_in_use"]), "lifetime"
+    peak = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")  # another allocator tells nothing
+    return None if peak is None else int(peak), "lifetime"
 
 
 def prepare_product(size: tuple[int, int, int], dtype: str, *, tf32: bool) -> Queue:

@@ -62,17 +62,23 @@ class Network(nnx.Module):  # type: ignore[misc]
 def make_transformation(training: Training) -> optax.GradientTransformation:
     """Return the clip and the optimizer in one, the same object for the same recipe, so that it compiles once."""
     rate = training.learning_rate
+    given = {} if training.decay is None else {"decay": training.decay}
     optimizer = {
         "sgd": lambda: optax.sgd(rate),
         "momentum": lambda: optax.sgd(rate, momentum=base.MOMENTUM),
-        "rmsprop": lambda: optax.rmsprop(rate),
+        "rmsprop": lambda: optax.rmsprop(rate, **given),
         "adam": lambda: optax.adam(rate),
+        "adagrad": lambda: optax.adagrad(rate),
+        "adamw": lambda: optax.adamw(rate, weight_decay=training.weight_decay),
     }[training.optimizer]()
     return optax.chain(clip_gradients(training.clip), optimizer)
 
 
 def make_optimizer(training: Training, network: Network) -> Any:
-    """Return the framework's own optimizer with its defaults; a momentum has none, and gets 0.9."""
+    """Return the framework's own optimizer with its defaults, but for decays that are asked for.
+
+    A momentum has no default, and gets 0.9.
+    """
     return nnx.Optimizer(network, make_transformation(training), wrt=nnx.Param)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from farreach.frameworks.base import Array
+from farreach.frameworks.base import Array, Weights
 
 
 def _clip_by(
@@ -27,4 +27,17 @@ CLIPS: dict[str, Callable[[list[Array | None], float], list[Array | None]]] = {
     "optax.clip_by_global_norm": _clip_by(optax.clip_by_global_norm),
     "optax.clip_by_block_rms": _clip_by(optax.clip_by_block_rms),
     "optax.clip": _clip_by(optax.clip),
+}
+
+
+def _clip_adaptively(gradients: Weights, weights: Weights, threshold: float) -> Weights:
+    """``optax.adaptive_grad_clip(clipping)``, with its own epsilon."""
+    chosen = optax.adaptive_grad_clip(threshold)
+    held = {name: jnp.asarray(weight) for name, weight in weights.items()}
+    clipped, _ = chosen.update({name: jnp.asarray(g) for name, g in gradients.items()}, chosen.init(held), held)
+    return {name: np.asarray(clipped[name]) for name in gradients}
+
+
+COUNTERPARTS: dict[str, tuple[str, Callable[[Weights, Weights, float], Weights]]] = {
+    "optax.adaptive_grad_clip": ("agc", _clip_adaptively),
 }

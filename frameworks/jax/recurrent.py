@@ -35,8 +35,13 @@ class Network:
         """Map inputs [time, batch, ...] to scores [S, batch, outputs]."""
         return self.run_shifted(weights, None, inputs)[0]
 
-    def run_shifted(self, weights: Tensors, by: list[jax.Array] | None, inputs: jax.Array) -> tuple[jax.Array, Any]:
-        """Add `by` to each layer's pre-activations [time, batch, G·H], where given; return scores and states."""
+    def run_shifted(
+        self, weights: Tensors, by: list[jax.Array] | None, inputs: jax.Array, bound: jax.Array | None = None
+    ) -> tuple[jax.Array, Any]:
+        """Add `by` to each layer's pre-activations [time, batch, G·H], where given; return scores and states.
+
+        Where a bound is given, the derivatives are cut to it on their way back, see `cut_derivative`.
+        """
         layers = []
         states = jnp.take(weights["embedding"], inputs, axis=0) if self.model.tokens else inputs
         for layer in range(self.model.layers):
@@ -45,7 +50,8 @@ class Network:
             if self.path == "cudnn":
                 states = run_cudnn_lstm(states, *parts, every_step=every_step)
             else:
-                states = self.scan_layer(states, *parts, every_step=every_step, by=None if by is None else by[layer])
+                shift = None if by is None else by[layer]
+                states = self.scan_layer(states, *parts, every_step=every_step, by=shift, bound=bound)
             layers.append(states)
         return states[-self.model.scored :] @ weights["output.kernel"] + weights["output.bias"], layers
 
@@ -58,6 +64,7 @@ class Network:
         *,
         every_step: bool,
         by: jax.Array | None = None,
+        bound: jax.Array | None = None,
     ) -> jax.Array:
         """Run one layer; return its states [time, batch, H], or the last alone [1, batch, H]."""
         cell, activation = self.model.cell, ACTIVATIONS[self.model.activation]
@@ -70,23 +77,47 @@ class Network:
         projected = inputs @ kernel + below
         projected = projected if by is None else projected + by
 
+        def cut(total: jax.Array) -> jax.Array:
+            return total if bound is None else cut_derivative(total, bound)
+
         def step(carry: Any, x: jax.Array) -> Any:
             h, *memory = carry
             if cell == "rnn":
-                carry = (activation(x + h @ recurrent),)
+                carry = (activation(cut(x + h @ recurrent)),)
             elif cell == "lstm":
-                i, f, g, o = jnp.split(x + h @ recurrent, 4, axis=-1)
+                i, f, g, o = jnp.split(cut(x + h @ recurrent), 4, axis=-1)
                 c = jax.nn.sigmoid(f) * memory[0] + jax.nn.sigmoid(i) * jnp.tanh(g)
                 carry = jax.nn.sigmoid(o) * jnp.tanh(c), c
             else:
                 (r, z, n), (hr, hz, hn) = (jnp.split(part, 3, axis=-1) for part in (x, h @ recurrent))
-                z = jax.nn.sigmoid(z + hz)
-                carry = ((1 - z) * jnp.tanh(n + jax.nn.sigmoid(r + hr) * (hn + beside)) + z * h,)
+                z = jax.nn.sigmoid(cut(z + hz))
+                carry = ((1 - z) * jnp.tanh(cut(n + jax.nn.sigmoid(cut(r + hr)) * (hn + beside))) + z * h,)
             return carry, carry[0] if every_step else None
 
         nothing = jnp.zeros((inputs.shape[1], self.model.hidden), inputs.dtype)
         carry, states = lax.scan(step, (nothing,) * (1 + (cell == "lstm")), projected)
         return states if every_step else carry[0][jnp.newaxis]
+
+
+@jax.custom_vjp
+def cut_derivative(total: jax.Array, bound: jax.Array) -> jax.Array:
+    """Return what goes into a sigmoid or tanh as it is; on the way back its derivative is cut to [-bound, bound].
+
+    What comes back for the bound is no derivative: it is the number of elements that were cut.
+    """
+    del bound
+    return total
+
+
+def _remember_bound(total: jax.Array, bound: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return total, bound
+
+
+def _cut_back(bound: jax.Array, derivative: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return derivative.clip(-bound, bound), (jnp.abs(derivative) > bound).sum(dtype=bound.dtype)
+
+
+cut_derivative.defvjp(_remember_bound, _cut_back)
 
 
 def run_cudnn_lstm(

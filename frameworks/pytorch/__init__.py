@@ -1,4 +1,4 @@
-"""PyTorch: its native recurrent layers, run step by step; the sigmoid rnn, which it lacks, by hand.
+"""PyTorch: its native recurrent layers, run step by step; by hand the sigmoid rnn, which it lacks, and what it hides.
 
 Read it beside ``tensorflow/``: the same files, and in them the same names in the same order, so that a diff shows what
 differs. On a GPU the layers are cuDNN's on the paths ``cudnn``, ``cudagraph`` (the whole step recorded and replayed)
@@ -12,6 +12,7 @@ import functools
 import os
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +24,8 @@ from farreach.frameworks.pytorch.device import read_facts
 from farreach.frameworks.pytorch.loss import compute_loss
 from farreach.frameworks.pytorch.optimizers import SLOTS, update_weights
 from farreach.frameworks.pytorch.paths import Step, StepGraph, compile_step, name_kernel, use_kernels
-from farreach.frameworks.pytorch.penalties import differentiate_omega, penalise_gradients
-from farreach.frameworks.pytorch.recurrent import LoopedRNN, Network, to_native, to_shared
+from farreach.frameworks.pytorch.penalties import differentiate_omega, differentiate_omega2, penalise_gradients
+from farreach.frameworks.pytorch.recurrent import LoopedLayers, Network, to_native, to_shared
 from farreach.tasks.base import Batch
 
 NEEDS = ("torch",)
@@ -40,6 +41,7 @@ PATHS = {
         "gru": ("cudnn", "cudagraph", "compiled", "eager"),
     },
 }
+LOOPED = {"cpu": ("eager", "flushed"), "cuda": ("cudagraph", "eager")}
 # One size of workspace: cuDNN's products might otherwise be done by another algorithm from run to run.
 ENVIRONMENT = {"cuda": {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}}
 
@@ -94,33 +96,43 @@ class Framework:
         self.limit = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
         penalty: Regulariser | None = training.regulariser
         self.penalty, self.strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
-        self.network = Network(model, by_hand=self.penalty == "omega").to(self.device, self.dtype)
+        self.is_cut = self.limit[0] == "backprop"
+        by_hand = self.is_cut or self.penalty in base.OMEGAS
+        self.network = Network(model, by_hand=by_hand).to(self.device, self.dtype)
+        if self.is_cut:
+            self.network.recurrent.bound = self.limit[1]
         self.loss = compile_step(self._compute_loss, device) if path == "compiled" else self._compute_loss
         trained = {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
         self.names, self.trained = list(trained), list[torch.Tensor](trained.values())
         self.slots = [[torch.zeros_like(w) for w in self.trained] for _ in range(SLOTS[training.optimizer])]
         self.steps = [torch.zeros((), device=self.device) for _ in self.trained]
+        self.history = self.make_tensor(base.pad_history(np.zeros(0), training))
         self.step: Step = self._step
         if path == "cudagraph":
-            places = [*self.trained, *(tensor for slot in self.slots for tensor in slot), *self.steps]
+            places = [*self.trained, *(tensor for slot in self.slots for tensor in slot), *self.steps, self.history]
             self.step = StepGraph(self._step, places)
-        zeros = {name: np.zeros_like(value) for name, value in weights.items()}
-        self.restore(base.State(weights, (zeros,) * SLOTS[training.optimizer], steps=0))
+        start = {name: np.full_like(value, training.accumulator) for name, value in weights.items()}
+        self.restore(base.State(weights, (start,) * SLOTS[training.optimizer], steps=0))
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Run one gradient and one prediction, thrown away: kernels get loaded, the state stays."""
         start = time.perf_counter()
         first = [part[0] for part in self.stack_batches(batches[:1])]
         with use_kernels(self.path):
-            (self.step.record if isinstance(self.step, StepGraph) else self._compute_gradients)(*first)
+            if isinstance(self.step, StepGraph):
+                self.step.record(*first, *(rates[0] for rates in self._list_rates(1)))
+            else:
+                self._compute_gradients(*first)
         self.predict(inputs)
         return time.perf_counter() - start
 
     def train(self, batches: Sequence[Batch]) -> base.Trace:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
+        base.require_room(self.training, self.updates + len(batches))
         start = time.perf_counter()
         with use_kernels(self.path):
-            rows = [self.step(*batch) for batch in zip(*self.stack_batches(batches), strict=True)]
+            parts = (*self.stack_batches(batches), *self._list_rates(len(batches)))
+            rows = [self.step(*part) for part in zip(*parts, strict=True)]
         self.updates += len(rows)
         figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
         loss, before, after, clipped = figures.T
@@ -138,7 +150,8 @@ class Framework:
 
     def state(self) -> base.State:
         """Return weights, slots and the number of updates."""
-        return base.State(self.weights(), tuple(self._to_shared(slot) for slot in self.slots), self.updates)
+        history = self.history[self.history < torch.inf].to("cpu", torch.float64).numpy()
+        return base.State(self.weights(), tuple(self._to_shared(slot) for slot in self.slots), self.updates, history)
 
     def restore(self, state: base.State) -> None:
         """Go on from this state instead of the current one; it is copied to where a CUDA graph expects it."""
@@ -151,13 +164,14 @@ class Framework:
                     tensor.copy_(torch.from_numpy(native[name]))
             for count in self.steps:
                 count.fill_(state.steps)
+            self.history.copy_(torch.from_numpy(base.pad_history(state.history, self.training)))
         self.updates = state.steps
 
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
         graph = ", in a CUDA graph" if self.path == "cudagraph" else ""
-        if isinstance(self.network.recurrent, LoopedRNN):  # cuDNN has no sigmoid, and keeps what Omega needs to itself
+        if isinstance(self.network.recurrent, LoopedLayers):  # no sigmoid in cuDNN, nor a way into its steps
             return f"hand-written loop{graph}"
         rest = {"compiled": ", the rest Inductor", "flushed": ", subnormals flushed"}.get(self.path, "")
         return name_kernel(self.path, self.model.cell, self.trained[0]) + rest + graph
@@ -170,18 +184,53 @@ class Framework:
             return facts
         return facts | read_facts(environment.describe_environment(ENVIRONMENT["cuda"], os.environ))
 
-    def _step(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _list_rates(self, count: int) -> list[Any]:
+        """Return the learning rates of the next updates; none where all have that of the recipe.
+
+        A CUDA graph has them as a tensor, since it would replay a number that it was recorded with.
+        """
+        if self.training.schedule is None:
+            return []
+        rates = self.training.list_rates(self.updates, count)
+        return [self.make_tensor(rates) if self.path == "cudagraph" else rates.tolist()]
+
+    def _step(
+        self,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        mask: torch.Tensor,
+        rate: float | torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Do one update in place; return loss, norm before, norm after and the share clipped, [4]."""
-        optimizer, rate = self.training.optimizer, self.training.learning_rate
         loss, gradients = self._compute_gradients(inputs, targets, mask)
         with torch.no_grad():
             gradients = penalise_gradients(
                 self.penalty, self.trained, gradients, names=self.names, strength=self.strength
             )
             kind, threshold = self.limit
-            gradients, before, after, clipped = clip_gradients(kind, gradients, threshold)
-            update_weights(optimizer, self.trained, gradients, self.slots, steps=self.steps, learning_rate=rate)
+            gradients, before, after, clipped = clip_gradients(
+                kind, gradients, threshold, weights=self.trained, names=self.names, history=self.history
+            )
+            clipped = self._measure_cut() if self.is_cut else clipped
+            update_weights(
+                self.training.optimizer,
+                self.trained,
+                gradients,
+                self.slots,
+                steps=self.steps,
+                learning_rate=self.training.learning_rate if rate is None else rate,
+                decay=self.training.decay,
+                weight_decay=self.training.weight_decay,
+            )
         return torch.stack([loss, before, after, clipped])
+
+    def _measure_cut(self) -> torch.Tensor:
+        """Return the share of the derivatives of the last way back that were cut."""
+        looped = self.network.recurrent
+        flat = torch.cat([derivative.flatten() for derivative in looped.derivatives])
+        looped.derivatives.clear()
+        share: torch.Tensor = (flat.abs() > looped.bound).to(flat.dtype).mean()
+        return share
 
     def _compute_loss(self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return compute_loss(self.model, self.network(inputs), targets, mask)
@@ -190,7 +239,7 @@ class Framework:
         self, inputs: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         loss = self.loss(inputs, targets, mask)
-        if self.penalty != "omega":
+        if self.penalty not in base.OMEGAS:
             return loss.detach(), self._differentiate(loss)
         looped, count = self.network.recurrent, len(self.trained)
         totals = [total for layer in looped.totals for total in layer]
@@ -209,12 +258,13 @@ class Framework:
         return gradients
 
     def _add_omega(self, gradients: list[torch.Tensor], d_totals: torch.Tensor) -> list[torch.Tensor]:
-        """Add Omega's gradient, from those with respect to all pre-activations [layers * time, batch, H]."""
+        """Add the gradient of an Omega, from those with respect to all pre-activations [layers * time, batch, H]."""
+        differentiate = differentiate_omega2 if self.penalty == "omega2" else differentiate_omega
         with torch.no_grad():
             layers = zip(self.network.recurrent.states, d_totals.chunk(self.model.layers), strict=True)
             for layer, (states, part) in enumerate(layers):
                 at = self.names.index(f"recurrent.weight_hh_l{layer}")
-                addition = differentiate_omega(
+                addition = differentiate(
                     self.model.activation, states, part, self.trained[at].T
                 )  # PyTorch keeps U transposed
                 gradients[at] = gradients[at] + self.strength * addition.T

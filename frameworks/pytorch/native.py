@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,14 +54,22 @@ class Network(torch.nn.Module):
 
 
 def make_optimizer(training: Training, network: Network) -> torch.optim.Optimizer:
-    """Return the framework's own optimizer with its defaults; a momentum has none, and gets 0.9."""
+    """Return the framework's own optimizer with its defaults, but for decays that are asked for.
+
+    A momentum has no default, and gets 0.9.
+    """
     rate = training.learning_rate
     if training.optimizer == "sgd":
         return torch.optim.SGD(network.parameters(), lr=rate)
     if training.optimizer == "momentum":
         return torch.optim.SGD(network.parameters(), lr=rate, momentum=base.MOMENTUM)
     if training.optimizer == "rmsprop":
-        return torch.optim.RMSprop(network.parameters(), lr=rate)
+        given: dict[str, Any] = {} if training.decay is None else {"alpha": training.decay}
+        return torch.optim.RMSprop(network.parameters(), lr=rate, **given)
+    if training.optimizer == "adagrad":
+        return torch.optim.Adagrad(network.parameters(), lr=rate)
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=training.weight_decay)
     return torch.optim.Adam(network.parameters(), lr=rate)
 
 

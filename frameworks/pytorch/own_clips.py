@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from farreach.frameworks.base import Array
+from farreach.frameworks.base import Array, Weights
 
 
 def _parameters(gradients: list[Array | None]) -> list[torch.nn.Parameter]:
@@ -38,3 +38,5 @@ CLIPS: dict[str, Callable[[list[Array | None], float], list[Array | None]]] = {
     "torch.nn.utils.clip_grad_norm_": _clip_grad_norm,
     "torch.nn.utils.clip_grad_value_": _clip_grad_value,
 }
+
+COUNTERPARTS: dict[str, tuple[str, Callable[[Weights, Weights, float], Weights]]] = {}

@@ -5,11 +5,14 @@ That is cuDNN or not, subnormal numbers or not, `torch.compile`, and the step as
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import shutil
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -25,8 +28,11 @@ PyTorch keeps such subnormal numbers unless it is told not to, and a processor c
 gradient that vanishes slows it down. Only the thread that asks flushes them: with one thread, which runs everything.
 """
 
-COMPILERS = {"cpu": ("CXX", "c++", "g++"), "cuda": ("CC", "cc", "gcc")}
-"""What `torch.compile` needs: a variable that names a compiler, else programs that it looks for."""
+COMPILERS = {"cpu": ("CXX", "c++", "g++"), "cuda": ("CC", "gcc", "clang")}
+"""What `torch.compile` needs, and on a GPU Triton: a variable that names a compiler, else programs to look for."""
+
+HEADER = Path(sysconfig.get_path("include")) / "Python.h"
+"""What Triton's compiler needs besides."""
 
 WARM_UP = 3
 """Steps before a step is recorded: libraries start, and allocate, within the first."""
@@ -81,16 +87,26 @@ def compile_step(function: Step, device: str) -> Step:
         language = {"cpu": "C++", "cuda": "C"}[device]
         message = f"path compiled needs a {language} compiler, and PyTorch finds none on this machine"
         raise base.UnsupportedError(message)
+    if device == "cuda" and not HEADER.exists():
+        message = f"path compiled needs {HEADER.name}, which comes with the development files of Python"
+        raise base.UnsupportedError(message)
     torch.compiler.reset()
     compiled: Step = torch.compile(function, dynamic=False)
     return compiled
+
+
+@functools.cache
+def find_stream() -> torch.cuda.Stream:
+    """Return the stream on which graphs are recorded, one a process: cuBLAS keeps memory for each that it meets."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
 
 class StepGraph:
     """A training step recorded once as a CUDA graph and then replayed: one launch a step in place of hundreds.
 
     A graph reads and writes the memory that it was recorded with. So the step must update its `state` in place, every
-    batch is copied to where the first one lay, and numbers of the recipe (the rate, the threshold) are fixed in it.
+    batch is copied to where the first one lay, and so is a learning rate that changes, the last part of a batch; the
+    numbers of the recipe (a constant rate, the threshold) are fixed in it.
     """
 
     def __init__(self, step: Step, state: Sequence[torch.Tensor]) -> None:
@@ -111,16 +127,19 @@ class StepGraph:
         self.batch = [part.clone() for part in batch]
         values = [tensor.detach().clone() for tensor in self.state]
         # One stream for warm-up and recording: what a library allocates for a stream it must not while recording.
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
+        stream, before = find_stream(), torch.cuda.current_stream()
+        stream.wait_stream(before)
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
                 self.step(*self.batch)
-        torch.cuda.current_stream().wait_stream(stream)
+        before.wait_stream(stream)
         with torch.no_grad():
             for tensor, value in zip(self.state, values, strict=True):
                 tensor.copy_(value)
         gc.collect()  # a graph of a case before this one goes now, and not while this one is recorded
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, stream=stream):
-            self.row = self.step(*self.batch)
+        try:
+            with torch.cuda.graph(self.graph, stream=stream):
+                self.row = self.step(*self.batch)
+        finally:
+            torch.cuda.set_stream(before)  # which PyTorch leaves undone where a recording fails

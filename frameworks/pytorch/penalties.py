@@ -18,7 +18,7 @@ def penalise_gradients(
     strength: float,
 ) -> Sequence[torch.Tensor]:
     """Add the penalty's gradient to the gradients of the kernels; biases and embeddings are free."""
-    if kind in {"none", "omega"}:
+    if kind in {"none", *base.OMEGAS}:
         return gradients
     penalised = [name.startswith(("recurrent.weight", "output.weight")) for name in names]
     pairs = zip(weights, gradients, penalised, strict=True)
@@ -42,3 +42,19 @@ def differentiate_omega(
     norms, whole = torch.where(there, norms, 1.0), torch.where(there, whole, 1.0)
     factor = torch.where(there, 2 * (norms / whole - 1) / (norms * whole), 0.0) / states.shape[1]
     return torch.einsum("tbi,tbj->ij", back * d_activation * factor.unsqueeze(-1), following)
+
+
+def differentiate_omega2(
+    activation: base.Activation, states: torch.Tensor, d_totals: torch.Tensor, recurrent: torch.Tensor
+) -> torch.Tensor:
+    """Return the immediate gradient of Omega2, the same with squared norms, with respect to U [H, H].
+
+    Every gradient is divided by its norm first, since the square of a tiny one would be lost.
+    """
+    h, following = states[:-1], d_totals[1:]
+    d_activation = {"tanh": 1 - h * h, "relu": (h > 0).to(h.dtype), "sigmoid": h * (1 - h)}[activation]
+    whole = following.square().sum(dim=-1, keepdim=True).sqrt()
+    unit = following / torch.where(whole > 0, whole, 1.0)
+    back = unit @ recurrent.T * d_activation
+    factor = 4 * (back.square().sum(dim=-1, keepdim=True) - 1) / states.shape[1]
+    return torch.einsum("tbi,tbj->ij", back * d_activation * factor, unit)

@@ -1,4 +1,4 @@
-"""The recurrent network in PyTorch: its native layers; where they lack something, an rnn with its step written out."""
+"""The recurrent network in PyTorch: its native layers; where they lack something, with the step written out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from farreach.frameworks import base
 from farreach.frameworks.base import Model, Weights
 
 LAYERS = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
@@ -24,7 +23,7 @@ class Network(torch.nn.Module):
         activation = {"nonlinearity": model.activation} if model.activation == "relu" else {}
         self.recurrent = LAYERS[model.cell](width, model.hidden, model.layers, **activation)
         if by_hand or model.activation == "sigmoid":
-            self.recurrent = LoopedRNN(width, model.hidden, model.layers, activation=model.activation)
+            self.recurrent = LoopedLayers(model, width)
         self.output = torch.nn.Linear(model.hidden, model.outputs)
         if model.cell != "gru":
             # The layer has two bias vectors where one is enough: the second stays zero, untrained.
@@ -42,34 +41,73 @@ class Network(torch.nn.Module):
         return self.output(states[-self.model.scored :])  # type: ignore[no-any-return]
 
 
-class LoopedRNN(torch.nn.RNN):
-    """An rnn whose step is written out: parameters and results of `torch.nn.RNN`, which has no sigmoid.
+class LoopedLayers(torch.nn.RNNBase):
+    """Layers whose step is written out: parameters and results of `torch.nn.RNN` (which has no sigmoid), LSTM and GRU.
 
-    ``totals`` and ``states`` keep, of the last call and for each layer, the pre-activations (a list over time) and
-    the states [time, batch, H], which Omega needs.
+    Attributes:
+        bound: what the derivatives with respect to what goes into every sigmoid and tanh are cut to on their way back;
+            infinite for not at all.
+        derivatives: those of the last way back before they were cut.
+        totals: of the last call of an rnn, the pre-activations of each layer (a list over time), which Omega needs.
+        states: of the last call, the states of each layer, [time, batch, H].
+
     """
 
-    def __init__(self, width: int, hidden: int, layers: int, *, activation: base.Activation) -> None:
-        super().__init__(width, hidden, layers)
-        self.activation = ACTIVATIONS[activation]
+    def __init__(self, model: Model, width: int) -> None:
+        mode = "RNN_TANH" if model.cell == "rnn" else model.cell.upper()
+        super().__init__(mode, width, model.hidden, model.layers)
+        self.model, self.activation = model, ACTIVATIONS[model.activation]
+        self.bound = float("inf")
+        self.derivatives: list[torch.Tensor] = []
 
-    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        """Map inputs [time, batch, ...] to the last layer's states and the final state of every layer."""
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map inputs [time, batch, ...] to the last layer's states and the final h of every layer."""
         self.totals: list[list[torch.Tensor]] = []
         self.states: list[torch.Tensor] = []
+        self.derivatives.clear()
+        cells = []
         for layer in range(self.num_layers):
-            kernel, recurrent, bias = (
-                self.get_parameter(f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih")
+            kernel, recurrent, bias, bias_before = (
+                self.get_parameter(f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
-            transposed, totals = recurrent.T, []
-            states = [torch.zeros(inputs.shape[1], self.hidden_size, dtype=inputs.dtype, device=inputs.device)]
+            transposed, states = recurrent.T, []
+            self.totals.append([])
+            h = c = torch.zeros(inputs.shape[1], self.hidden_size, dtype=inputs.dtype, device=inputs.device)
             for below in functional.linear(inputs, kernel, bias):
-                totals.append(torch.addmm(below, states[-1], transposed))
-                states.append(self.activation(totals[-1]))
-            inputs = torch.stack(states[1:])
-            self.totals.append(totals)
+                if self.model.cell == "gru":
+                    h = self._step_gru(below, torch.addmm(bias_before, h, transposed), h)
+                elif self.model.cell == "lstm":
+                    h, c = self._step_lstm(torch.addmm(below, h, transposed), c)
+                else:
+                    self.totals[-1].append(torch.addmm(below, h, transposed))
+                    h = self.activation(self._cut(self.totals[-1][-1]))
+                states.append(h)
+            inputs = torch.stack(states)
             self.states.append(inputs)
-        return inputs, torch.stack([states[-1] for states in self.states])
+            cells.append(c)
+        final = torch.stack([states[-1] for states in self.states])
+        return inputs, (final, torch.stack(cells)) if self.model.cell == "lstm" else final  # type: ignore[return-value]
+
+    def _step_lstm(self, total: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        i, f, g, o = self._cut(total).chunk(4, dim=-1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+    def _step_gru(self, below: torch.Tensor, before: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+        gates = 2 * self.hidden_size
+        r, z = torch.sigmoid(self._cut(below[:, :gates] + before[:, :gates])).chunk(2, dim=-1)
+        n = torch.tanh(self._cut(below[:, gates:] + r * before[:, gates:]))
+        return (1 - z) * n + z * h
+
+    def _cut(self, total: torch.Tensor) -> torch.Tensor:
+        """Have the derivative with respect to this cut when it comes back."""
+        if total.requires_grad and self.bound < torch.inf:
+            total.register_hook(self._cut_derivative)  # type: ignore[no-untyped-call]
+        return total
+
+    def _cut_derivative(self, derivative: torch.Tensor) -> torch.Tensor:
+        self.derivatives.append(derivative)
+        return derivative.clamp(-self.bound, self.bound)
 
 
 def to_native(model: Model, weights: Weights) -> Weights:

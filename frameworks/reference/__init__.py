@@ -14,13 +14,14 @@ import numpy as np
 from farreach.frameworks import base
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
 from farreach.frameworks.reference.clip import clip_gradients
-from farreach.frameworks.reference.optimizers import SLOTS, update_weights
+from farreach.frameworks.reference.optimizers import SLOTS, find_rate, update_weights
 from farreach.frameworks.reference.penalties import compute_omega_gradients, penalise_gradients
-from farreach.frameworks.reference.recurrent import Network, compute_gradients
+from farreach.frameworks.reference.recurrent import DerivativeClip, Network, compute_gradients
 from farreach.tasks.base import Batch
 
 NEEDS = ("numpy",)
 PATHS = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
+LOOPED = {"cpu": ("numpy",)}
 
 
 def configure(device: str, threads: int) -> None:
@@ -46,6 +47,7 @@ class Framework:
     trained: Weights
     slots: tuple[Weights, ...]
     steps: int
+    history: Array
 
     def __init__(
         self,
@@ -61,8 +63,8 @@ class Framework:
         configure(device, threads)
         del dtype, path  # float64 and NumPy, whatever was asked for
         self.model, self.training = model, training
-        nothing = {name: np.zeros_like(value) for name, value in weights.items()}
-        self.restore(base.State(weights, (nothing,) * SLOTS[training.optimizer], steps=0))
+        start = {name: np.full_like(value, training.accumulator) for name, value in weights.items()}
+        self.restore(base.State(weights, (start,) * SLOTS[training.optimizer], steps=0))
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Do nothing: there is nothing to compile."""
@@ -78,16 +80,25 @@ class Framework:
         # A case that diverges overflows on its way: that is a result, not a warning.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for batch in batches:
-                loss, gradients, _ = compute_gradients(self.model, self.trained, batch)
+                cut = DerivativeClip(threshold if kind == "backprop" else np.inf)
+                loss, gradients, _ = compute_gradients(self.model, self.trained, batch, cut)
                 penalty: Regulariser | None = self.training.regulariser
-                if penalty and penalty.kind == "omega":
-                    added = compute_omega_gradients(self.model, self.trained, batch)
+                if penalty and penalty.kind in base.OMEGAS:
+                    added = compute_omega_gradients(penalty.kind, self.model, self.trained, batch)
                     gradients |= {name: gradients[name] + penalty.strength * value for name, value in added.items()}
                 elif penalty:
                     gradients = penalise_gradients(
                         penalty.kind, self.trained, gradients, names=list(self.trained), strength=penalty.strength
                     )
-                gradients, before, after, clipped = clip_gradients(kind, gradients, threshold)
+                gradients, before, after, clipped, self.history = clip_gradients(
+                    kind,
+                    gradients,
+                    threshold,
+                    weights=self.trained,
+                    names=list(self.trained),
+                    history=self.history,
+                )
+                clipped = cut.changed / cut.seen if kind == "backprop" else clipped
                 self.steps += 1
                 self.trained, self.slots = update_weights(
                     self.training.optimizer,
@@ -95,7 +106,9 @@ class Framework:
                     gradients,
                     self.slots,
                     steps=self.steps,
-                    learning_rate=self.training.learning_rate,
+                    learning_rate=find_rate(self.training, self.steps),
+                    decay=self.training.decay,
+                    weight_decay=self.training.weight_decay,
                 )
                 rows.append((loss, before, after, clipped))
         losses, befores, afters, shares = np.array(rows).T
@@ -112,12 +125,13 @@ class Framework:
 
     def state(self) -> base.State:
         """Return weights, slots and the number of updates."""
-        return base.State(self.weights(), tuple(copy_weights(slot) for slot in self.slots), self.steps)
+        slots = tuple(copy_weights(slot) for slot in self.slots)
+        return base.State(self.weights(), slots, self.steps, self.history.copy())
 
     def restore(self, state: base.State) -> None:
         """Go on from this state instead of the current one."""
         self.trained, self.slots = copy_weights(state.weights), tuple(copy_weights(slot) for slot in state.slots)
-        self.steps = state.steps
+        self.steps, self.history = state.steps, np.array(state.history, np.float64)
 
     @property
     def kernel(self) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from farreach.frameworks.base import Optimizer, Weights
+from farreach.frameworks.base import Optimizer, Training, Weights
 
 # Written out again, from their sources: what is shared with the frameworks could not be found to be wrong there.
 MOMENTUM = 0.9
-RMSPROP_DECAY, RMSPROP_EPSILON = 0.99, 1e-8
+RMSPROP_DECAY, RMSPROP_EPSILON, ADAGRAD_EPSILON = 0.99, 1e-8, 1e-10
 ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.999), 1e-8
 
-SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
+SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2, "adagrad": 1, "adamw": 2}
 
 
 def update_weights(
@@ -22,6 +22,8 @@ def update_weights(
     *,
     steps: int,
     learning_rate: float,
+    decay: float | None = None,
+    weight_decay: float = 0.0,
 ) -> tuple[Weights, tuple[Weights, ...]]:
     """Return updated weights and slots, by the algebra of `base.Training`.
 
@@ -31,13 +33,17 @@ def update_weights(
         gradients: clipped, each of the shape of its weight.
         slots: the optimizer's memory, `SLOTS` of them, each like the weights.
         steps: the number of this update, from 1.
-        learning_rate: above 0.
+        learning_rate: of this update.
+        decay: of rmsprop; None for .99.
+        weight_decay: of adamw.
 
     Returns:
         The weights and the slots after the update.
 
     Source: sgd with momentum: PyTorch's `torch.optim.SGD`; rmsprop: Hinton, Neural networks for machine learning,
-    lecture 6e, 2012, with PyTorch's epsilon outside the root; adam: Kingma and Ba, ICLR 2015, algorithm 1.
+    lecture 6e, 2012, with PyTorch's epsilon outside the root; adagrad: Duchi, Hazan and Singer, JMLR 2011, figure 1,
+    with PyTorch's epsilon; adam: Kingma and Ba, ICLR 2015, algorithm 1; adamw: Loshchilov and Hutter, ICLR 2019,
+    algorithm 2, where the decay has the learning rate for its factor.
 
     """
     if optimizer == "sgd":
@@ -47,9 +53,15 @@ def update_weights(
         changes = {name: MOMENTUM * v[name] + g for name, g in gradients.items()}
         slots = (changes,)
     elif optimizer == "rmsprop":
-        (s,), decay = slots, RMSPROP_DECAY
+        (s,) = slots
+        decay = RMSPROP_DECAY if decay is None else decay
         s = {name: decay * s[name] + (1 - decay) * g * g for name, g in gradients.items()}
         changes = {name: g / (np.sqrt(s[name]) + RMSPROP_EPSILON) for name, g in gradients.items()}
+        slots = (s,)
+    elif optimizer == "adagrad":
+        (s,) = slots
+        s = {name: s[name] + g * g for name, g in gradients.items()}
+        changes = {name: g / (np.sqrt(s[name]) + ADAGRAD_EPSILON) for name, g in gradients.items()}
         slots = (s,)
     else:
         (m, v), (first, second) = slots, ADAM_DECAYS
@@ -59,4 +71,27 @@ def update_weights(
         squares = {name: v[name] / (1 - second**steps) for name in v}
         changes = {name: means[name] / (np.sqrt(squares[name]) + ADAM_EPSILON) for name in means}
         slots = (m, v)
+    if optimizer == "adamw":
+        changes = {name: changes[name] + weight_decay * w for name, w in weights.items()}
     return {name: w - learning_rate * changes[name] for name, w in weights.items()}, slots
+
+
+def find_rate(training: Training, steps: int) -> float:
+    """Return the learning rate of an update, by the equations of `farreach.frameworks.schedule.Schedule`.
+
+    Args:
+        training: the recipe.
+        steps: the number of this update, from 1.
+
+    """
+    schedule, before = training.schedule, steps - 1
+    if schedule is None:
+        return training.learning_rate
+    if schedule.kind == "step":
+        factor = schedule.factor ** (before // schedule.every)
+    elif before < schedule.warmup:
+        factor = before / schedule.warmup
+    else:
+        share = min(1.0, (before - schedule.warmup) / (schedule.steps - schedule.warmup))
+        factor = schedule.end + (1 - schedule.end) * np.cos(np.pi * share / 2) ** 2  # the half-angle formula
+    return float(training.learning_rate * factor)

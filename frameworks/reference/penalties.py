@@ -20,7 +20,7 @@ def penalise_gradients(
     """Add the penalty's gradient to the gradients of the kernels; biases and embeddings are free.
 
     Args:
-        kind: ``l1`` adds strength * sign(w), ``l2`` adds 2 * strength * w; ``none`` and ``omega`` add nothing here.
+        kind: ``l1`` adds strength * sign(w), ``l2`` adds 2 * strength * w; the others add nothing here.
         weights: in the shared layout.
         gradients: of the loss with respect to each of them.
         names: those of the weights, in their order.
@@ -30,7 +30,7 @@ def penalise_gradients(
         The gradients, each of the shape of its weight.
 
     """
-    if kind in {"none", "omega"}:
+    if kind in {"none", *base.OMEGAS}:
         return gradients
     kernels = {name: weights[name] for name in names if name.endswith(PENALISED)}
     added = {name: np.sign(w) if kind == "l1" else 2 * w for name, w in kernels.items()}
@@ -65,11 +65,31 @@ def differentiate_omega(
     return float(value), sum_outer_products(back * d_activation * factor[..., np.newaxis], following)
 
 
-def compute_omega_gradients(model: Model, weights: Weights, batch: Batch) -> Weights:
-    """Return Omega's immediate gradient with respect to every recurrent kernel of an rnn, by its name."""
+def differentiate_omega2(
+    activation: base.Activation, states: Array, d_totals: Array, recurrent: Array
+) -> tuple[float, Array]:
+    """Return Omega2 of one layer, the same with squared norms, and its immediate gradient with respect to U.
+
+    Arguments, results and source are those of `differentiate_omega`.
+    """
+    d_activation, following = differentiate_activation(activation, states[:-1]), d_totals[1:]
+    back = following @ recurrent.T * d_activation
+    squares, whole = (np.square(part).sum(axis=-1) for part in (back, following))
+    there = (squares > 0) & (whole > 0)
+    whole = np.where(there, whole, 1)
+    apart = np.where(there, squares / whole - 1, 0)
+    # d|b|² / dU_ij = 2 b_i f'_i d_j, for b = (d U^T) * f'
+    factor = 4 * apart / whole / states.shape[1]
+    value = np.square(apart).sum() / states.shape[1]
+    return float(value), sum_outer_products(back * d_activation * factor[..., np.newaxis], following)
+
+
+def compute_omega_gradients(kind: str, model: Model, weights: Weights, batch: Batch) -> Weights:
+    """Return the immediate gradient of an Omega with respect to every recurrent kernel of an rnn, by its name."""
     _, _, runs, d_carries = run_batch(model, weights, batch)
+    differentiate = differentiate_omega2 if kind == "omega2" else differentiate_omega
     gradients = {}
     for layer, (run, (d_states,)) in enumerate(zip(runs, d_carries, strict=True)):
         name, d_totals = f"layer{layer}.recurrent", d_states * differentiate_activation(model.activation, run.states)
-        _, gradients[name] = differentiate_omega(model.activation, run.states, d_totals, weights[name])
+        _, gradients[name] = differentiate(model.activation, run.states, d_totals, weights[name])
     return gradients

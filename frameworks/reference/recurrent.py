@@ -21,6 +21,28 @@ Carry = tuple[Array, ...]
 """What a cell hands to its next step, each [batch, H]: the state h, and the lstm's cell state c."""
 
 
+class DerivativeClip:
+    """Cut derivatives to [-bound, bound], element by element, on their way back; count them.
+
+    Attributes:
+        bound: above 0; infinite where nothing is cut.
+        changed: how many were cut so far.
+        seen: of how many.
+
+    """
+
+    def __init__(self, bound: float = np.inf) -> None:
+        self.bound, self.changed, self.seen = bound, 0, 0
+
+    def __call__(self, d_total: Array) -> Array:
+        """Return the derivative of the loss with respect to what goes into a sigmoid or tanh, cut."""
+        if np.isinf(self.bound):
+            return d_total
+        self.changed += int((np.abs(d_total) > self.bound).sum())
+        self.seen += d_total.size
+        return d_total.clip(-self.bound, self.bound)
+
+
 class Step(Protocol):
     """One step of a cell, from the two sides of its pre-activation, each [batch, G·H].
 
@@ -37,10 +59,11 @@ class Step(Protocol):
         """Return the whole gradient with respect to this step's carry, from what reaches it from outside the step."""
         ...
 
-    def backward(self, cache: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
+    def backward(self, cache: Carry, d_carry: Carry, cut: DerivativeClip) -> tuple[Array, Array, Carry]:
         """Return d_below, d_before, and the gradient with respect to the last carry that bypasses ``before``.
 
-        ``d_carry`` is what `sum_gradients` returned.
+        ``d_carry`` is what `sum_gradients` returned; every derivative with respect to what goes into a sigmoid or tanh
+        is `cut`.
         """
         ...
 
@@ -68,10 +91,10 @@ class Rnn:
         del cache
         return d_carry
 
-    def backward(self, cache: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
+    def backward(self, cache: Carry, d_carry: Carry, cut: DerivativeClip) -> tuple[Array, Array, Carry]:
         """Step back, see `Step.backward`."""
         (h,), (d_h,) = cache, d_carry
-        d_total = d_h * differentiate_activation(self.activation, h)
+        d_total = cut(d_h * differentiate_activation(self.activation, h))
         return d_total, d_total, (np.zeros_like(h),)
 
 
@@ -98,13 +121,13 @@ class Lstm:
         d_h, d_c = d_carry
         return d_h, d_c + d_h * o * (1 - tanh_c * tanh_c)
 
-    def backward(self, cache: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
+    def backward(self, cache: Carry, d_carry: Carry, cut: DerivativeClip) -> tuple[Array, Array, Carry]:
         """Step back, see `Step.backward`."""
         i, f, g, o, c, tanh_c = cache
         d_h, d_c = d_carry
         d_i, d_f, d_g, d_o = d_c * g, d_c * c, d_c * i, d_h * tanh_c
         d_gates = d_i * i * (1 - i), d_f * f * (1 - f), d_g * (1 - g * g), d_o * o * (1 - o)
-        d_total = np.concatenate(d_gates, axis=-1)
+        d_total = cut(np.concatenate(d_gates, axis=-1))
         return d_total, d_total, (np.zeros_like(d_h), d_c * f)
 
 
@@ -130,13 +153,13 @@ class Gru:
         del cache
         return d_carry
 
-    def backward(self, cache: Carry, d_carry: Carry) -> tuple[Array, Array, Carry]:
+    def backward(self, cache: Carry, d_carry: Carry, cut: DerivativeClip) -> tuple[Array, Array, Carry]:
         """Step back, see `Step.backward`."""
         r, z, n, h, before_n = cache
         (d_h,) = d_carry
-        d_n = d_h * (1 - z) * (1 - n * n)
-        d_z = d_h * (h - n) * z * (1 - z)
-        d_r = d_n * before_n * r * (1 - r)
+        d_n = cut(d_h * (1 - z) * (1 - n * n))
+        d_z = cut(d_h * (h - n) * z * (1 - z))
+        d_r = cut(d_n * before_n * r * (1 - r))
         d_below, d_before = (np.concatenate([d_r, d_z, last], axis=-1) for last in (d_n, d_n * r))
         return d_below, d_before, (d_h * z,)
 
@@ -180,7 +203,7 @@ class Network:
         return states[-self.model.scored :] @ weights["output.kernel"] + weights["output.bias"], runs
 
     def backward(
-        self, weights: Weights, inputs: Array, runs: list[LayerRun], d_scores: Array
+        self, weights: Weights, inputs: Array, runs: list[LayerRun], d_scores: Array, *, cut: DerivativeClip
     ) -> tuple[Weights, list[Carry]]:
         """Return the gradient of every weight, and for each layer dL/dh_t (lstm: and dL/dc_t), [time, batch, H]."""
         scored, kernel = self.model.scored, weights["output.kernel"]
@@ -192,7 +215,7 @@ class Network:
         d_above[-scored:] = d_scores @ kernel.T
         d_carries_by_layer: list[Carry] = []
         for layer in reversed(range(self.model.layers)):
-            layer_gradients, d_carries, d_above = self._backward(weights, layer, runs[layer], d_above)
+            layer_gradients, d_carries, d_above = self._backward(weights, layer, runs[layer], d_above, cut=cut)
             gradients |= layer_gradients
             d_carries_by_layer.insert(0, d_carries)
         if self.model.tokens:
@@ -211,7 +234,9 @@ class Network:
             cache.append(step)
         return LayerRun(inputs, np.stack(states[:-1]), np.stack(states[1:]), cache)
 
-    def _backward(self, weights: Weights, layer: int, run: LayerRun, d_above: Array) -> tuple[Weights, Carry, Array]:
+    def _backward(
+        self, weights: Weights, layer: int, run: LayerRun, d_above: Array, *, cut: DerivativeClip
+    ) -> tuple[Weights, Carry, Array]:
         """Go back through time; return the layer's gradients, dL/dh_t (and dL/dc_t), and d_inputs."""
         name, recurrent = f"layer{layer}", weights[f"layer{layer}.recurrent"]
         d_carries = tuple(np.empty_like(d_above) for _ in range(self.step.carries))
@@ -222,7 +247,7 @@ class Network:
             d_total = self.step.sum_gradients(run.cache[t], (d_above[t] + d_carry[0], *d_carry[1:]))
             for whole, part in zip(d_carries, d_total, strict=True):
                 whole[t] = part
-            d_below[t], d_before[t], d_last = self.step.backward(run.cache[t], d_total)
+            d_below[t], d_before[t], d_last = self.step.backward(run.cache[t], d_total, cut)
             d_carry = (d_last[0] + d_before[t] @ recurrent.T, *d_last[1:])
         d_biases = [side.sum(axis=(0, 1)) for side in (d_below, d_before)]
         gradients = {
@@ -243,7 +268,9 @@ def sum_outer_products(left: Array, right: Array) -> Array:
     return np.asarray(np.tensordot(left, right, axes=((0, 1), (0, 1))))
 
 
-def compute_gradients(model: Model, weights: Weights, batch: Batch) -> tuple[float, Weights, list[Carry]]:
+def compute_gradients(
+    model: Model, weights: Weights, batch: Batch, cut: DerivativeClip | None = None
+) -> tuple[float, Weights, list[Carry]]:
     """Return the loss of a batch, the gradient of every weight, and for each layer dL/dh_t, [time, batch, H].
 
     dL/dh_t counts every way from the state after step t to the loss: the output, the layer above, later steps.
@@ -253,20 +280,23 @@ def compute_gradients(model: Model, weights: Weights, batch: Batch) -> tuple[flo
         model: the network.
         weights: in the shared layout, float64.
         batch: as a task gives it, [batch, time, ...].
+        cut: what is done to derivatives on their way back; None for nothing.
 
     Returns:
         The loss, the gradients by the names of the weights, and for each layer a tuple of one or two arrays.
 
     """
-    loss, gradients, _, d_carries = run_batch(model, weights, batch)
+    loss, gradients, _, d_carries = run_batch(model, weights, batch, cut)
     return loss, gradients, d_carries
 
 
-def run_batch(model: Model, weights: Weights, batch: Batch) -> tuple[float, Weights, list[LayerRun], list[Carry]]:
+def run_batch(
+    model: Model, weights: Weights, batch: Batch, cut: DerivativeClip | None = None
+) -> tuple[float, Weights, list[LayerRun], list[Carry]]:
     """Return what `compute_gradients` does, and before the last of it what each layer's forward pass left."""
     network = Network(model)
     inputs, targets, mask = (part.swapaxes(0, 1) for part in (batch.inputs, batch.targets, batch.mask))
     scores, runs = network(weights, inputs)
     loss, d_scores = compute_loss(model, scores, targets, mask.astype(np.float64))
-    gradients, d_carries = network.backward(weights, inputs, runs, d_scores)
+    gradients, d_carries = network.backward(weights, inputs, runs, d_scores, cut=cut or DerivativeClip())
     return loss, gradients, runs, d_carries

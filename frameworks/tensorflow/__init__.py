@@ -31,8 +31,13 @@ PATHS = {
     "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
     "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},
 }
+LOOPED = {"cpu": ("xla", "graph"), "cuda": ("xla", "graph")}
 ENVIRONMENT = {
+    # Keras would take its backend, and its defaults, from the user's variables and from a file in the user's folder.
+    "cpu": {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": "/dev/null"},
     "cuda": {
+        "KERAS_BACKEND": "tensorflow",
+        "KERAS_HOME": "/dev/null",
         "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuDNN's products might otherwise be done another way from run to run
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # and not the whole memory at once, which others share
@@ -66,7 +71,7 @@ def configure(device: str, threads: int) -> None:
 class Framework:
     """One model in training, in TensorFlow; see `farreach.frameworks.base.Framework`."""
 
-    carried: tuple[Tensors, list[Tensors], Any]  # weights, slots, updates done
+    carried: tuple[Tensors, list[Tensors], Any, Any]  # weights, slots, updates done, history
 
     def __init__(
         self,
@@ -84,32 +89,41 @@ class Framework:
         self.device, self.dtype = "/GPU:0" if device == "cuda" else "/CPU:0", dtype
         limit: Clip | None = training.clip
         # No clip is a norm clip whose threshold is infinite, so that both share one program.
-        kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
+        self.kind, threshold = (limit.kind, limit.threshold) if limit else ("norm", float("inf"))
         penalty: Regulariser | None = training.regulariser
         penalty_kind, strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
         self.chunk, self.scores = compile_program(
-            model, training.optimizer, kind=kind, penalty=penalty_kind, dtype=dtype, path=path
+            model,
+            training.optimizer,
+            kind=self.kind,
+            penalty=penalty_kind,
+            dtype=dtype,
+            path=path,
+            decay=training.decay,
         )
         self.names = list_names(model)
+        limits = (threshold, training.learning_rate, strength, training.weight_decay)
         with tf.device(self.device):
-            self.limits = tuple(tf.constant(limit, dtype) for limit in (threshold, training.learning_rate, strength))
-        nothing = {name: np.zeros_like(value) for name, value in weights.items()}
-        self.restore(base.State(weights, (nothing,) * SLOTS[training.optimizer], steps=0))
+            self.limits = tuple(tf.constant(limit, dtype) for limit in limits)
+        start = {name: np.full_like(value, training.accumulator) for name, value in weights.items()}
+        self.restore(base.State(weights, (start,) * SLOTS[training.optimizer], steps=0))
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Trace and compile both programs with a chunk of no steps and a prediction thrown away."""
         start = time.perf_counter()
         with tf.device(self.device):
-            self.chunk(self.carried, self.stack_batches(batches), self.limits, tf.constant(0))[1].numpy()
+            limits = self._list_limits(len(batches))
+            self.chunk(self.carried, self.stack_batches(batches), limits, tf.constant(0))[1].numpy()
         self.predict(inputs)
         return time.perf_counter() - start
 
     def train(self, batches: Sequence[Batch]) -> base.Trace:
         """Do one update per batch; the device is waited for once, when the chunk's figures are read."""
+        base.require_room(self.training, int(self.carried[2]) + len(batches))
         start = time.perf_counter()
         with tf.device(self.device):
-            count = tf.constant(len(batches))
-            self.carried, figures = self.chunk(self.carried, self.stack_batches(batches), self.limits, count)
+            limits, count = self._list_limits(len(batches)), tf.constant(len(batches))
+            self.carried, figures = self.chunk(self.carried, self.stack_batches(batches), limits, count)
         rows = figures.numpy().astype(np.float64)  # the chunk's only sync point
         if self.device != "/CPU:0":
             tf.test.experimental.sync_devices()  # the figures do not wait for the last update
@@ -127,8 +141,10 @@ class Framework:
 
     def state(self) -> base.State:
         """Return weights, slots and the number of updates."""
-        _, slots, steps = self.carried
-        return base.State(self.weights(), tuple(self._to_shared(slot) for slot in slots), int(steps))
+        _, slots, steps, history = self.carried
+        norms = history.numpy().astype(np.float64)
+        shared = tuple(self._to_shared(slot) for slot in slots)
+        return base.State(self.weights(), shared, int(steps), norms[np.isfinite(norms)])
 
     def restore(self, state: base.State) -> None:
         """Go on from this state instead of the current one; compiled programs stay."""
@@ -137,12 +153,13 @@ class Framework:
                 [self.make_tensor(value) for value in to_native(self.model, values).values()]
                 for values in (state.weights, *state.slots)
             )
-            self.carried = trained, slots, tf.constant(state.steps)
+            history = self.make_tensor(base.pad_history(state.history, self.training))
+            self.carried = trained, slots, tf.constant(state.steps), history
 
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return name_kernel(self.path)
+        return name_kernel(self.path, self.kind)
 
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:
@@ -151,6 +168,13 @@ class Framework:
         if device == "cpu":
             return facts
         return facts | read_facts(environment.describe_environment(ENVIRONMENT["cuda"], os.environ))
+
+    def _list_limits(self, count: int) -> tuple[Any, ...]:
+        """Return the numbers of the next updates: the limits, under a schedule with a learning rate for each."""
+        if self.training.schedule is None:
+            return self.limits
+        threshold, _, *others = self.limits
+        return threshold, self.make_tensor(self.training.list_rates(int(self.carried[2]), count)), *others
 
     def _to_shared(self, tensors: Iterable[Any]) -> Weights:
         native = {name: value.numpy() for name, value in zip(self.names, tensors, strict=True)}

@@ -56,13 +56,19 @@ class Network(keras.Model):  # type: ignore[misc]
 
 
 def make_optimizer(training: Training, network: Network) -> Any:
-    """Return the framework's own optimizer with its defaults; a momentum has none, and gets 0.9."""
+    """Return the framework's own optimizer with its defaults, but for decays that are asked for.
+
+    A momentum has no default, and gets 0.9.
+    """
     rate = training.learning_rate
+    given = {} if training.decay is None else {"rho": training.decay}
     optimizer = {
         "sgd": lambda: keras.optimizers.SGD(learning_rate=rate),
         "momentum": lambda: keras.optimizers.SGD(learning_rate=rate, momentum=base.MOMENTUM),
-        "rmsprop": lambda: keras.optimizers.RMSprop(learning_rate=rate),
+        "rmsprop": lambda: keras.optimizers.RMSprop(learning_rate=rate, **given),
         "adam": lambda: keras.optimizers.Adam(learning_rate=rate),
+        "adagrad": lambda: keras.optimizers.Adagrad(learning_rate=rate),
+        "adamw": lambda: keras.optimizers.AdamW(learning_rate=rate, weight_decay=training.weight_decay),
     }[training.optimizer]()
     optimizer.build(network.trainable_variables)
     return optimizer

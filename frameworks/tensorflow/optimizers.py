@@ -10,7 +10,7 @@ from farreach.frameworks import base
 from farreach.frameworks.base import Optimizer
 from farreach.frameworks.tensorflow.recurrent import Tensors
 
-SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2}
+SLOTS: dict[Optimizer, int] = {"sgd": 0, "momentum": 1, "rmsprop": 1, "adam": 2, "adagrad": 1, "adamw": 2}
 
 
 def update_weights(
@@ -21,6 +21,8 @@ def update_weights(
     *,
     steps: Any,
     learning_rate: Any,
+    decay: float | None = None,
+    weight_decay: Any = 0.0,
 ) -> tuple[Tensors, list[Tensors]]:
     """Return updated weights and slots, by PyTorch's algebra written out."""
     if optimizer == "sgd":
@@ -29,9 +31,13 @@ def update_weights(
         changes = [base.MOMENTUM * v + g for v, g in zip(slots[0], gradients, strict=True)]
         slots = [changes]
     elif optimizer == "rmsprop":
-        decay, epsilon = base.RMSPROP_DECAY, base.RMSPROP_EPSILON
+        decay, epsilon = base.RMSPROP_DECAY if decay is None else decay, base.RMSPROP_EPSILON
         squares = [decay * s + (1 - decay) * g * g for s, g in zip(slots[0], gradients, strict=True)]
         changes = [g / (tf.sqrt(s) + epsilon) for g, s in zip(gradients, squares, strict=True)]
+        slots = [squares]
+    elif optimizer == "adagrad":
+        squares = [s + g * g for s, g in zip(slots[0], gradients, strict=True)]
+        changes = [g / (tf.sqrt(s) + base.ADAGRAD_EPSILON) for g, s in zip(gradients, squares, strict=True)]
         slots = [squares]
     else:
         (first, second), epsilon = base.ADAM_DECAYS, base.ADAM_EPSILON
@@ -43,4 +49,6 @@ def update_weights(
         spread = tf.cast(tf.sqrt(1 - tf.constant(second, tf.float64) ** power), learning_rate.dtype)
         changes = [m / shrink / (tf.sqrt(v) / spread + epsilon) for m, v in zip(means, squares, strict=True)]
         slots = [means, squares]
+    if optimizer == "adamw":
+        changes = [c + weight_decay * w for c, w in zip(changes, weights, strict=True)]
     return [w - learning_rate * c for w, c in zip(weights, changes, strict=True)], slots

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from farreach.frameworks.base import Array
+from farreach.frameworks.base import Array, Weights
 
 
 def _make_tensors(gradients: list[Array | None]) -> list[Any]:
@@ -51,4 +52,16 @@ CLIPS: dict[str, Callable[[list[Array | None], float], list[Array | None]]] = {
     "keras optimizer, global_clipnorm": _clip_by_optimizer("global_clipnorm"),
     "keras optimizer, clipnorm": _clip_by_optimizer("clipnorm"),
     "keras optimizer, clipvalue": _clip_by_optimizer("clipvalue"),
+}
+
+
+def _clip_variables(gradients: Weights, weights: Weights, threshold: float) -> Weights:
+    """``keras.optimizers.SGD(clipnorm=...)``."""
+    del weights
+    clipped = CLIPS["keras optimizer, clipnorm"]([*gradients.values()], threshold)
+    return {name: np.asarray(gradient) for name, gradient in zip(gradients, clipped, strict=True)}
+
+
+COUNTERPARTS: dict[str, tuple[str, Callable[[Weights, Weights, float], Weights]]] = {
+    "keras optimizer, clipnorm": ("variable", _clip_variables),
 }

@@ -63,84 +63,162 @@ class LayerTrace:
         states: h_t, and c_t for the lstm.
         d_states: the whole gradient of the loss with respect to each of them.
         d_totals: its gradient with respect to the pre-activations that come from the layer's inputs, [..., G·H].
+        x: those pre-activations.
+        d_inputs: its gradient with respect to the layer's inputs.
+        cut: how many derivatives were cut, [time], under a bound.
 
     """
 
     states: Tensors
     d_states: Tensors
     d_totals: Any
+    x: Any
+    d_inputs: Any
+    cut: Any
 
 
-def trace_gradients(model: Model, weights: Tensors, batch: Any) -> list[LayerTrace]:
-    """Run forward and back; weights in the order of `list_names`, gates as in the shared layout."""
+def trace_gradients(model: Model, weights: Tensors, batch: Any, bound: Any = None) -> list[LayerTrace]:
+    """Run forward and back; weights in the order of `list_names`.
+
+    The gates are as in the shared layout; under a bound, to which derivatives are cut on their way back, as in Keras.
+    """
     inputs, targets, mask = batch
     *recurrent, kernel, bias = weights
     below = tf.gather(recurrent.pop(0), inputs) if model.tokens else inputs
     layers = [recurrent[3 * layer : 3 * layer + 3] for layer in range(model.layers)]
     below, runs = tf.transpose(below, [1, 0, 2]), []
     for part in layers:
-        runs.append(_run_layer(model, below, part))
+        runs.append(_run_layer(model, below, part, bound))
         below = runs[-1][1][0]
     with tf.GradientTape() as tape:
         tape.watch(below)
-        scores = tf.matmul(tf.transpose(below[-model.scored :], [1, 0, 2]), kernel) + bias
-        loss = compute_loss(model, scores, targets, mask)
+        loss = compute_loss(model, _score_states(model, below, kernel, bias), targets, mask)
     d_above = tape.gradient(loss, below)
     traces: list[LayerTrace] = []
     for part, (x, states) in zip(reversed(layers), reversed(runs), strict=True):
-        d_states, d_totals = _trace_layer(model, x, states, weights=part, d_above=d_above)
+        d_states, d_totals, cut = _trace_layer(model, x, states, weights=part, d_above=d_above, bound=bound)
         d_above = tf.matmul(d_totals, part[0], transpose_b=True)
-        traces.insert(0, LayerTrace(states, d_states, d_totals))
+        traces.insert(0, LayerTrace(states, d_states, d_totals, x, d_above, cut))
     return traces
 
 
-def _run_layer(model: Model, inputs: Any, weights: Tensors) -> tuple[Any, Tensors]:
+def differentiate_cut(model: Model, weights: Tensors, batch: Any, bound: Any) -> tuple[Any, Tensors, Any]:
+    """Return the loss, the gradient of every weight with derivatives cut to a bound, and the share that was cut."""
+    traces = trace_gradients(model, weights, batch, bound)
+    inputs, targets, mask = batch
+    *recurrent, kernel, bias = weights
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(weights)
+        below = tf.gather(recurrent[0], inputs) if model.tokens else inputs
+        loss = compute_loss(model, _score_states(model, traces[-1].states[0], kernel, bias), targets, mask)
+    d_inputs = tf.transpose(traces[0].d_inputs, [1, 0, 2])
+    gradients = [tape.gradient(below, recurrent[0], output_gradients=d_inputs)] if model.tokens else []
+    below = tf.transpose(below, [1, 0, 2])
+    for layer, trace in enumerate(traces):
+        at = 3 * layer + model.tokens
+        gradients += _sum_layer(model, below, trace, weights=recurrent[at : at + 3])
+        below = trace.states[0]
+    count = sum(trace.x.shape.num_elements() for trace in traces)
+    share = tf.add_n([tf.reduce_sum(trace.cut) for trace in traces]) / count
+    return loss, [*gradients, *tape.gradient(loss, [kernel, bias])], share
+
+
+def _sum_layer(model: Model, inputs: Any, trace: LayerTrace, *, weights: Tensors) -> Tensors:
+    """Return the gradients of a layer's weights, the gates as in Keras, from those at every step."""
+    (h, *_), d_totals = trace.states, trace.d_totals
+    before = tf.concat([tf.zeros_like(h[:1]), h[:-1]], axis=0)
+    d_before = d_totals
+    if model.cell == "gru":  # what goes into the candidate's tanh is h U + b times the reset gate
+        _, recurrent, bias = weights
+        gates = slice(model.hidden, 2 * model.hidden)
+        reset = tf.sigmoid(trace.x[..., gates] + tf.matmul(before, recurrent[:, gates]) + bias[1, gates])
+        d_before = tf.concat([d_totals[..., : gates.stop], d_totals[..., gates.stop :] * reset], axis=-1)
+    d_biases = [tf.reduce_sum(side, axis=[0, 1]) for side in (d_totals, d_before)]
+    return [
+        tf.tensordot(inputs, d_totals, [[0, 1], [0, 1]]),
+        tf.tensordot(before, d_before, [[0, 1], [0, 1]]),
+        tf.stack(d_biases) if model.cell == "gru" else d_biases[0],
+    ]
+
+
+def _score_states(model: Model, states: Any, kernel: Any, bias: Any) -> Any:
+    return tf.matmul(tf.transpose(states[-model.scored :], [1, 0, 2]), kernel) + bias
+
+
+def _run_layer(model: Model, inputs: Any, weights: Tensors, bound: Any) -> tuple[Any, Tensors]:
     """Return a layer's projected inputs [time, batch, G·H] and its states."""
     kernel, recurrent, bias = weights
     x = tf.matmul(inputs, kernel) + (bias[0] if model.cell == "gru" else bias)
     nothing = [tf.zeros([inputs.shape[1], model.hidden], x.dtype)] * (1 + (model.cell == "lstm"))
 
     def body(t: Any, carry: Tensors) -> Any:
-        carry = _step_cell(model, x[t], carry, recurrent=recurrent, bias=_get_bias_before(model, bias))
+        carry = _step_cell(model, x[t], carry, recurrent=recurrent, bias=_get_bias_before(model, bias), bound=bound)
         return carry, carry
 
     return x, _loop(tf.range(x.shape[0]), body, nothing, nothing)
 
 
-def _trace_layer(model: Model, x: Any, states: Tensors, *, weights: Tensors, d_above: Any) -> tuple[Tensors, Any]:
-    """Return the whole gradients with respect to a layer's states, and those with respect to its projected inputs."""
+def _trace_layer(
+    model: Model, x: Any, states: Tensors, *, weights: Tensors, d_above: Any, bound: Any
+) -> tuple[Tensors, Any, Any]:
+    """Return the whole gradients with respect to a layer's states, those with respect to x, and how many were cut."""
     _, recurrent, bias = weights
     befores = [tf.concat([tf.zeros_like(state[:1]), state[:-1]], axis=0) for state in states]
     nothing = [tf.zeros_like(state[0]) for state in states]
+    bounds = [] if bound is None else [bound]
 
     def body(t: Any, d_later: Tensors) -> Any:
         d_later = [d_later[0] + d_above[t], *d_later[1:]]
         carry, now = [before[t] for before in befores], x[t]
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch([now, carry])
-            following = _step_cell(model, now, carry, recurrent=recurrent, bias=_get_bias_before(model, bias))
-        d_now, d_carry = tape.gradient(following, [now, carry], output_gradients=d_later)
+            tape.watch([now, carry, *bounds])
+            before = _get_bias_before(model, bias)
+            following = _step_cell(model, now, carry, recurrent=recurrent, bias=before, bound=bound)
+        d_now, d_carry, cut = tape.gradient(following, [now, carry, bounds], output_gradients=d_later)
         # c reaches the loss through its own h too: c is an intermediate of the step.
         through = [tape.gradient(following[0], c, output_gradients=d_later[0]) for c in following[1:]]
         d_states = [d_later[0], *(later + own for later, own in zip(d_later[1:], through, strict=True))]
-        return d_carry, [*d_states, d_now]
+        return d_carry, [*d_states, d_now, *cut]
 
-    *d_states, d_totals = _loop(tf.range(x.shape[0])[::-1], body, nothing, [*nothing, x[0]])
-    return d_states, d_totals
+    kept = _loop(tf.range(x.shape[0])[::-1], body, nothing, [*nothing, x[0], *bounds])
+    return kept[: len(states)], kept[len(states)], kept[-1] if bounds else None
 
 
-def _step_cell(model: Model, x: Any, carry: Tensors, *, recurrent: Any, bias: Any) -> Tensors:
-    """Return the next h, and c for the lstm, from a projected input [batch, G·H]; the gates as in the shared layout."""
+def _step_cell(model: Model, x: Any, carry: Tensors, *, recurrent: Any, bias: Any, bound: Any) -> Tensors:
+    """Return the next h, and c for the lstm, from a projected input [batch, G·H].
+
+    The gates are as in the shared layout; under a bound, see `cut_derivative`, as in Keras.
+    """
+
+    def cut(total: Any) -> Any:
+        return total if bound is None else cut_derivative(total, bound)
+
     before = tf.matmul(carry[0], recurrent) + bias
     if model.cell == "rnn":
-        return [ACTIVATIONS[model.activation](x + before)]
+        return [ACTIVATIONS[model.activation](cut(x + before))]
     if model.cell == "lstm":
-        i, f, g, o = tf.split(x + before, 4, axis=-1)
+        i, f, g, o = tf.split(cut(x + before), 4, axis=-1)
         c = tf.sigmoid(f) * carry[1] + tf.sigmoid(i) * tf.tanh(g)
         return [tf.sigmoid(o) * tf.tanh(c), c]
     (r, z, n), (hr, hz, hn) = (tf.split(part, 3, axis=-1) for part in (x, before))
-    z = tf.sigmoid(z + hz)
-    return [(1 - z) * tf.tanh(n + tf.sigmoid(r + hr) * hn) + z * carry[0]]
+    if bound is not None:
+        r, z, hr, hz = z, r, hz, hr
+    z = tf.sigmoid(cut(z + hz))
+    return [(1 - z) * tf.tanh(cut(n + tf.sigmoid(cut(r + hr)) * hn)) + z * carry[0]]
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def cut_derivative(total: Any, bound: Any) -> Any:
+    """Return what goes into a sigmoid or tanh as it is; on the way back its derivative is cut to [-bound, bound].
+
+    What comes back for the bound is no derivative: it is the number of elements that were cut.
+    """
+
+    def cut_back(derivative: Any) -> Any:
+        count = tf.reduce_sum(tf.cast(tf.abs(derivative) > bound, bound.dtype))
+        return tf.clip_by_value(derivative, -bound, bound), count
+
+    return tf.identity(total), cut_back
 
 
 def _loop(steps: Any, body: Callable[..., tuple[Tensors, Tensors]], carry: Tensors, like: Tensors) -> Tensors:

@@ -29,6 +29,10 @@ POWER = 0.95
 
 SIMULATIONS = 4_000
 
+MOST_DRAWN = 400_000
+"""Values of all simulations together: a test of more than a hundred seeds is simulated less often, 100 times at least.
+"""
+
 FARTHEST = 1_000.0
 FACTORS = [float(f"{factor:.2g}") for factor in np.geomspace(1.1, FARTHEST, 60)]
 """What is tried, ascending."""
@@ -155,12 +159,13 @@ def find_power(replicates: np.ndarray) -> float | None:
     """Return the smallest factor at which the test of so many seeds finds frameworks apart, `POWER` of the time.
 
     Both gaps of a seed are drawn from those of the replicates, and that between frameworks is multiplied. Simulated
-    `SIMULATIONS` times with a fixed stream, so that a report made again is the same; factors to two digits.
+    up to `SIMULATIONS` times with a fixed stream, so that a report made again is the same; factors to two digits.
     """
     known = replicates[np.isfinite(replicates) & (replicates > 0)]
     if not len(known) or len(replicates) < statistics.FEWEST_PAIRS:
         return None
-    drawn = np.random.default_rng(0).choice(known, (2, SIMULATIONS, len(replicates)))
+    simulations = min(SIMULATIONS, max(SIMULATIONS // 40, MOST_DRAWN // len(replicates)))
+    drawn = np.random.default_rng(0).choice(known, (2, simulations, len(replicates)))
 
     def finds(factor: float) -> bool:
         return bool((statistics.compare_signed_rank_rows(factor * drawn[0] - drawn[1]) < LEVEL).mean() >= POWER)

@@ -14,7 +14,8 @@ from farreach.results.storage.interface import ResultSet
 PLANTED = "planted.json"
 """Beside the rows: the key of every planted case and the diagnosis that it should get."""
 
-FACTS = ["task", "cell", "activation", "radius", "clip", "optimizer", "learning_rate", "seed"]
+FACTS = ["task", "parameters", "cell", "activation", "initial", "radius", "clip", "optimizer", "learning_rate", "steps"]
+FACTS += ["until", "seed"]
 """What tells one planted case from another."""
 
 

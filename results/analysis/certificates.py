@@ -46,7 +46,11 @@ Why = Literal["undigested", "unknown", "failed", "unchecked"]
 """Why a row stands under none: it has no digest; no certificate has its digest; a check failed; its kind had none."""
 
 STANDING = ["framework", "framework_version", "device", "path", "kernel", "dtype", "mode", "digest"]
-KIND = ["cell", "activation", "layers", "optimizer", "clip", "regulariser", "processor"]
+KIND = ["cell", "activation", "initial", "forget_bias", "layers", "optimizer", "clip", "regulariser", "processor"]
+KIND += ["decay", "accumulator", "schedule"]
+
+CROSSED = {"optimizer": ("sgd", "momentum", "rmsprop", "adam"), "clip": (NONE, "norm", "value")}
+"""The optimizers and the clips of which each is checked with each, at both numbers of layers; any other by itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,20 +110,33 @@ def is_within_bounds(check: CheckResult) -> bool:
 def list_demands(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what must have been checked for a row: of each check the facts that it must have.
 
-    Not every combination is run: its update (optimizer, clip, layers), its inputs, the steps that are scored and its
-    penalty are each demanded of its cell, and where it ran in float32, its kernel.
+    Not every combination is run: its update (optimizer, clip, layers), its inputs, the steps that are scored, its
+    penalty, its schedule, other numbers of its optimizer and how its first weights are drawn are each demanded of its
+    cell, and where it ran in float32, its kernel.
     """
     base = {name: row[name] for name in ("cell", "activation", "path", "device")}
-    update = {"optimizer": row["optimizer"], "clip": row["clip"], "layers": min(int(row["layers"]), SEVERAL)}
-    exact = base | {"dtype": "float64"}
-    demands = [exact | update, exact | {"inputs": "tokens", "optimizer": row["optimizer"]}]
+    exact, layers = base | {"dtype": "float64"}, {"layers": min(int(row["layers"]), SEVERAL)}
+    crossed = {name: {name: row[name]} | layers for name, words in CROSSED.items() if row[name] in words}
+    alone = [exact | {name: row[name]} for name in CROSSED if name not in crossed]
+    demands = [exact | part for part in crossed.values()] if alone else [exact | crossed["optimizer"] | crossed["clip"]]
+    demands += [*alone, exact | {"inputs": "tokens", "optimizer": row["optimizer"]}]
     demands += [exact | {"scored": scored} for scored in SCORED]
     if row["regulariser"] != NONE:
         demands.append(exact | {"regulariser": row["regulariser"]})
+    if row["initial"] != "default":
+        demands.append(exact | {"initial": row["initial"]})
+    if isinstance(row["forget_bias"], float) and not math.isnan(row["forget_bias"]):
+        demands.append(exact | {"initial": "forget_bias"})
+    if row["schedule"] != "constant":
+        demands.append(exact | {"schedule": row["schedule"]})
+    if any(isinstance(row[name], float) and row[name] > 0 for name in ("decay", "accumulator")):
+        demands.append(exact | {"optimizer": row["optimizer"], "numbers": "other"})
     if row["dtype"] != "float64":
         kernel = base | {"dtype": row["dtype"]}
-        if row["regulariser"] == "omega":  # on PyTorch it has a kernel of its own
-            demands.append(kernel | {"regulariser": "omega"})
+        if row["regulariser"] in {"omega", "omega2"}:  # on PyTorch they have a kernel of their own
+            demands.append(kernel | {"regulariser": row["regulariser"]})
+        elif row["clip"] == "backprop":  # as under omega
+            demands.append(kernel | {"clip": row["clip"]})
         else:
             demands += [kernel | {"scored": scored} for scored in ("last", "every")]
     return demands
@@ -135,9 +152,7 @@ def judge_row(row: Mapping[str, Any], held: Mapping[str, Certificate]) -> tuple[
     lacking = []
     for demand in list_demands(row):
         like: list[Any] = [
-            check
-            for check in certificate["checks"]
-            if all(check[name] == value for name, value in demand.items())  # type: ignore[literal-required]
+            check for check in certificate["checks"] if all(check.get(name) == value for name, value in demand.items())
         ]
         if not all(map(is_within_bounds, like)):
             return "failed", [demand]

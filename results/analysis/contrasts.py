@@ -12,16 +12,20 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from farreach.results.analysis import seeds, statistics
+from farreach.results.analysis import labels, seeds, statistics
 from farreach.results.analysis.rows import Rows
-from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
+from farreach.results.analysis.selection import APART, CASE, FURTHER, LEARNER, NAMED, RECIPE, SETTING
 from farreach.results.record import ContrastOutcome
-from farreach.results.vocabulary import FEWEST_SEEDS, NONE
+from farreach.results.vocabulary import FEWEST_SEEDS
 
 LEVEL = 0.05
 
 PLACE = ["task", "parameters", "contrast", "device", "threads", "dtype"]
 """What the rows of one contrast share."""
+
+CLIPS = {"clip", "threshold"}
+RUNS = APART - {"cell", "activation", *CLIPS}
+"""The facts of a case that say who ran it and how often, not on which side of a contrast it is."""
 
 Winner = Literal[1, 2]
 
@@ -71,28 +75,28 @@ class ContrastVerdict:
     """A declared contrast, in every framework that ran both sides.
 
     Attributes:
-        task, setting: what it is about; the setting is that of the first side.
+        task, parameters, setting: what it is about; the setting is called by what both sides share.
         outcome: ``solved``, ``diverged`` or ``metric``.
         metric: the task's headline metric.
         steps: of training.
-        sides: of each side the labels that tell it from the other, by their column: setting, cell or clip;
-            that of no clip by ``none``.
+        sides: of each side the facts that tell it from the other, and those alone.
         trials: one per framework, those of hidden units as drawn first.
 
     """
 
     task: str
+    parameters: str
     setting: str
     outcome: ContrastOutcome
     metric: str
     steps: int
-    sides: tuple[dict[str, str], dict[str, str]]
+    sides: tuple[dict[str, Any], dict[str, Any]]
     trials: tuple[Trial, ...]
 
     @property
-    def differing(self) -> set[str]:
-        """The columns of the labels in which the sides differ."""
-        return {*self.sides[0], *self.sides[1]} - {NONE}
+    def is_of_clips(self) -> bool:
+        """Whether the sides differ in the clip alone."""
+        return {*self.sides[0]} <= CLIPS
 
     @property
     def plain(self) -> tuple[Trial, ...]:
@@ -110,11 +114,18 @@ def judge_contrasts(rows: Rows) -> list[ContrastVerdict]:
     if "side" not in frame or not frame["side"].notna().any():
         return []
     declared = frame[frame["side"].isin([1, 2]) & frame["contrast"].notna()]
-    found = [_judge(part) for _, part in declared.groupby(PLACE, observed=True, sort=False)]
+    found = [_judge(part, frame) for _, part in declared.groupby(PLACE, observed=True, sort=False)]
     return [one for one in found if one is not None]
 
 
-def _judge(part: pd.DataFrame) -> ContrastVerdict | None:
+def find_covered(rows: Rows, verdicts: list[ContrastVerdict]) -> set[str]:
+    """Return the tasks with whose every parameters a contrast was declared."""
+    declared = {(one.task, one.parameters) for one in verdicts}
+    places = rows.ours.frame[["task", "parameters"]].drop_duplicates().astype(str).itertuples(index=False, name=None)
+    return {task for task, _ in declared} - {task for task, parameters in places if (task, parameters) not in declared}
+
+
+def _judge(part: pd.DataFrame, frame: pd.DataFrame) -> ContrastVerdict | None:
     outcome: ContrastOutcome = part["contrast"].iloc[0]
     values = {"solved": part["solved"], "diverged": part["status"] == "diverged", "metric": part["score"]}[outcome]
     part = part.assign(value=values)
@@ -127,13 +138,15 @@ def _judge(part: pd.DataFrame) -> ContrastVerdict | None:
     if not trials:
         return None
     heads = [part[part["side"] == number].iloc[0] for number in (1, 2)]
+    sides = _list_differing(heads[0], heads[1]), _list_differing(heads[1], heads[0])
     return ContrastVerdict(
         task=str(heads[0]["task"]),
-        setting=str(heads[0][SETTING]),
+        parameters=str(heads[0]["parameters"]),
+        setting=_label_shared(part, frame, sides[0]),
         outcome=outcome,
         metric=str(heads[0]["metric"]),
         steps=int(heads[0]["steps"]),
-        sides=(_list_differing(heads[0], heads[1]), _list_differing(heads[1], heads[0])),
+        sides=sides,
         trials=tuple(sorted(trials, key=lambda one: one.replicate)),
     )
 
@@ -151,6 +164,18 @@ def _test(first: Side, second: Side, *, counted: bool) -> float | None:
     return float(statistics.compare_ranks_exactly(first.by_seed, second.by_seed))
 
 
-def _list_differing(row: pd.Series[Any], other: pd.Series[Any]) -> dict[str, str]:
-    differing = [name for name in (SETTING, CELL, CLIP) if row[name] != other[name]]
-    return {NONE if name == CLIP and row["clip"] == NONE else name: str(row[name]) for name in differing}
+def _list_differing(row: pd.Series[Any], other: pd.Series[Any]) -> dict[str, Any]:
+    """Return the facts of one side that tell it from the other, a clip whole; what is not known is None."""
+    known = {name: (row[name], other[name]) for name in CASE if name in row and name not in RUNS}
+    apart = {name for name, (one, two) in known.items() if one != two and not (pd.isna(one) and pd.isna(two))}
+    apart |= CLIPS if CLIPS & apart else set()
+    return {name: None if pd.isna(one) else one for name, (one, _) in known.items() if name in apart}
+
+
+def _label_shared(part: pd.DataFrame, frame: pd.DataFrame, differing: dict[str, Any]) -> str:
+    """Return what a contrast's setting is called among all those of a set, by the facts that both sides share."""
+    facts = [name for name in (*NAMED, *RECIPE, *FURTHER) if name in frame]
+    others = frame[~frame[SETTING].isin(part[SETTING].unique())].drop_duplicates(SETTING)
+    shared = part.iloc[:1][facts].astype(object).assign(**dict.fromkeys({*differing} & {*facts}))
+    lines = [*shared.to_dict("records"), *others[facts].astype(object).to_dict("records")]
+    return labels.label_settings([{str(name): value for name, value in line.items()} for line in lines])[0]

@@ -6,12 +6,14 @@ out.
 
     diverged            a loss or a gradient norm was not finite
     healthy             it solved the task (labelled `clip inactive` where its clip never clipped)
-    exploding           going back from the scored group to the first step, the gradient grows by `GROWN` or more,
-                        and the interval of its growth rate lies above 0
+    exploding           going back from the scored group to the first step, the gradient grows by `GROWN` or more, in
+                        a run whose skill is above `NEAR` by `SOARED` or more, and the interval of its growth rate lies
+                        above 0: gated cells that learn well may have grown a gradient by some tens
     over-clipped        at least `NEARLY_ALL` of the steps were clipped, to `TIGHT` of the norm or less, and learning
                         was slow: the weights hardly moved (`STILL`), or the loss was still falling at the end
     vanishing           the gradient reaches less than `HALF` of the steps before the group, or is exactly zero
-    stuck on the floor  skill within `NEAR` of 0 and the loss no longer falling, though the gradient gets there
+    stuck on the floor  skill within `NEAR` of 0 and the loss no longer falling, though the gradient gets there; of a
+                        run of one's own, whose skill is not known: the weights did not move at all
     clip inactive       there is a clip, and it changed less than `HARDLY` of the steps
     not looked at       none of these, and the gradient through time was not measured
     healthy             none of these
@@ -42,7 +44,7 @@ FOUND: tuple[Found, ...] = get_args(Found)
 
 LABELS: tuple[Label, ...] = (*FOUND, UNSEEN)
 
-GROWN = 10.0
+GROWN, SOARED = 10.0, 1_000.0
 NEARLY_ALL = 0.95
 TIGHT = 0.1
 STILL = 0.02
@@ -199,7 +201,8 @@ def _is_solved(seen: _Figures) -> Flags:
 
 
 def _is_exploding(seen: _Figures) -> Flags:
-    return (seen["growth_end_low"] > 0) & (seen["growth_end"] * seen["steps_before"] >= math.log(GROWN))
+    least = np.where(seen["skill"] > NEAR, math.log(SOARED), math.log(GROWN))
+    return (seen["growth_end_low"] > 0) & (seen["growth_end"] * seen["steps_before"] >= least)
 
 
 def _is_over_clipped(seen: _Figures) -> Flags:
@@ -212,7 +215,8 @@ def _is_vanishing(seen: _Figures) -> Flags:
 
 
 def _is_stuck(seen: _Figures) -> Flags:
-    return np.asarray((np.abs(seen["skill"]) <= NEAR) & ~_is_solved(seen) & (seen["falling"] == 0))
+    still = np.isnan(seen["skill"]) & (seen["moved"] == 0)  # a run of one's own has no skill
+    return np.asarray(((np.abs(seen["skill"]) <= NEAR) & (seen["falling"] == 0) | still) & ~_is_solved(seen))
 
 
 def _is_idle(seen: _Figures) -> Flags:

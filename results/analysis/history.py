@@ -86,6 +86,7 @@ def trace_rows(rows: pd.DataFrame) -> History:
     frame = add_outcomes(label_rows(rows).as_drawn.frame)
     frame["mean"] = pd.to_numeric(frame["skill"]).fillna(WORST).clip(lower=WORST)
     frame["ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
+    frame["cores"] = pd.to_numeric(frame["cores_granted"]).fillna(frame["cores"])
     points = pd.DataFrame([_describe_set(part) for _, part in rows.groupby("run", sort=True)])
     count = len(points)
     lines = [

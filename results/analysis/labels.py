@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis.selection import CELL, CLIP, FURTHER, LEARNER
+from farreach.results.analysis.selection import CELL, CLIP, FURTHER, LEARNER, RECIPE
+from farreach.results.storage.columns import COLUMNS
 from farreach.results.vocabulary import MATCHED, NONE
 
 HEADINGS = {CELL: "cell", CLIP: "clip", LEARNER: "framework", "learning_rate": "learning rate"}
@@ -29,8 +30,8 @@ Facts = Mapping[Any, Any]
 def label_settings(settings: list[dict[str, Any]]) -> list[str]:
     """Return what each of these distinct settings is called, such as ``adding T=50 (adam 0.003)``.
 
-    A setting is named by task, parameters, optimizer, learning rate, penalty and mode, and by whatever else tells
-    it from another of the same name.
+    A setting is named by task, parameters, optimizer, learning rate, their schedule and other numbers, penalty and
+    mode, and by whatever else tells it from another of the same name.
     """
     shown = {task: _find_shown(part) for task, part in _split_by(settings, "task").items()}
     plain = [_label_setting(facts, shown[facts["task"]]) for facts in settings]
@@ -43,6 +44,17 @@ def label_settings(settings: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def label_recipe(facts: Facts) -> str:
+    """Return optimizer, learning rate and what of both is not as by default: ``adamw 0.003, weight decay 0.01``."""
+    recipe = [facts.get(name) for name in ("optimizer", "learning_rate")]  # which a run of one's own need not give
+    parts = [" ".join(_format(value) for value in recipe if pd.notna(value))]
+    for name in RECIPE:
+        value = facts.get(name)
+        if pd.notna(value) and value != COLUMNS[name].before:
+            parts.append(str(value) if name == "schedule" else label_fact(name, value))
+    return ", ".join(part for part in parts if part)
+
+
 def label_cell(facts: Facts) -> str:
     """Return what a cell is called: ``lstm``, ``rnn (relu)``."""
     return _add_extra(facts["cell"], facts.get("activation"))
@@ -51,6 +63,12 @@ def label_cell(facts: Facts) -> str:
 def label_clip(facts: Facts) -> str:
     """Return what a clip is called: ``none``, ``norm 0.1``, ``value 0.01``."""
     return NONE if facts["clip"] == NONE else f"{facts['clip']} {facts['threshold']:g}"
+
+
+def label_fact(name: str, value: object) -> str:
+    """Return a fact of a case as text: ``initial chrono``, ``chrono length 100``, ``no regulariser``."""
+    words = name.replace("_", " ")
+    return f"no {words}" if value == NONE else f"{words} {_format(value)}"
 
 
 def label_learner(facts: Facts) -> str:
@@ -79,9 +97,18 @@ def label_side(facts: Facts, side: str) -> str:
 
 
 def label_step(facts: Facts) -> str:
-    """Return what a timed step is called, given the fields of its case: ``adding T=50 lstm, 64 units, batch 32``."""
+    """Return what a timed step is called, given the fields of its case: ``adding T=50 lstm, 64 units, batch 32``.
+
+    Optimizer, schedule, penalty and clip follow where they are not those of most: adam, constant, none and norm.
+    """
     values = " ".join(f"{name}={value}" for name, value in sorted(facts["parameters"].items()))
-    return f"{facts['task']} {values} {facts['cell']}, {facts['hidden']} units, batch {facts['batch']}"
+    initial = facts.get("initial", "default")  # a file of before has none
+    drawn = "" if initial == "default" else f" {initial} {facts.get('chrono_length') or ''}".rstrip()
+    most = {"optimizer": "adam", "schedule": "constant", "regulariser": NONE, "clip": "norm"}
+    words = {name: facts.get(name) or usual for name, usual in most.items()}
+    rest = [f"clip {word}" if name == "clip" else word for name, word in words.items() if word != most[name]]
+    head = f"{facts['task']} {values} {facts['cell']}{drawn}"
+    return ", ".join([head, f"{facts['hidden']} units", f"batch {facts['batch']}", *rest])
 
 
 def format_percent(fraction: float) -> str:
@@ -116,11 +143,10 @@ def _label_setting(facts: Facts, shown: list[str]) -> tuple[str, str]:
     """Return task and parameters, and what stands in brackets behind them."""
     values = json.loads(str(facts["parameters"]))
     head = " ".join([str(facts["task"]), *(f"{name}={_format(values[name])}" for name in shown if name in values)])
-    recipe = [facts.get(name) for name in ("optimizer", "learning_rate")]  # which a run of one's own need not give
-    parts = [" ".join(_format(value) for value in recipe if pd.notna(value))]
+    parts = [label_recipe(facts)]
     if facts.get("regulariser") not in {None, NONE}:
         parts.append(f"{facts['regulariser']} {_format(facts['strength'])}")
-    if facts["mode"] != MATCHED:
+    if facts["mode"] not in {None, MATCHED}:
         parts.append(str(facts["mode"]))
     return head, ", ".join(part for part in parts if part)
 
@@ -128,7 +154,7 @@ def _label_setting(facts: Facts, shown: list[str]) -> tuple[str, str]:
 def _list_differing(facts: Facts, alike: list[dict[str, Any]]) -> list[str]:
     """Return the facts in which a setting differs from others of its name, as text."""
     differing = [name for name in FURTHER if len({_format(one.get(name)) for one in alike}) > 1]
-    return [f"{name} {_format(facts[name])}" for name in differing if pd.notna(facts.get(name))]
+    return [label_fact(name, facts[name]) for name in differing if pd.notna(facts.get(name))]
 
 
 def _find_shown(settings: list[dict[str, Any]]) -> list[str]:
@@ -157,3 +183,13 @@ def _add_extra(word: object, extra: object) -> str:
 
 def _format(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def label_replicate(replicate: int) -> str:
+    """Return what the permuted replicate of a framework is called beside the framework."""
+    return f"its permuted replicate {replicate}"
+
+
+def label_length(cell: str, parameter: str, length: float) -> str:
+    """Return a cell at one value of the parameter that sets a task's length."""
+    return f"{cell} at {parameter}={length:g}"

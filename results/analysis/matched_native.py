@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import seeds, statistics
-from farreach.results.analysis.rows import Rows
+from farreach.results.analysis.rows import Rows, cache_on_rows
 from farreach.results.analysis.selection import (
     CASE,
     CELL,
@@ -74,6 +74,7 @@ class Change:
     native: float
 
 
+@cache_on_rows
 def pair_modes(rows: Rows) -> pd.DataFrame:
     """Return one line for each case and seed that ran in both modes: its labels, and what each mode gave.
 
@@ -89,6 +90,7 @@ def pair_modes(rows: Rows) -> pd.DataFrame:
     return both.sort_values([*GROUP, "seed"], ignore_index=True)
 
 
+@cache_on_rows
 def compare_modes(rows: Rows) -> pd.DataFrame:
     """Return one line per setting, cell, clip and framework: skill matched and native, and the change.
 

@@ -10,7 +10,16 @@ import pandas as pd
 from farreach.results.analysis import observatory, seeds
 from farreach.results.analysis.labels import format_percent
 from farreach.results.analysis.rows import Rows
-from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING, find_length, number_places, restore_order
+from farreach.results.analysis.selection import (
+    CELL,
+    CLIP,
+    LEARNER,
+    RECIPE,
+    SETTING,
+    find_length,
+    number_places,
+    restore_order,
+)
 from farreach.results.analysis.solved import count_solved
 from farreach.results.vocabulary import NONE
 
@@ -24,8 +33,11 @@ REACHES = [*PLACE, *FACTS, "seeds", "reach", "low", "high"]
 
 
 def tabulate_atlas(rows: Rows) -> pd.DataFrame:
-    """Return `count_solved` with ``share``, the share of the seeds that solved, for the clip atlas."""
-    counts = count_solved(rows)
+    """Return `count_solved` with ``share``, the share of the seeds that solved, for the clip atlas.
+
+    Drawn recipes have a threshold of their own each, and no place in it.
+    """
+    counts = count_solved(rows.listed)
     return counts.assign(share=counts["solved"] / counts["seeds"]) if len(counts) else counts.assign(share=[])
 
 
@@ -52,7 +64,7 @@ def tabulate_reach(rows: Rows) -> pd.DataFrame:
         return pd.DataFrame(columns=REACHES)
     far = frame[["reach_end", "cell_reach_end"]].astype(float).max(axis="columns")
     lengths = [find_length(str(text)) or ("", float("nan")) for text in frame["parameters"]]
-    recipe = number_places(frame, ["optimizer", "learning_rate", "mode"])
+    recipe = number_places(frame, ["optimizer", "learning_rate", *RECIPE, "mode"])
     frame = frame.assign(
         far=far, recipe=recipe, name=[name for name, _ in lengths], length=[value for _, value in lengths]
     )

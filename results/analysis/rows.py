@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import diagnosis, labels, selection
-from farreach.results.analysis.selection import CELL, CLIP, FURTHER, GROUP, LEARNER, NAMED, SETTING
+from farreach.results.analysis.selection import CELL, CLIP, FURTHER, GROUP, LEARNER, NAMED, RECIPE, SETTING
 from farreach.results.storage.columns import COLUMNS
 from farreach.results.vocabulary import MATCHED, OWN
 
@@ -68,6 +68,11 @@ class Rows:
         return self.as_drawn.matched
 
     @functools.cached_property
+    def listed(self) -> Rows:
+        """The rows whose recipe a suite lists: those that were drawn are judged by study."""
+        return self.select(self.frame["study"].isna()) if "study" in self.frame else self
+
+    @functools.cached_property
     def own(self) -> Rows:
         """The rows of the user's own runs."""
         return self.select(self.frame["mode"] == OWN)
@@ -111,7 +116,7 @@ def label_rows(frame: pd.DataFrame) -> Rows:
     for column in [*NUMBERS, *selection.find_metrics(frame)]:
         frame[column] = pd.to_numeric(frame[column])
     frame["solved"] = frame["solved"].astype("boolean")
-    facts = [name for name in (*NAMED, *FURTHER) if name in frame]
+    facts = [name for name in (*NAMED, *RECIPE, *FURTHER) if name in frame]
     frame[SETTING] = _categorise(frame[facts], labels.label_settings, selection.sort_setting)
     cells = frame[["cell"]].assign(activation=selection.find_extra(frame, "cell", "activation", ["cell"]))
     frame[CELL] = _categorise(cells, _each(labels.label_cell), selection.sort_cell)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from farreach.results.record import METRIC, Case
+from farreach.results.record import BELONGS_TO, METRIC, Case
 from farreach.results.vocabulary import CELLS, CLIPS, FRAMEWORKS, LENGTHS, MODES, NONE, TASKS
 
 CASE = [*(field.name for field in dataclasses.fields(Case)), "task_version", "metric_version"]
@@ -35,10 +35,13 @@ PLACE_FACTS = ["task", "parameters", "cell", "activation", "clip", "threshold"]
 NAMED = ["task", "parameters", "optimizer", "learning_rate", "regulariser", "strength", "mode"]
 """The facts that a setting's label always gives."""
 
+RECIPE = ["schedule", *BELONGS_TO]
+"""The facts of optimizer and learning rate that a setting's label gives where they are not what they are by default."""
+
 APART = {"framework", "path", "cell", "activation", "clip", "threshold", "seed", "replicate"}
 """The facts of a case that are no part of its setting."""
 
-FURTHER = [name for name in CASE if name not in {*NAMED, *APART}]
+FURTHER = [name for name in CASE if name not in {*NAMED, *RECIPE, *APART}]
 """The facts that a setting's label gives where they tell two settings apart."""
 
 LINE = [*NAMED, "framework", "path", "cell", "activation", "clip", "threshold"]
@@ -78,7 +81,7 @@ def sort_setting(facts: dict[str, Any]) -> Key:
     return (
         _rank(facts["task"], TASKS),
         [(name, _size(value)) for name, value in values.items()],
-        *(_size(facts.get(name)) for name in ("optimizer", "learning_rate")),
+        *(_size(facts.get(name)) for name in ("optimizer", "learning_rate", *RECIPE)),
         facts.get("regulariser") not in {None, NONE},
         *(_size(facts.get(name)) for name in ("regulariser", "strength")),
         _rank(facts["mode"], MODES),
@@ -121,7 +124,7 @@ def find_length(parameters: str) -> tuple[str, float] | None:
     One of `LENGTHS`, else the first number; None where no parameter is a number.
     """
     values = json.loads(parameters)
-    numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and value is not True}
+    numbers = {name: value for name, value in values.items() if type(value) in {int, float}}  # True is an int, too
     name = next((one for one in (*LENGTHS, *numbers) if one in numbers), None)
     return None if name is None else (name, float(numbers[name]))
 

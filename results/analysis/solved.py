@@ -9,11 +9,11 @@ from __future__ import annotations
 import pandas as pd
 
 from farreach.results.analysis.rows import Rows, cache_on_rows
-from farreach.results.analysis.selection import LINE, PLACE, find_length
+from farreach.results.analysis.selection import LINE, PLACE, RECIPE, find_length
 
 FACTS = [name for name in LINE if name not in {"framework", "path"}]
 COUNTS = [*PLACE, *FACTS, "name", "length", "solved", "seeds", "clip fraction"]
-SEEDS = [*PLACE, *FACTS, "name", "length", "seed", "solved", "clip fraction", "pivot"]
+SEEDS = [*PLACE, *FACTS, *RECIPE, "initial", "name", "length", "seed", "solved", "clip fraction", "pivot"]
 
 
 @cache_on_rows
@@ -32,7 +32,7 @@ def list_seeds(rows: Rows) -> pd.DataFrame:
     groups = frame.assign(pivot=pivot).groupby([*PLACE, "seed"], observed=True)
     whole = {"solved": ("solved", "min"), "clip fraction": ("clip_fraction", "mean"), "pivot": ("pivot", "max")}
     each = groups.agg(**whole).reset_index().astype({"solved": bool, "pivot": bool})
-    facts = [name for name in FACTS if name in frame]
+    facts = [name for name in (*FACTS, *RECIPE, "initial") if name in frame]
     places = frame.loc[~frame.duplicated(PLACE), [*PLACE, *facts]]
     lengths = [find_length(str(text)) or ("", 0.0) for text in places["parameters"]]
     places = places.assign(name=[name for name, _ in lengths], length=[value for _, value in lengths])

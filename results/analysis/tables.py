@@ -27,6 +27,9 @@ from farreach.results.vocabulary import OWN
 HEAD = [SETTING, "task", "parameters", CELL, CLIP, "optimizer", "learning_rate", LEARNER]
 """What opens every table of numbers where people read it."""
 
+TIME = "time to solve"
+"""The column of times to solve, as text, which a set with timed steps has."""
+
 Columns = dict[str, tuple[str, str]]
 """Name of a column, and the rows' column that it sums up, with how: ``("skill", "mean")``."""
 
@@ -140,7 +143,8 @@ def tabulate_machines(rows: Rows) -> pd.DataFrame:
     """Return the distinct environments of the rows: versions, paths, processor, threads, commit."""
     names = [
         *("framework", "framework_version", "path", "kernel", "precision", "dtype", "device", "device_name", "threads"),
-        *("jobs", "processor", "cores", "platform", "python", "numpy", "variables", "schema", "commit"),
+        *("jobs", "processor", "cores", *(["cores_granted"] if rows.frame["cores_granted"].notna().any() else [])),
+        *("platform", "python", "numpy", "variables", "schema", "commit"),
     ]
     counts = rows.frame.reindex(columns=names).groupby(names, observed=True, dropna=False, sort=False).size()
     known = counts.rename("cases").reset_index().astype(object)
@@ -169,9 +173,11 @@ def show_parameters(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(parameters=table["parameters"].map(format_parameters)) if "parameters" in table else table
 
 
-def tabulate_wide(rows: Rows) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield for each setting its `tabulate_accuracy` as text, the frameworks side by side: cell, clip, then theirs."""
-    table = tabulate_accuracy(rows)
+def tabulate_wide(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield for each setting of `tabulate_accuracy` its lines as text, the frameworks side by side: cell, clip, theirs.
+
+    A column ``time``, if the table has one, is text already and stands beside the steps to solve.
+    """
     for setting, part in table.groupby(SETTING, observed=True):
         lines = []
         columns: dict[str, list[str]] = {str(learner): [] for learner in part[LEARNER].unique()}
@@ -265,6 +271,7 @@ def _format_line(row: pd.Series[Any]) -> dict[str, str]:
         format_metric(row["metric"]): score,
         "solved": DASH if row["judged"] == 0 else f"{row['solved']}/{row['judged']}",
         "steps to solve": DASH if pd.isna(row["steps to solve"]) else f"{row['steps to solve']:.0f}",
+        **({TIME: row[TIME]} if TIME in row else {}),
         "clipped": row["clipped"],
     }
 

@@ -1,6 +1,7 @@
 """Up to which length each cell solves each task, and which clip worked: verdicts over seeds, each counted once.
 
-A cell is said to solve a task where more than half of the seeds do, by a one-sided exact binomial test. Where several
+A cell, with its kind of first weights, is said to solve a task where more than half of the seeds do, by a one-sided
+exact binomial test. Where several
 clips and recipes were tried, the best is chosen on one half of the seeds and tested on the other, if there are ten or
 more, else tested with p times the number tried. Lengths are tested from the shortest on, up to the first that fails.
 Clips are compared with one that was fixed before the run: the first side of a declared contrast, else no clip; by
@@ -12,13 +13,15 @@ from __future__ import annotations
 import dataclasses
 import enum
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from farreach.results.analysis import seeds, statistics
 from farreach.results.analysis.rows import Rows
-from farreach.results.analysis.selection import CELL, CLIP, PLACE, SETTING, number_places
+from farreach.results.analysis.selection import CELL, CLIP, PLACE, RECIPE, SETTING, number_places
 from farreach.results.analysis.solved import list_seeds
 from farreach.results.vocabulary import FEWEST_SEEDS, NONE
 
@@ -26,6 +29,9 @@ HALF = 0.5
 """More than this share of the seeds must solve a task for a cell to be said to solve it."""
 
 LEVEL = 0.05
+
+DEFAULT = "default"
+"""First weights as they are where nothing is said of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,9 +79,10 @@ class LengthCount:
 
 @dataclasses.dataclass(frozen=True)
 class CellLengths:
-    """How far one cell gets on a task: what it did at each length that was tried, ascending."""
+    """How far one cell gets on a task from first weights of one kind: what it did at each length, ascending."""
 
     cell: str
+    initial: str
     lengths: tuple[LengthCount, ...]
 
     @property
@@ -149,7 +156,7 @@ class TaskClips:
     Attributes:
         task: the task.
         tried: kind and label of all clips that were tried.
-        optimizer, learning_rate: the recipe; empty and 0 where no cell solved the task.
+        recipe: the facts of the recipe, optimizer, learning rate and schedule; none where no cell solved the task.
         others: how many other recipes were tried.
         clips: the clips there, the one that they are compared with first; none where no cell solved the task.
 
@@ -157,8 +164,7 @@ class TaskClips:
 
     task: str
     tried: tuple[tuple[str, str], ...]
-    optimizer: str = ""
-    learning_rate: float = 0.0
+    recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     others: int = 0
     clips: tuple[ClipCount, ...] = ()
 
@@ -170,13 +176,18 @@ class TaskClips:
 def find_lengths(rows: Rows) -> list[TaskLengths]:
     """Return for each task what each cell did at each length, at the best of the clips and recipes tried."""
     table = list_seeds(rows)
+    table = table.assign(initial=table.get("initial", DEFAULT))
     return [
         TaskLengths(
             str(task),
             str(part["name"].iloc[0]),
             tuple(
-                CellLengths(str(cell), tuple(_judge_length(float(str(at)), one) for at, one in group.groupby("length")))
-                for cell, group in part.groupby(CELL, observed=True)
+                CellLengths(
+                    str(cell),
+                    str(initial),
+                    tuple(_judge_length(float(str(at)), one) for at, one in group.groupby("length")),
+                )
+                for (cell, initial), group in part.groupby([CELL, "initial"], observed=True)
             ),
         )
         for task, part in table.groupby("task", sort=False, observed=True)
@@ -246,7 +257,8 @@ def _find_metric(cell: str, group: pd.DataFrame) -> CellMetric:
 
 
 def _compare_task(task: str, part: pd.DataFrame) -> TaskClips:
-    part = part.assign(recipe=number_places(part, ["optimizer", "learning_rate"]))
+    facts = [name for name in ("optimizer", "learning_rate", *RECIPE) if name in part]
+    part = part.assign(recipe=number_places(part, facts))
     first = part.drop_duplicates(CLIP).sort_values(CLIP)
     tried = tuple(zip(map(str, first["clip"]), map(str, first[CLIP]), strict=True))
     shares = part.groupby(PLACE, observed=True)["solved"].transform("mean")
@@ -261,8 +273,7 @@ def _compare_task(task: str, part: pd.DataFrame) -> TaskClips:
     return TaskClips(
         task=task,
         tried=tried,
-        optimizer=str(chosen["optimizer"].iloc[0]),
-        learning_rate=float(chosen["learning_rate"].iloc[0]),
+        recipe=chosen[facts].iloc[0].to_dict(),
         others=part["recipe"].nunique() - 1,
         clips=_judge_clips(chosen),
     )

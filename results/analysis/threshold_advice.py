@@ -1,7 +1,8 @@
 """Which clip threshold to use: the cases that were tried in, a recommendation and the reasons for it out.
 
 A case's **average skill** is that over the evaluations of its training, a skill below 0 and an evaluation that a
-diverged run never reached counting 0: it rises when a task is learned better, and when it is learned sooner. The best
+diverged run never reached counting 0, and one after a run ended because it was solved as that at its end: it rises
+when a task is learned better, and when it is learned sooner. The best
 of a learning rate is what most seeds solved and, among those, what has the highest average skill; no clipping takes
 part. A threshold is **as good as the best** where as many seeds solved the task and its average skill falls short of
 the best's, seed by seed, by no more than one standard error of that gap (the one-standard-error rule of Breiman et
@@ -108,10 +109,14 @@ class Thumb:
         return THUMB[0] * self.average, THUMB[1] * self.average
 
 
-def compute_average_skill(losses: pd.Series[float], floor: float, planned: int) -> float:
-    """Return the skill averaged over the planned evaluations; see the head of this file."""
-    skills = (1 - losses.to_numpy(np.float64) / floor).clip(min=0)
-    return float(np.nan_to_num(skills[:planned]).sum() / planned)
+def compute_average_skill(losses: pd.Series[float], floor: float, planned: int, *, held: bool = False) -> float:
+    """Return the skill averaged over the planned evaluations; see the head of this file.
+
+    Where it is `held`, a run that ended early, because it had solved its task, keeps the skill of its end.
+    """
+    skills = np.nan_to_num((1 - losses.to_numpy(np.float64) / floor).clip(min=0)[:planned])
+    rest = skills[-1] * (planned - len(skills)) if held and len(skills) else 0.0
+    return float((skills.sum() + rest) / planned)
 
 
 def tabulate_tries(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
@@ -130,7 +135,10 @@ def tabulate_tries(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame
             "solved": row["solved"],
             "steps_to_solve": row["steps_to_solve"],
             "average_skill": compute_average_skill(
-                _get_losses(evaluations(row["key"])), row["floor"], row["steps"] // row["evaluate_every"]
+                _get_losses(evaluations(row["key"])),
+                row["floor"],
+                row["steps"] // row["evaluate_every"],
+                held=row["status"] == "finished",
             ),
             "skill": row["skill"],
             "clip_fraction": row["clip_fraction"],
@@ -138,7 +146,11 @@ def tabulate_tries(rows: pd.DataFrame, evaluations: Callable[[str], pd.DataFrame
         }
         for row in rows.to_dict("records")
     ]
-    frame = pd.DataFrame(lines, columns=COLUMNS)
+    return sort_tries(pd.DataFrame(lines, columns=COLUMNS))
+
+
+def sort_tries(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return cases with `COLUMNS` in their kinds, sorted by learning rate, threshold and seed."""
     for name in COLUMNS:
         frame[name] = frame[name].astype("boolean") if name == "solved" else pd.to_numeric(frame[name])
     return frame.sort_values(["learning_rate", "threshold", "seed"], ignore_index=True)

@@ -32,12 +32,12 @@ def draw(
         verdicts: one a learning rate.
         thumbs: the rule of thumb by learning rate; that of the named one is drawn.
         norms: one line a learning rate, as `farreach.results.analysis.gradient_norms.summarise_norms` gives it.
-        clip: ``norm`` or ``value``.
+        clip: the kind of clip.
         named: the learning rate that was asked about, whose plateau is shaded.
 
     """
     with style.use_style():
-        parts = [3.0, 1.6, 1.1] if clip == "norm" else [3.0, 1.6]  # norms and the size of an element share no axis
+        parts = [3.0, 1.6, 1.1] if clip == "norm" else [3.0, 1.6]  # a norm and any other threshold share no axis
         figure = Figure(figsize=(style.WIDTH * 0.85, 1.3 * sum(parts)), layout="constrained")
         places = figure.add_gridspec(len(parts), 1, height_ratios=parts)
         upper = figure.add_subplot(places[0])
@@ -154,4 +154,4 @@ def _label_axis(ax: Axes, grid: list[float], clip: str) -> None:
 
     ax.xaxis.set_major_formatter(FuncFormatter(name))
     ax.set_xlim((grid[0] if grid else free) / 2, free * 2)
-    ax.set_xlabel(f"clip threshold ({clip})")
+    ax.set_xlabel(f"clip threshold ({style.describe_kind(clip)})")

@@ -13,6 +13,28 @@ CAPTIONS = {
             "ran it; second line: share of the steps clipped."
         ),
     ),
+    "success-length": (
+        "Success against length",
+        (
+            "Share of the seeds that solved the task, with its 95 % interval (Clopper and Pearson) from five seeds on: "
+            "colour is the cell, line and mark the way to draw the first weights, each at one recipe over all lengths. "
+            "Of several recipes the best is drawn, without an interval."
+        ),
+    ),
+    "clip-rate": (
+        "Clip by learning rate",
+        (
+            "Colour and number: how many of the seeds solved the task, in every framework that ran it. A cross: some "
+            "seed diverged."
+        ),
+    ),
+    "profile": (
+        "Performance profiles of tuned cells",
+        (
+            "Share of the tasks that a cell's recipe, chosen on one half of a study's seeds, solves on the other "
+            "within so many times the fewest steps of any cell: mean over studies, and the 95 % interval of the median."
+        ),
+    ),
     "ratios": (
         "How many times as fast",
         "Ratio of the times of a training step, median with its 95 % interval: right of 1 the second named is faster.",
@@ -74,5 +96,14 @@ CAPTIONS = {
     "step-time": ("Step time", ""),
 }
 
-OPTIONAL = {"atlas", "ratios", "reach-length", "training-loss", "matched-native"}
+OPTIONAL = {
+    "atlas",
+    "success-length",
+    "clip-rate",
+    "profile",
+    "ratios",
+    "reach-length",
+    "training-loss",
+    "matched-native",
+}
 """Figures that are passed over in silence where there is nothing to draw: not every set has such runs."""

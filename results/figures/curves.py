@@ -69,7 +69,7 @@ def _draw_curves(
     return figures
 
 
-FACTS = (CLIP, LEARNER, "clip", "threshold", "framework", "path", "floor", "unit", "status")
+FACTS = (CLIP, LEARNER, "clip", "threshold", "framework", "path", "floor", "unit", "status", "steps")
 """What a curve needs to know of its row."""
 
 
@@ -85,15 +85,14 @@ def _read_curves(group: pd.DataFrame, load: Load) -> pd.DataFrame:
             continue
         facts = {str(name): str(row[name]) for name in (CLIP, LEARNER, "clip", "framework", "path")}
         facts |= {"run": row["key"], "unit": row.get("unit") or ""}
-        numbers = {name: row[name] for name in ("floor", "threshold")}
+        numbers = {name: row.get(name) for name in ("floor", "threshold", "steps")}
         parts.append(curves.assign(**facts, **numbers, torn=row["status"] == "diverged"))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _draw_evaluation_loss(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]) -> dict[str, Line2D]:
     floor = float(curves["floor"].iloc[0])
-    finite = curves[np.isfinite(curves["loss"])]
-    means = finite.groupby([LEARNER, CLIP, "step"], sort=False)["loss"].mean().reset_index()
+    means = _average_losses(curves[np.isfinite(curves["loss"])])
     _draw_lines(ax, means, styles, x="step", y="loss")
     ax.axhline(floor, color="0.8", linewidth=4, zorder=1)
     low, high = min([floor, *means["loss"]]), max([floor, *means["loss"]])
@@ -103,6 +102,22 @@ def _draw_evaluation_loss(ax: Axes, curves: pd.DataFrame, styles: dict[str, Any]
     unit = str(curves["unit"].iloc[0])
     ax.set_ylabel(f"evaluation loss\n({unit})" if unit else "evaluation loss")
     return {"floor": Line2D([], [], color="0.8", linewidth=4)}
+
+
+def _average_losses(finite: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean loss over the runs of a learner and clip at each step.
+
+    A run that ended before the others of its line, because it was solved, keeps its last loss: else the mean would be
+    that of the runs that had not.
+    """
+    parts = []
+    for _, line in finite.groupby([LEARNER, CLIP], sort=False):
+        wide = line.pivot_table(index="step", columns="run", values="loss")
+        whole = sorted(set(line.loc[~line["torn"], "run"]))
+        wide[whole] = wide[whole].ffill()
+        facts = line[[LEARNER, CLIP]].iloc[0]
+        parts.append(wide.mean(axis=1).rename("loss").reset_index().assign(**facts))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[LEARNER, CLIP, "step", "loss"])
 
 
 def _draw_lines(ax: Axes, frame: pd.DataFrame, styles: dict[str, Any], *, x: str, y: str) -> None:
@@ -119,7 +134,8 @@ def _draw_lines(ax: Axes, frame: pd.DataFrame, styles: dict[str, Any], *, x: str
 def _take_medians(curves: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return the median of a column over each stretch of a run's steps, and over the runs of a learner and clip."""
     ends = curves.groupby("run", sort=False)["step"].transform("max")
-    width = np.maximum(1, ends // BINS)  # a run that diverged early keeps its few steps apart
+    planned = curves["steps"].where(~curves["torn"]).fillna(ends)  # runs that were solved early share their stretches
+    width = np.maximum(1, planned // BINS)  # a run that diverged early keeps its few steps apart
     binned = curves.assign(bin=(curves["step"] - 1) // width * width + (width + 1) / 2)
     return binned.groupby([LEARNER, CLIP, "bin"], sort=False)[column].median().reset_index()
 

@@ -39,7 +39,7 @@ def _draw_atlas(part: pd.DataFrame) -> Figure:
         axes = figure.subplots(len(settings), 1, sharex=True, squeeze=False, height_ratios=cells)[:, 0]
         for ax, setting in zip(axes, settings, strict=True):
             _draw_field(ax, part[part[SETTING] == setting], clips)
-            ax.set_title(setting, loc="left")
+            style.write_title(ax, setting, width=int(14 * (size[0] - 1.5)), place="left")
         axes[-1].set_xlabel("clip threshold")
         bar = figure.colorbar(axes[0].collections[0], ax=list(axes), shrink=0.9, pad=0.02)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1))

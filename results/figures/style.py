@@ -8,12 +8,13 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import style as mplstyle
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,10 +23,10 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from PIL import Image
 
-from farreach.results.analysis.selection import CELL, CLIP, sort_clip
+from farreach.results.analysis.selection import CELL, CLIP, sort_clip, sort_words
 from farreach.results.figures import palette
 from farreach.results.storage.files import write_file
-from farreach.results.vocabulary import CLIPS, NONE
+from farreach.results.vocabulary import CLIPS, NONE, THRESHOLDS
 
 WIDTH = 9.0
 """Inches; at `DPI` twice what GitHub shows of a README, so that text stays legible when halved."""
@@ -49,6 +50,10 @@ DASHES = [
     *((0, (3, 1.5)), (0, (1.5, 4)), (0, (12, 3, 3, 3)), (0, (6, 6))),
 ]
 """Line styles of the clips, in the order of the clips; the first is that of ``none``."""
+
+
+PLACES = 9
+"""Decimal places of where axes stand, in shares of the figure."""
 
 
 def save_figure(figure: Figure, path: Path, *, vector: bool = False) -> list[Path]:
@@ -85,6 +90,10 @@ def _render_pixels(figure: Figure) -> Image.Image:
     if engine := figure.get_layout_engine():
         engine.execute(figure)
         figure.set_layout_engine("none")
+        for axes in figure.axes:
+            # The solver's last digits differ from process to process, and an SVG names its clips by all of them.
+            left, bottom, width, height = axes.get_position(original=True).bounds
+            axes.set_position((round(left, PLACES), round(bottom, PLACES), round(width, PLACES), round(height, PLACES)))
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba()))
     figure.set_dpi(given)
@@ -109,11 +118,11 @@ def make_pattern(dash: Any) -> Any:
 
 @contextmanager
 def use_style() -> Iterator[None]:
-    """Draw in the style of all figures; settings of the caller's own figures stay as they are."""
+    """Draw in the style of all figures, and no setting of the user's; those of the caller's own stay as they are."""
     settings: Any = {**sns.axes_style("whitegrid"), **sns.plotting_context("paper", font_scale=1.1)}
-    with mpl.rc_context(
-        settings | {"axes.titlesize": 10, "legend.frameon": False, "grid.color": "0.9", "lines.scale_dashes": False}
-    ):
+    settings |= {"axes.titlesize": 10, "legend.frameon": False, "grid.color": "0.9", "lines.scale_dashes": False}
+    settings["font.sans-serif"] = ["DejaVu Sans"]  # which matplotlib brings along
+    with mplstyle.context(settings, after_reset=True):
         yield
 
 
@@ -195,27 +204,33 @@ class ThresholdAxis:
             axes.axvline(start - 0.75, color="0.8", linewidth=0.8)
         axes.set_xlim(-0.6, self.width - 0.4)
         axes.grid(visible=False, axis="x")
-        units = ", ".join(self.kinds)
-        axes.set_xlabel(f"clip threshold ({units})" if units else "no clipping")
+        units = ", ".join(describe_kind(kind) for kind in self.kinds)
+        axes.set_xlabel(textwrap.fill(f"clip threshold ({units})", 80) if units else "no clipping")
+
+
+def describe_kind(kind: str) -> str:
+    """Return a kind of clip with what its threshold is, where its name does not say it."""
+    return f"{kind}: {THRESHOLDS[kind]}" if kind in THRESHOLDS else kind
 
 
 def make_threshold_axis(table: pd.DataFrame) -> ThresholdAxis:
     """Return the axis of the cells and clips of a table: columns `CELL` and `CLIP`, clip and threshold."""
     places = table[[CELL, CLIP, "clip", "threshold"]].drop_duplicates([CELL, CLIP]).sort_values([CELL, CLIP])
     facts = [(str(cell), str(label), str(kind), at) for cell, label, kind, at in places.itertuples(index=False)]
-    kinds = [kind for kind in CLIPS if kind != NONE and any(one == kind for _, _, one, _ in facts)]
+    kinds = sort_words({kind for _, _, kind, _ in facts} - {NONE}, CLIPS)
     by_cell = {cell: [kind for kind in kinds if (cell, kind) in {fact[::2] for fact in facts}] for cell, *_ in facts}
     positions: dict[tuple[str, str], float] = {}
     ticks, groups = {}, {}
     at, before = -1.0, ("", "")
     for cell, label, kind, threshold in facts:
-        group = (cell, "value" if kind == "value" and "norm" in by_cell[cell] else "")
+        group = (cell, "" if kind in {NONE, *by_cell[cell][:1]} else kind)  # their thresholds share no scale
         at += 1.0 if before in {group, ("", "")} else 1.5
         before = group
         positions[cell, label] = at
         ticks[cell, label] = NONE if kind == NONE else f"{threshold:g}"
         beside = kind if kind in by_cell[cell] else "".join(by_cell[cell][:1])  # none: beside the first kind
-        groups[cell, label] = f"{cell} ({beside})" if len(kinds) > 1 and beside else cell
+        between = "\n" if {*kinds} & THRESHOLDS.keys() else " "  # several kinds, few thresholds each: little room
+        groups[cell, label] = f"{cell}{between}({beside})" if len(kinds) > 1 and beside else cell
     return ThresholdAxis(positions, ticks, groups, kinds)
 
 
@@ -226,10 +241,10 @@ def spread_learners(learners: Iterable[str]) -> dict[str, float]:
     return {name: spread * ((at + 0.5) / len(names) - 0.5) for at, name in enumerate(names)}
 
 
-def write_title(axes: Axes, text: str, *, width: int) -> None:
+def write_title(axes: Axes, text: str, *, width: int, place: Literal["left", "center"] = "center") -> None:
     """Put a facet's title, on several lines where it is longer than `width` characters."""
     whole = re.sub(r"(?<=[^,]) (?=[^(]*\))", "\N{NO-BREAK SPACE}", text)  # keeps (adam 0.003) on one line
-    axes.set_title("\n".join(textwrap.wrap(whole, width)))
+    axes.set_title("\n".join(textwrap.wrap(whole, width)), loc=place)
 
 
 def make_log_axis(axes: Axes) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -20,8 +19,6 @@ from farreach.results.analysis.rows import SEEDS
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
 from farreach.results.figures import palette, style
 from farreach.results.vocabulary import NONE
-
-mpl.use("Agg")  # files only: no window, and none needed
 
 LOWEST = -0.3
 """Skill below this is drawn here, so that one bad run does not flatten the others."""

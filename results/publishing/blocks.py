@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from farreach.results.analysis import calibration, observatory, tables
+from farreach.results.analysis.contrasts import judge_contrasts
 from farreach.results.analysis.labels import format_parameters, join_words
 from farreach.results.analysis.matched_native import measure_changes
 from farreach.results.analysis.native_gaps import explain_gaps
@@ -22,6 +23,8 @@ from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.publishing import manifests
 from farreach.results.report import contents, gradient_reach, timing_contents
 from farreach.results.report.calibration import write_share_right
+from farreach.results.report.contrasts import write_contrast
+from farreach.results.report.ledger import tabulate_verdicts, write_summary
 from farreach.results.report.markdown import escape, table
 from farreach.results.report.matched_native import write_change, write_gap
 from farreach.results.report.speed_sentences import title_steps, write_overheads, write_pairs, write_test
@@ -163,7 +166,8 @@ def _scaling(published: Path) -> str:
 def _flushed(folder: Path) -> str:
     """Say where PyTorch's step gained most by counting subnormal numbers as zero; nothing where that was not tried."""
     paths = interleaved.list_paths(timing_contents.read_timings(open_set(folder)).groups)
-    ways = paths[paths["framework"] == "pytorch"].pivot_table("ms a step", STEP, "path").reset_index()
+    step = [name for name in STEP if name in paths]
+    ways = paths[paths["framework"] == "pytorch"].pivot_table("ms a step", step, "path").reset_index()
     if not {"eager", "flushed"} <= {*ways}:
         return ""
     most = ways.assign(gain=ways["eager"] / ways["flushed"]).sort_values("gain", ascending=False).iloc[0]
@@ -200,6 +204,13 @@ def _sets(published: Path) -> str:
     return table(pd.DataFrame(lines))
 
 
+def _recipes(published: Path) -> str:
+    """Return how each declared contrast came out, and all settings in one table."""
+    rows = label_rows(open_set(published / "recipes").rows())
+    declared = _listed([escape(write_contrast(one)) for one in judge_contrasts(rows)])
+    return f"{declared}\n{table(tables.tabulate_summary(rows))}"
+
+
 def _nightly(published: Path) -> str:
     folder = published / "nightly"
     if not folder.exists():
@@ -208,6 +219,16 @@ def _nightly(published: Path) -> str:
     seeds = join_words(sorted(map(str, rows["seed"].unique())))
     of = f"{len(rows)} cases so far, seed {seeds} of {join_words(sorted(rows['framework'].unique()))}"
     return f"From [its report](nightly/report.md), {of}:\n\n{answers(folder)}"
+
+
+def _ledger(published: Path) -> str:
+    """Return how many claims have each verdict, and a line for each that rows decide."""
+    folder = published / "ledger"
+    if not folder.exists():
+        return "Not published yet."
+    verdicts = contents.read_results(folder).verdicts
+    shown = tabulate_verdicts([one for one in verdicts if one.arms])[["claim", "implies", "found", "verdict"]]
+    return f"{write_summary(verdicts)}: [each with its source and its settings](ledger/ledger.md).\n\n{table(shown)}"
 
 
 def _advice(published: Path) -> str:
@@ -222,7 +243,9 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "quick": _quick,
     "headline": _headline,
     "summary": _summary,
+    "recipes": _recipes,
     "nightly": _nightly,
+    "ledger": _ledger,
     "reach": _reach,
     "pascanu": _pascanu,
     "advice": _advice,

@@ -16,7 +16,8 @@ from farreach.results.timing import interleaved
 PUBLISHED = "results/published"
 
 PAGES = tuple(
-    f"docs/{name}.md" for name in ("results", "vanishing", "thresholds", "speed", "native", "certificates", "machines")
+    f"docs/{name}.md"
+    for name in ("results", "ledger", "vanishing", "thresholds", "speed", "native", "certificates", "machines")
 )
 DOCUMENTS = ("README.md", f"{PUBLISHED}/README.md", *PAGES)
 """The documents that quote published results. A block stands in any of them, and so does a published figure."""

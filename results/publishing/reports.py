@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from farreach.results.analysis import tables
-from farreach.results.report import contents, result_set, timing, timing_contents
+from farreach.results.report import contents, ledger, result_set, timing, timing_contents
 from farreach.results.report.markdown import escape, table
 from farreach.results.storage.files import list_files, write_text
+from farreach.results.storage.interface import LEDGER
 from farreach.results.storage.packed_set import PackedSet
 
 PICTURE = re.compile(r"!\[[^\]]*\]\((figures/[^)]+)\).*\n|\[All \d+ trials\]\((tables/[^)]+)\)\n")
@@ -19,7 +20,7 @@ DRAWN = "Pictures that no document shows are not kept here: the first of the com
 
 
 def list_stale_reports(store: PackedSet) -> Iterator[str]:
-    """Yield what is wrong with the reports beside a set: the answers, the compact table, what the timings say."""
+    """Yield what is wrong with the reports beside a set: answers, compact table, what the timings say, verdicts."""
     timed = timing_contents.read_timings(store)
     if (page := store.folder / contents.PAGE).exists():
         text, results = page.read_text("utf-8"), contents.read_results(store.folder, store=store)
@@ -31,6 +32,8 @@ def list_stale_reports(store: PackedSet) -> Iterator[str]:
         text = page.read_text("utf-8")
         if not all(escape(one) in text for one in timing_contents.write_findings(timed)):
             yield f"{timing.PAGE} does not say what its timings say"
+    if store.list_documents(LEDGER):
+        yield from ledger.list_stale(store)
 
 
 def write_reports(store: PackedSet) -> list[Path]:
@@ -40,6 +43,8 @@ def write_reports(store: PackedSet) -> list[Path]:
         pages.append(result_set.write_results(contents.read_results(store.folder, store=store))[0][0])
     if (store.folder / timing.PAGE).exists():
         pages.append(timing.write_page(store.folder, timing_contents.read_timings(store))[0])
+    if store.list_documents(LEDGER):
+        pages.append(ledger.write_page(store))
     return pages
 
 

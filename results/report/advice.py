@@ -35,10 +35,10 @@ class Advice:
     Attributes:
         setting: what it is about, in words.
         optimizer: its name.
-        clip: ``norm`` or ``value``.
+        clip: the kind of clip.
         named: the learning rate that was asked about.
         verdicts: one per learning rate, ascending.
-        thumbs: the rule of thumb at each learning rate; empty for a clip by value.
+        thumbs: the rule of thumb at each learning rate; of a clip by norm alone.
         norms: one line per learning rate: `norms.summary` of the runs without a clip.
         cases: one line per case, as `advice.tried` gives it.
         rows: the rows of the store that all this comes from.
@@ -67,7 +67,7 @@ def gather_advice(rows: pd.DataFrame, evaluations: Load, curves: Load, *, named:
         evaluations: maps a case's key to its evaluations.
         curves: maps a case's key to its curves; asked for the cases without a clip alone.
         named: the learning rate that was asked about.
-        clip: ``norm`` or ``value``.
+        clip: the kind of clip.
 
     """
     free = rows[rows["clip"] == NONE]
@@ -106,8 +106,9 @@ def write_findings(found: Advice) -> list[str]:
             if shared
             else f"No threshold is in the plateaus of all the learning rates, {rates}."
         )
-    if found.clip == "value":
-        said.append(f"{THUMB} is about the norm and says nothing of a clip by value.")
+    if found.clip != "norm":
+        other = "a clip by value" if found.clip == "value" else f"clip {found.clip}"
+        said.append(f"{THUMB} is about the norm and says nothing of {other}.")
     return said + [_write_thumb(found, one) for one in ranked if one.learning_rate in found.thumbs]
 
 

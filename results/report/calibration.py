@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from farreach.results.analysis.calibration import Calibration, calibrate
+from farreach.results.analysis.labels import format_parameters
 from farreach.results.report.diagnosis import write_reason
 from farreach.results.report.markdown import table
 from farreach.results.storage.csv_files import write_csv
@@ -40,8 +41,9 @@ def write_page(store: Store, command: str) -> tuple[Calibration, Path]:
 def _list_wrong(wrong: pd.DataFrame) -> pd.DataFrame:
     """Return the cases that got another diagnosis, one line each: the case in words, both labels, the evidence."""
     cases = [
-        f"{row['task']} {row['cell']} {row['activation']} radius {row['radius']:g}, {row['clip']}, "
-        f"{row['optimizer']} {row['learning_rate']:g}, seed {row['seed']}"
+        f"{row['task']} {format_parameters(row['parameters'])} {row['cell']} {row['activation']}, {row['initial']} "
+        f"radius {row['radius']:g}, {row['clip']}, {row['optimizer']} {row['learning_rate']:g}, {row['steps']} steps, "
+        f"until {row['until']}, seed {row['seed']}"
         for row in wrong.to_dict("records")
     ]
     lines = {"case": cases, "planted": wrong["planted"], "given": wrong["given"]}

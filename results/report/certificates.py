@@ -66,7 +66,9 @@ def render_checks(framework: str, results: list[CheckResult], steps: int) -> Tab
         table.add_column(name, no_wrap=name != "check")
     for row in frame.head(SHOWN).to_dict("records"):
         model = f"{row['dtype']} {row['layers']} {row['cell']} {row['activation']} {row['inputs']} {row['scored']}"
-        update = " ".join([row["optimizer"], row["clip"], *({row["regulariser"]} - {NONE})])
+        kinds = {row["regulariser"], row["initial"], row["schedule"]} - {NONE, "default", "constant"}
+        numbers = ["with other numbers"] * (row["numbers"] == "other")
+        update = " ".join([row["optimizer"], row["clip"], *sorted(kinds), *numbers])
         drifts = [_write_number(row.get(name)) for name in ("drift", "copy_drift")]
         passed = "yes" if row["passed"] else f"[red]NO[/red] {row['fault'] or ''}"
         table.add_row(f"{model} {update}, {row['kernel']}", f"{row[WORST]:.2g}", *drifts, passed)

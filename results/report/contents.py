@@ -12,12 +12,14 @@ import pandas as pd
 
 from farreach.results.analysis import staleness
 from farreach.results.analysis.labels import join_words
+from farreach.results.analysis.ledger import ClaimVerdict, judge_ledger
 from farreach.results.analysis.rows import Rows, label_rows, make_empty
 from farreach.results.analysis.staleness import Versions
 from farreach.results.report.answers import Answer, answer_all
+from farreach.results.report.findings import write_findings
 from farreach.results.report.staleness import write_stale
 from farreach.results.report.timing_contents import TimingSet, read_timings
-from farreach.results.storage.files import StoreError
+from farreach.results.storage.files import DamagedError, StoreError
 from farreach.results.storage.interface import OLD_TIMES, ResultSet
 from farreach.results.storage.sets import open_set
 
@@ -35,6 +37,7 @@ class Results:
         runs: what the runs logged.
         trouble: one sentence for each part that could not be read.
         timed: the interleaved timings and their A/A test.
+        verdicts: those on the published claims that the set was run for; none of other sets.
 
     """
 
@@ -43,11 +46,17 @@ class Results:
     runs: list[dict[str, Any]]
     trouble: list[str]
     timed: TimingSet
+    verdicts: tuple[ClaimVerdict, ...] = ()
+
+    @functools.cached_property
+    def findings(self) -> list[str]:
+        """What the rows show beside the answers."""
+        return write_findings(self.rows, self.runs)
 
     @functools.cached_property
     def answers(self) -> list[Answer]:
         """The five answers."""
-        return answer_all(self.rows, self.timed.groups, self.timed.test)
+        return answer_all(self.rows, self.timed.pairs if self.timed.groups else None)
 
 
 def read_results(folder: Path, *, store: ResultSet | None = None, now: Versions | None = None) -> Results:
@@ -64,12 +73,19 @@ def read_results(folder: Path, *, store: ResultSet | None = None, now: Versions 
         rows = rows[~old] if old.any() else rows
     if store.list_documents(OLD_TIMES):
         trouble.append(f"{OLD_TIMES} is no longer read: its steps were timed one after the other, not in alternation.")
+    verdicts: tuple[ClaimVerdict, ...] = ()
+    try:
+        verdicts = judge_ledger(store)
+    except DamagedError as error:
+        trouble.append(str(error))
     trouble += store.list_trouble()
-    return Results(store, label_rows(rows), store.runs(), trouble, read_timings(store))
+    return Results(store, label_rows(rows), store.runs(), trouble, read_timings(store), verdicts)
 
 
 def name_report(results: Results) -> str:
     """Return what a report is called: by its suites, or by its folder where no case has finished."""
+    if results.verdicts:  # each claim is a suite of its own
+        return "Results of the ledger of published claims"
     suites = sorted(map(str, results.rows.frame["suite"].unique()))
     return f"Results of {join_words(suites)}" if suites else f"Results in {results.store.folder.resolve().name}"
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from farreach.results.analysis.contrasts import ContrastVerdict, Side, Trial
-from farreach.results.analysis.labels import format_metric, join_words
+from farreach.results.analysis.labels import format_metric, join_words, label_cell, label_clip, label_fact
+from farreach.results.record import STANDS_FOR
 from farreach.results.report.phrases import write_count
 from farreach.results.vocabulary import FEWEST_SEEDS, NONE
 
@@ -23,13 +26,26 @@ def write_contrast(one: ContrastVerdict) -> str:
         f"{values} within {one.steps:,} steps ({test}, {join_words(learners)}{' each' if len(learners) > 1 else ''})"
         for (values, test), learners in alike.items()
     ]
-    copies = [_write_replicate(one, names, trial) for trial in one.trials if trial.replicate]
+    copies = [_write_replicate(one, names, trial, same=alike) for trial in one.trials if trial.replicate]
     return f"{one.setting}, declared before it ran: {'; '.join([*plain, *copies])}"
 
 
-def _name_side(side: dict[str, str]) -> str:
-    """Return what a side is called, by what tells it from the other: ``norm 1``, ``no clip``, ``gru``."""
-    return join_words(NO_CLIP if kind == NONE else label for kind, label in side.items())
+def _name_side(side: dict[str, Any]) -> str:
+    """Return what a side is called, by what tells it from the other: ``no clip``, ``initial chrono with radius 1``."""
+    facts = STANDS_FOR | {name: value for name, value in side.items() if value is not None}
+    names = []
+    if "cell" in side:
+        names.append(label_cell(side))
+    if "clip" in side:
+        names.append(NO_CLIP if side["clip"] == NONE else label_clip(side))
+    rest = [
+        name
+        for name in side
+        if name not in {"cell", "clip", "threshold"} and not ("cell" in side and name == "activation")
+    ]
+    names += [label_fact(name, facts[name]) for name in rest if name in facts]
+    first, *others = names or ["the default"]
+    return f"{first} with {join_words(others)}" if others else first
 
 
 def _write_test(one: ContrastVerdict, trial: Trial) -> str:
@@ -39,9 +55,14 @@ def _write_test(one: ContrastVerdict, trial: Trial) -> str:
     return f"{test} p = {trial.p:.2g}{'' if trial.winner else ', not told apart'}"
 
 
-def _write_replicate(one: ContrastVerdict, names: list[str], trial: Trial) -> str:
-    turns = "turns that" if one.is_turned(trial) else "does not turn that"
-    return f"permuted replicate {trial.replicate} of {trial.learner} {turns} ({_write_values(one, names, trial)})"
+def _write_replicate(
+    one: ContrastVerdict, names: list[str], trial: Trial, *, same: dict[tuple[str, str], list[str]]
+) -> str:
+    """Say what a permuted replicate gives; in short where that is what its own framework gave."""
+    values, copy = _write_values(one, names, trial), f"permuted replicate {trial.replicate} of {trial.learner}"
+    if trial.learner in same.get((values, _write_test(one, trial)), []):
+        return f"{copy} gives the same"
+    return f"{copy} {'turns' if one.is_turned(trial) else 'does not turn'} that ({values})"
 
 
 def _write_values(one: ContrastVerdict, names: list[str], trial: Trial) -> str:

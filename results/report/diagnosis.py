@@ -62,12 +62,15 @@ def _write_vanishing(norm_before_max: float, farther: float, steps_before: float
 
 
 def _write_stuck(skill: float, moved: float) -> str:
+    if math.isnan(skill):
+        return "the weights did not move at all"
     way = "" if math.isnan(moved) else f"; the weights moved by {moved:.2g} of their norm"
     return f"skill {skill:.3f}, and the loss no longer falls{way}"
 
 
 def _write_idle(clip: str, threshold: float, clip_fraction: float, norm_before_max: float) -> str:
-    most = "" if math.isnan(norm_before_max) else f"; the largest norm was {norm_before_max:.3g}"
+    is_size = clip not in {"agc", "autoclip", "backprop"}  # a threshold that may be held against a norm
+    most = f"; the largest norm was {norm_before_max:.3g}" if is_size and not math.isnan(norm_before_max) else ""
     share = "none" if clip_fraction == 0 else format_percent(clip_fraction)
     return f"clip {clip} {threshold:g} changed {share} of the steps{most}"
 

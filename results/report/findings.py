@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis import observatory, run_times, tables
-from farreach.results.analysis.labels import NEVER, format_percent, join_words
+from farreach.results.analysis.labels import format_percent, join_words
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
-from farreach.results.report import gradient_reach, matched_native
-from farreach.results.report.phrases import list_labels, write_clip, write_count
+from farreach.results.report import conclusions, gradient_reach, matched_native, own_runs
+from farreach.results.report.phrases import list_labels, write_clip, write_clipping, write_count
 from farreach.results.vocabulary import NONE
 
 
@@ -31,7 +31,8 @@ def write_findings(rows: Rows, runs: list[dict[str, Any]]) -> list[str]:
         found += gradient_reach.write_findings(observatory.measure_reach(rows.matched))
     elif len(rows.ours):
         found.append("No case ran in mode matched that is no permuted replicate, so nothing is said about divergence.")
-    found += write_own_runs(rows.own)
+    found += conclusions.write_findings(rows.ours)
+    found += own_runs.write_own_runs(rows.own)
     found += matched_native.write_findings(rows.ours) if len(rows.ours) else []
     return [*found, write_wall_time(runs)]
 
@@ -80,37 +81,11 @@ def write_divergence(lines: pd.DataFrame) -> list[str]:
                 those = fine[(fine["skill"] > 0) == trained]
                 if len(those):
                     skills = _write_each(
-                        those, lambda row: f"skill {tables.format_skill(row['skill'])}{_write_clipping(row)}"
+                        those, lambda row: f"skill {tables.format_skill(row['skill'])}{write_clipping(row)}"
                     )
                     clauses.append(f"{name} {verb}: {skills}")
         alone = "" if len(part[CLIP].unique()) > 1 else "; no other clip ran beside it"
         found.append(f"Divergence in {setting}, {cell}: {'; '.join(clauses)}{alone}.")
-    return found
-
-
-def write_own_runs(rows: Rows) -> list[str]:
-    """Say of each of the user's own runs what the clip met and did, and what such runs cannot say."""
-    found = []
-    reached, norms = tables.tabulate_accuracy(rows), tables.tabulate_gradients(rows)
-    lines = pd.concat([reached, norms[[name for name in norms if name not in reached]]], axis="columns")
-    for (setting, cell), part in lines.groupby([SETTING, CELL], observed=True):
-        clauses = []
-        for _, row in part.iterrows():
-            name = write_clip(row["clip"], row[CLIP])
-            if pd.isna(row["norm median"]):
-                clauses.append(f"{row[LEARNER]} {name} diverged at step {row['diverged at']:.0f}")
-                continue
-            done = _write_clipping(row)
-            end = "" if pd.isna(row["score"]) else f", training loss at the end {row['score']:.3g}"
-            torn = f", {row['diverged']} of {write_count(row['seeds'], 'run')} diverged" if row["diverged"] else ""
-            measured = f"gradient norm before the clip {row['norm median']:.3g}, at most {row['norm max']:.3g}"
-            clauses.append(f"{row[LEARNER]} {name}{done}: {measured}{end}{torn}")
-        found.append(f"{setting}, {cell}: {'; '.join(clauses)}.")
-    if found:
-        found.append(
-            "Runs marked 'own' were recorded in a loop of the user's: they have no floor and no skill, stand under no "
-            "certificate by their nature, and enter no comparison of frameworks."
-        )
     return found
 
 
@@ -139,9 +114,3 @@ def _write_each(group: pd.DataFrame, text: Callable[[pd.Series[Any]], str]) -> s
     if len(said) > 1 and len(set(said.values())) == 1:
         return f"{join_words(said)} {next(iter(said.values()))} each"
     return ", ".join(f"{learner} {what}" for learner, what in said.items())
-
-
-def _write_clipping(row: pd.Series[Any]) -> str:
-    if row["clip"] == NONE:
-        return ""
-    return f" ({NEVER})" if row["clip fraction"] == 0 else f" ({row['clipped']} of steps clipped)"

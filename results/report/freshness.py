@@ -6,6 +6,7 @@ Times say nothing: copying, unpacking and merging folders keep them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,13 +15,14 @@ from farreach.results.analysis import run_times
 from farreach.results.analysis.staleness import Versions
 from farreach.results.report.contents import Results
 from farreach.results.storage.files import StoreError, read_json, report_unwritable, write_json
+from farreach.results.storage.interface import LEDGER
 from farreach.results.timing import aa_check, interleaved
 
 NOTE = ".report.json"
 """What is written last: the digest, and the size of each file."""
 
-TIMED = (interleaved.FOLDER, aa_check.FOLDER, interleaved.MACHINE)
-"""The parts of a set that hold timings."""
+TOLD = (interleaved.FOLDER, aa_check.FOLDER, interleaved.MACHINE, LEDGER)
+"""The documents of a set that a report tells of: timings and claims."""
 
 ROOM = Path(__file__).parents[1]
 
@@ -51,8 +53,8 @@ def note_report(results: Results, now: Versions | None, paths: Iterable[Path]) -
 
 def hash_told(results: Results, now: Versions | None) -> str:
     """Return a digest of our code and of all that a report tells: rows, timings, failures, wall times, stale rows."""
-    digest = hashlib.sha256(results.store.hash_rows().encode())
-    for part in (*_list_told(results, now), *_list_code()):
+    digest = hashlib.sha256(f"{results.store.hash_rows()} {_hash_code()}".encode())
+    for part in _list_told(results, now):
         digest.update(part)
     return digest.hexdigest()
 
@@ -62,15 +64,19 @@ def _list_told(results: Results, now: Versions | None) -> Iterator[bytes]:
     for frame in (run_times.list_failures(results.runs), run_times.tabulate_shares(results.runs)):
         yield frame.to_csv().encode(errors="replace")
     store = results.store
-    for path in (path for part in TIMED for path in store.list_documents(part)):
+    for path in (path for part in TOLD for path in store.list_documents(part)):
         with contextlib.suppress(OSError, StoreError):  # it is left out, and the page says so
             yield store.read_document(path)
 
 
-def _list_code() -> Iterator[bytes]:
+@functools.cache
+def _hash_code() -> str:
+    """Return a digest of what writes reports, read once a process: what is edited later does not run in it."""
     looks = [path for part in ("templates", "static") for path in (ROOM / "site" / part).iterdir()]
+    digest = hashlib.sha256()
     for path in sorted([*ROOM.rglob("*.py"), *looks]):
-        yield path.name.encode() + path.read_bytes()
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _read_note(folder: Path) -> dict[str, object]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
-from farreach.results.analysis import matched_native, observatory, overview, tables
+from farreach.results.analysis import atlas, matched_native, observatory, overview, tables, tuning
 from farreach.results.analysis.rows import limit_curves, limit_settings
 from farreach.results.analysis.selection import CELL
+from farreach.results.figures import atlas as atlas_figures
 from farreach.results.figures import curves as curve_figures
 from farreach.results.figures import gradient_flow, style, timing, training
 from farreach.results.figures import overview as overview_figures
@@ -20,7 +20,10 @@ from farreach.results.report.speed_sentences import label_timed_steps, name_step
 from farreach.results.storage.files import make_name
 from farreach.results.storage.parts import CURVES
 
-VECTOR = {"atlas", "ratios", "reach-length"}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # the room of figures imports it, without the settings of the user
+
+VECTOR = {"atlas", "success-length", "clip-rate", "profile", "ratios", "reach-length"}
 """Figures that are written as SVG too: those that a paper takes, and that the page draws."""
 
 
@@ -33,6 +36,9 @@ def draw_figures(results: Results, folder: Path) -> Iterator[tuple[str, Path]]:
     flows = gradient_flow.read_flows(observatory.choose_flows(read), tolerate_damage(store.flow, FLOW))
     makers: dict[str, Callable[[], dict[str, Figure]]] = {
         "atlas": lambda: overview_figures.draw_atlas(overview.tabulate_atlas(rows)),
+        "success-length": lambda: atlas_figures.draw_success(atlas.tabulate_success(results.rows)),
+        "clip-rate": lambda: atlas_figures.draw_rates(atlas.tabulate_rates(results.rows)),
+        "profile": lambda: atlas_figures.draw_profile(tuning.tabulate_profile(results.rows)),
         "ratios": lambda: _draw_ratios(results),
         "reach-length": lambda: overview_figures.draw_reach(overview.tabulate_reach(rows)),
         "skill": lambda: training.draw_skill(rows.ours.as_drawn.frame),

@@ -17,7 +17,7 @@ from farreach.results.storage.parts import CURVES, hash_curves
 
 ENVIRONMENT = (
     *("framework_version", "kernel", "precision", "digest", "task_version", "metric_version", "device_name"),
-    *("variables", "processor", "cores", "python", "numpy", "platform", "commit"),
+    *("variables", "processor", "cores", "cores_granted", "python", "numpy", "platform", "commit"),
 )
 """The facts of a row that may explain why a run gave something else."""
 
@@ -80,7 +80,7 @@ def compare_runs(
     apart = tuple(
         (name, str(old[name]) or "not recorded", str(new[name]))
         for name in ENVIRONMENT
-        if name in old and str(old[name]) != str(new[name])
+        if name in old and not pd.isna(old[name]) and old[name] != new[name]
     )
 
     def differs(found: str, step: int | None = None, by: float | None = None) -> Reproduction:

@@ -16,16 +16,17 @@ from farreach.results.analysis.staleness import Versions
 from farreach.results.analysis.tables import show_labels, tabulate_accuracy, tabulate_gradients
 from farreach.results.figures.captions import CAPTIONS, NO_TIMINGS, OPTIONAL, TIMINGS
 from farreach.results.record import SPECTRA
-from farreach.results.report import findings
+from farreach.results.report import own_runs
 from farreach.results.report.answers import Answer
 from farreach.results.report.contents import PAGE, Results, name_report, read_results, tolerate_damage
 from farreach.results.report.diagnosis import write_diagnoses
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
+from farreach.results.report.phrases import write_time
 from farreach.results.storage.csv_files import write_csv
 from farreach.results.storage.files import list_files, write_text
 from farreach.results.storage.staging import replace_files
-from farreach.results.timing import interleaved
+from farreach.results.timing import interleaved, time_to_solve
 
 TABLES = (
     *("summary", "accuracy", "metrics", "gradients", "reach", "spectra", "diagnoses", "divergence", "agreement"),
@@ -70,7 +71,7 @@ def _write_files(results: Results) -> list[Path]:
 
 
 def write_page(results: Results, sections: list[tuple[str, str]], figures: list[tuple[str, Path]]) -> str:
-    """Return report.md: the five answers first, then findings, tables, figures, failures, times, machines, commands.
+    """Return report.md: what recorders warned of, answers, findings, tables, figures, failures, times, commands.
 
     Args:
         results: what the folder holds.
@@ -80,8 +81,9 @@ def write_page(results: Results, sections: list[tuple[str, str]], figures: list[
     """
     rows, runs = results.rows, results.runs
     parts = [f"# {escape(name_report(results))}\n"]
+    parts += ["".join(f"- {escape(sentence)}\n" for sentence in own_runs.write_warnings(rows))]
     parts += [_write_answer(answer) for answer in results.answers]
-    sentences = [*findings.write_findings(rows, runs), *results.trouble]
+    sentences = [*results.findings, *results.trouble]
     parts += ["## Findings\n", "".join(f"- {escape(sentence)}\n" for sentence in sentences)]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in sections)]
     parts.append("## Figures\n")
@@ -145,7 +147,10 @@ def _write_tables(results: Results, folder: Path) -> Iterator[tuple[str, str]]:
         return "\n".join(f"**{escape(heading)}**\n\n{table(frame)}" for heading, frame in parts)
 
     facts = ("task", "parameters", "optimizer", "learning_rate")
-    reached, norms = (show_labels(make(rows), facts=facts) for make in (tabulate_accuracy, tabulate_gradients))
+    accuracy = time_to_solve.add_times(tabulate_accuracy(rows), rows, results.timed.step_times)
+    reached, norms = (show_labels(one, facts=facts) for one in (accuracy, tabulate_gradients(rows)))
+    if results.timed.step_times:
+        accuracy = accuracy.assign(**{tables.TIME: [write_time(line) for line in accuracy.to_dict("records")]})
     times_seen = show_labels(tables.tabulate_step_times(rows), facts=("path",))
     metrics, held = tables.tabulate_metrics(rows), certificates.list_standing(rows.frame)
     torn, gaps = show_labels(tables.tabulate_divergence(rows)), show_labels(agreement.measure_gaps(rows))
@@ -164,7 +169,7 @@ def _write_tables(results: Results, folder: Path) -> Iterator[tuple[str, str]]:
             "accuracy",
             "Accuracy (mean over seeds; in brackets their range)",
             reached,
-            sections(tables.tabulate_wide(rows)),
+            sections(tables.tabulate_wide(accuracy)),
         ),
         (
             "metrics",

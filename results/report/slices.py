@@ -17,31 +17,36 @@ from farreach.results.report.contents import Results
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import plain, table
 from farreach.results.storage.csv_files import format_csv
-from farreach.results.timing import interleaved, ratios
+from farreach.results.timing import interleaved, ratios, time_to_solve
+from farreach.results.timing.time_to_solve import TIMES as SECONDS
+from farreach.results.timing.time_to_solve import StepTimes
 
 EACH = ["seed", "replicate", "skill", "score", "metric", "solved", "steps_to_solve", "clip_fraction"]
 EACH += ["norm_before_median", "norm_before_max", "diverged_at", "step_seconds", "key"]
 
 
-def tabulate_cases(rows: Rows) -> pd.DataFrame:
+def tabulate_cases(rows: Rows, times: StepTimes) -> pd.DataFrame:
     """Return one line per case: what it is, what came out, its diagnosis and its key."""
     table = rows.frame[[*GROUP, *EACH]].copy()
+    if times:
+        seconds = time_to_solve.time_cases(rows.frame, times)[SECONDS[0]]
+        table.insert([*table].index("steps_to_solve") + 1, SECONDS[0], seconds)
     table["metric"], table["diagnosis"] = table["metric"].map(format_metric), rows.diagnoses["label"]
     return table.rename(columns=lambda name: HEADINGS.get(name, name.replace("_", " ")))
 
 
-ROWS: dict[str, Callable[[Rows], pd.DataFrame]] = {
-    "summary": tables.tabulate_summary,
-    "accuracy": lambda rows: show_labels(tables.tabulate_accuracy(rows)),
-    "metrics": lambda rows: show_labels(tables.tabulate_metrics(rows)),
-    "gradients": lambda rows: show_labels(tables.tabulate_gradients(rows)),
-    "reach": lambda rows: show_labels(write_reach(observatory.measure_reach(rows))),
-    "diagnoses": lambda rows: show_labels(observatory.count_diagnoses(rows)),
-    "divergence": lambda rows: show_labels(tables.tabulate_divergence(rows)),
+ROWS: dict[str, Callable[[Rows, StepTimes], pd.DataFrame]] = {
+    "summary": lambda rows, _: tables.tabulate_summary(rows),
+    "accuracy": lambda rows, times: show_labels(time_to_solve.add_times(tables.tabulate_accuracy(rows), rows, times)),
+    "metrics": lambda rows, _: show_labels(tables.tabulate_metrics(rows)),
+    "gradients": lambda rows, _: show_labels(tables.tabulate_gradients(rows)),
+    "reach": lambda rows, _: show_labels(write_reach(observatory.measure_reach(rows))),
+    "diagnoses": lambda rows, _: show_labels(observatory.count_diagnoses(rows)),
+    "divergence": lambda rows, _: show_labels(tables.tabulate_divergence(rows)),
     "cases": tabulate_cases,
-    "machines": tables.tabulate_machines,
+    "machines": lambda rows, _: tables.tabulate_machines(rows),
 }
-"""The tables of trained cases, of a part of the rows as of all."""
+"""The tables of trained cases, of a part of the rows as of all, with the times of steps that the set holds."""
 
 TIMES = ("steps", "ratios", "overheads")
 """The tables of timed steps."""

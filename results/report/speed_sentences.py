@@ -11,12 +11,13 @@ import pandas as pd
 from farreach.results.analysis.labels import format_parameters, label_learner, label_side, label_step
 from farreach.results.timing import interleaved
 from farreach.results.timing.aa_check import AATest
-from farreach.results.timing.ratios import FASTER, STEP
+from farreach.results.timing.ratios import FASTER, STEP, USUAL
 
 METHOD = "timed in alternating blocks"
 """How steps were timed."""
 
 WORDS = {"layers": "{} layers", "hidden": "{} hidden units", "batch": "batch {}", "threads": "{} threads"}
+WORDS |= {name: f"{name} {{}}" for name in USUAL}
 WITHIN = {interleaved.KEPT: "within {:g}", interleaved.MISSED: "beyond {:g}"}
 
 
@@ -73,7 +74,8 @@ def title_steps(frame: pd.DataFrame) -> pd.DataFrame:
     """Add ``setting``, the step as a heading has it, with what differs between the steps, where it is not there."""
     if "setting" in frame:
         return frame
-    apart = [name for name in ("layers", "hidden", "batch", "dtype", "device", "threads") if len(set(frame[name])) > 1]
+    sizes = ("layers", "hidden", "batch", "dtype", "device", "threads")
+    apart = [name for name in (*USUAL, *sizes) if name in frame and len(set(frame[name])) > 1]
     named = [
         f"{_name_task(row)} {row['cell']}" + "".join(f", {name} {row[name]}" for name in apart)
         for row in frame.to_dict("records")
@@ -157,9 +159,11 @@ def label_timed_steps(groups: list[dict[str, Any]]) -> pd.DataFrame:
     """Return `interleaved.list_costs` of our own steps with a setting and a learner, for the figure of step times."""
     table = interleaved.list_costs(groups).rename(columns={"ms a step": "step ms"})
     table = table[table["loop"] == ""].reset_index(drop=True) if "loop" in table else table
-    several = table.groupby([*STEP, "framework"], observed=True)["path"].transform("nunique") > 1
+    names = [*(name for name in STEP if name in table), "framework"]
+    several = table.groupby(names, observed=True)["path"].transform("nunique") > 1
     with_path = set(table.loc[several, "framework"])
-    shared = [name for name in ("hidden", "batch", "device", "threads") if len(table[name].unique()) > 1]
+    sizes = (*(name for name in USUAL if name in table), "hidden", "batch", "device", "threads")
+    shared = [name for name in sizes if len(table[name].unique()) > 1]
     rows = table.to_dict("records")
     table["learner"] = [
         label_learner({"framework": row["framework"], "path": row["path"] if row["framework"] in with_path else None})

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from farreach.results.analysis.tables import show_parameters
 from farreach.results.figures import scaling as scaling_figures
 from farreach.results.figures import style, timing
 from farreach.results.report.markdown import code, escape, table
+from farreach.results.report.phrases import write_cores
 from farreach.results.report.speed_sentences import title_steps, write_stale
 from farreach.results.report.timing_contents import TimingSet, write_findings
 from farreach.results.storage.csv_files import write_csv
 from farreach.results.storage.files import write_text
 from farreach.results.storage.staging import replace_files
 from farreach.results.timing import interleaved, scaling
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # the room of figures imports it, without the settings of the user
 
 PAGE = "speed.md"
 
@@ -82,8 +85,9 @@ def _write_text(
     machines += [group["machine"] for group in groups if group.get("machine")]  # where a cluster did it
     for one in {one["processor"]: one for one in machines}.values():
         rates = escape(", ".join(f"{dtype} {rate:.0f} GFLOP/s" for dtype, rate in one["gflops"].items()))
+        cores = write_cores(one["cores"], one.get("cores_granted"))
         parts.append(
-            f"## The machine\n\n{escape(one['processor'])}, {one['cores']} cores; square matrix products with "
+            f"## The machine\n\n{escape(one['processor'])}, {cores}; square matrix products with "
             f"{one['threads']} thread(s): {rates} ({escape(one['blas'])}); copies: "
             f"{one['copy_gb_per_s']:.1f} GB/s, bytes read and bytes written both counted.\n"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from farreach.results.storage import files
 from farreach.results.storage.interface import ResultSet
 from farreach.results.timing import aa_check, interleaved
 from farreach.results.timing import files as timing_files
+from farreach.results.timing.time_to_solve import StepTimes, list_step_times
 
 
 def has_timings(store: ResultSet) -> bool:
@@ -41,10 +43,10 @@ class TimingSet:
     machine: dict[str, Any] | None = None
     damaged: list[str] = dataclasses.field(default_factory=list)
 
-    @property
-    def launches(self) -> float | None:
-        """The factor by which two launches of identical code differ, where that is known."""
-        return self.test.factor if self.test else None
+    @functools.cached_property
+    def step_times(self) -> StepTimes:
+        """The seconds of each step that was timed."""
+        return list_step_times(self.groups, self.test.factor if self.test else None)
 
 
 def write_findings(timed: TimingSet) -> list[str]:

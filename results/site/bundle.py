@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.resources
+import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import itables
 import jinja2
-import plotly
 from markupsafe import Markup
 
 from farreach.results.storage import files
@@ -45,9 +42,9 @@ def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
 
     """
     script = "\n".join(
-        [_wrap_module(read_bundled(itables, "html", "dt_bundle.js").decode()), *map(_read_script, SCRIPTS)]
+        [_wrap_module(read_bundled("itables", "html", "dt_bundle.js").decode()), *map(_read_script, SCRIPTS)]
     )
-    styles = read_bundled(itables, "html", "dt_bundle.css").decode() + (HERE / "static" / "style.css").read_text(
+    styles = read_bundled("itables", "html", "dt_bundle.css").decode() + (HERE / "static" / "style.css").read_text(
         "utf-8"
     )
     ours = {
@@ -70,12 +67,16 @@ def write_plotly(folder: Path) -> None:
 
 def read_plotly() -> bytes:
     """Return plotly's own script, which lies beside a page as `PLOTLY`."""
-    return read_bundled(plotly, "package_data", PLOTLY)
+    return read_bundled("plotly", "package_data", PLOTLY)
 
 
-def read_bundled(package: ModuleType, folder: str, name: str) -> bytes:
-    """Return a file that an installed package brings along."""
-    return (importlib.resources.files(package) / folder / name).read_bytes()
+def read_bundled(package: str, folder: str, name: str) -> bytes:
+    """Return a file of an installed package, which is not imported: itables would read a user's files."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        message = f"a page needs the package {package}, which is not installed"
+        raise StoreError(message)
+    return (Path(spec.origin).parent / folder / name).read_bytes()
 
 
 def _read_script(name: str) -> str:

@@ -34,7 +34,7 @@ def encode_tables(made: list[Table]) -> dict[str, Any]:
     """Return the tables as the page reads them, and each source's data once: text as codes, numbers rounded."""
     used: dict[str, dict[str, pd.Series[Any]]] = {}
     for one in made:
-        shown = one.shown
+        shown = one.head
         names = [getattr(column, name) for column in one.columns for name in ("key", "low", "high", "of", "best")]
         names += [name for filtered in one.filters.values() for name in filtered]
         names += [str(name) for name in shown] if one.opens == "facts" else []
@@ -46,7 +46,7 @@ def encode_tables(made: list[Table]) -> dict[str, Any]:
     plain = ("name", "title", "source", "opens", "filters", "series")
     return {
         "tables": [
-            {name: getattr(one, name) for name in plain} | {"columns": shown, "count": len(one.shown)}
+            {name: getattr(one, name) for name in plain} | {"columns": shown, "count": len(one.head)}
             for one, shown in zip(made, columns, strict=True)
         ],
         "sources": {

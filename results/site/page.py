@@ -14,9 +14,10 @@ from farreach.results.analysis import overview, run_times, tables
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.staleness import Versions
 from farreach.results.figures import captions, palette
-from farreach.results.report import contents, findings, result_set
+from farreach.results.report import contents, own_runs, result_set
+from farreach.results.report.phrases import write_cores
 from farreach.results.report.speed_sentences import name_steps, write_stale
-from farreach.results.site import bundle, charts, encoding, row_dialog, timing_tables
+from farreach.results.site import bundle, charts, claim_table, encoding, row_dialog, timing_tables
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
@@ -51,7 +52,7 @@ def write_page(results: contents.Results) -> list[Path]:
     with replace_files(folder, {FOLDER: bundle.BESIDE}) as stage:
         beside = stage / FOLDER
         bundle.write_plotly(beside)
-        each = lines.tabulate_runs(results.rows)
+        each = lines.tabulate_runs(results.rows, results.timed.step_times)
         opened = each if len(each) <= lines.MOST else each.head(min(lines.MOST, row_dialog.MOST))
         row_dialog.write_curves(beside, results.store, opened)
         shown = _list_tables(results, each)
@@ -65,9 +66,9 @@ def write_page(results: contents.Results) -> list[Path]:
 def _list_tables(results: contents.Results, each: pd.DataFrame) -> list[Table]:
     """Return the tables that have lines."""
     rows, timed = results.rows, results.timed
-    listed: list[Table | None] = []
+    listed: list[Table | None] = [claim_table.make_claims(results.verdicts)]
     if len(rows.as_drawn):
-        summed = lines.tabulate_lines(rows)
+        summed = lines.tabulate_lines(rows, timed.step_times)
         listed += [lines.make_accuracy(summed), lines.make_gradients(summed)]
     listed.append(timing_tables.make_steps(rows, timed.groups, timed.machine))
     listed.append(timing_tables.make_ratios(timed.pairs, timed.groups))
@@ -90,7 +91,7 @@ def _collect_data(shown: list[Table], pictures: list[Chart], keys: list[str]) ->
     """Return what the scripts of the page read; `keys` are those of the cases whose curves lie beside it."""
     known = {key: at for at, key in enumerate(keys)}
     opens = {
-        table.source: [[known[key] for key in line if key in known] for line in table.shown["keys"]]
+        table.source: [[known[key] for key in line if key in known] for line in table.head["keys"]]
         for table in shown
         if table.opens == "runs"
     }
@@ -111,8 +112,9 @@ def _collect_context(results: contents.Results, shown: list[Table], pictures: li
     return {
         "title": contents.name_report(results),
         "facts": _write_facts(results),
+        "warnings": own_runs.write_warnings(rows),
         "answers": results.answers,
-        "findings": findings.write_findings(rows, results.runs) if len(rows) <= SENTENCES else [],
+        "findings": results.findings if len(rows) <= SENTENCES else [],
         "trouble": [*results.trouble, *write_stale(groups)],
         "tables": shown,
         "beside": FOLDER,
@@ -132,9 +134,10 @@ def _write_facts(results: contents.Results) -> list[str]:
         groups = results.timed.groups
         return [f"{len(groups)} timed steps" if groups else "no case has finished"]
     versions = rows[["framework", "framework_version"]].drop_duplicates().astype(str).agg(" ".join, axis="columns")
-    machine = rows[["processor", "cores"]].drop_duplicates()
-    places = [f"{row['processor']}, {row['cores']} cores" for _, row in machine.head(2).iterrows()]
-    places += [f"{len(machine) - 2} further machines"] if len(machine) > 2 else []  # noqa: PLR2004
+    machines = rows[["processor", "cores", "cores_granted"]].drop_duplicates()
+    named = (f"{row['processor']}, {write_cores(row['cores'], row['cores_granted'])}" for _, row in machines.iterrows())
+    places = [*dict.fromkeys(named)]
+    places[2:] = [f"{len(places) - 2} further machines"] if len(places) > 2 else []  # noqa: PLR2004
     commits = sorted(map(str, rows["commit"].unique()))
     return [
         f"{len(rows):,} case{'s' if len(rows) > 1 else ''}",

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from farreach.results.analysis.selection import CASE
+from farreach.results.record import STANDS_FOR
 
 ALWAYS = ("task", "framework", "cell", "clip", "threshold", "optimizer", "learning_rate", "seed", "replicate", "mode")
 """Columns that the command names whatever the set holds; any other is named where the set has several values of it."""
@@ -45,7 +46,7 @@ def write_command(row: Mapping[str, Any], also: list[str]) -> str:
     if words[:4] != ["python", "-m", "benchmarks", "run"]:
         return made
     given, narrowed = _parse_words(words[4:])
-    named = {name: _format_value(row.get(name)) for name in (*ALWAYS, *also)}
+    named = {name: _format_value(row.get(name)) or _format_value(STANDS_FOR.get(name)) for name in (*ALWAYS, *also)}
     named |= {name: _format_value(value) for name, value in json.loads(str(row["parameters"])).items()}
     wanted = [f"{key}={value}" for key, value in named.items() if value is not None]
     wanted += [

@@ -15,6 +15,10 @@ from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, GROUP, LEARNER, SETTING
 from farreach.results.analysis.statistics import FEWEST_PAIRS
 from farreach.results.report.diagnosis import write_reason, write_remarks
+from farreach.results.report.phrases import write_time
+from farreach.results.timing import time_to_solve
+from farreach.results.timing.time_to_solve import TIMES as SECONDS
+from farreach.results.timing.time_to_solve import StepTimes
 
 MOST = 10_000
 """Rows that a table of the page holds; the Parquet file beside it holds all."""
@@ -76,7 +80,7 @@ class Table:
     series: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
-    def shown(self) -> pd.DataFrame:
+    def head(self) -> pd.DataFrame:
         """The rows that the page holds."""
         return self.frame.head(MOST)
 
@@ -97,15 +101,26 @@ BOLD = (
 )
 
 
-def tabulate_lines(rows: Rows) -> pd.DataFrame:
+TIMED = (
+    "median steps to solve over seeds times the seconds of a step, timed in alternation; its ends are those of both: a "
+    f"95 % interval from {FEWEST_PAIRS} seeds on, below that the range over seeds"
+)
+TIMED_CASE = "steps to solve times the seconds of a step, timed in alternation, with the step's 95 % interval"
+
+
+def tabulate_lines(rows: Rows, times: StepTimes) -> pd.DataFrame:
     """Return one line a setting, cell, clip and framework: what `tables` has, intervals over seeds, and what is best.
 
     Columns beyond those of `tabulate_accuracy` and `tabulate_gradients`: median with median low and high (of the skill,
     its 95 % interval), reach (mean) with its low and high (range over seeds), diagnosis (counts in words),
-    best skill, best score, and keys (of the rows, by seed).
+    best skill, best score, and keys (of the rows, by seed); with timed steps also the time to solve, as text that is
+    sorted by the seconds.
     """
     frame = rows.as_drawn.frame
-    reached, norms = tables.tabulate_accuracy(rows), tables.tabulate_gradients(rows)
+    reached = time_to_solve.add_times(tables.tabulate_accuracy(rows), rows, times)
+    norms = tables.tabulate_gradients(rows)
+    if times:
+        reached[tables.TIME] = _sort_times(reached)
     table = pd.concat([reached, norms[[name for name in norms if name not in reached]]], axis="columns")
     table["parameters"] = table["parameters"].map(format_parameters)
     if "reach_end" in frame:
@@ -133,7 +148,14 @@ def tabulate_lines(rows: Rows) -> pd.DataFrame:
     return table
 
 
-def tabulate_runs(rows: Rows) -> pd.DataFrame:
+def _sort_times(table: pd.DataFrame) -> pd.Categorical[str]:
+    """Return times to solve as text, in the order of their seconds: first what is not known, last what took longest."""
+    ranked = table.sort_values([*SECONDS], na_position="first")
+    texts = pd.Series([write_time(line) for line in ranked.to_dict("records")], ranked.index, dtype=object)
+    return pd.Categorical(texts.reindex(table.index), [*dict.fromkeys(texts)], ordered=True)
+
+
+def tabulate_runs(rows: Rows, times: StepTimes) -> pd.DataFrame:
     """Return one line a row of the store, copies too, in the order of the lines; reach and diagnosis are added."""
     frame = rows.frame.copy(deep=False)
     if "reach_end" in frame:
@@ -147,6 +169,8 @@ def tabulate_runs(rows: Rows) -> pd.DataFrame:
     frame["outcome"] = frame["solved"].astype(object).map(outcomes).astype(object).fillna(DASH).astype(str)
     frame["outcome"] = frame["outcome"].where(frame["status"] != "diverged", "diverged")
     frame["step ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
+    if times:
+        frame = frame.join(time_to_solve.time_cases(frame, times))
     frame["keys"] = [[key] for key in frame["key"]]
     # The first seed of every line comes before the second of any, so that what the page leaves out are further seeds.
     nth = frame.groupby(GROUP, observed=True).cumcount()
@@ -168,6 +192,7 @@ def make_accuracy(table: pd.DataFrame) -> Table:
         ),
         Column("solved", "solved", "of", of="judged", hint="seeds that met the task's criterion"),
         Column("steps to solve", "steps to solve", "number", hint="median over the seeds that solved it"),
+        *([Column(tables.TIME, tables.TIME, hint=TIMED)] if tables.TIME in table else []),
         Column("score", "score", "number", "score low", "score high", best="best score"),
         Column("metric", "metric", hint="what the score is"),
         Column("loss", "loss", "number"),
@@ -197,6 +222,9 @@ def make_gradients(table: pd.DataFrame) -> Table:
     return Table("gradients", "lines", "Gradients", note, table, columns, FILTERS, "runs")
 
 
+TIME_COLUMN = Column(SECONDS[0], SECONDS[0], "number", SECONDS[1], SECONDS[2], hint=TIMED_CASE)
+
+
 def make_cases(table: pd.DataFrame) -> Table:
     """Return the table of every case; `table` is that of `tabulate_runs`."""
     columns = (
@@ -206,6 +234,7 @@ def make_cases(table: pd.DataFrame) -> Table:
         Column("skill", "skill", "fixed"),
         Column("outcome", "outcome"),
         Column("steps_to_solve", "steps to solve", "number"),
+        *([TIME_COLUMN] if SECONDS[0] in table else []),
         Column("clip_fraction", "steps clipped", "share"),
         Column("norm_before_max", "largest norm", "number"),
         Column("reach", "reach", "share"),

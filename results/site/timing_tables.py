@@ -13,7 +13,7 @@ from farreach.results.analysis.selection import CELL, LEARNER, SETTING
 from farreach.results.report.speed_sentences import METHOD
 from farreach.results.site.tables import Column, Table
 from farreach.results.timing import interleaved
-from farreach.results.timing.ratios import FASTER, STEP
+from farreach.results.timing.ratios import FASTER, STEP, USUAL
 
 _STEP: tuple[Column, ...] = (
     Column("task", "task"),
@@ -36,7 +36,7 @@ def make_ratios(pairs: pd.DataFrame, groups: list[dict[str, Any]]) -> Table | No
         pairs[side] = [label_side(row, side) for row in pairs.to_dict("records")]
     pairs["again"] = _list_commands(pairs, groups)
     columns = (
-        *_STEP,
+        *_list_step_columns(pairs),
         Column("faster", "faster", best="known"),
         Column("slower", "slower"),
         Column("times as fast", "times as fast", "number", "low", "high", best="known"),
@@ -71,7 +71,7 @@ def make_steps(rows: Rows, groups: list[dict[str, Any]], machine: dict[str, Any]
             Column("peak MiB", "peak MiB", "number"),
             Column("compile s", "compile s", "number"),
         )
-        columns = (*_STEP, Column("implementation", "implementation"), time, *more)
+        columns = (*_list_step_columns(frame), Column("implementation", "implementation"), time, *more)
         note = "Timed in alternating blocks. Bold: the fastest of its step, and whatever is inconclusive against it."
         return Table("steps", "steps", "Speed", note, tables.show_parameters(frame), columns, filters, "facts")
     frame = tables.tabulate_step_times(rows)
@@ -95,10 +95,17 @@ def make_steps(rows: Rows, groups: list[dict[str, Any]], machine: dict[str, Any]
     return Table("steps", "steps", "Speed", note, frame, seen, filters, "facts")
 
 
+def _list_step_columns(frame: pd.DataFrame) -> list[Column]:
+    """Return the columns of a step, with those words of its recipe that the table has."""
+    return [*_STEP[:3], *(Column(name, name) for name in USUAL if name in frame), *_STEP[3:]]
+
+
 def _list_commands(frame: pd.DataFrame, groups: list[dict[str, Any]]) -> list[str]:
     """Return the command that timed each line's step."""
     commands = {tuple(interleaved.list_step(group).values()): str(group["facts"]["command"]) for group in groups}
-    return [commands.get(tuple(row[name] for name in STEP), "") for row in frame.to_dict("records")]
+    return [
+        commands.get(tuple(row.get(name, USUAL.get(name)) for name in STEP), "") for row in frame.to_dict("records")
+    ]
 
 
 def _find_best(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series[bool]:

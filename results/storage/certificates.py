@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -29,6 +29,9 @@ class CheckResult(TypedDict):
     optimizer: str
     clip: str
     regulariser: str
+    initial: NotRequired[str]  # certificates of before have none but the default
+    numbers: NotRequired[str]  # nor but the usual ones
+    schedule: NotRequired[str]  # nor but a constant one
     dtype: str
     path: str
     device: str

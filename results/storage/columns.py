@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import EllipsisType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from farreach.results.record import METRIC, PARTS, STRENGTHS, Fact, Record, Status
+from farreach.results.record import BELONGS_TO, METRIC, NEEDED, PARTS, STRENGTHS, Fact, Record, Status
 from farreach.results.storage.sanitising import CONTROL
 from farreach.results.vocabulary import NONE, OWN
 
@@ -23,8 +23,10 @@ NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 LONGEST_TEXT, LONGEST_VALUE = 10_000, 200
 """Characters that a text of a row may have, and one that is the value of a task's parameter: it stands in titles."""
 
-_NAMED = ("task", "framework", "cell", "activation", "clip", "regulariser", "optimizer", "device", "dtype", "mode")
-NAMES = dict.fromkeys((*_NAMED, "metric", "suite"), NAME) | {"path": r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}"}
+_NAMED = ("task", "framework", "cell", "activation", "initial", "clip", "regulariser", "optimizer", "schedule", "until")
+NAMES = dict.fromkeys((*_NAMED, "device", "dtype", "mode", "metric", "suite"), NAME) | {
+    "path": r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}"
+}
 """The columns that hold names, and what each is made of; the path of a run of the user's own may be two words."""
 
 STATUSES = get_args(Status)
@@ -116,6 +118,7 @@ def make_json_schema() -> dict[str, Any]:
                 "else": {"properties": {name: {"not": {"type": "null"}} for name in suite}},
             },
             *(_json_strength(kind, strength) for kind, strength in STRENGTHS.items()),
+            *(_json_belonging(name, kind, words) for name, (kind, words) in BELONGS_TO.items()),
             {
                 "if": {"properties": {"steps_before": {"type": "null"}}},
                 "then": {"properties": blind},
@@ -153,4 +156,14 @@ def _json_strength(kind: str, strength: str) -> dict[str, Any]:
         "if": {"properties": {kind: {"enum": [NONE, None]}}},
         "then": {"properties": {strength: {"type": "null"}}},
         "else": {"required": [strength], "properties": {strength: {"type": "number", "exclusiveMinimum": 0}}},
+    }
+
+
+def _json_belonging(name: str, kind: str, words: tuple[str, ...]) -> dict[str, Any]:
+    """Return the rule that a number that belongs to some words of a column has its default under all others."""
+    needed = {"required": [name], "properties": {name: {"type": COLUMNS[name].kind, "exclusiveMinimum": 0}}}
+    return {
+        "if": {"required": [kind], "properties": {kind: {"enum": [*words]}}},
+        "then": needed if name in NEEDED else {},
+        "else": {"properties": {name: {"enum": [*dict.fromkeys((COLUMNS[name].before, None))]}}},
     }

@@ -23,8 +23,12 @@ SERIES = ("timings", "check", "runs")
 OLD_TIMES = "speed.json"
 """Step times that older sets hold, timed one after the other: kept, and no longer read."""
 
-SINGLE = (OLD_TIMES, "machine.json", "planted.json")
-"""The JSON files of a set that are one each: step times of older sets (`OLD_TIMES`), limits, planted diagnoses."""
+LEDGER = "claims.json"
+"""The published claims that a set was run for."""
+
+SINGLE = (OLD_TIMES, "machine.json", "planted.json", LEDGER)
+"""The JSON files of a set that are one each: step times of older sets (`OLD_TIMES`), limits, planted diagnoses, and
+claims (`LEDGER`)."""
 
 DOCUMENT = re.compile(r"[\w+][\w.+-]{0,200}\.json")
 """What the name of such a file is made of."""

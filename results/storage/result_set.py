@@ -29,6 +29,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from pyarrow import csv
 
@@ -50,7 +51,8 @@ from farreach.results.storage.files import (
 )
 from farreach.results.storage.interface import DOCUMENT, SINGLE, ResultSet, join_tables
 from farreach.results.storage.parquet import read_table, report_damage, write_parquet
-from farreach.results.storage.parts import CURVES, NEEDED, PARTS, arrange_part, declare_column, make_part
+from farreach.results.storage.parts import COLUMNS as PART_COLUMNS
+from farreach.results.storage.parts import NEEDED, PARTS, arrange_part, declare_column, make_part
 from farreach.results.storage.sanitising import format_line
 
 MAGIC = b"PAR1"
@@ -169,14 +171,14 @@ class Store(ResultSet):
         return table.filter(pa.array([number not in faults for number in range(len(table))], pa.bool_()))
 
     def read_part(self, part: str, key: str) -> pa.Table | None:
-        """Return what lies beside a row; curves of a run of the user's own may be text."""
+        """Return what lies beside a row; curves and flow of a run of the user's own may be text."""
         path = self.folder / part / f"{key}.parquet"
         text = path.with_suffix(".csv")
         try:
             if os.path.lexists(path):
                 with report_damage(path):
                     return arrange_part(part, read_table(path))
-            return _read_text(text) if part == "curves" and os.path.lexists(text) else None
+            return _read_text(part, text) if part in {"curves", "flow"} and os.path.lexists(text) else None
         except FileNotFoundError:
             return None
         except DamagedError as damage:
@@ -237,12 +239,19 @@ def list_keys(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.json") if re.fullmatch(KEY, path.stem))
 
 
-def _read_text(path: Path) -> pa.Table:
-    """Return curves that are text; every number is the one that was written, to the last bit."""
-    types = {name: declare_column(name).type for name in CURVES}
-    options = csv.ConvertOptions(column_types=types, include_columns=[*CURVES], null_values=[])
+def _read_text(part: str, path: Path) -> pa.Table:
+    """Return a part that is text; every number is the one that was written, to the last bit.
+
+    Steps whose update a loss scaler left out are none of the curves: nothing was trained by their gradients.
+    """
     with report_damage(path):
-        return csv.read_csv(io.BytesIO(read_bytes(path, LARGEST_CSV)), convert_options=options)
+        text = read_bytes(path, LARGEST_CSV)
+        more = ["skipped"] if text.partition(b"\n")[0].rstrip().endswith(b",skipped") else []  # older files have none
+        columns = PART_COLUMNS[part]
+        types = {name: declare_column(name).type for name in columns} | dict.fromkeys(more, pa.int64())
+        options = csv.ConvertOptions(column_types=types, include_columns=[*types], null_values=[])
+        table = csv.read_csv(io.BytesIO(text), convert_options=options)
+        return table.filter(pc.equal(table["skipped"], 0)).select([*columns]) if more else table
 
 
 def _read_reason(aside: Path) -> str:

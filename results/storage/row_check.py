@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from farreach.results.record import (
     ALL_NUMERICS,
+    BELONGS_TO,
     CONFIRMATIONS,
     MADE_WITH,
     METRIC,
+    NEEDED,
     POINTS,
     STRENGTHS,
     Case,
@@ -29,13 +31,16 @@ from farreach.results.record import (
 )
 from farreach.results.storage.columns import COLUMNS, KEY, LONGEST_TEXT, LONGEST_VALUE, NAME, NAMES, REACHED, STATUSES
 from farreach.results.storage.sanitising import CONTROL
-from farreach.results.vocabulary import MATCHED, NONE, OWN
+from farreach.results.vocabulary import MATCHED, NONE, OWN, SOLVED
 
 LARGEST_NUMBER = 1e300
 """What a metric's value is below."""
 
 HIDDEN = re.compile(rf"[{CONTROL}\ud800-\udfff]")
 """What JSON within JSON may hide: control characters, and halves of characters, which no file takes."""
+
+SHORTEST_CHRONO = 3
+"""The smallest T_max of ``initial`` chrono: of 2 it would draw nothing."""
 
 SHA256 = "[0-9a-f]{64}"
 
@@ -119,6 +124,19 @@ def _check_contradictions(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask
     for kind, strength in STRENGTHS.items():
         some, value = columns[kind].find(lambda word: word != NONE), columns[strength]
         yield np.where(some, ~(value.numbers > 0), ~value.null), f"its {kind} and its {strength} contradict each other"
+    chrono, lstm = (columns[name].find(word.__eq__) for name, word in (("initial", "chrono"), ("cell", "lstm")))
+    length = columns["chrono_length"]
+    wrong = np.where(chrono, length.numbers < SHORTEST_CHRONO, ~length.null)
+    yield wrong, "its initial and its chrono_length contradict each other"
+    biased = ~columns["forget_bias"].null
+    yield biased & ~lstm, "its cell and its forget_bias contradict each other"
+    yield biased & chrono, "its initial and its forget_bias contradict each other"
+    for name, (kind, words) in BELONGS_TO.items():
+        value, usual = columns[name], COLUMNS[name].before
+        some = ~value.null if usual is None else value.numbers != usual
+        here = columns[kind].find(words.__contains__)
+        wrong = some & ~here | (here & ~(value.numbers > 0) if name in NEEDED else False)
+        yield wrong, f"its {kind} and its {name} contradict each other"
     ours = columns["mode"].find(lambda word: word != OWN)
     for name, column in COLUMNS.items():
         if not column.nullable:
@@ -181,12 +199,15 @@ def _check_steps(columns: Mapping[str, _Values]) -> Iterator[Contradiction]:
     each = np.maximum(every, 1)
     there = {name: ~columns[name].null for name in ("diverged_at", met)}
     yield ours & ((every < 1) | (steps < 1) | (steps % each != 0)), (asked, "evaluate_every")
-    yield ours & ((done < 1) | (done > steps) | (~there["diverged_at"] & (done != steps))), (asked, ended)
+    early = columns["until"].find(lambda word: word == SOLVED) & there[met]
+    confirmed = solved + (CONFIRMATIONS - 1) * each
+    yield ours & ((done < 1) | (done > steps)), (asked, ended)
+    yield ours & ~there["diverged_at"] & (done != np.where(early, confirmed, steps)), (asked, ended)
     yield ours & (done % each != 0), (ended, "evaluate_every")
     yield there["diverged_at"] & ((diverged < 1) | (diverged > done)), (ended, "diverged_at")
     yield ours & there["diverged_at"] & (diverged <= done - each), (ended, "diverged_at")
     yield ours & there[met] & ((solved < 1) | (solved % each != 0)), (met, "evaluate_every")
-    yield ours & there[met] & (solved > done - (CONFIRMATIONS - 1) * each), (met, ended)
+    yield ours & there[met] & (confirmed > done), (met, ended)
     # Half of the chunks take a step's median time or longer.
     spent = columns["step_seconds"].numbers * done
     yield ours & (spent > 2.001 * columns["seconds_training"].numbers), ("step_seconds", "seconds_training")
@@ -200,7 +221,10 @@ def _check_gradients(columns: Mapping[str, _Values]) -> Iterator[Contradiction]:
     median, most = columns["norm_before_median"], columns["norm_before_max"]
     for name, column in (("clip_fraction", share), ("clipped_elements", elements)):
         yield bare & (column.numbers > 0), ("clip", name)
-    yield bare & ~scale.null, ("clip", "scale_median")
+    unscaled = columns["clip"].find(lambda word: word in {NONE, "backprop"})  # under backprop there is no norm before
+    yield unscaled & ~scale.null, ("clip", "scale_median")
+    by_percentile = columns["clip"].find(lambda word: word == "autoclip")
+    yield by_percentile & (columns["threshold"].numbers > 100), ("clip", "threshold")  # noqa: PLR2004
     yield (share.numbers > 0) != (elements.numbers > 0), ("clip_fraction", "clipped_elements")
     yield elements.numbers > share.numbers + NEAR, ("clip_fraction", "clipped_elements")
     yield ours & (scale.numbers > 1 + NEAR), ("clip", "scale_median")
@@ -215,6 +239,13 @@ def _check_gradients(columns: Mapping[str, _Values]) -> Iterator[Contradiction]:
         for end in ("low", "high"):
             bound = columns[f"growth_{point}_{end}"]
             yield growth.null & ~bound.null, (f"growth_{point}", f"growth_{point}_{end}")
+
+
+def render_facts(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the key of a row of mode matched is a hash of, by column; `hash_facts` of the values is the key."""
+    facts = {name: row[name] for name in (*CASE, *MADE_WITH)}
+    facts["parameters"] = sorted(json.loads(row["parameters"]).items())
+    return {name: render_fact(name, value) for name, value in (facts | {"numerics": ALL_NUMERICS[0]}).items()}
 
 
 def _find_other_keys(columns: Mapping[str, _Values]) -> Mask:

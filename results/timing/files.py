@@ -31,6 +31,11 @@ class Step(TypedDict):
     task: Name
     parameters: dict[Name, Plain]
     cell: Name
+    clip: NotRequired[Name]
+    optimizer: NotRequired[Name]
+    schedule: NotRequired[Name]
+    regulariser: NotRequired[Name]
+    initial: NotRequired[Name]
     layers: Size
     hidden: Size
     batch: Size
@@ -107,6 +112,7 @@ class Machine(TypedDict):
     copy_gb_per_s: Number
     processor: Word
     cores: Size
+    cores_granted: NotRequired[Size]
     blas: Word
     device: NotRequired[Accelerator | None]
 

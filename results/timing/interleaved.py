@@ -18,7 +18,7 @@ from farreach.results.analysis.selection import sort_words
 from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.storage.interface import ResultSet
 from farreach.results.timing import files, scaling
-from farreach.results.timing.ratios import IMPLEMENTATION, LAUNCHES, RATIO, STEP, describe_pair
+from farreach.results.timing.ratios import IMPLEMENTATION, LAUNCHES, RATIO, STEP, USUAL, describe_pair
 from farreach.results.vocabulary import CELLS
 
 SCHEMA = 1
@@ -107,7 +107,7 @@ def compare_pairs(groups: list[dict[str, Any]], launches: float | None = None) -
                 ratio = statistics.Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low)
             ratio = statistics.widen_ratio(ratio, launches or LAUNCHES)
             rows.append(list_step(group) | describe_pair(fast, slow, ratio, len(fast["seconds"])))
-    return pd.DataFrame(rows, columns=PAIRS)
+    return _drop_usual(pd.DataFrame(rows, columns=PAIRS))
 
 
 def compare_overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
@@ -127,7 +127,7 @@ def compare_overheads(groups: list[dict[str, Any]]) -> pd.DataFrame:
             verdict = KEPT if ratio.high <= most else MISSED if ratio.interval.lies_above(most) else INCONCLUSIVE
             figures = [*(ours[name] for name in IMPLEMENTATION), loop["loop"], *ratio, len(ours["seconds"]), most]
             rows.append([*list_step(group).values(), *figures, verdict])
-    return pd.DataFrame(rows, columns=OVERHEADS)
+    return _drop_usual(pd.DataFrame(rows, columns=OVERHEADS))
 
 
 def get_kind(loop: str) -> str:
@@ -148,7 +148,7 @@ def list_paths(groups: list[dict[str, Any]]) -> pd.DataFrame:
         for one in group["contenders"]
         for way in (one.get("tried", []) if not one["loop"] else [])
     ]
-    return pd.DataFrame(lines, columns=[*STEP, "framework", "path", "ms a step", "compile s", "kept"])
+    return _drop_usual(pd.DataFrame(lines, columns=[*STEP, "framework", "path", "ms a step", "compile s", "kept"]))
 
 
 def list_growth(groups: list[dict[str, Any]]) -> pd.DataFrame:
@@ -220,8 +220,13 @@ def list_costs(groups: list[dict[str, Any]], machine: dict[str, Any] | None = No
                 ]
             )
     table = pd.DataFrame(lines, columns=[*COSTS, *ON_DEVICE])
-    table = table if set(table["device"]) - {"cpu"} else table[COSTS]
+    table = _drop_usual(table if set(table["device"]) - {"cpu"} else table[COSTS])
     return table if table["loop"].any() else table.drop(columns="loop")
+
+
+def _drop_usual(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out each word of the recipe that is the usual one in every row."""
+    return table.drop(columns=[name for name, word in USUAL.items() if (table[name] == word).all()])
 
 
 def _scale(value: float | None, by: float) -> float | None:
@@ -257,12 +262,16 @@ def _sort_group(group: dict[str, Any]) -> tuple[Any, ...]:
         step["batch"],
         numbers,
         sort_words([step["cell"], *CELLS], CELLS).index(step["cell"]),
+        [str(list_step(group)[name]) for name in USUAL],
     )
 
 
 def list_step(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns `STEP` of a group; the task's parameters are JSON, as in a row."""
-    facts = {name: group["step"][name] for name in STEP}
+    """Return the columns `STEP` of a group; the task's parameters are JSON, as in a row.
+
+    A file from before a word of the recipe was there has the usual one.
+    """
+    facts = {name: group["step"].get(name, USUAL.get(name)) for name in STEP}
     return facts | {"parameters": json.dumps(facts["parameters"], sort_keys=True)}
 
 

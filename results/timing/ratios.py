@@ -10,7 +10,10 @@ from typing import Any
 
 from farreach.results.analysis.statistics import INCONCLUSIVE, Estimate
 
-STEP = ["task", "parameters", "cell", "layers", "hidden", "batch", "dtype", "device", "threads"]
+USUAL = {"clip": "norm", "optimizer": "adam", "schedule": "constant", "regulariser": "none", "initial": "default"}
+"""The words of a step's recipe, and what each is for most: a table in which all have that leaves the column out."""
+
+STEP = ["task", "parameters", "cell", *USUAL, "layers", "hidden", "batch", "dtype", "device", "threads"]
 """What makes a training step, in the words of a case."""
 
 IMPLEMENTATION = ["framework", "path"]

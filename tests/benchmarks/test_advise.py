@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
@@ -47,6 +49,33 @@ def test_thresholds_are_tried_from_small_to_large() -> None:
     cases = asked.list_clipped(asked.thresholds)
     assert [case.threshold for case in cases] == [0.1] * 6 + [1.0] * 6 + [10.0] * 6
     assert {case.clip for case in cases} == {"value"}
+
+
+@pytest.mark.parametrize(
+    ("clip", "grid"),
+    [
+        ("norm", (0.1, 0.3, 1.0, 3.0, 10.0)),
+        ("variable", (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)),
+        ("agc", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)),
+        ("autoclip", (1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0)),
+        ("backprop", (3.1e-6, 3.1e-5, 3.1e-4, 3.1e-3, 3.1e-2)),
+    ],
+)
+def test_each_kind_of_clip_has_its_grid(clip: Any, grid: tuple[float, ...]) -> None:
+    """Those of norms span the norms that were seen, .1 to 10; a batch of 32 examples divides the bound of one."""
+    asked = question(clip=clip)
+
+    class Seen:
+        def list_finished(self) -> set[str]:
+            return {case.key() for case in asked.list_unclipped()}
+
+        def curves(self, _: str) -> pd.DataFrame:
+            return pd.DataFrame({"norm_before": np.geomspace(0.1, 10, 100), "loss": 1.0})
+
+    store: Any = Seen()
+    search = threshold_search.ThresholdSearch(asked, store, Console(), {})
+    assert search.propose_grid() == pytest.approx(grid)
+    assert {case.clip for case in asked.list_clipped(grid)} == {clip}
 
 
 def test_the_cases_of_one_framework_are_dealt_among_workers_each_once(tmp_path: Path) -> None:
@@ -141,8 +170,8 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Missing option '--task'"),
-        (["--task", "foo"], "unknown task 'foo'; allowed: adding, copy, order"),
+        ([], "advise needs --task TASK, or a RUN whose norms were recorded"),
+        (["--task", "foo"], "unknown task 'foo'; allowed: adding, copy, digits, multiplication, order"),
         (["--task", "adding", "--cell", "elman"], "'elman' is not one of 'rnn', 'lstm', 'gru'"),
         (["--task", "adding", "--framework", "caffe"], "unknown framework 'caffe'; allowed: "),
         (["--task", "adding", "--optimizer", "lbfgs"], "'lbfgs' is not one of"),

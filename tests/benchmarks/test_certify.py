@@ -18,12 +18,20 @@ from farreach import frameworks
 from farreach.benchmarks import __main__ as command_line
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running import environment
-from farreach.benchmarks.studies import certification
+from farreach.benchmarks.studies import certificate, certification
 from farreach.benchmarks.studies.certificate import choose_checks
 from farreach.benchmarks.studies.certification import Check
+from farreach.benchmarks.studies.messages import Differences
 from farreach.frameworks import base, weights
 from farreach.frameworks.base import Trace
-from farreach.results.analysis.certificates import BOUNDS, count_certified, is_within_bounds
+from farreach.frameworks.schedule import Schedule
+from farreach.results.analysis.certificates import (
+    BOUNDS,
+    CROSSED,
+    count_certified,
+    is_within_bounds,
+    list_demands,
+)
 from farreach.results.report.certificates import write_coverage
 from tests.support import certified, synthetic
 from tests.support.certified import publish_certificate
@@ -32,12 +40,12 @@ from tests.support.paths import quickest
 INSTALLED = registry.list_installed()
 STEPS = 5
 
-CLIPPED = "gradients, before, after, clipped = clip_gradients(kind, gradients, threshold)"
+STEPPED = "steps += 1"
 SPARSE = {
-    "gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]": (
-        "gradients = list(tape.gradient(loss, weights)); sparse = gradients[0]; gradients[0] = sparse.values"
+    "gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]": (
+        "gradients = list(gradients); sparse = gradients[0]; gradients[0] = sparse.values"
     ),
-    CLIPPED: CLIPPED
+    STEPPED: STEPPED
     + "; gradients[0] = tf.convert_to_tensor(tf.IndexedSlices(gradients[0], sparse.indices, sparse.dense_shape))",
 }
 
@@ -60,8 +68,8 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
         "clip",
         {"clip": "norm"},
         {
-            "[gradient * scale for": (
-                "[gradient * tf.minimum(tf.ones_like(before), threshold / compute_norm([gradient])) for"
+            "[gradient * scale for gradient in": (
+                "[gradient * tf.minimum(tf.ones_like(before), threshold / compute_norm([gradient])) for gradient in"
             )
         },
     ),
@@ -81,7 +89,27 @@ FAULTS: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {
         "pytorch",
         "clip",
         {"clip": "norm"},
-        {"(threshold / before)": "(threshold / (before + 1e-6))"},
+        {"(limit / before)": "(limit / (before + 1e-6))"},
+    ),
+    "a unit over the wrong axis": (
+        "pytorch",
+        "clip",
+        {"clip": "agc"},
+        {'axis = 0 if name.startswith("embedding") else -1': "axis = 0"},
+    ),
+    "a history without the current norm": (
+        "pytorch",
+        "clip",
+        {"clip": "autoclip"},
+        {"fresh = torch.where(norm.isfinite(), norm, torch.inf)": "fresh = torch.full_like(norm, torch.inf)"},
+    ),
+    "a gate that is not cut on its way back": (
+        "pytorch",
+        "recurrent",
+        {"clip": "backprop", "cell": "gru"},
+        {
+            "(self._cut(below[:, :gates] + before[:, :gates]))": "(below[:, :gates] + before[:, :gates])",
+        },
     ),
 }
 """For each fault its framework, the file that it is planted in, the check that must see it, and what is replaced."""
@@ -100,7 +128,7 @@ def plain(framework: str, **changes: Any) -> Check:
         optimizer=changes.get("optimizer", "sgd"),
         clip=changes.get("clip", "norm"),
         regulariser="none",
-        **{name: changes[name] for name in ("scored", "chunk", "dtype") if name in changes},
+        **{name: changes[name] for name in ("scored", "chunk", "dtype", "numbers", "schedule") if name in changes},
     )
 
 
@@ -152,6 +180,7 @@ def test_a_planted_fault_is_caught_and_nothing_but_the_fault(
         ("RMSPROP_EPSILON", 1e-7, "rmsprop"),
         ("ADAM_DECAYS", (0.9, 0.99), "adam"),
         ("ADAM_EPSILON", 1e-7, "adam"),
+        ("ADAGRAD_EPSILON", 1e-5, "adagrad"),
     ],
 )
 def test_a_constant_that_the_frameworks_share_is_caught(
@@ -161,6 +190,28 @@ def test_a_constant_that_the_frameworks_share_is_caught(
     check = plain("pytorch", optimizer=optimizer, cell="rnn")
     monkeypatch.setattr(base, name, value)
     assert not is_passed(check, certification.measure_differences(check, STEPS).differences)
+
+
+def test_a_row_stands_under_checks_of_how_its_first_weights_were_drawn() -> None:
+    usual = synthetic.record().to_row()
+    chrono = synthetic.record(initial="chrono", chrono_length=50).to_row()
+    biased = synthetic.record(forget_bias=5.0).to_row()
+    demanded = [{demand.get("initial") for demand in list_demands(row)} for row in (usual, chrono, biased)]
+    assert demanded == [{None}, {None, "chrono"}, {None, "forget_bias"}]
+    checks = certification.list_checks("pytorch")
+    drawn = {(check.cell, check.initial) for check in checks}
+    assert {("lstm", "chrono"), ("gru", "chrono"), ("lstm", "forget_bias")} <= drawn
+    assert {("rnn", name) for name in ("irnn", "sigmoid", "basic_tanh", "smart_tanh")} <= drawn
+
+
+def test_the_first_weights_of_a_check_are_those_of_its_initial() -> None:
+    checks = {check.initial: check for check in certification.list_checks("pytorch") if check.cell == "lstm"}
+    bias = checks["chrono"].draw_weights()["layer0.bias"]
+    assert (bias[:8] == -bias[8:16]).all()
+    assert (checks["forget_bias"].draw_weights()["layer0.bias"][8:16] == 3).all()
+    smart = next(one for one in certification.list_checks("pytorch") if one.initial == "smart_tanh")
+    found = certification.measure_differences(dataclasses.replace(smart, framework="reference", path="numpy"), 1)
+    assert found.differences["radius"] <= 1e-10
 
 
 def test_a_permutation_or_a_radius_that_is_ignored_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,11 +274,35 @@ def test_a_fault_where_every_step_is_scored_or_in_the_order_of_batches_is_caught
 
 
 @pytest.mark.parametrize("framework", INSTALLED)
-@pytest.mark.parametrize("regulariser", ["l1", "l2", "omega"])
+@pytest.mark.parametrize("regulariser", ["l1", "l2", "omega", "omega2"])
 def test_penalties_are_the_references(framework: str, regulariser: str) -> None:
     check = dataclasses.replace(plain(framework, cell="rnn"), regulariser=regulariser)
     found = certification.measure_differences(check, STEPS).differences
     assert is_passed(check, found), found
+
+
+RECIPES: list[dict[str, Any]] = [
+    {"optimizer": "adagrad", "inputs": "tokens"},
+    {"optimizer": "adagrad", "clip": "value", "numbers": "other"},
+    {"optimizer": "adamw", "inputs": "tokens", "schedule": "cosine"},
+    {"optimizer": "rmsprop", "numbers": "other", "schedule": "step"},
+]
+
+
+@pytest.mark.parametrize("framework", INSTALLED)
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: "-".join(map(str, recipe.values())))
+def test_recipes_are_the_references(framework: str, recipe: dict[str, Any]) -> None:
+    check = plain(framework, cell="rnn", **recipe)
+    found = certification.measure_differences(check, STEPS).differences
+    assert is_passed(check, found), found
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step"])
+def test_a_schedule_that_is_one_update_late_is_caught(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check, right = plain("pytorch", cell="rnn", schedule=schedule), Schedule.list_factors
+    monkeypatch.setattr(Schedule, "list_factors", lambda self, done, count: right(self, done + 1, count))
+    monkeypatch.setitem(certification.SCHEDULES, "step", Schedule("step", STEPS, every=2, factor=0.5))
+    assert not is_passed(check, certification.measure_differences(check, STEPS).differences)
 
 
 def test_the_matrix_is_every_cell_optimizer_clip_and_depth() -> None:
@@ -236,7 +311,8 @@ def test_the_matrix_is_every_cell_optimizer_clip_and_depth() -> None:
         assert len(set(checks)) == len(checks)
         exact = [c for c in checks if c.dtype == "float64"]
         product = {(c.cell, c.activation, c.layers, c.optimizer, c.clip) for c in exact if c.inputs == "vectors"}
-        assert len(product) == 5 * 2 * 4 * 3
+        crossed = CROSSED["optimizer"]
+        assert len({one for one in product if one[3] in crossed}) == 5 * 2 * 4 * 3
         assert {(c.cell, c.optimizer) for c in exact if c.inputs == "tokens"} == {
             (cell, optimizer) for cell in ("rnn", "lstm", "gru") for optimizer in certification.RATES
         }
@@ -280,6 +356,8 @@ def test_only_narrows_and_faults_are_told() -> None:
 
 # Which rows stand under a certificate
 
+ADAMW: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.1}
+
 
 def judge(**changes: Any) -> str | None:
     """Why the row with these changes stands under no certificate."""
@@ -319,6 +397,15 @@ def test_a_row_needs_a_check_of_each_of_its_kinds_that_was_passed(
         ({"cell": "lstm"}, {"cell": "lstm", "dtype": "float32"}),
         ({"cell": "lstm", "regulariser": "l2", "strength": 1.0}, {"cell": "lstm", "regulariser": "l2"}),
         ({"cell": "rnn", "regulariser": "omega", "strength": 1.0}, {"regulariser": "omega", "dtype": "float32"}),
+        ({"cell": "rnn", "regulariser": "omega2", "strength": 1.0}, {"regulariser": "omega2", "dtype": "float64"}),
+        ({"cell": "lstm", **ADAMW}, {"cell": "lstm", "optimizer": "adamw"}),
+        ({"cell": "lstm", **ADAMW}, {"cell": "lstm", "clip": "norm", "layers": 1}),
+        ({"cell": "lstm", "schedule": "cosine"}, {"cell": "lstm", "schedule": "cosine"}),
+        (
+            {"cell": "lstm", "optimizer": "rmsprop", "decay": 0.9},
+            {"cell": "lstm", "numbers": "other", "schedule": "step"},
+        ),
+        ({"cell": "lstm", "optimizer": "adagrad", "accumulator": 0.1}, {"cell": "lstm", "numbers": "other"}),
     ]
     for row, demanded in kinds:
         publish_certificate(tmp_path, monkeypatch, "a" * 16)
@@ -365,3 +452,31 @@ def test_a_checkout_with_changes_publishes_no_certificate(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "commit first, or give --out" in line
+
+
+def test_a_process_is_renewed_before_the_programs_of_its_checks_fill_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    processes = []
+
+    class Fake:
+        facts: dict[str, str] = {"framework_version": "1", "variables": "{}"}  # noqa: RUF012
+
+        def __init__(self, *_: object) -> None:
+            self.there = False
+
+        def ask(self, *_: object) -> Differences:
+            if not self.there:
+                processes.append(0)
+            processes[-1] += 1
+            self.there = True
+            return Differences(values={"loss": 0.0}, kernel="a kernel", digest="0" * 16)
+
+        def stop(self) -> None:
+            self.there = False
+
+    monkeypatch.setattr(certificate, "Live", Fake)
+    monkeypatch.setattr(certificate, "FRESH", 2)
+    _, results = certificate.make_certificates("pytorch", certification.list_checks("pytorch")[:5], tmp_path)
+    assert (processes, len(results)) == ([2, 2, 1], 5)
+    assert len(certification.list_checks("tensorflow")) > 180

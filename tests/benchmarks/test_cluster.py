@@ -126,6 +126,12 @@ class Cluster:
         self.processes.append(process)
         return process
 
+    def restart_scheduler(self) -> None:
+        """Kill the scheduler and start one at its address, which knows nothing; the workers of the first end."""
+        self.processes[0].kill()
+        self.processes[0].wait()
+        self._start("scheduler", "--port", self.address.rpartition(":")[2], cwd=self.folder)
+
     def stop(self) -> None:
         """End all of it, paused workers too."""
         for process in self.processes:
@@ -398,6 +404,7 @@ def test_groups_of_implementations_are_timed_on_one_worker_of_a_machine(
         assert one["step"] == group.step
         assert one["machine"]["gflops"]["float64"] == 7
         assert one["facts"]["cores"] == os.cpu_count()
+        assert 1 <= one["facts"]["cores_granted"] <= len(os.sched_getaffinity(0))
         assert one["facts"]["command"] == "a test"
         assert len(one["contenders"][0]["seconds"]) == 30
     timing.write_page(tmp_path, timing_contents.read_timings(open_set(tmp_path)))
@@ -438,6 +445,29 @@ def test_as_many_cases_run_at_a_time_as_the_threads_and_the_gpus_of_a_worker_all
     assert [count_slots(facts, make_case(threads=threads)) for threads in (1, 3, 16)] == [8, 2, 1]
     assert count_slots(facts, make_case(**cuda)) == 2
     assert count_slots(facts | {"resources": {}}, make_case(**cuda)) == 0
+
+
+@pytest.mark.slow  # a scheduler and a worker start twice
+def test_a_scheduler_that_is_started_anew_costs_no_work_where_a_worker_comes_back(tmp_path: Path) -> None:
+    alone, said = Cluster(tmp_path), list[str]()
+    try:
+        alone.worker("first")
+        client = distributed.Client(alone.address, timeout=10, set_as_default=False)
+        client.wait_for_workers(1, timeout=DEADLINE)
+        with Pool(client, Workers(client, alone.address, 60), said.append) as pool:
+            work = {f"w{at}": Work(errands.hold, "", (make_case(),)) for at in range(3)}
+            ended = {}
+            for key, answer in pool.run_work(work, lambda _key, _share: None):
+                if not ended:
+                    alone.restart_scheduler()
+                    wait_until(lambda: not pool.workers.watch.view.workers)
+                    alone.worker("second")
+                ended[key] = answer
+        assert ended.keys() == work.keys()
+        assert [answer for answer in ended.values() if "failed" in answer] == []
+        assert f"python -m dask worker {alone.address} starts one, and the run waits 60 s for it" in "".join(said)
+    finally:
+        alone.stop()
 
 
 def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from farreach.benchmarks.studies import coverage, coverage_register, noise
-from farreach.benchmarks.studies.coverage_register import HELPERS, REGISTER, Condition, Promise
+from farreach.benchmarks.studies import coverage, coverage_trials, noise
+from farreach.benchmarks.studies.coverage_register import HELPERS, REGISTER, Promise
+from farreach.benchmarks.studies.coverage_trials import Condition
 from farreach.results.analysis import statistics
 from farreach.results.analysis.statistics import Estimate, Interval
 from tests.support.commands import call_command
@@ -35,7 +36,7 @@ def test_every_interval_and_test_of_the_project_is_measured() -> None:
 @pytest.mark.parametrize(("units", "share"), [(5, 0.9), (14, 0.3), (34, 0.7)])
 def test_the_rate_of_a_share_is_the_binomials(units: int, share: float) -> None:
     given = Condition(units, noise.make_coin(share))
-    rate = float(coverage_register.miss_share(np.random.default_rng(0), 40_000, given).mean())
+    rate = float(coverage_trials.miss_share(np.random.default_rng(0), 40_000, given).mean())
     counts = np.arange(units + 1)
     ends = [stats.binomtest(int(count), units).proportion_ci(method="exact") for count in counts]
     missed = [not end.low <= share <= end.high for end in ends]
@@ -46,8 +47,17 @@ def test_the_rate_of_a_share_is_the_binomials(units: int, share: float) -> None:
 
 @pytest.mark.parametrize("one", [noise.NORMAL, noise.SPIKES, noise.NEAR_ONE], ids=lambda one: one.name)
 def test_the_rate_of_a_median_is_that_of_fair_coins_whatever_the_distribution(one: noise.Noise) -> None:
-    rate = float(coverage_register.miss_median(np.random.default_rng(0), 40_000, Condition(8, one)).mean())
+    rate = float(coverage_trials.miss_median(np.random.default_rng(0), 40_000, Condition(8, one)).mean())
     assert rate == pytest.approx(2 / 2**8, abs=0.002)
+
+
+@pytest.mark.parametrize(("units", "exact"), [(5, 1 / 2**5), (8, 9 / 2**8)])
+@pytest.mark.parametrize("one", [noise.NORMAL, noise.SPIKES, noise.NEAR_ONE], ids=lambda one: one.name)
+def test_either_end_of_a_median_is_wrong_as_often_as_so_many_coins_fall_alike(
+    units: int, exact: float, one: noise.Noise
+) -> None:
+    rate = float(coverage_trials.miss_median_side(np.random.default_rng(0), 40_000, Condition(units, one)).mean())
+    assert rate == pytest.approx(exact, abs=0.004)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.3, 0.8])
@@ -79,11 +89,11 @@ def estimate_from_all_blocks(first: Any, second: float) -> Estimate:
 
 
 BROKEN = [
-    ("ddof 0", coverage_register.miss_launches, "bound_mean", bound_with_ddof_0),
-    ("Wilson", coverage_register.miss_share, "bound_share", bound_by_wilson),
-    ("independent blocks", coverage_register.miss_blocks, "estimate_ratio", estimate_from_all_blocks),
-    ("no square root", coverage_register.miss_factor, "bound_factor", lambda logs: np.exp(np.abs(logs).mean(axis=-1))),
-    ("one-sided", coverage_register.reject_signed_ranks, "compare_signed_ranks", lambda one: float(one.mean() < 0) / 9),
+    ("ddof 0", coverage_trials.miss_launches, "bound_mean", bound_with_ddof_0),
+    ("Wilson", coverage_trials.miss_share, "bound_share", bound_by_wilson),
+    ("independent blocks", coverage_trials.miss_blocks, "estimate_ratio", estimate_from_all_blocks),
+    ("no square root", coverage_trials.miss_factor, "bound_factor", lambda logs: np.exp(np.abs(logs).mean(axis=-1))),
+    ("one-sided", coverage_trials.reject_signed_ranks, "compare_signed_ranks", lambda one: float(one.mean() < 0) / 9),
 ]
 
 
@@ -101,7 +111,7 @@ def test_a_broken_interval_is_flagged_and_the_right_one_is_not(
 
 
 def test_a_study_made_again_is_the_same_and_knows_its_own_error() -> None:
-    promises = [find_promise(coverage_register.miss_share), find_promise(coverage_register.miss_factor)]
+    promises = [find_promise(coverage_trials.miss_share), find_promise(coverage_trials.miss_factor)]
     one, other = coverage.measure_rates(0.02, promises), coverage.measure_rates(0.02, promises[::-1])
     pd.testing.assert_frame_equal(one, pd.concat([other[9:], other[:9]], ignore_index=True))
     line = one[one["wrong"] > 0].iloc[0]
@@ -109,7 +119,7 @@ def test_a_study_made_again_is_the_same_and_knows_its_own_error() -> None:
 
 
 def test_what_is_not_promised_breaks_nothing() -> None:
-    step = find_promise(coverage_register.reject_step)
+    step = find_promise(coverage_trials.reject_step)
     rates = coverage.measure_rates(0.05, [step])
     assert rates.loc[~rates["promised"], "wrong"].max() > 0.3
     assert coverage.find_broken(rates, errors=4).empty

@@ -16,7 +16,7 @@ from farreach.benchmarks.running import digest, resume, source, sweep
 from farreach.frameworks import environment
 from farreach.results.storage.result_set import Store
 from tests.support.commands import run_command
-from tests.support.sweeps import Listener
+from tests.support.sweeps import Listener, format_suite
 
 CASE = Case(task="adding", parameters=(("T", 5),), framework="reference", cell="rnn", path="numpy", steps=100, hidden=4)
 TORCH = Case(task="adding", framework="pytorch", cell="lstm", path="eager")
@@ -103,7 +103,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             '"lr": 3 * learning_rate',
             {"pytorch"},
         ),
-        ("frameworks/pytorch/clip.py", "threshold / before", "threshold / (before + 1e-6)", {"pytorch"}),
+        ("frameworks/pytorch/clip.py", "torch.lerp(first", "torch.lerp(2 * first", {"pytorch"}),
         ("frameworks/jax/recurrent.py", "jnp.tanh", "jnp.sin", {"jax"}),
         ("frameworks/weights.py", "FORGET_BIAS = 1.0", "FORGET_BIAS = 0.0", {"pytorch", "jax", "tensorflow"}),
         ("frameworks/base.py", "ADAM_EPSILON = 1e-8", "ADAM_EPSILON = 1e-7", {"pytorch", "jax", "tensorflow"}),
@@ -170,20 +170,8 @@ def test_a_resumed_run_says_what_other_code_made_and_runs_it_again_when_asked_to
     assert resume.find_moved(sweep.plan_run([CASE], store), store) == {CASE.key()}  # nobody knows what made it
 
 
-SUITE = """
-description = "a short case of the reference"
-[[block]]
-task = "adding"
-parameters = { T = 5 }
-framework = "reference"
-cell = "rnn"
-hidden = 4
-steps = 100
-"""
-
-
 def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "short.toml").write_text(SUITE)
+    (tmp_path / "short.toml").write_text(format_suite())
     words = ["run", str(tmp_path / "short.toml"), "--out", str(tmp_path / "out"), "--jobs", "1"]
     assert "other code" not in run_command(*words).stdout
     moved = {"OPENBLAS_CORETYPE": "Haswell"}

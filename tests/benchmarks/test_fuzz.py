@@ -5,6 +5,7 @@ Each test mutates valid bytes, or puts odd values in valid places; `EXAMPLES` sa
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from farreach.benchmarks.commands import COMMANDS
 from farreach.benchmarks.matrix import registry, suite
+from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import sweep
 from farreach.results.analysis import calibration, run_times
 from farreach.results.analysis.rows import label_rows
@@ -44,7 +46,7 @@ from farreach.results.storage.sanitising import clean_text
 from farreach.results.storage.sets import open_set
 from farreach.results.timing import aa_check, interleaved, side_by_side
 from tests.support import synthetic
-from tests.support.commands import call_command
+from tests.support.commands import ODD_WORDS, call_command
 from tests.support.rows import parse_row
 from tests.support.timings import MACHINE, make_group, make_pair, write_check, write_groups
 
@@ -501,28 +503,7 @@ def test_mutated_timings_go_through_a_whole_report(place: Path, timing_files: di
 # Suites and the command line
 
 SUITES = [path.read_bytes() for path in sorted(registry.SUITES.glob("*.toml"))]
-WORDS = st.sampled_from(
-    [
-        *(
-            "task",
-            "adding",
-            "copy",
-            "T",
-            "50",
-            "-1",
-            "1e400",
-            "nan",
-            "framework",
-            "pytorch",
-            "cell",
-            "lstm",
-            "clip",
-            "norm",
-        ),
-        *("threshold", "0.1", "seed", "hidden", "1000000000", "=", "", "[]", "{}", "\x00", "../x", "<b>", "%s", "{0}"),
-        *("none", "true", "path", "auto", "mode", "native", "\u202e", "é", "-", "--", "--only", "--out", "--jobs"),
-    ]
-)
+WORDS = st.sampled_from([*ODD_WORDS, "\x00"])
 
 
 @pytest.mark.slow
@@ -566,10 +547,16 @@ def test_a_suite_of_too_many_cases_is_refused_at_once(place: Path, times: int, a
         suite.load_suite(str(path)).list_cases(["reference"])
 
 
+@functools.cache
+def list_quick() -> list[Case]:
+    """Return the cases of quick, which an example only narrows."""
+    return suite.load_suite("quick").list_cases(["reference"])
+
+
 @within("only")
 @given(words=st.lists(WORDS | st.text(max_size=12), min_size=1, max_size=4))
 def test_any_only_narrows_or_is_refused(words: list[str]) -> None:
-    there = suite.load_suite("quick").list_cases(["reference"])
+    there = list_quick()
     try:
         assert suite.narrow_cases(there, ["=".join(words)], "quick")
     except registry.UsageError as error:

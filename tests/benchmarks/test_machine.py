@@ -25,7 +25,7 @@ MIB = 2**20
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def limits() -> dict[str, Any]:
     """Return a measurement without repeats beyond the fewest, small enough for a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "SQUARES", (64, 128))
@@ -34,11 +34,11 @@ def found() -> dict[str, Any]:
         return machine.measure_here(1, budget=0)
 
 
-def test_the_peak_is_the_best_product_of_its_dtype(found: dict[str, Any]) -> None:
+def test_the_peak_is_the_best_product_of_its_dtype(limits: dict[str, Any]) -> None:
     for dtype in ("float32", "float64"):
-        rates = {(one["m"], one["k"], one["n"]): one["gflops"] for one in found["products"] if one["dtype"] == dtype}
+        rates = {(one["m"], one["k"], one["n"]): one["gflops"] for one in limits["products"] if one["dtype"] == dtype}
         assert set(rates) == {(64, 64, 64), (128, 128, 128), *machine.STEPS.values()}
-        assert found["gflops"][dtype] == max(rates.values()) == rates[tuple(found["at"][dtype])] > 0
+        assert limits["gflops"][dtype] == max(rates.values()) == rates[tuple(limits["at"][dtype])] > 0
 
 
 def test_a_product_counts_two_operations_for_each_of_its_terms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +55,12 @@ def test_the_rate_is_that_of_the_fastest_repeat(monkeypatch: pytest.MonkeyPatch)
     assert machine._measure_rate(lambda: None, 6.0, 1.0) == 3.0  # noqa: SLF001
 
 
-def test_facts_name_neither_the_host_nor_a_path(found: dict[str, Any]) -> None:
-    assert found["cores"] == os.cpu_count()
-    assert found["memory_bytes"] > 2**28
-    assert found["processor"]
-    text = json.dumps(found)
+def test_facts_name_neither_the_host_nor_a_path(limits: dict[str, Any]) -> None:
+    assert limits["cores"] == os.cpu_count()
+    assert 1 <= limits["cores_granted"] <= len(os.sched_getaffinity(0))
+    assert limits["memory_bytes"] > 2**28
+    assert limits["processor"]
+    text = json.dumps(limits)
     assert socket.gethostname() not in text
     assert not re.search(r"/[a-z]+/", text)
 

@@ -14,6 +14,8 @@ from farreach.benchmarks.commands import COMMANDS
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running import environment
 from farreach.benchmarks.studies import live_check, measurement, own_cost
+from farreach.results.storage.sets import open_set
+from tests.support import gpu
 
 
 def test_a_measured_table_is_printed_and_kept_with_its_command_and_machine(
@@ -47,6 +49,12 @@ def test_a_study_is_a_command_whose_page_names_it(name: str, tmp_path: Path, mon
     assert f"Made by `python -m benchmarks {name}" in page.read_text()
 
 
+def test_the_many_rows_whose_report_is_timed_are_rows_that_a_run_could_have_made(tmp_path: Path) -> None:
+    own_cost.write_rows(tmp_path, 400)
+    rows = open_set(tmp_path).rows()
+    assert len(rows) == rows["key"].nunique() == 400
+
+
 def test_a_cluster_without_dask_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "find_version", lambda _: None)
     done = CliRunner().invoke(app, ["cluster-cost"])
@@ -65,3 +73,21 @@ def test_pairs_of_each_kind_that_were_flagged_are_counted() -> None:
     said = live_check.summarize_pairs(pd.DataFrame(pairs, columns=["injected", "speed"]))
     assert said.startswith("1 of 3 live comparisons of the same environment were flagged; an injected slowdown of 10%")
     assert "was flagged in 1 of 2." in said
+
+
+def test_a_gpu_is_seen_where_the_drivers_library_is_not_on_the_loaders_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(_name: str) -> None:
+        message = "cannot open shared object file"
+        raise OSError(message)
+
+    monkeypatch.setattr(gpu.ctypes, "CDLL", find_nothing)
+    monkeypatch.setattr(gpu, "DEVICES", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu.count.__wrapped__() == 0
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    assert gpu.count.__wrapped__() == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert gpu.count.__wrapped__() == 0

@@ -46,7 +46,7 @@ def fakes(*seconds: float) -> tuple[list[pairs.Runner], list[str]]:
     return [pairs.Runner(one, FakeLive(took, heard)) for one, took in zip(ways, seconds, strict=True)], heard
 
 
-def spread(sigma: float, rounds: int = pairs.PILOT_ROUNDS[0]) -> pairs.RoundTimes:
+def draw_pilot(sigma: float, rounds: int = pairs.PILOT_ROUNDS[0]) -> pairs.RoundTimes:
     random = np.random.default_rng(0)
     return pairs.RoundTimes(np.exp(random.normal(0, sigma, (rounds, 2))), np.ones((rounds, 2)), 0, 0)
 
@@ -60,7 +60,7 @@ def test_every_implementation_has_one_turn_a_round_in_an_order_drawn_anew() -> N
 
 
 def test_a_pilot_asks_for_more_rounds_where_blocks_spread_more_and_never_for_fewer_than_100() -> None:
-    asked = [pairs.count_rounds(spread(sigma), width=0.01) for sigma in (0.001, 0.06, 0.12)]
+    asked = [pairs.count_rounds(draw_pilot(sigma), width=0.01) for sigma in (0.001, 0.06, 0.12)]
     assert asked[0] == statistics.FEWEST_BLOCKS
     assert asked[1] > 200
     assert asked[2] == pytest.approx(4 * asked[1], rel=0.1)
@@ -74,7 +74,7 @@ def test_a_pilot_has_a_share_of_the_limit_and_no_fewer_than_15_rounds(
     piloted = []
     monkeypatch.setattr(pairs.Runner, "calibrate", lambda _self, _block: 0.5)  # four steps: a round takes 4 s
     monkeypatch.setattr(
-        pairs, "time_rounds", lambda _runners, count, _random: piloted.append(count) or spread(0.0, count)
+        pairs, "time_rounds", lambda _runners, count, _random: piloted.append(count) or draw_pilot(0.0, count)
     )
     pairs.settle_rounds(runners, pairs.TimingPlan(limit=limit), np.random.default_rng(0))
     assert piloted == [rounds]
@@ -83,7 +83,7 @@ def test_a_pilot_has_a_share_of_the_limit_and_no_fewer_than_15_rounds(
 def test_a_time_limit_cuts_the_rounds_and_refuses_less_than_one() -> None:
     runners, _ = fakes(1.0, 1.0)
     once = pairs.TRIAL_STEPS * 2  # the pilot's blocks took a second a step
-    pilot = spread(0.0)
+    pilot = draw_pilot(0.0)
     assert pairs.limit_rounds(100, pilot, runners, limit=10.5 * once) == 10
     assert pairs.limit_rounds(100, pilot, runners, limit=1e6) == 100
     with pytest.raises(registry.UsageError, match="too short for one round"):
@@ -180,9 +180,50 @@ def test_a_group_holds_one_step_and_auto_all_paths_of_a_framework() -> None:
         implementations.group_cases(cases, "eager")
 
 
+def make_clipped(**fields: Any) -> Case:
+    given = {"framework": "pytorch", "cell": "rnn", "path": "eager", "clip": "norm", "threshold": 1.0}
+    return Case(task="adding", **given | fields)
+
+
+def test_a_step_that_is_cut_at_every_step_back_has_the_paths_whose_layers_are_loops() -> None:
+    found = implementations.group_cases([make_clipped(cell="lstm", clip="backprop")])
+    assert [one.case.path for one in found[0].implementations] == ["eager", "flushed"]
+
+
+def test_a_step_with_another_recipe_is_another_group_and_its_line_says_so() -> None:
+    cases = [make_clipped(), make_clipped(clip="agc"), make_clipped(optimizer="sgd")]
+    labels = [group.label() for group in implementations.group_cases(cases, implementations.DEFAULT)]
+    assert "rnn, 64 hidden units" in labels[0]
+    assert "rnn, clip agc, 64 hidden units" in labels[1]
+    assert "rnn, optimizer sgd, 64 hidden units" in labels[2]
+
+
+def test_a_loop_that_does_another_step_is_left_out_and_said() -> None:
+    (group,) = implementations.group_cases([make_clipped(clip="agc")], implementations.DEFAULT)
+    refused: list[str] = []
+    (found,) = implementations.add_loops(group, LOOPS, refused.append)
+    assert [one.loop for one in found.implementations] == ["", "loop_pytorch"]
+    assert refused == [
+        "trainer_lightning is written for Adam at one learning rate under a norm clip in float32, without a penalty"
+    ]
+    (group,) = implementations.group_cases([make_clipped(activation="relu")], implementations.DEFAULT)
+    assert implementations.add_loops(group, LOOPS) == []
+
+
+def test_every_step_of_the_suite_of_overheads_has_its_hand_written_loop() -> None:
+    groups = command.choose_groups(
+        "overhead", [f"path={implementations.DEFAULT}"], device="cpu", threads=1, handwritten=True
+    )
+    frameworks = set(registry.list_installed()) & set(LOOPS.values())
+    assert len(groups) == 14 * len(frameworks)
+    for group in groups:
+        first, *others = group.implementations
+        assert f"loop_{first.case.framework}" in {one.loop for one in others}
+
+
 def test_each_framework_meets_the_loops_that_are_written_in_it() -> None:
     ours = [
-        Implementation(Case(task="adding", framework=name, cell="rnn", path=registry.list_paths(name, "cpu", "rnn")[0]))
+        Implementation(make_clipped(framework=name, path=registry.list_paths(name, "cpu", "rnn")[0]))
         for name in ("pytorch", "jax")
     ]
     found = implementations.add_loops(Group(tuple(ours)), LOOPS)
@@ -194,7 +235,7 @@ def test_each_framework_meets_the_loops_that_are_written_in_it() -> None:
 
 
 def test_a_path_with_other_arithmetic_does_not_meet_the_hand_written_loops() -> None:
-    group, *_ = implementations.group_cases([Case(task="adding", framework="pytorch", cell="rnn", path="eager")])
+    group, *_ = implementations.group_cases([make_clipped()])
     assert [one.case.path for one in group.implementations] == ["eager", "flushed", "compiled"]
     (found,) = implementations.add_loops(group, LOOPS)
     assert [one.case.path for one in found.implementations if not one.loop] == ["eager", "compiled"]

@@ -12,17 +12,7 @@ from farreach.benchmarks.matrix.registry import UsageError
 from farreach.benchmarks.running import portable
 from farreach.results.storage.sets import open_set
 from tests.support.commands import call_command, read_refusal
-
-SUITE = """
-description = "one short case"
-[[block]]
-task = "adding"
-parameters = { T = 5 }
-framework = "pytorch"
-cell = "rnn"
-hidden = 4
-steps = 100
-"""
+from tests.support.sweeps import format_suite
 
 PYTORCH = portable.VARIABLES["pytorch"]
 
@@ -35,7 +25,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_portable_row_says_so_and_is_run_again_as_it_was_made(tmp_path: Path) -> None:
-    (tmp_path / "short.toml").write_text(SUITE)
+    (tmp_path / "short.toml").write_text(format_suite(framework="pytorch"))
     out = tmp_path / "out"
     command = ["run", str(tmp_path / "short.toml"), "--out", str(out)]
     status, _, errors = call_command(*command, "--portable")

@@ -64,6 +64,20 @@ def test_the_frameworks_own_clips_do_what_was_measured(framework: str) -> None:
         assert {fact: rows[name][fact] for fact in facts} == facts, name
 
 
+@pytest.mark.parametrize("framework", registry.list_installed())
+def test_a_clip_that_is_meant_to_be_ours_is_it_but_where_it_is_not(framework: str) -> None:
+    """Keras goes by variables as ours; optax takes columns of biases, rows for vectors, and the output layer."""
+    for row in clip_semantics.compare_counterparts(framework):
+        others = {title for title, said in row.items() if said.endswith("apart")}
+        expected = {"optax.adaptive_grad_clip": {"kernel of one input", "the gru's two biases", "output layer"}}
+        assert others == expected.get(row["function"], set()), row
+
+
+def test_a_counterpart_of_another_size_is_told() -> None:
+    assert clip_semantics.describe_difference(np.ones(4), np.ones(4) + 1e-7) == "the same"
+    assert clip_semantics.describe_difference(np.ones(4), 2 * np.ones(4)) == "0.5 of our norm apart"
+
+
 def test_scope_and_epsilon_are_read_off_the_numbers() -> None:
     def exact(gradients: list[Any], threshold: float) -> list[Any]:
         norm = np.sqrt(sum(np.square(gradient).sum() for gradient in gradients))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
 from farreach.frameworks.base import Regulariser
+from farreach.frameworks.schedule import Schedule
+from farreach.results.record import BELONGS_TO
+from farreach.results.storage.columns import COLUMNS
 
 NATIVE = {"adding", "copy", "speech", "translation"}
 """The tasks of the native suite."""
@@ -97,34 +101,57 @@ def test_a_key_is_hashed_with_the_first_name_of_a_field_that_was_renamed(tmp_pat
 def test_every_shipped_suite_expands(name: str) -> None:
     cases = suite.load_suite(name).list_cases()
     tasks = {
-        "quick": {"adding", "order", "translation"},
+        "quick": {"adding", "copy", "order", "speech", "translation"},
         "native": NATIVE,
+        "nightly": {"adding", "copy", "order", "speech", "translation"},
         "reach": {"adding", "copy", "speech"},
         "pascanu": {"order"},
         "scaling": {"adding"},
         "speed": {"adding"},
+        "recipes": {"adding", "copy", "digits", "speech", "translation"},
+        "overhead": {"adding"},
+        "atlas-length": {"adding", "order", "copy", "digits"},
+        "atlas-clip": {"adding", "order"},
+        "atlas-regularisers": {"adding", "order"},
+        "atlas-optimizers": {"adding", "order"},
+        "atlas-depth": {"adding", "order", "digits"},
+        "tuning": {"adding", "order", "digits"},
+        "beyond": {"adding", "order", "copy", "speech"},
     }
     assert {case.task for case in cases} == tasks.get(name, set(registry.list_tasks()))
-    cells = {"pascanu": {"rnn"}, "quick": {"rnn", "gru"}}
+    cells = {"pascanu": {"rnn"}, "atlas-regularisers": {"rnn"}}
+    cells |= {"atlas-optimizers": {"rnn", "gru"}, "overhead": {"rnn", "lstm"}}
     assert {case.cell for case in cases} == cells.get(name, {"rnn", "lstm", "gru"})
 
 
-def test_quick_has_five_seeds_of_everything_and_declares_four_contrasts() -> None:
+def test_quick_has_five_seeds_of_everything_and_declares_seven_contrasts() -> None:
     quick = suite.load_suite("quick")
     cases = quick.list_cases(["pytorch", "tensorflow"])
     seeds: dict[Case, set[int]] = {}
     for case in cases:
         seeds.setdefault(dataclasses.replace(case, seed=0), set()).add(case.seed)
     assert set(map(frozenset, seeds.values())) == {frozenset(range(5))}
-    sides = quick.find_sides(cases)
+    sides = {case: said for case, said in quick.expand(["pytorch", "tensorflow"]).items() if said}
     for framework, replicate in (("pytorch", 0), ("tensorflow", 0), ("tensorflow", 1)):
         ran = [(case.task, case.parameters, side["contrast"], side["side"]) for case, side in sides.items()
                if (case.framework, case.replicate) == (framework, replicate)]  # fmt: skip
-        assert len(ran) == 4 * 2 * 5
-        assert len(set(ran)) == 4 * 2
+        assert len(ran) == 7 * 2 * 5
+        assert len(set(ran)) == 7 * 2
     assert {case.replicate for case in cases if case.framework == "pytorch"} == {0}
-    assert len(quick.list_cases(["jax"])) == 55 + 40  # its own, and the replicates of TensorFlow
+    assert len(quick.list_cases(["jax"])) == 85 + 70  # its own, and the replicates of TensorFlow
     assert {case.threshold for case in cases if case.task == "order"} == {None, 0.01, 0.1, 1.0, 10.0}
+
+
+def test_nightly_has_five_seeds_of_everything_and_a_contrast_of_each_task() -> None:
+    frameworks = ["pytorch", "tensorflow", "jax"]
+    cases = suite.load_suite("nightly").expand(frameworks)
+    assert {(case.framework, case.seed) for case in cases} == set(itertools.product(frameworks, range(5)))
+    assert len({dataclasses.replace(case, seed=0) for case in cases}) * 5 == len(cases)
+    for copies in (False, True):
+        declared = {
+            (case.task, case.parameters) for case, said in cases.items() if said and bool(case.replicate) >= copies
+        }
+        assert declared == {(case.task, case.parameters) for case in cases}
 
 
 CONTRASTED = (
@@ -140,13 +167,12 @@ outcome = "solved"
 
 def test_a_contrast_names_the_cases_on_both_of_its_sides(tmp_path: Path) -> None:
     mine = suite.load_suite(write_suite(tmp_path, CONTRASTED))
-    cases = mine.list_cases()
-    sides = mine.find_sides(cases)
+    sides = {case: said for case, said in mine.expand().items() if said}
     assert len(sides) == 2 * 2 * 5
     for case, said in sides.items():
         assert (case.cell, case.parameters) == ("rnn", (("T", 10),))
         assert said == {"contrast": "solved", "side": 1 if case.threshold == 1 else 2}
-    assert suite.load_suite(write_suite(tmp_path, GOOD)).find_sides(cases) == {}
+    assert not any(suite.load_suite(write_suite(tmp_path, GOOD)).expand().values())
 
 
 SECOND = """
@@ -170,7 +196,11 @@ between = [{ threshold = 1 }, { clip = "none" }]
             "contrast.0: T=10 cell=rnn clip=norm is several settings, which differ in threshold;",
         ),
         ('clip = "none" }', "threshold = 1 }", "contrast.0: both sides are the same setting"),
-        ('clip = "none" }', 'colour = "red" }', "contrast.0: unknown key 'colour'; allowed: T, activation, batch, "),
+        (
+            'clip = "none" }',
+            'colour = "red" }',
+            "contrast.0: unknown key 'colour'; allowed: T, accumulator, activation, ",
+        ),
         (
             "on = { T = 10, ",
             "on = { ",
@@ -228,7 +258,7 @@ def test_only_narrows(tmp_path: Path, only: list[str], count: int) -> None:
 @pytest.mark.parametrize(
     ("only", "said"),
     [
-        ("task=foo", "unknown task 'foo'; allowed: adding, copy, order, speech, translation"),
+        ("task=foo", "unknown task 'foo'; allowed: adding, copy, digits, multiplication, order, recall, "),
         ("framework=caffe", f"unknown framework 'caffe'; allowed: {', '.join(registry.list_frameworks())}"),
         ("cell=foo", "suite mine has no case with cell=foo; it has: lstm, rnn"),
         ("task=copy", "suite mine has no case with task=copy; it has: adding"),
@@ -280,12 +310,60 @@ def test_regularisers_are_an_axis_with_ladders_of_their_own(tmp_path: Path) -> N
     assert len(suite.narrow_cases(cases, ["regulariser=l2", "strength=0.0001"], "mine")) == len(expand_suite(tmp_path))
 
 
+STARTED = GOOD.replace('["rnn", "lstm"]', '"lstm"')
+CHRONO = STARTED + 'initial = "chrono"\nchrono_length = [20, 40]\nuntil = ["steps", "solved"]\n'
+
+
+def test_the_first_weights_and_the_end_of_training_are_axes(tmp_path: Path) -> None:
+    plain, chrono = expand_suite(tmp_path, STARTED), expand_suite(tmp_path, CHRONO)
+    biased = expand_suite(tmp_path, STARTED + "forget_bias = [-1.5, 0, 1, 5]\n")
+    assert (len(chrono), len(biased)) == (4 * len(plain), 4 * len(plain))
+    assert {(case.initial, case.chrono_length, case.until) for case in chrono} == {
+        ("chrono", length, until) for length in (20, 40) for until in ("steps", "solved")
+    }
+    everything = {*plain, *chrono, *biased}
+    assert len({case.key() for case in everything}) == len({case.label() for case in everything}) == len(everything)
+    assert any(" lstm chrono 20 clip " in case.label() for case in chrono)
+    assert any(" lstm forget bias -1.5 clip " in case.label() for case in biased)
+    assert {*plain} <= {*biased}, "a forget_bias of 1 is what is drawn anyway"
+    assert all(Case.from_json(case.to_json()) == case for case in everything)
+    assert len(suite.narrow_cases(biased, ["forget_bias=1"], "mine")) == len(plain)
+    assert len(suite.narrow_cases(chrono, ["chrono_length=20", "until=solved"], "mine")) == len(plain)
+
+
+def test_a_case_as_they_were_before_has_the_key_that_it_had(tmp_path: Path) -> None:
+    facts = expand_suite(tmp_path)[0].identity()
+    assert not {"initial", "chrono_length", "forget_bias", "until", "radius"} & {*facts}
+
+
+def test_a_case_that_is_read_from_a_row_is_the_case_of_the_row(tmp_path: Path) -> None:
+    for case in (expand_suite(tmp_path, CHRONO)[0], expand_suite(tmp_path, STARTED + "forget_bias = 5")[0]):
+        row = case.to_json() | {"key": case.key(), "parameters": json.dumps(dict(case.parameters))}
+        assert Case.from_row(row) == case
+        assert Case.from_row(row).key() == case.key()
+
+
 def test_the_penalty_reaches_the_recipe_and_the_label(tmp_path: Path) -> None:
     plain, *_, strong = sorted(expand_suite(tmp_path, PENALISED), key=lambda case: case.strength or 0)
     assert plain.training().regulariser is None
     assert strong.training().regulariser == Regulariser("l2", 1.0)
     assert "l2 1 adam" in strong.label()
     assert "l2" not in plain.label()
+
+
+def test_a_label_tells_a_radius_of_its_own() -> None:
+    case = Case(task="adding", framework="reference", cell="rnn", path="numpy")
+    assert "radius" not in case.label()
+    assert "rnn radius 0.9 clip" in dataclasses.replace(case, radius=0.9).label()
+
+
+@pytest.mark.parametrize("parts", [1, 3, 7])
+def test_shards_are_each_case_once_and_have_some_of_all(tmp_path: Path, parts: int) -> None:
+    cases = expand_suite(tmp_path)
+    shards = [suite.choose_shard(cases, f"{at}/{parts}") for at in range(1, parts + 1)]
+    assert shards[0][0] == cases[0]
+    assert sorted(case.label() for shard in shards for case in shard) == sorted(case.label() for case in cases)
+    assert {len(shard) for shard in shards} <= {len(cases) // parts, -(-len(cases) // parts)}
 
 
 @pytest.mark.parametrize(
@@ -297,6 +375,64 @@ def test_the_penalty_reaches_the_recipe_and_the_label(tmp_path: Path) -> None:
         ({"regulariser": "l1", "strength": float("nan")}, "strength must be a positive finite number, not nan"),
         ({"regulariser": "lasso", "strength": 1.0}, "unknown regulariser 'lasso'; allowed: none, l1, l2"),
         ({"framework": "reference", "path": "numpy", "device": "cuda"}, "reference does not run on cuda"),
+        ({"initial": "chrono", "chrono_length": 20}, "initial chrono sets biases of gates, for cell lstm or gru"),
+        ({"cell": "lstm", "initial": "chrono"}, "initial chrono needs a chrono_length"),
+        ({"cell": "lstm", "initial": "chrono", "chrono_length": 2}, "chrono_length must be a whole number from 3 to"),
+        ({"cell": "lstm", "initial": "chrono", "chrono_length": 2.5}, "chrono_length must be a whole number from 3"),
+        ({"cell": "lstm", "forget_bias": float("inf")}, "forget_bias must be a finite number, not inf"),
+        ({"initial": "xavier"}, "unknown initial 'xavier'; allowed: default, chrono, irnn, sigmoid, basic_tanh, smar"),
+        ({"initial": "smart_tanh", "radius": 2.0}, "initial smart_tanh takes no radius"),
+        ({"until": "bored"}, "unknown until 'bored'; allowed: steps, solved"),
+        ({"mode": "native", "initial": "irnn"}, "mode native takes no initial irnn: its first weights are the frame"),
+        ({"mode": "native", "cell": "lstm", "forget_bias": 5.0}, "mode native takes no forget_bias 5: its first"),
+        ({"task": "translation", "parameters": {}, "until": "solved"}, "until solved needs a task with a criterion"),
+        ({"clip": "autoclip", "threshold": 100.5}, "is a percentile, above 0 and at most 100, not 100.5"),
+        ({"clip": "autoclip", "threshold": 0.0}, "threshold must be a positive finite number, not 0.0"),
+        ({"clip": "agc", "threshold": -1.0}, "threshold must be a positive finite number, not -1.0"),
+        ({"clip": "variable", "threshold": None}, "clip variable needs a threshold"),
+        (
+            {"clip": "backprop", "threshold": 1.0, "path": "compiled"},
+            "hides in a fused layer; allowed on cpu: eager, f",
+        ),
+        (
+            {"clip": "backprop", "threshold": 1.0, "device": "cuda", "path": "cudnn"},
+            "allowed on cuda: cudagraph, eager",
+        ),
+        (
+            {"clip": "backprop", "threshold": 1.0, "regulariser": "omega", "strength": 1.0},
+            "clip backprop takes no regulariser omega",
+        ),
+        ({"clip": "agc", "threshold": 0.1, "mode": "native"}, "mode native takes no clip agc"),
+        (
+            {"clip": "graves", "threshold": 1.0},
+            "unknown clip 'graves'; allowed: none, norm, value, variable, agc, a",
+        ),
+        (
+            {"cell": "lstm", "regulariser": "omega2", "strength": 1.0},
+            "regulariser omega2 is defined for cell rnn, not for",
+        ),
+        ({"optimizer": "adamw"}, "optimizer adamw needs a weight_decay"),
+        ({"weight_decay": 0.1}, "weight_decay is for optimizer adamw, not for adam"),
+        ({"optimizer": "adamw", "weight_decay": -0.1}, "weight_decay must be a finite number of at least 0, not -0.1"),
+        ({"optimizer": "adagrad", "decay": 0.9}, "decay is for optimizer rmsprop, not for adagrad"),
+        ({"optimizer": "rmsprop", "decay": 1.0}, "decay must be a number above 0 and below 1, not 1.0"),
+        ({"accumulator": 0.1}, "accumulator is for optimizer rmsprop and adagrad, not for adam"),
+        ({"optimizer": "adagrad", "accumulator": -1.0}, "accumulator must be a finite number of at least 0, not -1.0"),
+        ({"schedule": "linear"}, "unknown schedule 'linear'; allowed: constant, cosine, step"),
+        ({"warmup": 5}, "warmup is for schedule cosine, not for constant"),
+        (
+            {"schedule": "cosine", "warmup": 200},
+            "warmup must be a whole number from 0 to below steps \\(200\\), not 200",
+        ),
+        ({"schedule": "cosine", "rate_end": 2.0}, "rate_end must be a number from 0 to 1, not 2.0"),
+        ({"schedule": "step", "rate_end": 0.5}, "rate_end is for schedule cosine, not for step"),
+        ({"schedule": "step", "rate_factor": 0.5}, "schedule step needs a rate_every"),
+        ({"schedule": "step", "rate_every": 10}, "schedule step needs a rate_factor"),
+        (
+            {"schedule": "step", "rate_every": 10, "rate_factor": 1.0},
+            "rate_factor must be a number above 0 and below 1, not 1.0",
+        ),
+        ({"schedule": "cosine", "rate_every": 10}, "rate_every is for schedule step, not for cosine"),
     ],
 )
 def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
@@ -324,6 +460,11 @@ def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields
         ("[0.1, 1]", "inf", "block.0.clip.1.threshold.0: Input should be"),
         ('{ kind = "none" }', '{ kind = "none", threshold = 1 }', "block.0.clip.0: clip none takes no threshold"),
         (", threshold = [0.1, 1]", "", "block.0.clip.1: clip norm needs a threshold"),
+        ("steps = 200", 'initial = "xavier"', "block.0.initial.0: Input should be 'default', 'chrono', 'irnn', 'sigmo"),
+        ("steps = 200", 'initial = "chrono"\nchrono_length = 2', "initial chrono sets biases of gates"),
+        ('cell = ["rnn", "lstm"]', 'cell = "gru"\ninitial = "chrono"\nchrono_length = 2', "chrono_length must be a wh"),
+        ("steps = 200", "forget_bias = nan", "block.0.forget_bias.0: Input should be a finite number"),
+        ("steps = 200", 'until = "bored"', "block.0.until.0: Input should be 'steps' or 'solved', not 'bored'"),
         ("steps = 200", 'regulariser = { kind = "l3", strength = 1 }', "block.0.regulariser.0.kind: Input should be"),
         ("steps = 200", 'regulariser = { kind = "l2", strength = 0 }', "strength.0: Input should be greater than 0"),
         ("steps = 200", 'regulariser = { kind = "l2", strength = -1 }', "strength.0: Input should be greater than 0"),
@@ -365,6 +506,55 @@ def test_a_suite_that_is_not_there_is_refused(tmp_path: Path) -> None:
         suite.load_suite("quik")
     with pytest.raises(registry.UsageError, match="cannot read suite"):
         suite.load_suite(str(tmp_path / "none.toml"))
+
+
+RECIPES = """
+description = "recipes"
+[defaults]
+task = "adding"
+parameters = { T = 10 }
+framework = "reference"
+cell = "rnn"
+steps = 200
+[[block]]
+optimizer = "rmsprop"
+decay = [0.9, 0.95]
+accumulator = [0, 0.1]
+[[block]]
+optimizer = "adamw"
+weight_decay = [0.01, 0.1]
+schedule = "cosine"
+warmup = [0, 20]
+rate_end = [0, 0.1]
+[[block]]
+optimizer = ["adagrad", "sgd"]
+schedule = "step"
+rate_every = [50, 100]
+rate_factor = 0.5
+"""
+
+
+def test_the_numbers_of_optimizers_and_schedules_are_axes_that_tell_cases_apart(tmp_path: Path) -> None:
+    cases = expand_suite(tmp_path, RECIPES)
+    assert len(cases) == 4 + 8 + 4
+    assert len({case.key() for case in cases}) == len({case.label() for case in cases}) == len(cases)
+    assert all(Case.from_json(case.to_json()) == case for case in cases)
+    chosen = suite.narrow_cases(cases, ["optimizer=adamw", "weight_decay=0.1", "warmup=20", "rate_end=0.1"], "mine")
+    (training,) = (case.training() for case in chosen)
+    assert training.schedule == Schedule("cosine", 200, warmup=20, end=0.1)
+    assert (training.optimizer, training.weight_decay) == ("adamw", 0.1)
+    assert chosen[0].label().endswith("adamw 0.003 cosine weight decay 0.1 warmup 20 rate end 0.1 seed 0")
+    stepped = next(case for case in cases if case.rate_every == 100)
+    assert stepped.training().schedule == Schedule("step", 200, every=100, factor=0.5)
+    started = next(case for case in cases if case.accumulator)
+    assert (started.training().decay, started.training().accumulator) == (0.9, 0.1)
+
+
+def test_what_every_case_before_had_is_no_part_of_a_key() -> None:
+    case = Case(task="adding", parameters=(("T", 5),), framework="reference", cell="rnn", path="numpy")
+    later = {*BELONGS_TO, "schedule"}
+    assert not later & {*case.identity()}
+    assert {name: getattr(case, name) for name in later} == {name: COLUMNS[name].before for name in later}
 
 
 def test_what_a_key_is_a_hash_of_keeps_what_earlier_rows_had() -> None:

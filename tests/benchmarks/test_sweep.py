@@ -20,12 +20,12 @@ import pytest
 
 from farreach.benchmarks.matrix import registry, suite
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running import environment, progress, sweep
+from farreach.benchmarks.running import digest, environment, progress, sweep, training
 from farreach.benchmarks.running.messages import Outcome, Run
 from farreach.benchmarks.running.worker_client import STARTS, CaseFailedError, Live, StartError
 from farreach.results.storage.result_set import Store
 from tests.support.commands import call_command, run_command
-from tests.support.sweeps import Listener
+from tests.support.sweeps import Listener, format_suite
 
 INSTALLED = [name for name in ("pytorch", *registry.list_compared()) if registry.find_framework_version(name)]
 FRAMEWORK = INSTALLED[0]
@@ -90,11 +90,30 @@ def test_a_run_writes_rows_curves_tables_figures_and_a_report_and_resumes(tiny: 
     assert {path: path.stat().st_mtime_ns for path in (out / "rows").iterdir()} == stamps
 
 
-def test_the_clip_of_a_row_is_the_clip_that_ran(tiny: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("jobs", "workers", "often"), [(2, 1, 1), (2, 2, 1), (1, 1, 0)])
+def test_an_idle_core_is_used_once_while_other_lanes_run(jobs: int, workers: int, often: int, tmp_path: Path) -> None:
+    suite_path = tmp_path / "short.toml"
+    suite_path.write_text(format_suite(seed=[0, 1, 2]))
+    store = Store(tmp_path / "out")
+    store.create()
+    facts = {"suite": "short", "command": "a test", "jobs": jobs}
+    heard: list[int] = []
+    plan = sweep.plan_run(suite.load_suite(str(suite_path)).list_cases(), store)
+    run = sweep.Sweep(
+        plan, store, listener=Listener(), facts=facts, workers=workers, meanwhile=lambda: heard.append(run.finished)
+    )
+    assert run.run().finished == 3
+    assert len(heard) <= often
+    if workers < jobs:  # one lane for two cores: idle from the first
+        assert heard == [0]
+
+
+def test_the_clip_of_a_row_is_the_clip_that_ran_and_its_digest_that_of_the_code(tiny: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "out")
     run_here(suite.load_suite(tiny).list_cases(), store)
     for row in store.rows().to_dict("records"):
         curves = store.curves(row["key"])
+        assert row["digest"] == digest.predict_digest(Case.from_row(row), row)
         if row["clip"] == "none":
             assert row["clip_fraction"] == 0
             pd.testing.assert_series_equal(curves["norm_before"], curves["norm_after"], check_names=False)
@@ -102,6 +121,28 @@ def test_the_clip_of_a_row_is_the_clip_that_ran(tiny: str, tmp_path: Path) -> No
             assert row["clip_fraction"] == (curves["norm_before"] > row["threshold"]).mean()
             assert curves["norm_after"].max() <= row["threshold"] * (1 + 1e-5)
             assert row["clip_fraction"] > 0 or row["threshold"] == 1.0
+
+
+def test_a_case_that_another_run_finished_meanwhile_is_not_counted_as_finished_here(tiny: str, tmp_path: Path) -> None:
+    made = {
+        "device_name": "a",
+        "framework_version": "1",
+        "precision": "float32",
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+
+    class Twice(sweep.Keeper):
+        def _run_missing(self) -> None:
+            for key, case in [*self.plan.missing.items()] * 2:
+                version = {"framework_version": registry.find_framework_version(case.framework)}
+                self._keep(key, case, training.train(case, lambda _: None), made | version)
+
+    cases = suite.load_suite(tiny).list_cases()[:1]
+    store, listener = Store(tmp_path / "out"), Listener()
+    store.create()
+    facts = {"suite": "tiny", "command": "a test", "jobs": 1}
+    summary = Twice(sweep.plan_run(cases, store), store, listener=listener, facts=facts).run()
+    assert (summary.finished, store.runs()[-1]["finished"], len(store.rows())) == (1, 1, 1)
 
 
 def test_wall_time_is_accounted_for_by_kind(tiny: str, tmp_path: Path) -> None:
@@ -182,7 +223,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
         (["run", "quick", "--device", "abacus"], "'abacus' is not one of 'cpu', 'cuda'"),
         (["run", "quick", "--only", "task=foo"], "unknown task 'foo'; allowed: adding, copy"),
         (["run", "quick", "--only", "framework=foo"], "unknown framework 'foo'; allowed: jax, pytorch"),
-        (["run", "quick", "--only", "cell=foo"], "suite quick has no case with cell=foo; it has: gru, rnn"),
+        (["run", "quick", "--only", "cell=foo"], "suite quick has no case with cell=foo; it has: gru, lstm, rnn"),
         (["run", "quick", "--only", "colour=red"], "unknown key 'colour'; allowed: "),
         (["run", "quick", "--only", "threshold=-1"], "threshold must be a positive finite number, not -1"),
         (["run", "quick", "--only", "clip=none", "--only", "threshold=1"], "contradict each other"),

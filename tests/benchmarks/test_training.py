@@ -52,6 +52,9 @@ CASES: list[dict[str, Any]] = [
     {"radius": 0.5},
     {"replicate": 1},
     {"cell": "lstm", "seed": 1, "radius": 2.0, "replicate": 2},
+    {"cell": "lstm", "initial": "chrono", "chrono_length": 8, "replicate": 1},
+    {"cell": "lstm", "forget_bias": 5.0},
+    {"initial": "irnn", "activation": "relu", "radius": 0.5},
 ]
 
 
@@ -61,7 +64,8 @@ def test_a_case_trains_from_the_weights_of_its_seed_radius_and_replicate_on_the_
 ) -> None:
     case = make_case(**fields)
     model, task = case.model(), case.load()
-    initial = weights.permute_hidden(model, weights.draw(model, case.seed, case.radius), case.replicate)
+    given = {name: fields[name] for name in ("radius", "initial", "chrono_length", "forget_bias") if name in fields}
+    initial = weights.permute_hidden(model, weights.draw(model, case.seed, **given), case.replicate)
     by_hand = reference.Framework(
         model, case.training(), initial, device="cpu", dtype="float64", threads=1, path="numpy"
     )
@@ -147,6 +151,19 @@ def test_the_scale_is_the_median_of_the_norm_after_over_the_norm_before() -> Non
     assert training.find_scale_median([*nothing, *traces]) == 0.25
 
 
+def test_what_a_clip_on_the_way_back_left_of_the_norm_is_not_known() -> None:
+    result = describe([make_trace([1.0], clipped=0.25)], case=make_case(clip="backprop", threshold=1.0))
+    assert (result.clip_fraction, result.clipped_elements, result.scale_median) == (1.0, 0.25, None)
+
+
+def test_autoclip_is_told_how_many_norms_it_will_remember() -> None:
+    case = make_case(clip="autoclip", threshold=10.0)
+    assert case.training().steps == STEPS
+    built = training.build(case)
+    built.train(list(itertools.islice(case.load().batches(0, 4), STEPS)))
+    assert len(built.state().history) == STEPS
+
+
 def test_the_late_gain_is_by_how_much_the_last_third_lies_below_the_middle_one() -> None:
     assert training.find_late_gain(np.array([9.0, 9.0, 3.0, 5.0, 1.0, 2.0])) == 2.5
     assert training.find_late_gain(np.array([9.0, 9.0, 3.0, 5.0, 1.0, 2.0, 6.0])) == 1.0
@@ -195,12 +212,14 @@ class Scripted:
         return {"a": np.ones(2)}
 
 
-def run_script(monkeypatch: pytest.MonkeyPatch, losses: list[list[float]]) -> tuple[training.Outcome, list[int]]:
+def run_script(
+    monkeypatch: pytest.MonkeyPatch, losses: list[list[float]], **fields: Any
+) -> tuple[training.Outcome, list[int]]:
     """Train a case by a script; return the outcome and the steps at which progress was told."""
     monkeypatch.setattr(training, "build", lambda _: Scripted(losses))
     monkeypatch.setattr(gradient_probe.registry, "has_part", lambda *_: False)
     heard: list[int] = []
-    return training.train(make_case(), heard.append), heard
+    return training.train(make_case(**fields), heard.append), heard
 
 
 def test_a_chunk_is_evaluated_and_told_and_a_step_has_its_share_of_a_chunks_seconds(
@@ -222,6 +241,62 @@ def test_a_chunk_is_evaluated_and_told_and_a_step_has_its_share_of_a_chunks_seco
     assert outcome.times.step_seconds == 1.0
     assert outcome.kernel == "a script"
     assert (outcome.flow["step"], outcome.spectra["step"]) == ([], [])
+
+
+def test_until_solved_a_case_ends_at_its_third_confirmation_with_a_thorough_evaluation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+    scores = iter([0.5, 0.001, 0.001, 0.001, 0.001])
+
+    def evaluate(_task: Task, _predict: object, *, thorough: bool = False) -> dict[str, float]:
+        asked.append(thorough)
+        return {"loss": next(scores), "within_0_04": 0.5} | ({"slow": 7.0} if thorough else {})
+
+    monkeypatch.setattr(type(make_case().load()), "evaluate", evaluate)
+    outcome, heard = run_script(monkeypatch, [[0.5, 0.5]] * 4, steps=20, until="solved")
+    assert heard == [2, 4, 6, 8]
+    assert asked == [False, False, False, False, True]
+    assert [one["step"] for one in outcome.evaluations] == [2, 4, 6, 8]
+    result = outcome.result
+    assert (result.solved, result.steps_to_solve, result.steps_done, result.status) == (True, 4, 8, "finished")
+    assert result.metrics == {"within_0_04": 0.5, "slow": 7.0}
+    assert len(outcome.curves["loss"]) == 8
+
+
+def test_a_case_that_is_confirmed_by_its_last_evaluation_is_evaluated_once_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+
+    def evaluate(_task: Task, _predict: object, *, thorough: bool = False) -> dict[str, float]:
+        asked.append(thorough)
+        return {"loss": 0.001, "within_0_04": 0.5}
+
+    monkeypatch.setattr(type(make_case().load()), "evaluate", evaluate)
+    outcome, _ = run_script(monkeypatch, [[0.5, 0.5]] * 3, until="solved")
+    assert asked == [False, False, True]
+    assert (outcome.result.steps_to_solve, outcome.result.steps_done) == (2, 6)
+
+
+@pytest.mark.parametrize("solved_from", [2, 99])
+def test_a_run_until_solved_is_the_beginning_of_the_whole_one(
+    monkeypatch: pytest.MonkeyPatch, solved_from: int
+) -> None:
+    monkeypatch.setattr(
+        type(make_case().load()), "solved", lambda _self, metrics: metrics.get("step", 0) >= solved_from
+    )
+    whole, short = (training.train(make_case(steps=12, until=until), lambda _: None) for until in ("steps", "solved"))
+    done = short.result.steps_done
+    assert done == (6 if solved_from == 2 else 12)
+    assert {name: values[:done] for name, values in whole.curves.items()} == short.curves
+    assert whole.evaluations[: done // 2] == short.evaluations
+    assert sorted(set(short.flow["step"])) == [0, done]
+    assert sorted(set(short.spectra["step"])) == [0, done]
+    assert whole.result.steps_to_solve == short.result.steps_to_solve
+    again = training.train(make_case(steps=done), lambda _: None).result
+    ended = dataclasses.replace(short.result, solved=again.solved, steps_to_solve=again.steps_to_solve)
+    assert ended == again
 
 
 def test_nothing_is_trained_evaluated_or_told_after_a_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +332,7 @@ def test_the_probe_counts_the_last_scored_group_alone() -> None:
 
 
 def test_the_probe_looks_before_training_every_hundred_steps_and_at_the_end() -> None:
-    steps = [done for done in range(0, 351, 50) if gradient_probe.is_due(done, 350)]
+    steps = [done for done in range(0, 351, 50) if gradient_probe.is_due(done, last=done == 350)]
     assert steps == [0, 100, 200, 300, 350]
     outcome = training.train(make_case(), lambda _: None)
     assert sorted(set(outcome.flow["step"])) == [0, STEPS]
@@ -284,11 +359,11 @@ def test_what_the_probe_writes_is_what_the_framework_measures_layer_by_layer_and
 
 def test_the_spectra_are_the_radius_and_the_largest_singular_value_of_every_gate() -> None:
     model = Model(cell="lstm", hidden=2, features=1, outputs=1, scored=1, loss="mse")
-    gates = [np.array([[0.0, value], [1.0, 0.0]]) for value in (4.0, 9.0, 0.25, 1.0)]
+    gates = [np.array([[value, 1.0], [0.0, -value / 4]]) for value in (4.0, 9.0, 0.25, 1.0)]
     found = gradient_probe.measure_spectra(model, {"layer0.recurrent": np.hstack(gates)})
     assert [(layer, gate) for layer, gate, _, _ in found] == [(0, "i"), (0, "f"), (0, "g"), (0, "o")]
-    assert [radius for *_, radius, _ in found] == pytest.approx([2.0, 3.0, 0.5, 1.0])
-    assert [sigma for *_, sigma in found] == pytest.approx([4.0, 9.0, 1.0, 1.0])
+    assert [radius for *_, radius, _ in found] == pytest.approx([4.0, 9.0, 0.25, 1.0])
+    assert [sigma for *_, sigma in found] == pytest.approx([np.linalg.norm(gate, 2) for gate in gates])
     assert gradient_probe.measure_spectra(model, {"layer0.recurrent": np.full((2, 8), np.nan)}) == []
 
 

@@ -6,6 +6,8 @@ import json
 import random
 from typing import Any
 
+from tests.support.commands import ODD_WORDS
+
 ODD: list[Any] = [
     *(None, True, False, 0, -1, 2**63, -(2**63) - 1, 10**400, 1e308, -0.0, 5e-324, "", " ", "x" * 5_000, "\x1b[2J"),
     *(
@@ -23,68 +25,9 @@ ODD: list[Any] = [
 """What a stranger may put where a number or a word belongs."""
 
 WORDS = [
-    *(
-        "task",
-        "adding",
-        "copy",
-        "T",
-        "50",
-        "-1",
-        "1e400",
-        "nan",
-        "framework",
-        "pytorch",
-        "cell",
-        "lstm",
-        "clip",
-        "norm",
-    ),
-    *(
-        "threshold",
-        "0.1",
-        "seed",
-        "hidden",
-        "1000000000",
-        "=",
-        "",
-        "[]",
-        "{}",
-        "../x",
-        "<b>",
-        "%s",
-        "{0}",
-        "none",
-        "true",
-    ),
-    *(
-        "path",
-        "auto",
-        "mode",
-        "native",
-        "\u202e",
-        "\u00e9",
-        "-",
-        "--",
-        "--only",
-        "--out",
-        "--jobs",
-        "--table",
-        "--as",
-        "csv",
-    ),
-    *(
-        "quick",
-        "--top",
-        "--shard",
-        "1/2",
-        "--live",
-        "--fail-on",
-        "worse",
-        "--limit",
-        "--allow-hub",
-        "cell=rnn",
-        "/nowhere",
-    ),
+    *ODD_WORDS,
+    *("--allow-hub", "worse", "1/2", "--live", "cell=rnn", "--shard", "/nowhere", "--table"),
+    *("--top", "--limit", "--as", "quick", "--fail-on", "csv"),
 ]
 """What a command line is made of."""
 

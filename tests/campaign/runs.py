@@ -17,19 +17,8 @@ import psutil
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage.parts import PARTS
 from farreach.results.storage.result_set import Store
-
-SUITE = """
-description = "short cases"
-[[block]]
-task = "adding"
-parameters = { T = 5 }
-framework = "reference"
-cell = ["rnn", "lstm", "gru"]
-hidden = 4
-steps = 100
-dtype = "float64"
-seed = SEEDS
-"""
+from farreach.results.vocabulary import CELLS
+from tests.support.sweeps import format_suite
 
 
 class FaultError(Exception):
@@ -45,7 +34,7 @@ def require(fact: object, what: str) -> None:
 def write_suite(folder: Path, seeds: int) -> Path:
     """Write a suite of three short cases a seed; return its path."""
     path = folder / "short.toml"
-    path.write_text(SUITE.replace("SEEDS", str([*range(seeds)])))
+    path.write_text(format_suite(cell=CELLS, dtype="float64", seed=[*range(seeds)]))
     return path
 
 

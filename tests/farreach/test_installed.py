@@ -15,19 +15,10 @@ from setuptools import find_packages
 
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage.result_set import Store
+from tests.support.sweeps import format_suite
 
 ROOMS = ("tasks", "frameworks", "benchmarks", "results")
 KINDS = {".py", ".typed", ".toml", ".js", ".css", ".j2", ".parquet", ".json", ".md"}
-SUITE = """
-description = "One small case."
-[[block]]
-task = "adding"
-parameters = { T = 5 }
-framework = "reference"
-cell = "rnn"
-hidden = 4
-steps = 100
-"""
 
 
 def run(*arguments: Any, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -86,7 +77,7 @@ def test_the_rooms_are_not_importable_under_their_own_names(installed: Path, tmp
 
 
 def test_the_installed_suite_lists_trains_and_reports_in_the_working_directory(installed: Path, tmp_path: Path) -> None:
-    (tmp_path / "small.toml").write_text(SUITE)
+    (tmp_path / "small.toml").write_text(format_suite())
     place = {"PYTHONPATH": str(installed)}
     listing = run("-m", "farreach.benchmarks", "list", cwd=tmp_path, **place)
     assert listing.returncode == 0, listing.stderr

@@ -33,14 +33,6 @@ def doubles() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.fixture
-def said() -> Iterator[list[warnings.WarningMessage]]:
-    """Return the warnings that the test has met so far."""
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        yield found
-
-
 class Loop:
     """A small model and its optimizer; `backward` makes the next batch's gradients."""
 
@@ -161,8 +153,8 @@ def test_no_step_waits_for_the_device(tmp_path: Path, monkeypatch: pytest.Monkey
         recorder.clip_norm(0.1)
         loop.optimizer.step()
         recorder.step(loss)
-        assert not waits or step == 20, (step, waits)
-    assert waits  # the flush, so the count does count
+        assert bool(waits) == (step in {1, 2, 4, 8, 16, 20}), (step, waits)
+        waits.clear()
     recorder.close()
 
 
@@ -194,19 +186,18 @@ def test_clips_of_single_parameters_are_a_clip_of_another_kind(tmp_path: Path) -
     assert (row["clip"], row["threshold"]) == ("variable", 0.5)
 
 
-def test_the_clip_of_another_model_passes_through_and_names_come_back(tmp_path: Path) -> None:
+def test_the_clip_of_another_model_passes_through_and_the_functions_are_as_before(tmp_path: Path) -> None:
     mine, other = Loop(), Loop()
-    plain = clip_grad_norm_
+    plain = clip_grad_norm_.__code__
     with Recorder(mine.model, tmp_path, "mine") as recorder:
         with recorder.watching():
-            assert clip_grad_norm_ is not plain
+            assert clip_grad_norm_.__code__ is not plain
             loss = mine.backward()
             other.backward()
             clip_grad_norm_(other.model.parameters(), 0.1)
             mine.optimizer.step()
             recorder.step(loss)
-        assert clip_grad_norm_ is plain
-        assert torch.nn.utils.clip_grad_norm_ is plain
+        assert clip_grad_norm_.__code__ is plain
     assert other.norm() == pytest.approx(0.1, rel=1e-4)
     assert written(recorder)[1]["clip"] == "none"
 
@@ -241,24 +232,28 @@ def test_an_infinite_threshold_measures_and_is_no_clip(tmp_path: Path) -> None:
 
 
 def test_a_row_has_every_column_that_a_result_folder_asks_for(tmp_path: Path) -> None:
-    loop = Loop()
-    recorder = Recorder(torch.nn.LSTM(2, 3), tmp_path, "mine", optimizer="adam", batch=8)
-    recorder.parameters = [*loop.model.parameters()]
-    recorder.step(loop.backward())
+    model = torch.nn.LSTM(2, 3)
+    recorder = Recorder(model, tmp_path, "mine", optimizer="adam", batch=8)
+    loss = model(torch.rand(4, 8, 2))[0].square().mean()
+    loss.backward()
+    recorder.step(loss)
     _, row = written(recorder)
     assert set(row) >= REQUIRED
     assert (row["cell"], row["optimizer"], row["batch"], row["floor"]) == ("lstm", "adam", 8, None)
 
 
-def test_what_was_flushed_survives_a_crash_and_is_no_row(tmp_path: Path) -> None:
+def test_what_was_flushed_survives_a_crash_and_its_row_says_so(tmp_path: Path) -> None:
     loop = Loop()
     recorder = Recorder(loop.model, tmp_path, "mine", every=2)
     for _ in range(3):
         recorder.step(loop.backward())
     assert len(Store(tmp_path).curves(recorder.curves.key)) == 2
-    assert Store(tmp_path).list_finished() == set()
+    (row,) = Store(tmp_path).rows().to_dict("records")
+    assert (row["key"], row["steps_done"]) == (recorder.curves.key, 2)
+    assert "has not ended, or was killed" in row["warnings"]
     recorder.close()
-    assert Store(tmp_path).list_finished() == {recorder.curves.key}
+    (row,) = Store(tmp_path).rows().to_dict("records")
+    assert (row["steps_done"], row["warnings"]) == (3, None)
     assert len(Store(tmp_path).curves(recorder.curves.key)) == 3
 
 
@@ -290,7 +285,7 @@ def test_what_cannot_be_shown_is_refused_before_training(
 
 
 def test_a_clip_before_any_gradient_is_named_by_file_and_line(
-    tmp_path: Path, said: list[warnings.WarningMessage]
+    tmp_path: Path, heard: list[warnings.WarningMessage]
 ) -> None:
     loop = Loop()
     recorder = Recorder(loop.model, tmp_path, "mine")
@@ -302,7 +297,7 @@ def test_a_clip_before_any_gradient_is_named_by_file_and_line(
         unclipped = loop.norm()
         loop.optimizer.step()
         recorder.step(loss)
-    (warning,) = said  # once, though the loop goes round three times
+    (warning,) = heard  # once, though the loop goes round three times
     assert issubclass(warning.category, NoGradientWarning)
     assert (warning.filename, warning.lineno) == (__file__, line)
     assert f"{__file__}:{line}: this clip changes nothing: none of its parameters has a gradient" in str(
@@ -314,12 +309,12 @@ def test_a_clip_before_any_gradient_is_named_by_file_and_line(
 
 
 def test_a_clip_of_the_gradients_of_the_step_before_is_named(
-    tmp_path: Path, said: list[warnings.WarningMessage]
+    tmp_path: Path, heard: list[warnings.WarningMessage]
 ) -> None:
     loop = Loop()
     recorder = Recorder(loop.model, tmp_path, "mine")
     recorder.step(_clipped(loop, recorder, 0.1))
-    assert not said
+    assert not heard
     with recorder.watching():
         loop.optimizer.zero_grad(set_to_none=False)
         clip_grad_norm_(loop.model.parameters(), 0.1)  # before the backward pass, where zeros still lie
@@ -327,24 +322,24 @@ def test_a_clip_of_the_gradients_of_the_step_before_is_named(
     loss = loop.backward()
     loop.optimizer.step()
     recorder.step(loss)
-    assert [(one.filename, one.lineno) for one in said] == [(__file__, line)]
-    assert "already used" in str(said[0].message)
+    assert [(one.filename, one.lineno) for one in heard] == [(__file__, line)]
+    assert "already used" in str(heard[0].message)
     assert written(recorder)[0]["clipped"].tolist() == [1.0, 0.0]
 
 
-def test_a_clip_after_the_update_is_named(tmp_path: Path, said: list[warnings.WarningMessage]) -> None:
+def test_a_clip_after_the_update_is_named(tmp_path: Path, heard: list[warnings.WarningMessage]) -> None:
     loop = Loop()
     recorder = Recorder(loop.model, tmp_path, "mine")
     loss = loop.backward()
     loop.optimizer.step()
     recorder.clip_norm(0.1)
     recorder.step(loss)
-    assert ["already used" in str(one.message) for one in said] == [True]
+    assert ["already used" in str(one.message) for one in heard] == [True]
     curves, _ = written(recorder)
     assert (curves["norm_before"] == curves["norm_after"]).all()
 
 
-def test_a_clip_between_two_backward_passes_is_named(tmp_path: Path, said: list[warnings.WarningMessage]) -> None:
+def test_a_clip_between_two_backward_passes_is_named(tmp_path: Path, heard: list[warnings.WarningMessage]) -> None:
     loop = Loop()
     recorder = Recorder(loop.model, tmp_path, "mine")
     loop.backward()
@@ -354,12 +349,12 @@ def test_a_clip_between_two_backward_passes_is_named(tmp_path: Path, said: list[
     unclipped = loop.norm()
     loop.optimizer.step()
     recorder.step(loss)
-    assert [(one.filename, one.lineno) for one in said] == [(__file__, line)]
-    assert "too early" in str(said[0].message)
+    assert [(one.filename, one.lineno) for one in heard] == [(__file__, line)]
+    assert "too early" in str(heard[0].message)
     assert written(recorder)[0]["norm_after"].tolist() == pytest.approx([unclipped], **EXACT)
 
 
-def test_a_clip_of_zeros_is_named(tmp_path: Path, said: list[warnings.WarningMessage]) -> None:
+def test_a_clip_of_zeros_is_named(tmp_path: Path, heard: list[warnings.WarningMessage]) -> None:
     loop = Loop()
     recorder = Recorder(loop.model, tmp_path, "mine")
     loss = loop.backward(0.0)
@@ -367,22 +362,21 @@ def test_a_clip_of_zeros_is_named(tmp_path: Path, said: list[warnings.WarningMes
     line = here() - 1
     loop.optimizer.step()
     recorder.step(loss)
-    assert not said  # nobody knows before the figures are read
     recorder.close()
-    assert [(one.filename, one.lineno) for one in said] == [(__file__, line)]
-    assert "exactly zero" in str(said[0].message)
+    assert [(one.filename, one.lineno) for one in heard] == [(__file__, line)]
+    assert "exactly zero" in str(heard[0].message)
 
 
-def test_a_second_threshold_is_named(tmp_path: Path, said: list[warnings.WarningMessage]) -> None:
+def test_a_second_threshold_is_named(tmp_path: Path, heard: list[warnings.WarningMessage]) -> None:
     loop = Loop()
     recorder = Recorder(loop.model, tmp_path, "mine")
     for limit in (0.1, 0.2):
         recorder.step(_clipped(loop, recorder, limit))
-    assert [issubclass(one.category, ClipWarning) and "several clips" in str(one.message) for one in said] == [True]
+    assert [issubclass(one.category, ClipWarning) and "several clips" in str(one.message) for one in heard] == [True]
     assert written(recorder)[1]["threshold"] == 0.2
 
 
-def test_the_right_order_warns_of_nothing(tmp_path: Path, said: list[warnings.WarningMessage]) -> None:
+def test_the_right_order_warns_of_nothing(tmp_path: Path, heard: list[warnings.WarningMessage]) -> None:
     loop = Loop()
     recorder = Recorder(loop.model, tmp_path, "mine", every=3)
     for _ in range(7):
@@ -390,7 +384,7 @@ def test_the_right_order_warns_of_nothing(tmp_path: Path, said: list[warnings.Wa
         loop.backward()  # gradients of two batches, added up, then one clip: right as well
         recorder.step(_clipped(loop, recorder, 0.1))
     recorder.close()
-    assert not said
+    assert not heard
 
 
 def _clipped(loop: Loop, recorder: Recorder, limit: float) -> Any:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +33,121 @@ INSTALLED = registry.list_installed()
 
 
 # The environment of a live process
+
+
+@pytest.mark.parametrize("device_name", ["cpu", "cuda"])
+def test_keras_has_its_backend_and_its_defaults_whatever_the_user_set(
+    device_name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    ours = Live("tensorflow", device_name, 1, tmp_path / "log").make_environment()
+    assert ours["KERAS_BACKEND"] == "tensorflow"
+    assert not Path(ours["KERAS_HOME"], "keras.json").exists()
+    assert Live("pytorch", device_name, 1, tmp_path / "log").make_environment()["KERAS_BACKEND"] == "jax"
+
+
+@pytest.mark.skipif("tensorflow" not in INSTALLED, reason="TensorFlow is not installed")
+def test_a_users_file_for_keras_moves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text('{"backend": "jax", "floatx": "float16", "epsilon": 0.5}')
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    environ = Live("tensorflow", "cpu", 1, tmp_path / "log").make_environment()
+    program = "import keras; print(keras.backend.backend(), keras.config.floatx(), keras.config.epsilon())"
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.split() == ["tensorflow", "float32", "1e-07"]
+
+
+# What PyTorch's graphs and compilers need
+
+
+class Stream:
+    """A stream of a GPU that is not there."""
+
+    def wait_stream(self, other: object) -> None:
+        """Wait for nothing."""
+
+
+def test_graphs_are_recorded_on_one_stream_and_a_recording_that_fails_gives_the_current_one_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    from farreach.frameworks.pytorch import paths  # noqa: PLC0415 - it needs PyTorch
+
+    paths.find_stream.cache_clear()
+    before, made, current = Stream(), list[Stream](), list[object]()
+    recorded = list[object]()
+
+    def make_stream() -> Stream:
+        made.append(Stream())
+        return made[-1]
+
+    @contextlib.contextmanager
+    def record(_graph: object, stream: object) -> Iterator[None]:
+        current.append(stream)
+        recorded.append(stream)
+        yield  # and nothing is undone where the block fails
+
+    monkeypatch.setattr(torch.cuda, "Stream", make_stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: before)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", record)
+    monkeypatch.setattr(torch.cuda, "set_stream", current.append)
+    calls = iter(range(100))
+
+    def step(batch: Any) -> Any:
+        if next(calls) == 2 * paths.WARM_UP + 1:  # while the second graph is recorded
+            message = "operation not permitted when stream is capturing"
+            raise RuntimeError(message)
+        return batch
+
+    paths.StepGraph(step, []).record(torch.ones(2))
+    assert current[-1] is before
+    with pytest.raises(RuntimeError, match="capturing"):
+        paths.StepGraph(step, []).record(torch.ones(2))
+    assert current[-1] is before
+    assert len(made) == 1
+    assert recorded == [made[0], made[0]]
+    paths.find_stream.cache_clear()
+
+
+def test_the_compiler_of_a_gpu_is_looked_for_where_triton_looks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    from farreach.frameworks.pytorch import paths  # noqa: PLC0415 - it needs PyTorch
+
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr(paths, "HEADER", tmp_path / "Python.h")
+    monkeypatch.setattr(paths.shutil, "which", lambda name: name if name == "cc" else None)
+    with pytest.raises(UnsupportedError, match="needs a C compiler"):
+        paths.compile_step(len, "cuda")
+    monkeypatch.setattr(paths.shutil, "which", lambda name: name if name == "clang" else None)
+    with pytest.raises(UnsupportedError, match=r"needs Python\.h"):
+        paths.compile_step(len, "cuda")
+    (tmp_path / "Python.h").write_text("")
+    assert paths.compile_step(len, "cuda") is len
+
+
+def test_a_gpu_whose_memory_jax_does_not_tell_of_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("jax")
+    from farreach.frameworks.jax import device as ours  # noqa: PLC0415 - it needs JAX
+
+    class Gpu:
+        told: Any = None
+
+        def memory_stats(self) -> Any:
+            return self.told
+
+    one, ran = Gpu(), list[int]()
+    monkeypatch.setattr(ours, "synchronise", lambda: None)
+    monkeypatch.setattr(ours.jax, "devices", lambda: [one])
+    assert timed.measure_memory(lambda: ran.append(1), ours).device_peak_bytes is None
+    one.told = {"peak_bytes_in_use": 7}
+    assert timed.measure_memory(lambda: ran.append(1), ours).device_peak_bytes == 7
+    assert ran == [1, 1]
 
 
 def test_flags_join_the_users_and_other_variables_are_ours() -> None:
@@ -86,10 +205,10 @@ def test_a_live_process_on_a_gpu_starts_with_what_its_framework_wants(
 
 @pytest.mark.parametrize("framework", registry.list_frameworks())
 def test_a_live_process_on_the_cpu_has_its_threads_and_nothing_more(framework: str) -> None:
-    assert registry.read_environment(framework, "cpu") == {}
-    assert Live(framework, "cpu", 2, Path("unused")).make_environment() == os.environ | dict.fromkeys(
-        NUMPY_THREADS, "2"
-    )
+    ours = {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": os.devnull} if framework == "tensorflow" else {}
+    assert registry.read_environment(framework, "cpu") == ours
+    expected = os.environ | dict.fromkeys(NUMPY_THREADS, "2") | ours
+    assert Live(framework, "cpu", 2, Path("unused")).make_environment() == expected
 
 
 def test_every_framework_of_a_gpu_is_told_to_repeat_itself_and_to_leave_memory_to_others() -> None:
@@ -302,7 +421,7 @@ def test_checks_and_launches_are_made_for_a_device() -> None:
         found = certification.list_checks(name, "cuda")
         assert len(found) == len(certification.list_checks(name))
         assert {one.device for one in found} == {"cuda"}
-        assert all(one.path == registry.list_paths(name, "cuda", one.cell)[0] for one in found)
+        assert all(one.path == registry.choose_path(name, "cuda", one.cell, one.clip) for one in found)
         assert certification.Check(**dataclasses.asdict(found[0])) == found[0]
     launches = aa_check.list_launches(["pytorch"], 6, 1, "cuda")
     assert {launch.case.device for launch in launches} == {"cuda"}

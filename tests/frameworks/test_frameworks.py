@@ -138,7 +138,13 @@ def test_a_clip_above_every_norm_changes_nothing(module: ModuleType) -> None:
 
 
 @pytest.mark.sampled(every=5)
-@pytest.mark.parametrize("clip", [None, Clip("norm", 1.0), Clip("value", 1.0)])
+@pytest.mark.parametrize(
+    "clip",
+    [
+        *(None, Clip("norm", 1.0), Clip("value", 1.0), Clip("variable", 1.0), Clip("agc", 1.0)),
+        *(Clip("autoclip", 50.0), Clip("backprop", 1.0)),
+    ],
+)
 @pytest.mark.parametrize(
     ("dtype", "scale"), [("float32", np.inf), ("float32", np.nan), ("float32", 1e30), ("float64", 1e200)]
 )
@@ -151,7 +157,7 @@ def test_a_norm_that_is_not_finite_turns_every_weight_nan(
     model = make_model()
     batch = make_batches(model, 1)[0]
     batch = Batch(batch.inputs, batch.targets * np.float64(scale), batch.mask)
-    framework = build_framework(module, model, Training("sgd", 0.1, clip), dtype=dtype)
+    framework = build_framework(module, model, Training("sgd", 0.1, clip, steps=1), dtype=dtype)
     trace = framework.train([batch])
     assert not np.isfinite(trace.norm_before[0])
     for name, value in framework.weights().items():

@@ -43,6 +43,9 @@ KINDS = [
     ("rmsprop", "tokens", 2, "value", "l2"),
     ("momentum", "vectors", 2, "none", "l1"),
     ("sgd", "tokens", 1, "norm", "none"),
+    ("adam", "tokens", 2, "variable", "none"),
+    ("adam", "tokens", 2, "agc", "none"),
+    ("adam", "tokens", 2, "autoclip", "none"),
 ]
 STEPS = 10
 
@@ -117,7 +120,23 @@ def test_every_update_is_the_references_in_float64(
     assert is_within_bounds(certified.make_check(check, result)), result
 
 
-@pytest.mark.parametrize(("activation", "regulariser"), [("relu", "none"), ("sigmoid", "none"), ("tanh", "omega")])
+@pytest.mark.parametrize(
+    ("framework", "cell", "path"),
+    [(name, cell, path) for name, cell, path in DOUBLE if path in registry.list_looped(name, "cuda")],
+)
+def test_backprop_is_the_references_on_every_path_that_runs_step_by_step(
+    start: Start, framework: str, cell: str, path: str
+) -> None:
+    given = dict(zip(GIVEN, ("adam", "tokens", 2, "backprop", "none"), strict=True))
+    check = Check(framework=framework, cell=cell, path=path, activation="tanh", device="cuda", **given)
+    result = start(framework).ask(Certify(check, STEPS), Differences).values
+    assert is_within_bounds(certified.make_check(check, result)), result
+
+
+@pytest.mark.parametrize(
+    ("activation", "regulariser"),
+    [("relu", "none"), ("sigmoid", "none"), ("tanh", "omega"), ("tanh", "omega2")],
+)
 @pytest.mark.parametrize(("framework", "path"), [(name, path) for name, cell, path in DOUBLE if cell == "rnn"])
 def test_every_rnn_is_the_references_in_float64(
     start: Start, framework: str, path: str, activation: str, regulariser: str
@@ -153,8 +172,12 @@ def test_the_gradient_through_time_is_the_references(start: Start, framework: st
         {"optimizer": "rmsprop", "clip": "value", "threshold": 0.01},
         {"optimizer": "momentum", "clip": "none", "threshold": None},
         {"optimizer": "sgd", "regulariser": "l2", "strength": 1e-3},
+        {"optimizer": "sgd", "clip": "autoclip", "threshold": 40.0},
+        {"optimizer": "adagrad", "accumulator": 0.1},
+        {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine", "warmup": 3},
+        {"optimizer": "momentum", "schedule": "step", "rate_every": 3, "rate_factor": 0.5},
     ],
-    ids=lambda changes: changes["optimizer"],
+    ids=lambda changes: "-".join(map(str, changes.values())),
 )
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_replayed_cuda_graph_computes_what_its_steps_do_one_by_one(
@@ -175,7 +198,8 @@ def test_a_cuda_graph_is_recorded_again_for_another_shape_and_goes_on_from_a_res
         "model = here.make_model('lstm', tokens=True, layers=2)\n"
         "drawn = weights.draw(model, 0)\n"
         "def made(path):\n"
-        "    recipe = base.Training('adam', 0.01, base.Clip('norm', 0.1))\n"
+        "    schedule = base.Schedule('cosine', 12, warmup=4)\n"
+        "    recipe = base.Training('adamw', 0.01, base.Clip('norm', 0.1), weight_decay=0.1, schedule=schedule)\n"
         "    return ours.Framework(model, recipe, drawn, device='cuda', dtype='float64', threads=1, path=path)\n"
         "chunks = [here.make_batches(model, 3, seed, rows=rows) for seed, rows in ((0, 8), (1, 4), (2, 8))]\n"
         "losses = {}\n"

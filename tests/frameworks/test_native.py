@@ -95,6 +95,15 @@ def test_training_lowers_the_loss_and_predictions_have_the_scored_steps(module: 
         assert learner.predict(make_batches(model, 1)[0].inputs).shape == (ROWS, model.scored, model.outputs)
 
 
+def test_each_step_has_the_gradient_of_its_own_batch_alone(module: ModuleType) -> None:
+    model = make_model("gru")
+    learner = build_native(module, model, Training("sgd", 1e-9))
+    first, second = make_batches(model, 2)
+    trace = learner.train([first, second, first])
+    assert trace.norm_before[2] == pytest.approx(trace.norm_before[0], rel=1e-6)
+    assert trace.norm_before[1] != pytest.approx(trace.norm_before[0], rel=1e-3)
+
+
 def test_chunks_do_not_matter(module: ModuleType) -> None:
     model = make_model("lstm")
     batches = make_batches(model)
@@ -211,6 +220,7 @@ def test_flax_draws_orthogonal_and_lecun_kernels_and_zero_biases() -> None:
         # The root of 1 - decay: the first step of RMSprop is its inverse, in units of the rate.
         ("rmsprop", {"pytorch": 0.01**-0.5, "tensorflow": 0.1**-0.5, "jax": 0.1**-0.5}),
         ("adam", {"pytorch": 1.0, "tensorflow": 1.0, "jax": 1.0}),
+        ("adamw", {"pytorch": 1.0, "tensorflow": 1.0, "jax": 1.0}),
     ],
 )
 def test_the_first_update_is_that_of_the_frameworks_own_defaults(
@@ -227,6 +237,28 @@ def test_the_first_update_is_that_of_the_frameworks_own_defaults(
         expected = rate * first[get_name(module)] * expected
         np.testing.assert_allclose((value - after[name])[large], expected[large], rtol=2e-3, err_msg=name)
     assert compared > 10
+
+
+def test_the_accumulator_of_adagrad_starts_as_the_frameworks_own(module: ModuleType) -> None:
+    """The first step is rate * g / sqrt(start + g²), with a start of 0 in PyTorch and .1 in Keras and optax."""
+    rate, begin = 1e-3, {"pytorch": 0.0, "tensorflow": 0.1, "jax": 0.1}[get_name(module)]
+    start, after, plain = measure_update(module, Training("adagrad", rate))
+    for name, value in start.items():
+        gradient = value - plain[name]
+        large = np.abs(gradient) > 5e-2
+        expected = rate * gradient / np.sqrt(begin + gradient**2)
+        np.testing.assert_allclose((value - after[name])[large], expected[large], rtol=1e-3, err_msg=name)
+
+
+def test_decays_that_mean_the_same_in_each_framework_are_those_of_the_case(module: ModuleType) -> None:
+    rate = 1e-3
+    start, decayed, plain = measure_update(module, Training("adamw", rate, weight_decay=0.5))
+    _, adam, _ = measure_update(module, Training("adam", rate))
+    _, quick, _ = measure_update(module, Training("rmsprop", rate, decay=0.75))
+    for name, value in start.items():
+        np.testing.assert_allclose(adam[name] - decayed[name], rate * 0.5 * value, atol=1e-9, err_msg=name)
+        large = np.abs(value - plain[name]) > 5e-2
+        np.testing.assert_allclose(np.abs(value - quick[name])[large], rate / 0.25**0.5, rtol=2e-3, err_msg=name)
 
 
 def test_adams_epsilon_is_the_frameworks_own(module: ModuleType) -> None:
@@ -276,6 +308,14 @@ def test_jax_compiles_once_for_all_seeds_of_a_recipe() -> None:
         ({"activation": "sigmoid", "cell": "rnn"}, "mode native has no sigmoid in pytorch, whose own rnn takes: tanh"),
         ({"regulariser": "l2", "strength": 0.1}, "mode native takes no regulariser l2"),
         ({"replicate": 1}, "mode native takes no replicate 1"),
+        (
+            {"optimizer": "adagrad", "accumulator": 0.1},
+            "mode native takes no accumulator 0.1: each framework's optimizers have their own",
+        ),
+        (
+            {"schedule": "cosine"},
+            "mode native takes no schedule cosine: the frameworks mean different schedules by that name",
+        ),
         ({"framework": "reference", "path": "numpy"}, "reference has no defaults of its own, so no mode native"),
         ({"path": "compiled"}, "unknown path 'compiled' for pytorch lstm on cpu in mode native; allowed: eager"),
         ({"mode": "documented"}, "unknown mode 'documented'; allowed: matched, native"),

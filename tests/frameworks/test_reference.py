@@ -73,6 +73,15 @@ def flatten(values: Weights) -> Array:
     return np.concatenate([value.ravel() for value in values.values()])
 
 
+def clip_plainly(kind: str, gradients: Weights, threshold: float) -> tuple[Weights, float, float, float]:
+    """Clip at the first step of a training."""
+    at = make_weights(make_model())
+    *clipped, _ = clip.clip_gradients(
+        kind, gradients, threshold, weights=at, names=list(gradients), history=np.zeros(0)
+    )
+    return tuple(clipped)
+
+
 @every_cell
 @pytest.mark.parametrize(("layers", "tokens"), [(1, False), (2, True)])
 def test_gradients_are_the_derivatives_of_the_loss(cell: str, activation: str, layers: int, tokens: bool) -> None:
@@ -159,6 +168,13 @@ def test_the_loss_is_the_mean_over_counted_positions() -> None:
     assert loss.compute_loss(make_model(), scores, targets, mask)[0] == pytest.approx((0.5 + 2 + 4.5) / 3, rel=1e-14)
 
 
+def test_scores_too_large_for_an_exponential_have_a_loss_and_a_gradient() -> None:
+    scores, mask = np.array([[[1e4, 0.0, -1e4]]]), np.ones((1, 1))
+    value, gradient = loss.compute_loss(make_model(tokens=True), scores, np.array([[1]]), mask)
+    assert value == pytest.approx(1e4)
+    np.testing.assert_allclose(gradient, [[[1.0, -1.0, 0.0]]])
+
+
 def test_a_masked_target_changes_nothing() -> None:
     model = make_model(tokens=True)
     at, batch = make_weights(model), make_batch(model)
@@ -179,7 +195,7 @@ def test_the_norm_is_the_length_of_all_gradients_laid_end_to_end() -> None:
 @pytest.mark.parametrize("threshold", [0.01, 1.0, 1e3])
 def test_a_norm_clip_shortens_the_gradient_to_its_threshold_and_keeps_the_direction(threshold: float) -> None:
     gradients = draw_like(make_model(), 1)
-    clipped, before, after, share = clip.clip_gradients("norm", gradients, threshold)
+    clipped, before, after, share = clip_plainly("norm", gradients, threshold)
     length = np.linalg.norm(flatten(gradients))
     expected = flatten(gradients) / length * min(length, threshold)
     np.testing.assert_allclose(flatten(clipped), expected, rtol=1e-14)
@@ -191,7 +207,7 @@ def test_a_norm_clip_shortens_the_gradient_to_its_threshold_and_keeps_the_direct
 @pytest.mark.parametrize("threshold", [0.01, 1.0, 1e3])
 def test_a_value_clip_cuts_element_by_element(threshold: float) -> None:
     gradients = draw_like(make_model(), 1)
-    clipped, before, after, share = clip.clip_gradients("value", gradients, threshold)
+    clipped, before, after, share = clip_plainly("value", gradients, threshold)
     expected = [max(-threshold, min(threshold, element)) for element in flatten(gradients)]
     np.testing.assert_array_equal(flatten(clipped), expected)
     lengths = np.linalg.norm(flatten(gradients)), np.linalg.norm(expected)
@@ -201,26 +217,26 @@ def test_a_value_clip_cuts_element_by_element(threshold: float) -> None:
 
 def test_a_threshold_equal_to_the_norm_clips_nothing() -> None:
     gradients = draw_like(make_model(), 1)
-    clipped, before, after, share = clip.clip_gradients("norm", gradients, clip.compute_norm(gradients))
+    clipped, before, after, share = clip_plainly("norm", gradients, clip.compute_norm(gradients))
     np.testing.assert_array_equal(flatten(clipped), flatten(gradients))
     assert (before, share) == (after, 0)
 
 
-@pytest.mark.parametrize("kind", ["norm", "value"])
+@pytest.mark.parametrize("kind", ["norm", "value", "variable", "agc", "autoclip"])
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan, 1e200])
 def test_a_norm_that_is_not_finite_turns_every_gradient_nan(kind: str, bad: float) -> None:
     gradients = draw_like(make_model(), 1)
     gradients["output.bias"][0] = bad
     with np.errstate(over="ignore", invalid="ignore"):
-        clipped, before, after, _ = clip.clip_gradients(kind, gradients, 1.0)
+        clipped, before, after, _ = clip_plainly(kind, gradients, 1.0)
     assert not np.isfinite(before)
     assert np.isnan([after, *flatten(clipped)]).all()
 
 
 def test_a_gradient_of_zero_stays_zero_under_any_clip() -> None:
     zero = {name: np.zeros_like(value) for name, value in make_weights(make_model()).items()}
-    for kind in ("norm", "value"):
-        clipped, before, after, share = clip.clip_gradients(kind, zero, 0.1)
+    for kind in ("norm", "value", "variable", "agc", "autoclip"):
+        clipped, before, after, share = clip_plainly(kind, zero, 0.1)
         assert (before, after, share) == (0, 0, 0)
         assert not flatten(clipped).any()
 
@@ -234,6 +250,7 @@ CHANGES: dict[str, Callable[[list[Array]], Array]] = {
     "sgd": lambda past: past[-1],
     "momentum": lambda past: sum_decayed(past, 0.9, 1.0),
     "rmsprop": lambda past: past[-1] / (sum_decayed([g**2 for g in past], 0.99, 0.01) ** 0.5 + 1e-8),
+    "adagrad": lambda past: past[-1] / (sum_decayed([g**2 for g in past], 1.0, 1.0) ** 0.5 + 1e-10),
     "adam": lambda past: (
         (sum_decayed(past, 0.9, 0.1) / (1 - 0.9 ** len(past)))
         / ((sum_decayed([g**2 for g in past], 0.999, 0.001) / (1 - 0.999 ** len(past))) ** 0.5 + 1e-8)
@@ -257,6 +274,36 @@ def test_an_optimizer_computes_its_definition_with_the_recursion_undone(optimize
         past.append(flatten(gradients))
         expected = expected - 0.01 * CHANGES[optimizer](past)
         np.testing.assert_allclose(flatten(now), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["rmsprop", "adagrad"])
+def test_a_decay_and_a_start_of_the_accumulator_are_those_that_are_asked_for(kind: str) -> None:
+    model, batch = make_model(), make_batch(make_model())
+    numbers = {"decay": 0.9, "accumulator": 0.25} if kind == "rmsprop" else {"accumulator": 0.25}
+    framework = build_framework(model, Training(kind, 0.5, **numbers))  # type: ignore[arg-type]
+    squares, now = 0.25, flatten(framework.weights())
+    for _ in range(3):
+        g = flatten(recurrent.compute_gradients(model, framework.weights(), batch)[1])
+        framework.train([batch])
+        squares = 0.9 * squares + 0.1 * g**2 if kind == "rmsprop" else squares + g**2
+        now = now - 0.5 * g / (np.sqrt(squares) + (1e-8 if kind == "rmsprop" else 1e-10))
+        np.testing.assert_allclose(flatten(framework.weights()), now, rtol=1e-12)
+    np.testing.assert_allclose(flatten(framework.state().slots[0]), squares, rtol=1e-12)
+
+
+def test_adamw_is_adam_and_a_decay_of_every_weight_by_the_learning_rate() -> None:
+    model, batches = make_model(tokens=True), [make_batch(make_model(tokens=True))] * 3
+    adam, adamw = (build_framework(model, Training(kind, 0.1, weight_decay=0.0)) for kind in ("adam", "adamw"))
+    assert (
+        flatten(adam.train(batches) and adam.weights()).tolist()
+        == flatten(adamw.train(batches) and adamw.weights()).tolist()
+    )
+    decayed = build_framework(model, Training("adamw", 0.1, weight_decay=0.5))
+    decayed.restore(adam.state())
+    before = flatten(adam.weights())
+    adam.train(batches[:1])
+    decayed.train(batches[:1])
+    np.testing.assert_allclose(flatten(adam.weights()) - flatten(decayed.weights()), 0.1 * 0.5 * before, atol=1e-15)
 
 
 def build_framework(model: Model, training: Training, dtype: str = "float64") -> reference.Framework:
@@ -319,6 +366,40 @@ def test_omegas_gradient_is_the_immediate_one_with_respect_to_the_recurrent_kern
     np.testing.assert_allclose(gradient, differentiate(value, recurrent), rtol=1e-7)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid"])
+def test_the_gradient_of_omega2_is_the_immediate_one_of_the_ratio_of_squared_norms(activation: str) -> None:
+    """Finite differences of the definition, example by example, along U, while d_k and f' are held."""
+    random = np.random.default_rng(5)
+    states = random.uniform(0.1, 0.9, (6, 4, 3))
+    d_totals, recurrent = random.standard_normal((6, 4, 3)), random.standard_normal((3, 3))
+
+    def value() -> float:
+        slopes = {"tanh": 1 - states**2, "relu": np.ones_like(states), "sigmoid": states * (1 - states)}[activation]
+        ratios = [
+            sum((d_totals[k + 1, b] @ recurrent.T * slopes[k, b]) ** 2) / sum(d_totals[k + 1, b] ** 2)
+            for k in range(5)
+            for b in range(4)
+        ]
+        return float(sum((ratio - 1) ** 2 for ratio in ratios) / 4)
+
+    found, gradient = penalties.differentiate_omega2(activation, states, d_totals, recurrent)  # type: ignore[arg-type]
+    assert found == pytest.approx(value(), rel=1e-12)
+    np.testing.assert_allclose(gradient, differentiate(value, recurrent), rtol=1e-7)
+
+
+def test_near_a_ratio_of_1_omega2_is_four_times_omega_and_far_from_it_is_not() -> None:
+    random = np.random.default_rng(4)
+    orthogonal, _ = np.linalg.qr(random.standard_normal((3, 3)))
+    states, along = np.ones((5, 2, 3)), random.standard_normal((5, 2, 3))
+    for factor, times in ((1.001, 4.004), (2.0, 9.0)):
+        omega, slope = penalties.differentiate_omega("relu", states, along, factor * orthogonal)
+        omega2, slope2 = penalties.differentiate_omega2("relu", states, along, factor * orthogonal)
+        assert omega2 == pytest.approx(times * omega, rel=1e-3)
+        np.testing.assert_allclose(slope2, slope * (4.0 if factor < 2 else 12.0), rtol=1e-2)
+    assert penalties.differentiate_omega2("relu", states, along, 2 * orthogonal)[0] == pytest.approx(4 * 9)
+    assert penalties.differentiate_omega2("relu", states, 0 * along, 2 * orthogonal)[0] == 0
+
+
 def test_omega_is_zero_where_the_gradient_keeps_its_norm() -> None:
     """An orthogonal U whose units are all on their linear part passes every gradient on at its length."""
     random = np.random.default_rng(4)
@@ -336,6 +417,15 @@ def test_omega_counts_no_step_without_a_gradient() -> None:
     value, gradient = penalties.differentiate_omega("relu", states, along, 2 * np.eye(3))
     assert value == 0
     assert not gradient.any()
+
+
+def test_omega_counts_no_step_whose_gradient_ends_there() -> None:
+    """Units that are off let nothing through, so that there is no ratio to have a gradient."""
+    states, along = np.ones((3, 1, 2)), np.ones((3, 1, 2))
+    states[0] = 0
+    value, gradient = penalties.differentiate_omega("relu", states, along, 2 * np.eye(2))
+    assert value == pytest.approx(1)  # of the other pair of steps, (2 - 1)²
+    np.testing.assert_allclose(gradient, 1)  # b_i d_j / (|b| |d|) times 2 (2 - 1), with b = (2, 2) and d = (1, 1)
 
 
 def test_omega_holds_the_norm_of_the_gradient_on_its_way_back() -> None:

@@ -18,6 +18,7 @@ KEEPS_WEIGHTS = "a PyTorch layer keeps its weights, which are an argument in the
 OWN_STATE_GRADIENTS = "a layer of the framework keeps the gradients with respect to its states to itself"
 CALLS = "the documentation of each framework has it so: the test is of its defaults"
 BACKWARD = "NumPy differentiates nothing: the way back is written out"
+CUT = "an operation of its own, where PyTorch has hooks"
 ONE_PROGRAM = "a program compiled for a chunk of steps, where PyTorch runs step by step"
 
 OWN: dict[tuple[str, str], dict[str, str]] = {
@@ -28,8 +29,10 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
     ("pytorch", "paths"): {
         **dict.fromkeys(("WITHOUT_CUDNN", "use_kernels"), "PyTorch takes cuDNN or not by a flag of the process"),
         "FLUSHED": "PyTorch alone keeps subnormal numbers",
-        **dict.fromkeys(("COMPILERS", "compile_step"), "torch.compile needs a compiler of C or C++"),
-        **dict.fromkeys(("WARM_UP", "Step", "StepGraph"), "PyTorch alone has its CUDA graphs recorded by us"),
+        **dict.fromkeys(("COMPILERS", "HEADER", "compile_step"), "torch.compile needs a compiler of C or C++"),
+        **dict.fromkeys(
+            ("WARM_UP", "Step", "StepGraph", "find_stream"), "PyTorch alone has its CUDA graphs recorded by us"
+        ),
         "name_kernel": "PyTorch chooses the library by the weight, too",
     },
     ("tensorflow", "paths"): {"compile_program": ONE_PROGRAM, "name_kernel": "the path alone tells it"},
@@ -37,13 +40,17 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "compile_program": f"{ONE_PROGRAM}; JAX takes the types from its arguments",
         "name_kernel": "the path alone tells it",
     },
-    ("reference", "optimizers"): {"MOMENTUM": "its constants are its own, so that a wrong one of the others is found"},
+    ("reference", "clip"): {"LEAST_NORM": "its constants are its own, so that a wrong one of the others is found"},
+    ("reference", "optimizers"): {
+        "MOMENTUM": "its constants are its own, so that a wrong one of the others is found",
+        "find_rate": "its schedules are its own: the others have theirs from one place",
+    },
     ("reference", "penalties"): {"PENALISED": BACKWARD, "compute_omega_gradients": BACKWARD},
     ("pytorch", "recurrent"): {
         "LAYERS": "native layers",
         "Network.__init__": KEEPS_WEIGHTS,
         "Network.forward": KEEPS_WEIGHTS,
-        "LoopedRNN": OWN_STATE_GRADIENTS,
+        "LoopedLayers": OWN_STATE_GRADIENTS,
     },
     ("tensorflow", "recurrent"): {
         "LAYERS": "native layers",
@@ -52,6 +59,8 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "Network.__call__": KEEPS_WEIGHTS,
         "LayerTrace": OWN_STATE_GRADIENTS,
         "trace_gradients": OWN_STATE_GRADIENTS,
+        "differentiate_cut": OWN_STATE_GRADIENTS,
+        "cut_derivative": CUT,
         "list_names": "Keras' weights have no names",
     },
     ("jax", "recurrent"): {
@@ -60,13 +69,14 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "Network.__call__": KEEPS_WEIGHTS,
         "Network.run_shifted": OWN_STATE_GRADIENTS,
         "Network.scan_layer": "JAX has no native layer but cuDNN's",
+        "cut_derivative": CUT,
         "run_cudnn_lstm": "the path cudnn",
         "pack_weights": "the path cudnn",
     },
     ("reference", "recurrent"): {
         "Network.__init__": "there is one precision and one path",
         "Network.__call__": KEEPS_WEIGHTS,
-        **dict.fromkeys(("Carry", "Step", "Rnn", "Lstm", "Gru"), "the cells are written out"),
+        **dict.fromkeys(("DerivativeClip", "Carry", "Step", "Rnn", "Lstm", "Gru"), "the cells are written out"),
         **dict.fromkeys(("LayerRun", "Network.backward", "compute_gradients", "run_batch"), BACKWARD),
         **dict.fromkeys(("differentiate_activation", "sigmoid", "sum_outer_products"), BACKWARD),
     },
@@ -158,9 +168,9 @@ def test_the_folders_differ_in_nothing_that_is_not_listed_with_its_reason() -> N
 @pytest.mark.parametrize(
     ("framework", "part", "right", "wrong"),
     [
-        ("jax", "clip", "kind: str, gradients: Tensors, threshold", "gradients: Tensors, kind: str, threshold"),
+        ("jax", "clip", "kind: str,\n    gradients: Tensors,", "gradients: Tensors,\n    kind: str,"),
         ("tensorflow", "clip", "def compute_norm(", "def compute_length("),
-        ("pytorch", "clip", "threshold: float\n", "threshold: float, epsilon: float = 0\n"),
+        ("pytorch", "clip", "history: torch.Tensor,\n", "history: torch.Tensor,\n    epsilon: float = 0,\n"),
         ("jax", "optimizers", "    *,\n    steps", "    steps"),
         ("reference", "loss", "def compute_loss(", "def find_loss("),
         ("tensorflow", "__init__", "    def state(self)", "    def memory(self)"),
@@ -188,8 +198,8 @@ def test_a_planted_difference_is_told(framework: str, part: str, right: str, wro
 def test_two_names_that_change_places_are_told(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "frameworks")
     path = tmp_path / "frameworks" / "jax" / "clip.py"
-    head, first, second = path.read_text().replace("\ndef ", "\n\0def ").split("\0")
-    path.write_text(f"{head}{second}\n\n{first}")
+    head, first, second, *rest = path.read_text().replace("\ndef ", "\n\0def ").split("\0")
+    path.write_text(f"{head}{second}\n\n{first}{''.join(rest)}")
     assert list_differences(tmp_path / "frameworks")
 
 

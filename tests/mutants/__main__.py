@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from farreach import granted
 from tests.mutants import sampling
 from tests.mutants.forking import Ending, Errand, copy_project, import_libraries, run_errands
 from tests.mutants.results import count_caught, find_shortfalls, list_survivors, recall_endings, write_results
@@ -80,7 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--table", type=Path, default=HERE / "faults", help="folder of the tables of faults")
     parser.add_argument("--no-table", action="store_true", help="run what is sampled alone")
     parser.add_argument("--share", type=int, default=1, metavar="N", help="run each N-th alone")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="how many at a time")
+    parser.add_argument("--jobs", type=int, default=min(2, granted.count_cores()), help="how many at a time")
     parser.add_argument(
         "--out", type=Path, help="folder for mutants.json and mutants.md; what they say was caught is not run again"
     )

@@ -74,9 +74,11 @@ def test_the_guide_compares_two_environments_side_by_side(place: Path) -> None:
 
 def test_the_guides_other_commands_are_the_workflows() -> None:
     others = [line.strip() for line in GUIDE.splitlines() if re.match(r"    (\.venv|python3|mkdir|cp) ?", line)]
-    nightly = (registry.ROOT / ".github" / "workflows" / "nightly.yml").read_text()
-    nightly = nightly.replace("${{ matrix.framework }}", "pytorch").replace("${{ matrix.shard }}", "1/3")
-    assert len(others) == 8
+    folder = registry.ROOT / ".github" / "workflows"
+    nightly = "".join((folder / name).read_text() for name in ("nightly.yml", "compat.yml"))
+    for word, one in (("framework", "pytorch"), ("shard", "1/3"), ("python", "3.11"), ("versions", "pinned")):
+        nightly = nightly.replace(f"${{{{ matrix.{word} }}}}", one)
+    assert len(others) == 9
     assert all(line in nightly for line in others)
 
 
@@ -131,7 +133,7 @@ def test_the_loop_of_ones_own_is_recorded_and_reported(place: Path) -> None:
     names = {"model": model, "optimizer": optimizer, "batches": batches, "criterion": torch.nn.functional.mse_loss}
     own = code.replace("results/runs", str(place))
     exec(compile(own, "docs/own-model.md", "exec"), names)  # noqa: S102 - our own page
-    (line,) = list(list_commands(registry.ROOT / "docs" / "own-model.md"))
+    line, *_ = list_commands(registry.ROOT / "docs" / "own-model.md")
     ran(line, place)
     assert (place / "mine" / "report.html").exists()
     assert len(Store(place / "mine").rows()) == 1

@@ -240,3 +240,10 @@ def test_a_sample_is_spread_over_the_files_and_the_same_for_the_same_seed(monkey
     for mutant in sampled:
         assert mutant.text != (table.ROOT / mutant.file).read_text("utf-8")
         compile(mutant.text, mutant.file, "exec")
+
+
+def test_an_exception_of_a_dotted_name_is_passed_over_and_a_plain_one_is_replaced() -> None:
+    operator = "core/ExceptionReplacer"
+    text = "try:\n    pass\nexcept {}:\n    pass\n"
+    assert sampling.mutate_text(text.format("(ValueError, library.Error)"), operator, 1) is None
+    assert sampling.mutate_text(text.format("(ValueError, library.Error)"), operator, 0) is not None

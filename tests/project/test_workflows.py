@@ -16,23 +16,18 @@ import pytest
 import yaml
 
 from farreach.benchmarks.matrix import registry
+from farreach.benchmarks.studies import certificate
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sets import open_set
+from tests.support.commands import call_command
 from tests.support.rows import hash_rows
+from tests.support.sweeps import format_suite
 
 FILES = sorted((registry.ROOT / ".github" / "workflows").glob("*.yml"))
 README = "".join((registry.ROOT / name).read_text() for name in ("README.md", "docs/lasting.md"))
 
-SUITE = """
-description = "what the nightly run does, in seconds"
-[[block]]
-task = "adding"
-parameters = { T = 5 }
-framework = "FRAMEWORK"
-cell = ["rnn", "lstm", "gru"]
-hidden = 4
-steps = 100
-"""
+MATRIX = {"framework": "pytorch", "shard": "1/3", "python": "3.11", "versions": "pinned"}
+"""What a matrix puts into a command, and what stands there in the documents."""
 
 
 def loaded(path: Path) -> dict[str, Any]:
@@ -78,7 +73,7 @@ def test_permissions_are_the_least(path: Path) -> None:
 def test_no_text_from_outside_reaches_a_shell(path: Path) -> None:
     """Only the matrix, which stands in the file, is put into a command."""
     for line in commands(path):
-        assert set(re.findall(r"\$\{\{ *([\w.-]+) *\}\}", line)) <= {"matrix.framework", "matrix.shard"}
+        assert set(re.findall(r"\$\{\{ *([\w.-]+) *\}\}", line)) <= {f"matrix.{name}" for name in MATRIX}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -86,7 +81,7 @@ def test_every_command_is_the_readmes_or_the_guides(path: Path) -> None:
     for line in commands(path):
         if line == ".ci/run":
             continue  # which calls the README's test command: a test of its own
-        plain = line.replace("${{ matrix.framework }}", "pytorch").replace("${{ matrix.shard }}", "1/3")
+        plain = re.sub(r"\$\{\{ matrix\.(\w+) \}\}", lambda found: MATRIX[found[1]], line)
         assert plain in README, plain
 
 
@@ -99,6 +94,26 @@ def test_the_matrix_has_every_framework_and_every_shard() -> None:
     assert sorted(found["framework"]) == registry.list_compared()
     count = len(found["shard"])
     assert found["shard"] == [f"{at}/{count}" for at in range(1, count + 1)]
+
+
+def test_every_python_that_is_supported_is_tried_under_the_pins_and_on_the_newest_releases() -> None:
+    matrix = loaded(registry.ROOT / ".github" / "workflows" / "compat.yml")["jobs"]["run"]["strategy"]["matrix"]
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(registry.ROOT / "tox.ini")
+    (name,) = [name for name in tox.sections() if name.startswith("testenv:compat")]
+    assert name == "testenv:compat-3.{11,12,13}-{pinned,newest}"
+    assert matrix == {"python": ["3.11", "3.12", "3.13"], "versions": ["pinned", "newest"]}
+    assert 'requires-python = ">=3.11"' in (registry.ROOT / "pyproject.toml").read_text()
+    for line in tox[name]["commands"].split("\n")[1:]:
+        command = line.partition(" --out ")[0]
+        words = shlex.split(command)[3:]
+        if words[0] == "run":
+            status, out, errors = call_command(*words, "--dry-run")
+            assert (status, errors) == (0, "")
+            assert all(f" {framework} rnn " in out for framework in registry.list_installed())
+        elif words[0] == "certify":
+            chosen = certificate.choose_checks([word for word in words[1:] if "=" in word], "cpu")
+            assert {framework: len(checks) for framework, checks in chosen.items()} == dict.fromkeys(chosen, 8)
 
 
 def behind_tox(line: str, changes: dict[str, str]) -> list[str]:
@@ -146,7 +161,7 @@ def after_the_merge() -> list[str]:
 @pytest.mark.slow
 def test_the_nightly_commands_run_merge_report_compare_and_publish(tmp_path: Path) -> None:
     """Each command of nightly.yml, with a suite of seconds in the place of nightly and folders of the test's own."""
-    (tmp_path / "nightly.toml").write_text(SUITE.replace("FRAMEWORK", "pytorch"))
+    (tmp_path / "nightly.toml").write_text(format_suite(framework="pytorch", cell=["rnn", "lstm", "gru"]))
     merged, site = tmp_path / "merged", tmp_path / "site"
     changes = {
         "results/published/nightly": str(tmp_path / "published"),

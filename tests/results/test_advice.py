@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farreach.results.analysis import gradient_norms, threshold_advice
+from farreach.results.analysis.labels import CELL, CLIP
 from farreach.results.analysis.task_verdicts import Verdict, compare_clips
 from farreach.results.figures import advice as advice_figure
+from farreach.results.figures import style
 from farreach.results.record import Record
 from farreach.results.report import advice as advice_report
 from farreach.results.report import advice_files, terminal
@@ -173,6 +175,17 @@ def test_the_average_skill_rises_with_speed_and_counts_what_a_diverged_run_never
     assert threshold_advice.compute_average_skill(pd.Series([0.0, 0.0]), floor, 4) == 0.5
     assert threshold_advice.compute_average_skill(pd.Series([0.0, math.nan, 50.0, 0.5]), floor, 4) == 0.25
     assert threshold_advice.compute_average_skill(pd.Series([], dtype=float), floor, 4) == 0
+
+
+def test_a_run_that_ended_because_it_was_solved_keeps_its_skill() -> None:
+    assert threshold_advice.compute_average_skill(pd.Series([0.5, 0.0]), 0.5, 4, held=True) == 0.75
+    solved = synthetic.record(until="solved", steps_done=800, learning_rate=0.003)
+    whole = synthetic.record(seed=1, learning_rate=0.003)
+    losses = {solved.key: [0.1] * 8, whole.key: [0.1] * 10}
+    frame = threshold_advice.tabulate_tries(
+        synthetic.rows(solved, whole), lambda key: pd.DataFrame({"loss": losses[key]})
+    )
+    assert frame["average_skill"].tolist() == pytest.approx([0.4, 0.4])
 
 
 def test_a_run_that_diverged_before_its_first_evaluation_has_no_skill_and_no_column_of_losses() -> None:
@@ -379,4 +392,17 @@ def test_the_rule_of_thumb_is_not_asked_about_a_clip_by_value(tmp_path: Path) ->
     about = [text for text in said if "rule of thumb" in text]
     assert len(about) == 1
     assert about[0].endswith("is about the norm and says nothing of a clip by value.")
+    said = advice_report.write_findings(gathered(tmp_path, records(PLANTED, clip="autoclip"), clip="autoclip"))
+    assert [text for text in said if text.endswith("is about the norm and says nothing of clip autoclip.")]
+    assert "the recommended threshold is autoclip 0.1" in said[0]
     advice_files.write_files(tmp_path, found)
+
+
+def test_a_percentile_and_a_norm_share_no_group_of_the_axis_of_thresholds() -> None:
+    clips = [("none", math.nan), ("norm", 10.0), ("autoclip", 10.0), ("autoclip", 50.0)]
+    labels = ["none", "norm 10", "autoclip 10", "autoclip 50"]
+    table = pd.DataFrame(clips, columns=["clip", "threshold"]).assign(**{CELL: "rnn"})
+    axis = style.make_threshold_axis(table.assign(**{CLIP: pd.Categorical(labels, labels)}))
+    assert [axis.groups["rnn", label] for label in labels] == ["rnn\n(norm)"] * 2 + ["rnn\n(autoclip)"] * 2
+    assert [axis.at("rnn", label) for label in labels] == [0.0, 1.0, 2.5, 3.5]
+    assert style.describe_kind("autoclip") == "autoclip: percentile"

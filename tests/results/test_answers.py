@@ -54,7 +54,7 @@ def ladder(counts: dict[float | None, int], *, seeds: int, **more: Any) -> list[
 
 def test_a_ratio_whose_interval_excludes_one_is_told_with_it() -> None:
     group = make_ratios({"tensorflow (graph)": 13.0, "pytorch (eager)": 23.0})
-    one = answer_all(label_rows(make_empty()), [group])[0]
+    one = answer_all(label_rows(make_empty()), interleaved.compare_pairs([group]))[0]
     assert not one.missing
     assert "timed in alternating blocks" in one.lead
     assert one.parts[0].startswith("lstm: tensorflow (graph) is 1.7")
@@ -62,7 +62,7 @@ def test_a_ratio_whose_interval_excludes_one_is_told_with_it() -> None:
 
 
 def test_nobody_is_called_faster_when_the_interval_holds_one() -> None:
-    one = answer_speed([make_ratios({"pytorch (eager)": 1.0, "tensorflow (graph)": 1.001})])
+    one = answer_speed(interleaved.compare_pairs([make_ratios({"pytorch (eager)": 1.0, "tensorflow (graph)": 1.001})]))
     assert one.missing
     assert "is inconclusive (ratio 1" in one.parts[0]
     assert "times as fast" not in one.sentence
@@ -70,15 +70,15 @@ def test_nobody_is_called_faster_when_the_interval_holds_one() -> None:
 
 def test_a_ratio_within_what_launches_differ_by_is_not_told() -> None:
     group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 1.05}, spread=0.002)
-    assert not answer_speed([group]).missing
-    assert answer_speed([group], launches=1.1).missing
+    assert not answer_speed(interleaved.compare_pairs([group])).missing
+    assert answer_speed(interleaved.compare_pairs([group], launches=1.1)).missing
 
 
 def test_sizes_that_agree_are_told_together_and_those_that_do_not_one_by_one() -> None:
     same = [make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0}, parameters={"T": length}) for length in (50, 200)]
-    assert "(2 sizes, every 95 % interval within" in answer_speed(same).sentence
+    assert "(2 sizes, every 95 % interval within" in answer_speed(interleaved.compare_pairs(same)).sentence
     other = make_ratios({"jax (scan)": 2.0, "pytorch (eager)": 1.0}, parameters={"T": 200})
-    mixed = answer_speed([same[0], other]).sentence
+    mixed = answer_speed(interleaved.compare_pairs([same[0], other])).sentence
     assert "at T=50 jax (scan) is" in mixed
     assert "at T=200 pytorch (eager) is" in mixed
 
@@ -89,10 +89,10 @@ def test_a_framework_that_ran_other_sizes_by_another_path_is_told_as_one() -> No
         make_ratios({"jax (scan)": 1.0, f"pytorch ({path})": 2.0}, parameters={"T": length})
         for length, path in paths.items()
     ]
-    said = answer_speed(groups).sentence
+    said = answer_speed(interleaved.compare_pairs(groups)).sentence
     assert "times as fast as pytorch (compiled, eager or flushed) (3 sizes, every" in said
     both = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "pytorch (flushed)": 2.1}, parameters={"T": 1000})
-    apart = answer_speed([*groups, both]).sentence
+    apart = answer_speed(interleaved.compare_pairs([*groups, both])).sentence
     assert " or " not in apart
     assert "as fast as pytorch (eager) (2 sizes, every" in apart
     assert "at T=500 jax (scan) is" in apart
@@ -103,14 +103,14 @@ def test_many_sizes_that_do_not_agree_are_counted() -> None:
         make_ratios({"jax (scan)": 1.0, "pytorch (eager)": ratio}, hidden=32 * at)
         for at, ratio in enumerate((2, 2, 2, 1, 0.5), 1)
     ]
-    said = answer_speed(groups).sentence
+    said = answer_speed(interleaved.compare_pairs(groups)).sentence
     assert "jax (scan) is faster than pytorch (eager) at 3 of 5 sizes" in said
     assert "pytorch (eager) is faster than jax (scan) at 1 of 5 sizes" in said
     assert "at 1 of 5 sizes" in said
 
 
 def test_one_framework_alone_is_compared_with_nobody() -> None:
-    one = answer_speed([make_ratios({"pytorch (eager)": 20.0})])
+    one = answer_speed(interleaved.compare_pairs([make_ratios({"pytorch (eager)": 20.0})]))
     assert one.missing
     assert one.sentence == "Not known: no step was timed in two frameworks."
     assert of(synthetic.record())[0].sentence.startswith("Not known: no training step was timed")
@@ -252,6 +252,7 @@ def test_the_length_of_every_task_is_found_in_its_parameters() -> None:
         assert {"T", "delay", "longest"} & set(names), f"{name}: no parameter says how long its dependency is"
     assert find_length('{"source": "shipped", "delay": 20}') == ("delay", 20.0)
     assert find_length('{"width": 3, "flag": true}') == ("width", 3.0)
+    assert find_length('{"permuted": false}') is None
     assert find_length('{"source": "shipped"}') is None
 
 
@@ -323,7 +324,7 @@ def test_a_threshold_stands_beside_its_recipe() -> None:
     records = ladder({1.0: 3}, seeds=3) + ladder({1.0: 0}, seeds=3, optimizer="sgd", learning_rate=0.1)
     asked = of(*records)[2]
     (clips,) = asked.verdicts
-    assert (clips.optimizer, clips.learning_rate, clips.others) == ("adam", 0.003, 1)
+    assert (clips.recipe["optimizer"], clips.recipe["learning_rate"], clips.others) == ("adam", 0.003, 1)
     assert "adding (adam 0.003, 1 other recipe in the tables): norm 1" in asked.sentence
 
 
@@ -397,13 +398,8 @@ def test_every_set_gets_five_answers_without_a_gap_in_the_text(records: list[Rec
     assert all(one.missing for one in found) == (not records)
 
 
-def test_two_intervals_overlap_where_they_have_a_point_in_common() -> None:
-    assert statistics.Interval(0, 1).overlaps(statistics.Interval(1, 2))
-    assert not statistics.Interval(0, 1).overlaps(statistics.Interval(1.1, 2))
-
-
 def test_a_tie_of_three_implementations_is_settled_pair_by_pair() -> None:
     group = make_ratios({"jax (scan)": 1.0, "pytorch (eager)": 2.0, "tensorflow (xla)": 1.0})
     table = interleaved.compare_pairs([group])
     assert table["verdict"].tolist().count(statistics.INCONCLUSIVE) == 1
-    assert answer_speed([group]).sentence.count("is inconclusive (ratio 1") == 1
+    assert answer_speed(interleaved.compare_pairs([group])).sentence.count("is inconclusive (ratio 1") == 1

@@ -341,8 +341,8 @@ import sys
 if "farreach.benchmarks.worker" in " ".join(sys.orig_argv):
     from farreach.frameworks import reference
     whole = reference.clip_gradients
-    reference.clip_gradients = lambda kind, gradients, threshold: whole(
-        kind, gradients, threshold * (1 + 1e-9) if kind == "norm" else threshold
+    reference.clip_gradients = lambda kind, gradients, threshold, **rest: whole(
+        kind, gradients, threshold * (1 + 1e-9) if kind == "norm" else threshold, **rest
     )
 """
 

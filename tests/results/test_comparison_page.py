@@ -17,7 +17,7 @@ from tests.support.pages import HOSTILE, accept_names
 COMMAND = "python -m benchmarks compare old new"
 
 
-def made(tmp_path: Path) -> comparison.Comparison:
+def write_sides(tmp_path: Path) -> comparison.Comparison:
     """Write the page of two sides of six runs each, of which the new one is 10 % slower."""
     write_sets(tmp_path / "old", 6, 0.002, draw=0)
     write_sets(tmp_path / "new", 6, 0.0022, draw=1)
@@ -27,7 +27,7 @@ def made(tmp_path: Path) -> comparison.Comparison:
 
 
 def test_the_page_says_what_was_found_and_shows_it(opened: Opened, tmp_path: Path) -> None:
-    found = made(tmp_path)
+    found = write_sides(tmp_path)
     assert len(found.list_flags(WORSE)) == 2
     page = opened(tmp_path, page=comparison_page.PAGE)
     assert "Speed of 2 rows: 0 same, 0 better, 2 worse, 0 inconclusive." in page.locator("#answers").inner_text()
@@ -46,7 +46,7 @@ def test_the_page_says_what_was_found_and_shows_it(opened: Opened, tmp_path: Pat
 
 
 def test_it_fits_a_phone_and_shares_a_view(opened: Opened, tmp_path: Path) -> None:
-    made(tmp_path)
+    write_sides(tmp_path)
     page = opened(tmp_path, "#tab=speed&speed=worse", page=comparison_page.PAGE, size=PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert page.get_by_role("tab", name="Speed").get_attribute("aria-selected") == "true"

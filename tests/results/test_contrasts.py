@@ -116,6 +116,82 @@ def test_a_contrast_of_the_metric_compares_its_ranks() -> None:
     assert said in answer_all(synthetic.label(*cells))[1].parts
 
 
+def decide(first: dict[str, Any], second: dict[str, Any]) -> list[Record]:
+    """Return five seeds on each side of a declared contrast, all of which solve it on the first side and none else."""
+    return [
+        synthetic.record(
+            **({"seed": seed, "contrast": "solved", "side": side, "solved": solved} | facts),
+            steps_to_solve=600 if solved else None,
+        )
+        for side, solved, facts in ((1, True, first), (2, False, second))
+        for seed in range(5)
+    ]
+
+
+CHRONO = {"initial": "chrono", "chrono_length": 50}
+ADDING = "adding T=50 (adam 0.003)"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared", "names"),
+    [
+        (CHRONO, {}, ADDING, "initial chrono with chrono length 50, initial default"),
+        (CHRONO, CHRONO | {"chrono_length": 9}, ADDING, "chrono length 50, chrono length 9"),
+        (
+            {"learning_rate": 0.1},
+            {"learning_rate": 0.01},
+            "adding T=50 (adam)",
+            "learning rate 0.1, learning rate 0.01",
+        ),
+        ({"optimizer": "sgd"}, {}, "adding T=50 (0.003)", "optimizer sgd, optimizer adam"),
+        ({"cell": "lstm", "hidden": 32}, {"cell": "rnn"}, ADDING, "lstm with hidden 32, rnn with hidden 64"),
+        ({"clip": "norm", "threshold": 1.0}, {"clip": "norm", "threshold": 0.1}, ADDING, "norm 1, norm 0.1"),
+        ({"radius": 0.5}, {"clip": "norm", "threshold": 2.0}, ADDING, "no clip with radius 0.5, norm 2 with radius 1"),
+        ({"regulariser": "l2", "strength": 0.1}, {}, ADDING, "regulariser l2 with strength 0.1, no regulariser"),
+        ({"forget_bias": 4.0}, {}, ADDING, "forget bias 4, forget bias 1"),
+        ({"mode": "native"}, {}, ADDING, "mode native, mode matched"),
+    ],
+)
+def test_sides_are_called_by_what_differs_and_the_setting_by_what_they_share(
+    first: dict[str, Any], second: dict[str, Any], shared: str, names: str
+) -> None:
+    found = judge(*decide(first, second), synthetic.record(parameters='{"T": 20}', hidden=16, seed=7))
+    one, other = names.split(", ")
+    said = f"{shared}, declared before it ran: {one} solves 5 of 5 seeds, {other} 0 of 5 within 1,000 steps"
+    assert write_contrast(found).startswith(said)
+    assert found.is_of_clips == (not {*first, *second} - {"clip", "threshold"})
+
+
+def test_a_setting_that_both_sides_share_is_told_from_others_of_its_name() -> None:
+    found = judge(*decide(CHRONO, {}), *(synthetic.record(seed=seed, hidden=16) for seed in range(5)))
+    assert found.setting == "adding T=50 (adam 0.003, hidden 64)"
+
+
+def test_a_replicate_that_gives_the_same_is_said_in_short() -> None:
+    copy = [*solve(5, replicate=1), *solve(0, side=2, replicate=1)]
+    said = write_contrast(judge(*solve(5), *solve(0, side=2), *copy))
+    assert said.endswith("pytorch); permuted replicate 1 of pytorch gives the same")
+
+
+def test_a_decided_task_is_not_told_a_second_time() -> None:
+    cells = decide({"cell": "gru"}, {"cell": "rnn"})
+    answer = answer_all(synthetic.label(*cells))[1]
+    assert (answer.lead, len(answer.parts), answer.missing) == ("", 1, False)
+    further = [synthetic.record(seed=seed, parameters='{"T": 20}') for seed in range(5)]
+    more = answer_all(synthetic.label(*cells, *further))[1]
+    assert len(more.parts) == 2
+    assert more.parts[1].startswith("adding: ")
+
+
+def test_a_task_with_one_clip_is_not_told_beside_one_whose_clips_were_compared() -> None:
+    alone = answer_all(synthetic.label(*decide({"cell": "gru"}, {"cell": "rnn"})))[2]
+    assert "the only one tried" in alone.sentence
+    order = [synthetic.record(task="copy", seed=seed, cell="gru") for seed in range(5)]
+    beside = answer_all(synthetic.label(*decide({"clip": "norm", "threshold": 1.0}, {}), *order))[2]
+    assert "the only one tried" not in beside.sentence
+    assert len(beside.parts) == 2
+
+
 def test_the_rank_test_is_exact_with_ties_too() -> None:
     assert statistics.compare_ranks_exactly([1, 2, 3, 4, 5], [6, 7, 8, 9, 10]) == pytest.approx(2 / 252)
     assert statistics.compare_ranks_exactly([1, 1, 1, 1, 1], [1, 1, 1, 1, 1]) == 1

@@ -46,6 +46,9 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("vanishing", {"reach_end": 0.2, "growth_end": -0.3}, "20 % of the 49 steps"),
     ("vanishing", {"norm_before_max": 0.0}, "exactly zero"),
     ("exploding", {"growth_end": 0.2, "growth_end_low": 0.15}, "1.8e+04 times"),
+    ("exploding", {"growth_end": 0.07, "growth_end_low": 0.05, "skill": -6.0}, "31 times"),
+    ("exploding", {"growth_end": 0.07, "growth_end_low": 0.05, "skill": None}, "31 times"),
+    ("healthy", {"growth_end": 0.07, "growth_end_low": 0.05}, "skill 0.50"),
     ("over-clipped", {"clip_fraction": 1.0, "scale_median": 1e-4, "moved": 1e-3}, "the weights moved by 0.001"),
     ("over-clipped", {"clip_fraction": 0.99, "scale_median": 0.05}, "still falling"),
     ("clip inactive", {"clip_fraction": 0.0, "threshold": 1e6}, "changed none of the steps"),
@@ -80,6 +83,13 @@ def test_what_else_was_found_is_told_beside_the_label() -> None:
     assert found.label == "vanishing"
     assert [remark.rule for remark in found.remarks] == [Rule.IDLE]
     assert write_remarks(found.remarks).startswith("clip inactive: clip norm 1 changed none of the steps")
+
+
+@pytest.mark.parametrize(("clip", "compared"), [("value", True), ("agc", False), ("autoclip", False)])
+def test_an_idle_clip_stands_beside_a_norm_where_its_threshold_is_a_size(clip: str, compared: bool) -> None:
+    said = write_reason(diagnose_row(FINE | {"clip": clip, "threshold": 90.0, "clip_fraction": 0.0}).reason)
+    assert said.startswith(f"clip {clip} 90 changed none of the steps")
+    assert ("norm was" in said) == compared
 
 
 def test_a_run_without_a_probe_says_what_was_not_looked_for() -> None:
@@ -138,7 +148,15 @@ def test_a_run_of_ones_own_is_judged_by_its_own_loss() -> None:
 
 TIGHT: dict[str, Any] = {"clip_fraction": 1.0, "scale_median": 0.01, "moved": 0.01, "gain_late": 0.0}
 BOUNDS: list[tuple[dict[str, Any], str, str, float, float]] = [
-    ({"growth_end_low": 0.001, "steps_before": 1}, "exploding", "growth_end", np.log(10.1), np.log(9.9)),
+    ({"growth_end_low": 0.001, "steps_before": 1}, "exploding", "growth_end", np.log(1010), np.log(990)),
+    (
+        {"growth_end_low": 0.001, "steps_before": 1, "skill": 0.1},
+        "exploding",
+        "growth_end",
+        np.log(10.1),
+        np.log(9.9),
+    ),
+    ({"growth_end_low": 0.001, "steps_before": 1, "growth_end": 5.0}, "exploding", "skill", 0.0999, 0.1001),
     (TIGHT, "over-clipped", "clip_fraction", 0.951, 0.949),
     (TIGHT, "over-clipped", "scale_median", 0.099, 0.101),
     (TIGHT, "over-clipped", "moved", 0.0199, 0.0201),

@@ -48,12 +48,12 @@ def nights(folder: Path, count: int = NIGHTS, **changes: Any) -> Path:
     return folder
 
 
-def found(folder: Path) -> history.History:
+def trace(folder: Path) -> history.History:
     return history.trace_rows(history.read_sets([folder]))
 
 
 def test_where_nothing_moved_nothing_is_said_to_have_moved(tmp_path: Path) -> None:
-    seen = found(nights(tmp_path))
+    seen = trace(nights(tmp_path))
     assert seen.lines["bits"].tolist() == [IDENTICAL] * 3
     assert seen.lines["speed"].tolist() == [history.STEADY] * 3
     said = " ".join(history_report.write_findings(seen))
@@ -63,7 +63,7 @@ def test_where_nothing_moved_nothing_is_said_to_have_moved(tmp_path: Path) -> No
 
 
 def test_a_slower_step_is_found_near_its_commit_in_its_row_alone(tmp_path: Path) -> None:
-    seen = found(nights(tmp_path, slower=(13, {"gru": 1.1})))
+    seen = trace(nights(tmp_path, slower=(13, {"gru": 1.1})))
     by_cell = seen.lines.set_index("cell_label")
     assert by_cell["speed"].to_dict() == {"rnn": history.STEADY, "lstm": history.STEADY, "gru": history.MOVED}
     assert abs(by_cell.loc["gru", "times moved near"] - 13) <= 2
@@ -72,7 +72,7 @@ def test_a_slower_step_is_found_near_its_commit_in_its_row_alone(tmp_path: Path)
 
 
 def test_a_changed_result_is_found_at_its_commit(tmp_path: Path) -> None:
-    seen = found(nights(tmp_path, 5, changed=(3, ("lstm",))))
+    seen = trace(nights(tmp_path, 5, changed=(3, ("lstm",))))
     line = seen.lines.set_index("cell_label").loc["lstm"]
     assert (line["bits"], line["result moved at"]) == (CHANGED, 3)
     assert line["skills"] == pytest.approx([0.97] * 3 + [0.7] * 2)
@@ -85,7 +85,7 @@ def test_a_changed_result_is_found_at_its_commit(tmp_path: Path) -> None:
 
 
 def test_another_environment_is_no_change_and_another_machine_is_another_series(tmp_path: Path) -> None:
-    seen = found(nights(tmp_path, 10, changed=(5, ("rnn", "lstm", "gru")), framework_version=(5, "9.9"), cores=(5, 64)))
+    seen = trace(nights(tmp_path, 10, changed=(5, ("rnn", "lstm", "gru")), framework_version=(5, "9.9"), cores=(5, 64)))
     assert seen.lines["bits"].tolist() == [IDENTICAL] * 3  # within each of the two environments
     assert seen.lines["speed"].tolist() == [statistics.INCONCLUSIVE] * 3
     assert seen.lines["machines"].tolist() == [2] * 3
@@ -101,13 +101,13 @@ def test_equals_move_no_more_often_than_the_level_says() -> None:
 def test_sets_stand_in_the_order_of_their_time_whatever_their_names(tmp_path: Path) -> None:
     for name, at in (("z", 0), ("a", 2), ("m", 1)):
         synthetic.write(tmp_path / name, night(at))
-    assert found(tmp_path).points["name"].tolist() == ["z", "m", "a"]
+    assert trace(tmp_path).points["name"].tolist() == ["z", "m", "a"]
 
 
 def test_a_row_that_came_later_has_gaps_before(tmp_path: Path) -> None:
     synthetic.write(tmp_path / "a", [one for one in night(0) if one.case.cell == "lstm"])
     synthetic.write(tmp_path / "b", night(1))
-    line = found(tmp_path).lines.set_index("cell_label").loc["gru"]
+    line = trace(tmp_path).lines.set_index("cell_label").loc["gru"]
     assert np.isnan(line["skills"][0])
     assert line["sets"] == 1
 
@@ -156,7 +156,7 @@ def test_a_history_averages_the_seeds_that_every_set_has_and_names_each_commit(t
     synthetic.write(tmp_path / "a", night(0))
     more = [synthetic.record(seed=seed, loss=0.15, commit="commit01", started="2026-01-02") for seed in range(2, 12)]
     synthetic.write(tmp_path / "b", [*night(1), *more])
-    seen = found(tmp_path)
+    seen = trace(tmp_path)
     line = seen.lines[seen.lines["cell_label"] == "lstm"].iloc[0]
     assert (line["seeds"], line["other seeds"]) == (2, 10)
     assert line["skills"] == pytest.approx([0.97, 0.97])
@@ -168,7 +168,7 @@ def test_a_history_averages_the_seeds_that_every_set_has_and_names_each_commit(t
 
 def test_the_page_draws_each_row_names_the_commit_and_opens_it(opened: Opened, tmp_path: Path) -> None:
     nights(tmp_path / "nights", slower=(13, {"gru": 1.2}), changed=(6, ("lstm",)))
-    history_page.write(tmp_path, found(tmp_path / "nights"), command="python -m benchmarks history nights")
+    history_page.write(tmp_path, trace(tmp_path / "nights"), command="python -m benchmarks history nights")
     page = opened(tmp_path, page=history_page.PAGE)
     assert page.locator("#table-rows svg.spark").count() == 6
     assert "commit06" in page.locator("#table-rows tbody").inner_text()
@@ -186,7 +186,7 @@ def test_hostile_names_show_as_text_in_a_history(opened: Opened, tmp_path: Path)
         ]
         synthetic.write(tmp_path / "sets" / f"<img src=x onerror=window.hacked=1>{at}", rows)
     with accept_names():
-        history_page.write(tmp_path, found(tmp_path / "sets"), command="python -m benchmarks history sets")
+        history_page.write(tmp_path, trace(tmp_path / "sets"), command="python -m benchmarks history sets")
     page = opened(tmp_path, page=history_page.PAGE)
     page.locator("#table-rows button.open").first.click()
     page.wait_for_selector("#opened[open] .plot-container")

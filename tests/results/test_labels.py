@@ -14,6 +14,7 @@ import pytest
 from farreach.benchmarks.matrix import registry
 from farreach.results.analysis import (
     agreement,
+    atlas,
     comparison,
     gradient_faults,
     history,
@@ -24,6 +25,8 @@ from farreach.results.analysis import (
     overview,
     solved,
     tables,
+    task_verdicts,
+    tuning,
 )
 from farreach.results.analysis.rows import Rows, label_rows
 from farreach.results.analysis.selection import GROUP, LINE
@@ -31,6 +34,7 @@ from farreach.results.report import comparison as comparison_report
 from farreach.results.report import findings
 from farreach.results.report import history as history_report
 from farreach.results.report.answers import answer_all
+from farreach.results.report.answers.solving import write_clips
 from farreach.results.storage.sets import open_set
 from tests.support import synthetic
 
@@ -43,6 +47,9 @@ TABLES: dict[str, Callable[[Rows], pd.DataFrame]] = {
     "solved": solved.count_solved,
     "atlas": overview.tabulate_atlas,
     "reach over lengths": overview.tabulate_reach,
+    "success over lengths": atlas.tabulate_success,
+    "clip by rate": atlas.tabulate_rates,
+    "profile": tuning.tabulate_profile,
     "gaps": agreement.measure_gaps,
     "reach": observatory.measure_reach,
     "diagnoses": observatory.list_diagnoses,
@@ -155,3 +162,36 @@ def test_rows_are_selected_once_and_diagnosed_once() -> None:
     assert rows.counted.ours is rows.counted
     assert rows.as_drawn.diagnoses.index.equals(rows.as_drawn.frame.index)
     assert tables.tabulate_accuracy(rows) is tables.tabulate_accuracy(rows)
+
+
+def test_schedules_and_other_numbers_of_a_recipe_are_named_and_make_settings_and_recipes_of_their_own() -> None:
+    recipes: list[dict[str, Any]] = [
+        {},
+        {"schedule": "cosine", "warmup": 50, "rate_end": 0.1},
+        {"schedule": "step", "rate_every": 100, "rate_factor": 0.5},
+        {"optimizer": "adamw", "weight_decay": 0.1},
+        {"optimizer": "rmsprop", "decay": 0.9, "accumulator": 1.0},
+    ]
+    rows = synthetic.label(*(synthetic.record(**recipe, seed=seed) for recipe in recipes for seed in range(2)))
+    assert [str(label) for label in rows.frame["setting"].cat.categories] == [
+        "adding T=50 (adam 0.003)",
+        "adding T=50 (adam 0.003, cosine, warmup 50, rate end 0.1)",
+        "adding T=50 (adam 0.003, step, rate every 100, rate factor 0.5)",
+        "adding T=50 (adamw 0.003, weight decay 0.1)",
+        "adding T=50 (rmsprop 0.003, decay 0.9, accumulator 1)",
+    ]
+    (compared,) = task_verdicts.compare_clips(rows)
+    assert compared.others == len(recipes) - 1
+    assert write_clips(compared).startswith("adding (adam 0.003, 4 other recipes in the tables): ")
+    stepped = [synthetic.record(schedule="step", rate_every=100, rate_factor=0.5, seed=seed) for seed in range(2)]
+    (alone,) = task_verdicts.compare_clips(synthetic.label(*stepped))
+    assert write_clips(alone).startswith("adding (adam 0.003, step, rate every 100, rate factor 0.5): ")
+
+
+def test_a_timed_step_is_named_by_its_recipe_where_that_is_another() -> None:
+    step = {"task": "adding", "parameters": {"T": 50}, "cell": "lstm", "hidden": 64, "batch": 32, "clip": "norm"}
+    plain = "adding T=50 lstm, 64 units, batch 32"
+    assert labels.label_step(step | {"optimizer": "adam", "schedule": "constant", "regulariser": "none"}) == plain
+    assert labels.label_step(step) == plain
+    other = {"optimizer": "adamw", "schedule": "cosine", "regulariser": "omega2", "clip": "none"}
+    assert labels.label_step(step | other) == f"{plain}, adamw, cosine, omega2, clip none"

@@ -37,7 +37,7 @@ def test_what_is_published_is_few_files_and_every_set_is_packed() -> None:
     assert 0 < len(names) <= 300
     assert sum((registry.ROOT / name).stat().st_size for name in names) <= 25e6
     folders = manifests.list_published(published)
-    assert len(folders) == 11
+    assert len(folders) == 12
     for folder in folders:
         assert is_packed(folder)
         store = open_set(folder)
@@ -47,7 +47,7 @@ def test_what_is_published_is_few_files_and_every_set_is_packed() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a tree with one small published set, its report and the documents that quote it."""
     root = tmp_path_factory.mktemp("root")
     folder = root / documents.PUBLISHED / "quick"
@@ -66,8 +66,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def root(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "root"))
+def root(project: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(project, tmp_path / "root"))
 
 
 def test_what_was_written_is_not_stale_and_is_written_once(root: Path) -> None:

@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def said(folder: Path) -> list[str]:
+def sentences(folder: Path) -> list[str]:
     """Return the findings of the made-up set."""
     results = contents.read_results(folder)
     return findings.write_findings(results.rows, results.runs)
@@ -82,31 +82,46 @@ def find(sentences: list[str], *parts: str) -> str:
     return found[0]
 
 
+def test_a_run_that_ended_because_it_was_solved_keeps_its_last_loss_in_the_mean() -> None:
+    early = synthetic.record(until="solved", steps_done=800)
+    late = synthetic.record(until="solved", seed=1, steps_to_solve=800)
+    ends = {early.key: 800, late.key: 1000}
+
+    def load(key: str) -> pd.DataFrame:
+        steps = np.arange(100, ends[key] + 1, 100)
+        return pd.DataFrame({"step": steps, "loss": np.where(ends[key] == 800, 0.01, 0.05)})
+
+    rows = label_rows(synthetic.rows(early, late)).as_drawn.frame
+    (axes,) = curve_figures.draw_learning(rows, load)["adding"].axes
+    drawn_line = next(line for line in axes.lines if len(line.get_xdata()) == 10)
+    assert np.asarray(drawn_line.get_ydata()) == pytest.approx(np.full(10, 0.03))
+
+
 # What it says
 
 
-def test_a_finding_says_nothing_that_an_answer_says(folder: Path, said: list[str]) -> None:
+def test_a_finding_says_nothing_that_an_answer_says(folder: Path, sentences: list[str]) -> None:
     results = contents.read_results(folder)
     asked = results.answers
     for part in (part for one in asked for part in one.parts):
-        assert not any(part.lower() in finding.lower() for finding in said)
+        assert not any(part.lower() in finding.lower() for finding in sentences)
     for words in ("solved it", "source gain", "times as fast", "certificate", "decides", "Diagnoses of"):
-        assert not any(words in finding for finding in said), words
+        assert not any(words in finding for finding in sentences), words
 
 
-def test_a_clip_that_was_never_active_is_said_to_carry_no_evidence(said: list[str]) -> None:
-    one = find(said, "Clip never active: these runs carry no evidence about clipping: ")
+def test_a_clip_that_was_never_active_is_said_to_carry_no_evidence(sentences: list[str]) -> None:
+    one = find(sentences, "Clip never active: these runs carry no evidence about clipping: ")
     assert "norm 10 in adding T=50 (adam 0.003), lstm (pytorch and tensorflow)" in one
 
 
-def test_the_case_that_diverges_without_clipping_and_trains_with_it(said: list[str]) -> None:
-    one = find(said, "Divergence in adding T=20 (sgd 0.1), rnn")
+def test_the_case_that_diverges_without_clipping_and_trains_with_it(sentences: list[str]) -> None:
+    one = find(sentences, "Divergence in adding T=20 (sgd 0.1), rnn")
     assert "without clipping diverged: pytorch and tensorflow 1/1 seeds each" in one
     assert re.search(r"with norm 1 trained: pytorch skill 0\.6\d \(20 % of steps clipped\)", one)
 
 
-def test_the_wall_time_is_said(said: list[str]) -> None:
-    assert "Training and evaluation took 88 % of the workers' time in the newest run" in find(said, "imports 3 %")
+def test_the_wall_time_is_said(sentences: list[str]) -> None:
+    assert "Training and evaluation took 88 % of the workers' time in the newest run" in find(sentences, "imports 3 %")
 
 
 def test_the_report_opens_with_answers_then_findings_and_embeds_every_figure(folder: Path) -> None:

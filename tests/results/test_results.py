@@ -79,6 +79,15 @@ def test_a_case_is_finished_only_when_its_row_is_there(tmp_path: Path) -> None:
     assert store.list_finished() == {"b"}
 
 
+def test_a_case_whose_damaged_row_cannot_be_set_aside_is_not_finished(tmp_path: Path) -> None:
+    store = synthetic.write(tmp_path, [synthetic.record(key="a"), synthetic.record(key="b", seed=1)])
+    (tmp_path / "rows" / "a.json").write_text("{")
+    (tmp_path / "damaged").write_text("a file where the folder would be")
+    assert store.rows()["key"].tolist() == ["b"]
+    assert (tmp_path / "rows" / "a.json").exists()
+    assert store.list_finished() == {"b"}
+
+
 @pytest.mark.parametrize("part", [*PARTS, "rows"])
 def test_a_write_that_fails_in_the_middle_leaves_nothing_half_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
@@ -162,7 +171,7 @@ def test_a_threshold_that_never_clipped_is_marked_in_every_table_of_cases() -> N
         table = table if make is tables.tabulate_summary else tables.show_labels(table)
         assert set(table.loc[table["clip"] == "norm 10", "clipped"]) == {labels.NEVER}, make.__name__
     assert agreement.measure_gaps(frame).empty  # it is the case without clipping once more, no evidence of its own
-    _, wide = next(tables.tabulate_wide(frame))
+    _, wide = next(tables.tabulate_wide(tables.tabulate_accuracy(frame)))
     assert line(wide, clip="norm 10")["pytorch clipped"] == labels.NEVER
 
 

@@ -19,7 +19,7 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.results import record
 from farreach.results.publishing import documents
 from farreach.results.record import PARTS, Fact, Record
-from farreach.results.storage import columns, rows
+from farreach.results.storage import columns, row_check, rows
 from farreach.results.storage.columns import COLUMNS, REQUIRED, make_json_schema, render_json_schema
 from farreach.results.storage.files import DamagedError
 from farreach.results.storage.interface import make_frame
@@ -155,6 +155,7 @@ def test_what_the_check_takes_the_json_schema_takes_too(change: dict[str, Any]) 
         ({"parameters": "[1]"}, "its parameters are not a JSON object of plain values"),
         ({"key": "l"}, "it holds the row of another key"),
         ({"key": "../k"}, "it holds the row of another key"),
+        ({"future": float("nan")}, f"expected value at line 1 column {len(make_text(GOOD)) + 12}"),
     ],
 )
 def test_a_damaged_row_is_refused_with_one_reason(change: dict[str, Any], reason: str) -> None:
@@ -171,6 +172,28 @@ def test_a_run_of_the_user_s_own_may_leave_out_what_it_does_not_know() -> None:
     with pytest.raises(DamagedError, match="is missing"):
         parse_row(make_text(row | {"mode": "matched"}), Path("rows/k.json"), KEY)
     assert list_errors(row | {"mode": "matched"}, SCHEMA)
+    always = [name for name, column in COLUMNS.items() if column.fact.always and not column.nullable]
+    assert {"task", "clip", "key"} <= {*always}
+    for name in always:
+        with pytest.raises(DamagedError):
+            parse_row(make_text(row | {name: None}), Path("rows/k.json"), KEY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("learning_rate", float("inf"), "its learning_rate is not a finite number"),
+        ("step_seconds", float("nan"), "its step_seconds is not a finite number"),
+        ("key", f"{KEY} or another", "its key is not a valid key"),
+        ("key", f"{KEY}\n", "its key"),
+    ],
+)
+def test_a_run_of_the_user_s_own_has_finite_numbers_and_a_key(name: str, value: Any, reason: str) -> None:
+    table = make_table({})
+    for column, one in (("mode", "own"), (name, value)):
+        table = table.set_column(table.column_names.index(column), column, pa.array([one]))
+    with pytest.raises(rows.DamagedRowsError, match=reason):
+        rows.validate_rows(table, Path("rows.parquet"))
 
 
 def test_columns_that_came_later_are_filled_in_and_those_of_a_later_version_are_left_out() -> None:
@@ -250,8 +273,8 @@ def test_a_table_with_other_columns_is_one_line(change: Any, reason: str) -> Non
 def test_a_hundred_thousand_rows_are_checked_in_seconds() -> None:
     one = make_table({})
     many = pa.concat_tables([one] * 100_000).combine_chunks()
-    facts = [fact for fact in synthetic.render_facts(GOOD) if fact != record.render_fact("seed", 0)]
-    keys = [record.hash_facts([*facts, record.render_fact("seed", seed)]) for seed in range(len(many))]
+    facts = row_check.render_facts(GOOD)
+    keys = [record.hash_facts((facts | {"seed": record.render_fact("seed", at)}).values()) for at in range(len(many))]
     for name, values in (("seed", range(len(many))), ("key", keys)):
         many = many.set_column(many.column_names.index(name), name, pa.array(values))
     began = time.process_time()

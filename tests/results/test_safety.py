@@ -16,7 +16,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from farreach.benchmarks.commands.shared import reports
 from farreach.benchmarks.matrix import registry, versions
@@ -175,6 +176,31 @@ def test_a_text_in_a_picture_is_no_formula_either(tmp_path: Path, text: str) -> 
     assert not axes.title.get_parse_math()
     assert axes.xaxis.label.get_parse_math()
     assert (tmp_path / "a.svg").exists()
+
+
+@pytest.mark.parametrize("noise", [1e-13, -1e-13])
+def test_a_picture_is_the_same_whatever_the_last_digits_of_its_layout(tmp_path: Path, noise: float) -> None:
+    """The solver of a layout ends in other last digits from process to process."""
+
+    class Noisy(ConstrainedLayoutEngine):
+        noise = 0.0
+
+        def execute(self, fig: FigureBase) -> None:
+            super().execute(fig)
+            for axes in fig.axes:
+                axes.set_position([edge + self.noise for edge in axes.get_position(original=True).bounds])
+
+    made = []
+    for at, move in enumerate((0.0, noise)):
+        engine = Noisy()
+        engine.noise = move
+        figure = Figure(layout=engine)
+        for axes in figure.subplots(2, 1):
+            axes.plot([1, 2], [1, 3])
+        path = tmp_path / str(at) / "a.png"
+        path.parent.mkdir()
+        made.append([one.read_bytes() for one in style.save_figure(figure, path, vector=True)])
+    assert made[0] == made[1]
 
 
 # Whole or not there

@@ -110,7 +110,7 @@ TABLES = {
     "gradients": tables.tabulate_gradients,
     "reach": observatory.measure_reach,
     "reach over lengths": overview.tabulate_reach,
-    "lines": lines.tabulate_lines,
+    "lines": lambda rows: lines.tabulate_lines(rows, {}),
     "modes": matched_native.compare_modes,
     "gaps": matched_native.compare_gaps,
 }

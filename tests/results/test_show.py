@@ -37,14 +37,14 @@ def timed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def shown(folder: Path, *options: str) -> str:
+def show(folder: Path, *options: str) -> str:
     done = run_command("show", str(folder), *options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_a_slice_of_the_compact_table_says_once_what_its_lines_share(quick: Path) -> None:
-    text = shown(quick, "--only", "task=adding", "--only", "cell=lstm", "--only", "learning_rate=0.003")
+    text = show(quick, "--only", "task=adding", "--only", "cell=lstm", "--only", "learning_rate=0.003")
     lines = [line for line in text.splitlines() if "norm" in line]
     assert len(lines) == 4
     assert "adding T=50 (adam 0.003); cell: lstm" in " ".join(text.split())
@@ -52,7 +52,7 @@ def test_a_slice_of_the_compact_table_says_once_what_its_lines_share(quick: Path
 
 
 def test_csv_has_every_digit_of_the_rows_that_are_left(quick: Path) -> None:
-    text = shown(
+    text = show(
         quick, "--table", "cases", "--only", "T=50", "--only", "clip=norm", "--only", "threshold=0.10", "--as", "csv"
     )
     back = pd.read_csv(io.StringIO(text))
@@ -65,7 +65,7 @@ def test_csv_has_every_digit_of_the_rows_that_are_left(quick: Path) -> None:
 @pytest.mark.parametrize("name", slices.ROWS)
 def test_every_table_of_trained_cases_is_shown_in_every_way(quick: Path, name: str) -> None:
     rows = label_rows(Store(quick).rows())
-    frame = slices.drop_known(slices.ROWS[name](rows.select(rows.frame["framework"] == "pytorch")))
+    frame = slices.drop_known(slices.ROWS[name](rows.select(rows.frame["framework"] == "pytorch"), {}))
     if name != "divergence":
         assert len(frame)
     assert slices.write_lines(frame, "markdown").count("\n") == len(frame) + 2
@@ -75,11 +75,11 @@ def test_every_table_of_trained_cases_is_shown_in_every_way(quick: Path, name: s
 
 
 def test_timed_steps_are_chosen_by_framework_cell_and_length(timed: Path) -> None:
-    text = shown(timed, "--table", "ratios", "--only", "framework=tensorflow", "--only", "cell=lstm", "--as", "csv")
+    text = show(timed, "--table", "ratios", "--only", "framework=tensorflow", "--only", "cell=lstm", "--as", "csv")
     back = pd.read_csv(io.StringIO(text))
     assert len(back) == 2
     assert set(back["cell"]) == {"lstm"}
-    text = shown(timed, "--only", "T=50", "--top", "3", "--as", "csv")
+    text = show(timed, "--only", "T=50", "--top", "3", "--as", "csv")
     assert len(pd.read_csv(io.StringIO(text))) == 3
 
 
@@ -89,7 +89,7 @@ def test_a_timed_step_is_chosen_by_each_of_its_task_s_parameters(tmp_path: Path)
         takes = [make_contender(name, make_seconds(1.0).tolist()) for name in ("jax (scan)", "pytorch (eager)")]
         step = STEP | {"task": "copy", "parameters": {"T": 50, "symbols": symbols}}
         (tmp_path / "timings" / f"{symbols}.json").write_text(json.dumps(make_group(*takes, step=step)))
-    text = shown(tmp_path, "--table", "ratios", "--only", "T=50", "--only", "symbols=8", "--as", "csv")
+    text = show(tmp_path, "--table", "ratios", "--only", "T=50", "--only", "symbols=8", "--as", "csv")
     assert pd.read_csv(io.StringIO(text))["parameters"].tolist() == ["T=50, symbols=8"]
 
 

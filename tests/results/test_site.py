@@ -171,7 +171,7 @@ def line(skill: list[float], **more: Any) -> list[Record]:
 
 
 def best(*records: Record) -> dict[str, bool]:
-    table = lines.tabulate_lines(synthetic.label(*records))
+    table = lines.tabulate_lines(synthetic.label(*records), {})
     return dict(zip(table["framework"].astype(str), table["best skill"], strict=True))
 
 
@@ -284,6 +284,13 @@ def test_the_command_keeps_the_suite_the_device_and_what_narrowed_it_otherwise()
     assert "--jobs" not in words
 
 
+@pytest.mark.parametrize(("bias", "named"), [(None, "forget_bias=1"), (5.0, "forget_bias=5")])
+def test_the_command_names_what_stands_for_a_value(bias: float | None, named: str) -> None:
+    rows = synthetic.rows(synthetic.record(), synthetic.record(forget_bias=5.0, seed=1))
+    row = synthetic.record(forget_bias=bias).to_row()
+    assert named in shlex.split(rerun_command.write_command(row, rerun_command.list_varying(rows)))
+
+
 @pytest.mark.parametrize("made", ["python -m benchmarks calibrate", "python mine.py 'a b'", "python 'unclosed"])
 def test_a_row_that_run_did_not_make_shows_the_command_that_did(made: str) -> None:
     assert rerun_command.write_command(synthetic.record(command=made).to_row(), []) == made
@@ -377,7 +384,7 @@ def test_a_page_of_more_rows_than_it_can_hold_says_so_and_stays_small(
 
 def test_ten_thousand_lines_fit_below_eight_megabytes() -> None:
     rows = many(1_500)
-    summed, each = lines.tabulate_lines(rows), lines.tabulate_runs(rows)
+    summed, each = lines.tabulate_lines(rows, {}), lines.tabulate_runs(rows, {})
     made = [lines.make_accuracy(summed), lines.make_gradients(summed), lines.make_cases(each)]
     size = len(json.dumps(encoding.encode_tables(made), separators=(",", ":"))) + 20 * (len(summed) + len(each))
     libraries = sum(len(bundle.read_bundled(*one)) for one in LIBRARIES)
@@ -385,9 +392,9 @@ def test_ten_thousand_lines_fit_below_eight_megabytes() -> None:
 
 
 LIBRARIES = [
-    (__import__("plotly"), "package_data", "plotly.min.js"),
-    (__import__("itables"), "html", "dt_bundle.js"),
-    (__import__("itables"), "html", "dt_bundle.css"),
+    ("plotly", "package_data", "plotly.min.js"),
+    ("itables", "html", "dt_bundle.js"),
+    ("itables", "html", "dt_bundle.css"),
 ]
 
 

@@ -368,7 +368,7 @@ def test_a_machine_stands_in_speed_md(there: Path) -> None:
 # What is shown
 
 
-def shown(folder: Path) -> str:
+def show(folder: Path) -> str:
     """Return all that a set's commands print and write of text."""
     said = [
         call_command("report", str(folder)),
@@ -386,7 +386,7 @@ def test_no_control_character_of_a_name_or_a_reason_is_shown(there: Path) -> Non
     path = next((there / "runs").glob("*.json"))
     failed = [{"case": f"c{ESCAPE}", "reason": f"r{ESCAPE}"}]
     path.write_text(json.dumps({"failed": failed, "started": f"s{ESCAPE}"}))
-    seen = shown(there)
+    seen = show(there)
     assert "r\N{REPLACEMENT CHARACTER}" in seen
     assert clean_text(seen) == seen
     page = (there / "report.html").read_text()

@@ -13,6 +13,13 @@ from farreach.benchmarks.commands.shared import output
 from farreach.benchmarks.matrix import registry
 from farreach.results.report.console import Screen
 
+ODD_WORDS = [
+    *("task", "adding", "copy", "T", "50", "-1", "1e400", "nan", "framework", "pytorch", "cell", "lstm", "clip"),
+    *("norm", "threshold", "0.1", "seed", "hidden", "1000000000", "=", "", "[]", "{}", "../x", "<b>", "%s", "{0}"),
+    *("none", "true", "path", "auto", "mode", "native", "\u202e", "\u00e9", "-", "--", "--only", "--out", "--jobs"),
+]
+"""What a command line may be made of that nobody would write: keys, values, options and signs in any order."""
+
 
 def run_command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own, with more environment variables."""

@@ -1,7 +1,8 @@
-"""What tests of sweeps listen with."""
+"""What tests of sweeps listen with, and the short suites that they run."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from farreach.benchmarks.matrix.case import Case
@@ -20,3 +21,10 @@ class Listener:
 
     def hear_end(self, _case: Case, _said: str) -> None:
         pass
+
+
+def format_suite(**facts: object) -> str:
+    """Return a suite of short cases of the reference, one rnn unless `facts` say otherwise; lists are axes."""
+    block = {"task": "adding", "framework": "reference", "cell": "rnn", "hidden": 4, "steps": 100} | facts
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in block.items()]
+    return f'description = "short cases"\n[[block]]\nparameters = {{ T = 5 }}\n{"".join(lines)}'

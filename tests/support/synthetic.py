@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
 import zlib
@@ -16,18 +15,15 @@ import pandas as pd
 from farreach.results.analysis.reach import summarise_flow as flow_figures
 from farreach.results.analysis.rows import Rows, label_rows
 from farreach.results.record import (
-    ALL_NUMERICS,
-    MADE_WITH,
     METRIC,
     SCHEMA,
     SPECTRA,
-    Case,
     Record,
     hash_facts,
-    render_fact,
 )
 from farreach.results.storage.columns import COLUMNS
 from farreach.results.storage.result_set import Store
+from farreach.results.storage.row_check import render_facts
 from tests.support import timings
 
 FLOORS = {"adding": 1 / 6, "copy": 10 * np.log(8) / 50, "speech": np.log(10), "translation": 4.09}
@@ -133,15 +129,8 @@ def make_key(row: Mapping[str, Any]) -> str:
     """Return the key of a row of mode matched; of another, a hash of the row."""
     if row["mode"] != "matched":
         return f"{zlib.crc32(json.dumps(dict(row), default=str).encode()):08x}"
-    return hash_facts(render_facts(row))
-
-
-def render_facts(row: Mapping[str, Any]) -> list[str]:
-    """Return what the key of a row of mode matched is a hash of."""
-    parameters = {"parameters": sorted(json.loads(row["parameters"]).items())}
-    names = (*(field.name for field in dataclasses.fields(Case)), *MADE_WITH)
-    facts = {name: COLUMNS[name].before for name in names} | {"schema": SCHEMA} | dict(row) | parameters
-    return [*(render_fact(name, facts[name]) for name in names), render_fact("numerics", ALL_NUMERICS[0])]
+    before = {name: column.before for name, column in COLUMNS.items()} | {"schema": SCHEMA}
+    return hash_facts(render_facts(before | dict(row)).values())
 
 
 def change(one: Record, **changes: Any) -> Record:

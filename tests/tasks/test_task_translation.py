@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import datasets
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from farreach.tasks import base, data, translation
 from farreach.tasks.data import sentences, subwords
+from tests.support.documents import read_page
 
 SHORT = translation.Task(longest=16)
 """45 evaluation pairs, so that thorough evaluation takes a second."""
@@ -74,6 +76,22 @@ def test_pairs_keeps_so_many_of_the_training_pairs_and_all_of_the_evaluation() -
     assert fewer.evaluation() is SHORT.evaluation()
     drawn = {row.tobytes() for batch in itertools.islice(fewer.batches(0, 50), 4) for row in batch.inputs}
     assert drawn == chosen
+
+
+PAIRS = re.findall(
+    r"^\| (\d+), (\d+)(?: \(default\))? \| ([\d,]+) \| ([\d,]+) \| ([\d.]+) \|$", read_page("tasks"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("longest", "vocabulary", "train", "evaluation", "floor"), PAIRS[:2])
+def test_the_page_says_how_many_pairs_there_are(
+    longest: str, vocabulary: str, train: str, evaluation: str, floor: str
+) -> None:
+    assert len(PAIRS) >= 5
+    task = translation.Task(longest=int(longest), vocabulary=int(vocabulary))
+    assert f"{len(translation.training(task).inputs):,}" == train
+    assert f"{len(task.evaluation().inputs):,}" == evaluation
+    assert f"{task.floor:.2f}" == floor
 
 
 def test_more_pairs_than_there_are_is_refused() -> None:
@@ -180,6 +198,8 @@ def test_quick_evaluation_leaves_out_the_slow_metrics() -> None:
     assert set(SHORT.evaluate(blind(SHORT), thorough=True)) == {
         "loss",
         "perplexity",
+        "training_pairs",
+        "evaluation_pairs",
         "source_gain",
         "source_gain_low",
         "source_gain_high",

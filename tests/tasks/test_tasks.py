@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
 import itertools
 import json
@@ -26,15 +27,29 @@ MODULES = {
 TASKS = {name: module.Task for name, module in MODULES.items() if hasattr(module, "Task")}
 SIZE = 64
 
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in TASKS),
+    ("adding", {"marks": "anywhere"}),
+    ("adding", {"marks": "hochreiter"}),
+    ("copy", {"T": 10, "symbols": 5, "delimiters": 6}),
+    ("digits", {"permuted": True, "delay": 5}),
+    ("multiplication", {"marks": "hochreiter"}),
+    ("order", {"windows": "10-20,50-60"}),
+    ("order", {"T": 10, "windows": "10-20,33-43,66-76"}),
+    ("recall", {"pairs": 5, "queries": 2, "delay": 3}),
+    ("selective_copy", {"T": 12, "vocabulary": 16}),
+]
+
 
 @pytest.fixture(params=TASKS)
 def kind(request: pytest.FixtureRequest) -> type[base.Task]:
     return TASKS[request.param]
 
 
-@pytest.fixture
-def task(kind: type[base.Task]) -> base.Task:
-    return kind()
+@pytest.fixture(params=VARIANTS, ids=lambda variant: " ".join([variant[0], *map(str, variant[1].values())]))
+def task(request: pytest.FixtureRequest) -> base.Task:
+    name, parameters = request.param
+    return TASKS[name](**parameters)
 
 
 def some(task: base.Task, seed: int, batches: int) -> list[base.Batch]:
@@ -72,8 +87,9 @@ def habitual(task: base.Task) -> base.Predict:
     return lambda inputs: np.broadcast_to(usual, (len(inputs), *usual.shape))
 
 
-def test_the_five_tasks_are_found() -> None:
-    assert {"adding", "copy", "order", "speech", "translation"} <= set(TASKS)
+def test_the_tasks_are_found() -> None:
+    recent = {"digits", "multiplication", "recall", "selective_copy"}
+    assert {"adding", "copy", "order", "speech", "translation", *recent} <= set(TASKS)
 
 
 def test_importing_the_tasks_imports_nothing_heavy() -> None:
@@ -211,3 +227,28 @@ def test_a_truth_value_is_no_number(kind: type[base.Task]) -> None:
         if type(field.default) is int:
             with pytest.raises(base.TaskError, match=field.name):
                 kind(**{field.name: True})
+
+
+DATA = {
+    "adding": "6f1dab4d098f",
+    "copy": "16765cf22e95",
+    "digits": "6a9fa7167641",
+    "multiplication": "a870ef2760b1",
+    "order": "45149dd8f7fb",
+    "recall": "61827adafa28",
+    "selective_copy": "7d3f79bcad7c",
+    "speech": "ce92b014b2ef",
+    "translation": "91e44ef0f361",
+}
+"""SHA-256 of the first training batches of seed 3 and of the evaluation set, cut to twelve characters."""
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_the_data_are_those_that_they_were(name: str) -> None:
+    """Where they are not, raise the task's `version`: every published number would be another."""
+    task = TASKS[name]()
+    digest = hashlib.sha256()
+    for batch in [*some(task, 3, 3), task.evaluation()]:
+        for part in (batch.inputs, batch.targets, batch.mask):
+            digest.update(part.tobytes())
+    assert (task.version, digest.hexdigest()[:12]) == (1, DATA[name])

@@ -39,8 +39,8 @@ Jobs = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Run at most N training processes at a time. Default: the number of cores, divided by --threads where a "
-        "command has it.",
+        help="Run at most N training processes at a time. Default: the cores that this process may use, divided by "
+        "--threads where a command has it.",
     ),
 ]
 Dask = Annotated[

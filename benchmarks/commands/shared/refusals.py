@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,7 +23,16 @@ def is_user_error(error: Exception) -> bool:
     """Say whether an error is the user's to mend: a bad option or value, a folder that cannot be read or written."""
     from farreach.results.storage.files import StoreError
 
-    return isinstance(error, typer.TyperException | registry.UsageError | StoreError)
+    # Typer's own have a method for what they say; their class is click's, or since 0.28 its own.
+    return isinstance(error, registry.UsageError | StoreError) or hasattr(error, "format_message")
+
+
+def check_words(words: list[str]) -> None:
+    """Refuse bytes that are no text here: they could not be recorded, nor be the name of a Parquet file."""
+    for word in words:
+        if re.search("[\ud800-\udfff]", word):  # how Python has bytes that it cannot decode
+            message = f"{word!r} is no text in this locale; with PYTHONUTF8=1, words of the command are UTF-8"
+            raise registry.UsageError(message)
 
 
 def refuse_options(context: typer.Context, names: tuple[str, ...], why: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import shlex
 import sys
 from collections.abc import Iterator
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from farreach import granted
 from farreach.benchmarks.commands.shared import output, refusals
+from farreach.benchmarks.matrix import registry
 from farreach.results.storage.sanitising import format_line
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def collect_facts(suite: str, jobs: int | None, threads: int = 1) -> dict[str, A
     return {
         "suite": suite,
         "command": format_command(),
-        "jobs": jobs or max(1, (os.cpu_count() or 1) // threads),
+        "jobs": jobs or max(1, granted.count_cores() // threads),
     }
 
 
@@ -64,7 +66,7 @@ def end_on_interruption() -> Iterator[None]:
 def plan_run(
     cases: list[Case],
     store: Store,
-    sides: dict[Case, dict[str, Any]] | None = None,
+    said: dict[Case, dict[str, Any]] | None = None,
     *,
     stale: bool | None = None,
 ) -> sweep.Plan:
@@ -74,7 +76,7 @@ def plan_run(
     """
     from farreach.benchmarks.running import resume, sweep
 
-    plan, hint = sweep.plan_run(cases, store, sides), "; --stale runs them again"
+    plan, hint = sweep.plan_run(cases, store, said), "; --stale runs them again"
     moved = resume.find_moved(plan, store)
     if moved:
         line = f"{len(moved)} of {len(plan.done)} rows were made by other code or settings: "
@@ -82,10 +84,43 @@ def plan_run(
     return resume.drop_moved(plan, store, moved) if moved and stale else plan
 
 
+def list_work(suite: str, cases: list[Case], folder: Path, jobs: int) -> None:
+    """Print the cases of a run that are still to be trained, each with an estimate of its time, and that of all."""
+    from farreach.benchmarks.running import estimate
+    from farreach.results.report.phrases import write_count
+    from farreach.results.storage.sets import is_set, open_set
+
+    done = open_set(folder).list_finished() if folder.is_dir() and is_set(folder) else set()
+    keyed = {case.key(): case for case in cases}
+    missing = [case for key, case in keyed.items() if key not in done]
+    rows = estimate.read_rows(dict.fromkeys([folder, registry.RUNS, registry.PUBLISHED]))
+    found = estimate.estimate_cases(missing, rows)
+    output.print_line(f"{suite}: {len(keyed)} cases, {len(keyed) - len(missing)} already done, {len(missing)} to run")
+    for case, seconds in found.seconds.items():
+        took = "unknown" if seconds is None else f"about {estimate.format_duration(seconds)}"
+        output.print_line(f"  {case.label()}: {took}")
+    unknown = sum(seconds is None for seconds in found.seconds.values())
+    wall = f"{'at least' if unknown else 'about'} {estimate.format_duration(found.find_wall(jobs))}"
+    output.print_line(f"{wall} with --jobs {jobs}, on idle cores, by the times of earlier rows")
+    for basis, count in found.rests_on.items():
+        output.print_line(f"- {write_count(count, 'case')}: estimated from {basis}")
+    output.print_line("nothing was trained or written")
+
+
 def run_cases(
-    plan: sweep.Plan, store: Store, facts: dict[str, Any], *, workers: int = 1, pool: Pool | None = None
+    plan: sweep.Plan,
+    store: Store,
+    facts: dict[str, Any],
+    *,
+    workers: int = 1,
+    pool: Pool | None = None,
+    seconds: float = math.inf,
 ) -> sweep.RunSummary:
-    """Print how much there is to do and run what is missing, here or on a cluster, with a progress bar."""
+    """Print how much there is to do and run what is missing, here or on a cluster, with a progress bar.
+
+    Here no case begins after so many seconds.
+    """
+    from farreach.benchmarks.commands.shared.reports import load_early
     from farreach.benchmarks.running.progress import Progress
     from farreach.benchmarks.running.sweep import Sweep
 
@@ -93,7 +128,9 @@ def run_cases(
     output.print_line(f"{facts['suite']}: {len(plan.cases)} cases, {done} already done, {len(missing)} to run")
     with end_on_interruption(), Progress(missing, output.console) as bar:
         if pool is None:
-            return Sweep(plan, store, listener=bar, facts=facts, workers=workers).run()
+            return Sweep(
+                plan, store, listener=bar, facts=facts, workers=workers, seconds=seconds, meanwhile=load_early
+            ).run()
         from farreach.benchmarks.cluster.sweep import ClusterSweep
 
         return ClusterSweep(plan, store, pool, listener=bar, facts=facts).run()

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-Figures = tuple[Array, Array | None]
+Figures = tuple[Array, Array | None, Array | None]
 """The mean of the losses, [1], which is what `fit` keeps of itself; no norms."""
 
 LAYERS: dict[str, Any] = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
@@ -48,7 +48,15 @@ class Loop:
         device: str,
         threads: int,
         seed: int = 0,
+        dtype: str = "float32",
+        clip: str = "norm",
+        optimizer: str = "adam",
+        numbers: dict[str, float] | None = None,
+        schedule: dict[str, Any] | None = None,
     ) -> None:
+        if (dtype, clip, optimizer, numbers, schedule) != ("float32", "norm", "adam", None, None):
+            message = "fit_keras is written for Adam at one learning rate under a norm clip in float32"
+            raise ValueError(message)
         configure(threads)
         keras.utils.set_random_seed(seed)
         self.device = {"cpu": "/CPU:0", "cuda": "/GPU:0"}[device]
@@ -71,4 +79,4 @@ class Loop:
         with tf.device(self.device):
             batches = tf.data.Dataset.from_tensor_slices((inputs, targets))
             history = self.network.fit(batches, verbose=0, shuffle=False)
-        return np.array(history.history["loss"], np.float32), None
+        return np.array(history.history["loss"], np.float32), None, None

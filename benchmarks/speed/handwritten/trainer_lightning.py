@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 Array = NDArray[np.float32]
-Figures = tuple[Array, Array | None]
+Figures = tuple[Array, Array | None, Array | None]
 """The losses, [steps], which the module collects as Lightning's documentation has it; no norms."""
 
 LAYERS: dict[str, Any] = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
@@ -83,7 +83,15 @@ class Loop:
         device: str,
         threads: int,
         seed: int = 0,
+        dtype: str = "float32",
+        clip: str = "norm",
+        optimizer: str = "adam",
+        numbers: dict[str, float] | None = None,
+        schedule: dict[str, Any] | None = None,
     ) -> None:
+        if (dtype, clip, optimizer, numbers, schedule) != ("float32", "norm", "adam", None, None):
+            message = "trainer_lightning is written for Adam at one learning rate under a norm clip in float32"
+            raise ValueError(message)
         configure(threads)
         torch.manual_seed(seed)
         self.device = torch.device(device)
@@ -115,4 +123,4 @@ class Loop:
         # A call is one epoch more. What `fit` sets up and takes down for it can not be had once for all calls.
         self.trainer.fit_loop.max_epochs = self.trainer.current_epoch + 1
         self.trainer.fit(self.network, DataLoader(batches, batch_size=None))
-        return torch.stack(self.network.losses).cpu().numpy(), None
+        return torch.stack(self.network.losses).cpu().numpy(), None, None

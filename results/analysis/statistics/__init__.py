@@ -1,9 +1,10 @@
-"""Every interval and test of the project: a table, a figure or a sentence that shows one takes it from here.
+"""Every interval and test of the project, and its quasi-random draws: what shows or uses one takes it from here.
 
 Where SciPy has the figure, SciPy computes it. `scipy.stats` is loaded when it is first used: it takes half a second,
 and a worker and a command that reads a result set need none of it.
 """
 
+from farreach.results.analysis.statistics.draws import draw_halton
 from farreach.results.analysis.statistics.intervals import (
     FEWEST,
     FEWEST_PAIRS,
@@ -13,11 +14,12 @@ from farreach.results.analysis.statistics.intervals import (
     Interval,
     bound_mean,
     bound_median,
+    bound_median_sides,
     bound_share,
     compute_standard_error,
     compute_t_quantile,
     estimate_median,
-    estimate_shift,
+    multiply_estimates,
 )
 from farreach.results.analysis.statistics.lines import Line, fit_correlated_line, fit_line
 from farreach.results.analysis.statistics.ratios import (
@@ -38,7 +40,6 @@ from farreach.results.analysis.statistics.significance import (
     compare_counts,
     compare_geometric_means,
     compare_mean_ratio,
-    compare_ranks,
     compare_ranks_exactly,
     compare_signed_rank_rows,
     compare_signed_ranks,
@@ -67,11 +68,11 @@ __all__ = [
     "bound_factor",
     "bound_mean",
     "bound_median",
+    "bound_median_sides",
     "bound_share",
     "compare_counts",
     "compare_geometric_means",
     "compare_mean_ratio",
-    "compare_ranks",
     "compare_ranks_exactly",
     "compare_signed_rank_rows",
     "compare_signed_ranks",
@@ -80,14 +81,15 @@ __all__ = [
     "compute_t_quantile",
     "correct_p_values",
     "count_blocks",
+    "draw_halton",
     "estimate_mean_ratio",
     "estimate_median",
     "estimate_ratio",
-    "estimate_shift",
     "exceed_share",
     "find_step",
     "fit_correlated_line",
     "fit_line",
     "flip_signs",
+    "multiply_estimates",
     "widen_ratio",
 ]

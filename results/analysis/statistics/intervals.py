@@ -1,4 +1,4 @@
-"""Intervals of 95 %: of a share, a mean, a median, and a shift between two samples.
+"""Intervals of 95 %: of a share, a mean and a median.
 
 Samples lie along the last axis: of several samples at once each end is an array. `python -m benchmarks coverage`
 measures how often each interval misses, and docs/statistics.md says which is used where.
@@ -36,10 +36,6 @@ class Interval(NamedTuple):
     def lies_within(self, low: float, high: float) -> bool:
         """Return whether all of it is between two bounds."""
         return self.low > low and self.high < high
-
-    def overlaps(self, other: Interval) -> bool:
-        """Return whether two intervals have a point in common."""
-        return self.low <= other.high and other.low <= self.high
 
 
 class Estimate(NamedTuple):
@@ -112,35 +108,39 @@ def bound_median(values: ArrayLike) -> Interval:
     return Interval(unwrap(sample[..., at]), unwrap(sample[..., count - 1 - at]))
 
 
+def bound_median_sides(values: ArrayLike) -> Interval:
+    """Return a lower and an upper bound of the median, each wrong at most 5 % of the time by itself.
+
+    For who asks on which side of one bound the median lies: whatever the truth, only one of the two ends can mislead.
+    Order statistics as in `bound_median`; NaN for fewer than `FEWEST` values.
+    """
+    sample = np.sort(np.asarray(values, float), axis=-1)
+    count = sample.shape[-1]
+    if count < FEWEST:
+        return MISSING
+    at = _find_order(count, 1 - LEVEL)
+    return Interval(unwrap(sample[..., at]), unwrap(sample[..., count - 1 - at]))
+
+
 @functools.cache
-def _find_order(count: int) -> int:
-    """Return the largest place from either end, from 0, beyond which the median lies at most 2.5 % of the time."""
+def _find_order(count: int, tail: float = (1 - LEVEL) / 2) -> int:
+    """Return the largest place from either end, from 0, beyond which the median lies no more often than `tail`."""
     below = scipy.special.bdtr(np.arange(count // 2), count, 0.5)
-    return int(np.count_nonzero(below <= (1 - LEVEL) / 2)) - 1
+    return int(np.count_nonzero(below <= tail)) - 1
 
 
 def estimate_median(values: ArrayLike) -> Estimate:
-    """Return the median with the interval of `bound_median`."""
+    """Return the median with the interval of `bound_median`; NaN for no values."""
     sample = np.asarray(values, float)
-    return Estimate(unwrap(np.median(sample, axis=-1)), *bound_median(sample))
+    return Estimate(unwrap(np.median(sample, axis=-1)) if sample.shape[-1] else math.nan, *bound_median(sample))
 
 
-def estimate_shift(old: ArrayLike, new: ArrayLike) -> Estimate:
-    """Return by how much `new` lies above `old`: the median of all differences of one value each, with its interval.
+def multiply_estimates(first: Estimate, second: Estimate) -> Estimate:
+    """Return the product of two positive values that know nothing of each other, between the products of their ends.
 
-    The interval is that of Mann and Whitney's test turned round (J. L. Hodges and E. L. Lehmann, "Estimates of location
-    based on rank tests", Annals of Mathematical Statistics 34, 1963). NaN ends for fewer than `FEWEST` values a side.
+    It misses only where one of both intervals does, and seldom then, since the other has some room.
     """
-    a, b = np.asarray(old, float), np.asarray(new, float)
-    differences = (b[..., :, None] - a[..., None, :]).reshape(*b.shape[:-1], -1)
-    differences.sort(axis=-1)
-    middle = unwrap(np.median(differences, axis=-1))
-    m, n = a.shape[-1], b.shape[-1]
-    if min(m, n) < FEWEST:
-        return Estimate(middle, *MISSING)
-    reach = scipy.special.ndtri((1 + LEVEL) / 2) * math.sqrt(m * n * (m + n + 1) / 12)
-    at = math.floor(m * n / 2 - reach) - 1
-    return Estimate(middle, unwrap(differences[..., at]), unwrap(differences[..., m * n - 1 - at]))
+    return Estimate(*(unwrap(np.multiply(one, other)) for one, other in zip(first, second, strict=True)))
 
 
 def unwrap(values: Any) -> Any:

@@ -19,6 +19,12 @@ INCONCLUSIVE = "inconclusive"
 is compared with inside, or a test that does not reject beside an interval too wide to call the two the same."""
 
 SHUFFLES = 19_999
+MANY_A_SIDE = 30
+"""Values a side from which on a rank test takes the normal distribution."""
+
+MANY_PAIRS = 100
+"""Pairs from which on a signed-rank test does."""
+
 SIGN_FLIPS = 49_999
 """Of signs, where there are too many pairs for every combination of them."""
 
@@ -83,18 +89,14 @@ def compare_with_margin(middle: float, error: float, degrees: float, margin: flo
     return RatioTest(math.exp(middle), math.exp(middle - half), math.exp(middle + half), min(p, 1.0))
 
 
-def compare_ranks(first: NDArray[Any], second: NDArray[Any]) -> Any:
-    """Return p of the two-sided test of Mann and Whitney; 1 where all values are the same."""
-    p = scipy.stats.mannwhitneyu(first, second, axis=-1).pvalue
-    return unwrap(np.where(np.isnan(p), 1.0, p))
-
-
 def compare_ranks_exactly(first: ArrayLike, second: ArrayLike) -> Any:
     """Return p of the two-sided rank test of Mann and Whitney over every way to deal the values, ties and all.
 
-    Beyond `SHUFFLES` ways as many are drawn.
+    Beyond `SHUFFLES` ways as many are drawn. With `MANY_A_SIDE` values a side the normal distribution stands for them,
+    corrected for ties: drawing would take seconds there and say the same.
     """
-    ways = scipy.stats.PermutationMethod(n_resamples=SHUFFLES, rng=np.random.default_rng(0))
+    few = min(np.shape(first)[-1], np.shape(second)[-1]) < MANY_A_SIDE
+    ways = scipy.stats.PermutationMethod(n_resamples=SHUFFLES, rng=np.random.default_rng(0)) if few else "asymptotic"
     return unwrap(scipy.stats.mannwhitneyu(first, second, axis=-1, method=ways).pvalue)
 
 
@@ -113,19 +115,22 @@ def compare_signed_ranks(differences: NDArray[Any]) -> float | None:
     """Return p of Wilcoxon's one-sided signed-rank test that differences exceed 0.
 
     1 where none differs from 0; None where fewer than `FEWEST_PAIRS` do, which the test could not tell from chance.
-    The ranks' signs are flipped, so that ties cost nothing.
+    The ranks' signs are flipped, so that ties cost nothing; those of `MANY_PAIRS` are taken for normal.
     """
     differing = differences[differences != 0]
     if not len(differing):
         return 1.0
     if len(differing) < FEWEST_PAIRS:
         return None
+    if len(differing) >= MANY_PAIRS:
+        return float(compare_signed_rank_rows(differing[None])[0])
     return float(flip_signs(np.sign(differing) * scipy.stats.rankdata(np.abs(differing)), one_sided=True))
 
 
 def compare_signed_rank_rows(differences: NDArray[Any]) -> NDArray[np.float64]:
     """Return p of Wilcoxon's one-sided signed-rank test of each row of differences, none of them 0 but by chance."""
-    p: NDArray[np.float64] = scipy.stats.wilcoxon(differences, alternative="greater", axis=1, method="exact").pvalue
+    method = "exact" if differences.shape[1] < MANY_PAIRS else "asymptotic"
+    p: NDArray[np.float64] = scipy.stats.wilcoxon(differences, alternative="greater", axis=1, method=method).pvalue
     return p
 
 

@@ -7,8 +7,10 @@ import math
 from farreach.results.analysis.diagnosis import Label
 from farreach.results.analysis.gradient_faults import FAULTS, Fault, Faults, find_faults
 from farreach.results.analysis.labels import format_percent, join_words
+from farreach.results.analysis.penalties import judge_penalties
 from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers.base import GRADIENTS, MOST, Answer
+from farreach.results.report.penalties import write_penalties
 from farreach.results.report.phrases import write_clip, write_count
 
 
@@ -22,8 +24,12 @@ def answer_gradients(rows: Rows) -> Answer:
     parts += [f"the others {join_words(others)}"] if others else []
     if found.probed and found.unprobed:
         parts.append(f"in {found.unprobed} of them the gradient through time was not measured")
+    penalties = judge_penalties(rows)
+    parts += [write_penalties(one) for one in penalties]
     lead = f"Of {write_count(found.cases, 'case')}:"
-    return Answer(GRADIENTS, lead, tuple(parts), missing=not found.probed and not found.faults, verdicts=(found,))
+    return Answer(
+        GRADIENTS, lead, tuple(parts), missing=not found.probed and not found.faults, verdicts=(found, *penalties)
+    )
 
 
 def write_fault(label: Label, found: Faults) -> str:

@@ -7,11 +7,19 @@ and batches. What was selected as the best of several tried is said to be, and h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from farreach.results.analysis.labels import NEVER, describe_clipping, format_metric, format_percent, join_words
+from farreach.results.analysis.labels import (
+    NEVER,
+    describe_clipping,
+    format_metric,
+    format_percent,
+    join_words,
+    label_recipe,
+)
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.task_verdicts import (
+    DEFAULT,
     CellLengths,
     CellMetric,
     ClipCount,
@@ -41,23 +49,33 @@ CLIPS = (
 )
 
 
-def answer_solved(rows: Rows) -> Answer:
-    """Say for each task up to which length each cell is shown to solve it, and what it did at the others."""
-    lengths, metrics = find_lengths(rows), find_metrics(rows)
+def answer_solved(rows: Rows, *, decided: Collection[str] = ()) -> Answer:
+    """Say for each task up to which length each cell is shown to solve it, and what it did at the others.
+
+    Nothing is said here of the tasks that are `decided`: declared contrasts say it.
+    """
+    lengths = [one for one in find_lengths(rows) if one.task not in decided]
+    metrics = [one for one in find_metrics(rows) if one.task not in decided]
     if not lengths and not metrics:
-        return Answer(SOLVED, "", (NOTHING,), missing=True)
+        return Answer(SOLVED, "", () if decided else (NOTHING,), missing=True)
     known = any(cell.reached for task in lengths for cell in task.cells) or any(task.cells for task in metrics)
     parts = (*map(write_lengths, lengths), *map(write_metric, metrics))
     return Answer(SOLVED, LENGTHS if lengths else "", parts, missing=not known, verdicts=(*lengths, *metrics))
 
 
-def answer_thresholds(rows: Rows) -> Answer:
-    """Say for each task which clips worked, at the recipe that solved most."""
+def answer_thresholds(rows: Rows, *, decided: bool = False) -> Answer:
+    """Say for each task which clips worked, at the recipe that solved most.
+
+    Where a declared contrast compared some (`decided`), or another task has several, a task with one clip says nothing.
+    """
     verdicts = compare_clips(rows)
     if not verdicts:
         return Answer(THRESHOLD, "", (NOTHING,), missing=True)
+    several = [one for one in verdicts if len(one.tried) > 1 and len(one.clips) != 1]
+    verdicts = several if several or decided else verdicts
     missing = not any(one.clips for one in verdicts)
-    return Answer(THRESHOLD, CLIPS, tuple(map(write_clips, verdicts)), missing=missing, verdicts=tuple(verdicts))
+    lead = CLIPS if verdicts else ""
+    return Answer(THRESHOLD, lead, tuple(map(write_clips, verdicts)), missing=missing, verdicts=tuple(verdicts))
 
 
 def write_lengths(one: TaskLengths) -> str:
@@ -79,7 +97,7 @@ def write_clips(one: TaskClips) -> str:
         tried = ", ".join("no clip" if kind == NONE else label for kind, label in one.tried)
         return f"{one.task}: none of those tried ({tried}), since no cell solved it"
     more = f", {write_count(one.others, 'other recipe')} in the tables" if one.others else ""
-    head = f"{one.task} ({one.optimizer} {one.learning_rate:g}{more}): "
+    head = f"{one.task} ({label_recipe(one.recipe)}{more}): "
     listed = one.list_verdict(Verdict.LISTED)
     pivot = one.list_verdict(Verdict.PIVOT)
     alone = ", the only one tried" if len(one.clips) == 1 else ""
@@ -94,10 +112,11 @@ def write_clips(one: TaskClips) -> str:
 def _write_cell(cell: CellLengths, parameter: str) -> str:
     reached = cell.reached
     beyond = "; ".join(f"at {one.length:g} {_write_length(one)}" for one in cell.beyond)
+    name = cell.cell if cell.initial == DEFAULT else f"{cell.cell} with {cell.initial} weights"
     if reached is None:
-        return f"{cell.cell} not shown at any {parameter} ({beyond})"
+        return f"{name} not shown at any {parameter} ({beyond})"
     rest = beyond or ("the longest tried" if len(cell.lengths) > 1 else "the only one tried")
-    return f"{cell.cell} up to {parameter}={reached.length:g} ({_write_length(reached)}; {rest})"
+    return f"{name} up to {parameter}={reached.length:g} ({_write_length(reached)}; {rest})"
 
 
 def _write_length(one: LengthCount) -> str:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from farreach.results.analysis.labels import label_learner
 from farreach.results.report.answers.base import FASTER, MOST, Answer
 from farreach.results.report.speed_sentences import METHOD, describe_step, write_ratio
-from farreach.results.timing import interleaved, ratios
+from farreach.results.timing import ratios
 
 Row = dict[str, Any]
 Implementation = tuple[str, tuple[str, ...]]
 """A framework, and the path or the paths that it ran the sizes of a cell by."""
 
 
-def answer_speed(groups: list[dict[str, Any]], launches: float | None = None) -> Answer:
-    """Say for each cell and pair of implementations who is faster by how much."""
-    pairs = interleaved.compare_pairs(groups, launches)
-    if not groups:
+def answer_speed(pairs: pd.DataFrame | None) -> Answer:
+    """Say for each cell and pair of implementations who is faster by how much; None where no step was timed."""
+    if pairs is None:
         missing = "not known: no training step was timed (python -m benchmarks speed times them)"
         return Answer(FASTER, "", (missing,), missing=True)
     if pairs.empty:

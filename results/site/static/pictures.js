@@ -67,10 +67,10 @@ function drawCurves(one) {
   if (training.loss) learning.push({...line(training.step, training.loss, "training", {width: 1}), opacity: 0.45});
   if (evaluations.loss) learning.push({...line(evaluations.step, evaluations.loss, "evaluation", {width: 2}), mode: "lines+markers"});
   put("learning", learning, {...axes("training step", one.unit ? `loss (${escapeHTML(one.unit)})` : "loss", true), shapes: one.floor ? [level(one.floor)] : []}, "No curve lies beside this row.");
-  const norms = training.norm_before
-    ? [line(training.step, training.norm_before, "before the clip", {width: 1.5}),
-       line(training.step, training.norm_after, "after the clip", {width: 2, dash: "dot", color: colour("--ink")})]
-    : [];
+  const norms = !training.norm_before ? [] : one.facts.clip === "backprop"
+    ? [line(training.step, training.norm_after, "of the gradient that came out", {width: 1.5})]
+    : [line(training.step, training.norm_before, "before the clip", {width: 1.5}),
+       line(training.step, training.norm_after, "after the clip", {width: 2, dash: "dot", color: colour("--ink")})];
   const limit = one.facts.clip === "norm" ? [level(one.facts.threshold)] : [];
   put("norms", norms, {...axes("training step", "global norm (L2)", true), shapes: limit}, "No curve lies beside this row.");
   put("flow", flow.time ? profiles(flow, line) : [], axes("step before the scored ones", "norm, relative", true), "The gradient through time was not looked at.");
