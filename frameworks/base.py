@@ -14,12 +14,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from farreach.frameworks.layouts import LAYOUTS, list_activated
 from farreach.frameworks.schedule import Schedule
 from farreach.tasks.base import Batch
 
 Array = NDArray[Any]
 Weights = dict[str, Array]
-"""Named arrays in the shared layout that `farreach.frameworks.weights` documents."""
+"""Named arrays in the shared layout that `farreach.frameworks.layouts` documents."""
 
 Cell = Literal["rnn", "lstm", "gru"]
 Activation = Literal["tanh", "relu", "sigmoid"]
@@ -85,18 +86,19 @@ def require_room(training: Training, steps: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A recurrent network: an embedding where inputs are tokens, recurrent layers, an output layer.
+    """A network: an embedding where inputs are tokens, layers of one architecture, an output layer.
 
     Attributes:
-        cell: the recurrent cell of every layer.
-        activation: of the `rnn` cell; the others are tanh by definition.
-        layers: number of recurrent layers, at least 1.
+        cell: the architecture of every layer, a name of `farreach.frameworks.layouts.LAYOUTS`.
+        activation: of a cell that takes several; that of any other is part of its definition.
+        layers: number of layers, at least 1.
         hidden: units in each layer, and the width of the embedding.
         features: width of one input step, or the size of the vocabulary where `tokens` is true.
         tokens: whether inputs are integer tokens.
         outputs: width of the output layer.
         scored: S; the output layer runs on the last S steps alone.
         loss: the loss over the scored steps.
+        length: time steps of every sequence, for an architecture that must know them; 0 for any other.
 
     """
 
@@ -109,11 +111,17 @@ class Model:
     activation: Activation = "tanh"
     layers: int = 1
     tokens: bool = False
+    length: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a combination that is no model."""
-        if self.cell != "rnn" and self.activation != "tanh":
-            message = f"activation {self.activation} is for cell rnn; {self.cell} is tanh by definition"
+        layout = LAYOUTS[self.cell]
+        if self.activation not in layout.activations:
+            others = " and ".join(name for name in list_activated() if self.activation in LAYOUTS[name].activations)
+            message = f"activation {self.activation} is for cell {others}; {self.cell} takes {layout.activations[0]}"
+            raise ValueError(message)
+        if layout.needs_length != bool(self.length):
+            message = f"cell {self.cell} takes {'a' if layout.needs_length else 'no'} length, not {self.length}"
             raise ValueError(message)
 
 
@@ -358,8 +366,8 @@ class Framework(Learner, Protocol):
     Beside it the module declares, as literals that can be read without importing it:
     ``NEEDS``, the distributions that must be installed, of which the first is the framework itself;
     ``PATHS``, which maps device and cell to the paths on offer, the default first; where layers run step by step,
-    ``LOOPED``, which maps a device to the paths on which clip ``backprop`` can reach each step back; and, where a
-    device needs any, ``ENVIRONMENT``, which maps it to variables that are set before the process starts.
+    ``LOOPED``, which maps device and cell to the paths on which clip ``backprop`` can reach each step back; and, where
+    a device needs any, ``ENVIRONMENT``, which maps it to variables that are set before the process starts.
     ``configure(device, threads)`` sets up the process once and raises `UnsupportedError` where the device is not there.
     """
 

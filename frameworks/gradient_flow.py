@@ -23,7 +23,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from farreach.frameworks.base import Array, Flow, Model, Weights
-from farreach.frameworks.weights import GATES
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +125,7 @@ def _find_state_gradients(model: Model, weights: Weights, layer: int, run: WideR
 
 def _find_cell_gradients(total: Array, d_h: Array) -> Array:
     """Return dL/dc_t from the gates' pre-activations [time, batch, 4 H] and dL/dh_t [time, batch, H]."""
-    i, f, g, o = np.split(total, GATES["lstm"], axis=-1)
+    i, f, g, o = np.split(total, 4, axis=-1)
     i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
     c = i * g
     for t in range(1, len(c)):

@@ -1,18 +1,4 @@
-"""The initial weights, drawn in NumPy, the same for every framework, in one layout.
-
-For a model of hidden size H whose cell has G gates (rnn 1, lstm 4, gru 3):
-
-    embedding         [vocabulary, H]            where inputs are tokens
-    layer{k}.input    [inputs of layer k, G·H]   x @ input
-    layer{k}.recurrent  [H, G·H]                 h @ recurrent
-    layer{k}.bias     [G·H]; gru [2, 3·H]        gru: one row beside x @ input, one beside h @ recurrent
-    output.kernel     [H, outputs]
-    output.bias       [outputs]
-
-Gates lie side by side in the order of the equations: lstm i f g o (input, forget, candidate,
-output), gru r z n (reset, update, candidate). The candidate of the gru is
-n = tanh(x W + b_0 + r * (h U + b_1)): both rows of its bias are needed and trained.
-"""
+"""The initial weights, drawn in NumPy, the same for every framework, in the layout of `farreach.frameworks.layouts`."""
 
 from __future__ import annotations
 
@@ -23,13 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from farreach.frameworks import layouts
 from farreach.frameworks.base import Initial, Model, Weights
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 KEEPING_GATE = 1
 """The gate whose 1 keeps the state, the lstm's f and the gru's z: the second of each."""
 
 FORGET_BIAS = 1.0
+
+CHRONO_CELLS = ("lstm", "gru")
+"""The cells whose biases ``chrono`` sets."""
 
 CHRONO_LENGTHS = (3, 2**31)
 """The smallest and the largest T_max of ``chrono``: of 2 every bias would be log 1 = 0."""
@@ -92,22 +81,16 @@ def draw(
     """
     require_initial(model, radius=radius, initial=initial, chrono_length=chrono_length, forget_bias=forget_bias)
     random = _make_generator("weights", seed)
-    gates, hidden = GATES[model.cell], model.hidden
     weights: Weights = {}
-    if model.tokens:
-        weights["embedding"] = random.standard_normal((model.features, hidden))
-    for layer in range(model.layers):
-        width = hidden if layer or model.tokens else model.features
-        weights[f"layer{layer}.input"] = np.hstack([_draw_glorot(random, width, hidden) for _ in range(gates)])
-        weights[f"layer{layer}.recurrent"] = radius * np.hstack(
-            [_draw_orthogonal(random, hidden) for _ in range(gates)]
-        )
-        bias = np.zeros((2, gates * hidden) if model.cell == "gru" else gates * hidden)
-        if model.cell == "lstm":
-            _find_gate(bias, KEEPING_GATE, hidden)[:] = FORGET_BIAS if forget_bias is None else forget_bias
-        weights[f"layer{layer}.bias"] = bias
-    weights["output.kernel"] = _draw_glorot(random, hidden, model.outputs)
-    weights["output.bias"] = np.zeros(model.outputs)
+    for weight in layouts.list_weights(model):
+        *others, last = weight.axes
+        shape = (*(axis.size * axis.blocks for axis in others), last.size)
+        drawn = weight.draw(random, shape, last.blocks)
+        weights[weight.name] = radius * drawn if weight.is_scaled else drawn
+    if model.cell == "lstm":
+        for layer in range(model.layers):
+            gate = _find_gate(weights[f"layer{layer}.bias"], KEEPING_GATE, model.hidden)
+            gate[:] = FORGET_BIAS if forget_bias is None else forget_bias
     own = _make_generator("initial", seed)
     if initial in DEVIATIONS:
         _redraw_kernels(own, weights, initial, radius)
@@ -123,8 +106,13 @@ def require_initial(
     """Raise `ValueError`, in one line, where `draw` has no such weights for this model."""
     chrono, least, most = initial == "chrono", *CHRONO_LENGTHS
     activation = ACTIVATIONS.get(initial, model.activation)
+    is_scaled = any(weight.is_scaled for weight in layouts.list_weights(model))
     faults = (
-        (chrono and model.cell == "rnn", "initial chrono sets biases of gates, for cell lstm or gru; rnn has none"),
+        (
+            chrono and model.cell not in CHRONO_CELLS,
+            f"initial chrono sets biases of gates, for cell lstm or gru, not for {model.cell}",
+        ),
+        (radius != 1 and not is_scaled, f"radius scales recurrent kernels, of which cell {model.cell} has none"),
         (initial in DEVIATIONS and model.cell != "rnn", f"initial {initial} is for cell rnn, not for {model.cell}"),
         (activation != model.activation, f"initial {initial} is for activation {activation}, not {model.activation}"),
         (
@@ -164,18 +152,16 @@ def permute_hidden(model: Model, weights: Weights, replicate: int) -> Weights:
     if replicate == 0:
         return weights
     random = _make_generator("permutation", replicate)
-    hidden, gates = model.hidden, GATES[model.cell]
-    order = np.arange(hidden)
+    orders: dict[str, NDArray[Any]] = {}
     permuted = dict(weights)
-    for layer in range(model.layers):
-        below = order
-        order = random.permutation(hidden)
-        columns = np.concatenate([gate * hidden + order for gate in range(gates)])
-        kernel = weights[f"layer{layer}.input"][:, columns]
-        permuted[f"layer{layer}.input"] = kernel[below] if layer else kernel
-        permuted[f"layer{layer}.recurrent"] = weights[f"layer{layer}.recurrent"][order][:, columns]
-        permuted[f"layer{layer}.bias"] = weights[f"layer{layer}.bias"][..., columns]
-    permuted["output.kernel"] = weights["output.kernel"][order]
+    for weight in layouts.list_weights(model):
+        for at, axis in enumerate(weight.axes):
+            if not axis.units:
+                continue
+            if axis.units not in orders:
+                orders[axis.units] = random.permutation(axis.size)
+            places = np.concatenate([block * axis.size + orders[axis.units] for block in range(axis.blocks)])
+            permuted[weight.name] = permuted[weight.name].take(places, axis=at)
     return permuted
 
 
@@ -223,14 +209,3 @@ def _make_sparse(random: np.random.Generator, kernel: NDArray[Any]) -> NDArray[A
         kept = random.permutation(len(row))[:SMART_NON_ZEROS]
         sparse[unit, kept] = row[kept]
     return np.asarray(SMART_RADIUS * sparse / np.abs(np.linalg.eigvals(sparse)).max())
-
-
-def _draw_glorot(random: np.random.Generator, fan_in: int, fan_out: int) -> NDArray[Any]:
-    limit = np.sqrt(6 / (fan_in + fan_out))
-    return random.uniform(-limit, limit, (fan_in, fan_out))
-
-
-def _draw_orthogonal(random: np.random.Generator, size: int) -> NDArray[Any]:
-    """Draw uniformly from the orthogonal matrices: QR with the signs of R's diagonal taken out."""
-    q, r = np.linalg.qr(random.standard_normal((size, size)))
-    return np.asarray(q * np.sign(np.diag(r)))

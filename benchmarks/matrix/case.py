@@ -26,6 +26,7 @@ from farreach.frameworks.base import (
     Precision,
     Training,
 )
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.results import record
 from farreach.results.record import (
     BELONGS_TO,
@@ -155,7 +156,10 @@ class Case(record.Case):
 
     def _check_loop(self) -> None:
         """Refuse a clip of every step back where the layer is fused."""
-        looped = registry.list_looped(self.framework, self.device)
+        if self.clip == "backprop" and not LAYOUTS[self.cell].cuts:
+            message = f"clip backprop is not defined for cell {self.cell}, which has no gate on its way through time"
+            raise registry.UsageError(message)
+        looped = registry.list_looped(self.framework, self.device, self.cell)
         if self.clip == "backprop" and self.path not in looped:
             allowed = ", ".join(looped) or "none"
             message = (

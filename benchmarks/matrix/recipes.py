@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from farreach.frameworks.base import Activation, Cell, Clip, ClipKind, Initial, Model, Optimizer, Regulariser, Training
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.frameworks.schedule import Schedule
 from farreach.results.record import Case
 from farreach.tasks.base import Task
@@ -22,6 +23,7 @@ def make_model(case: Case, task: Task) -> Model:
         outputs=task.outputs,
         scored=task.scored,
         loss=task.loss,
+        length=task.length if LAYOUTS[case.cell].needs_length else 0,
     )
 
 

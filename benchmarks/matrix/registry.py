@@ -182,16 +182,16 @@ def list_paths(framework: str, device: str, cell: str, mode: str = MATCHED) -> t
     return offered[cell]
 
 
-def list_looped(framework: str, device: str) -> tuple[str, ...]:
-    """Return the paths on which a framework's layers run step by step, so that each step back can be reached."""
+def list_looped(framework: str, device: str, cell: str) -> tuple[str, ...]:
+    """Return the paths on which a cell runs step by step in a framework, so that each step back can be reached."""
     path = _find_file(framework, MATCHED)
-    return tuple(_read_literal(path, "LOOPED").get(device, ())) if _declares(path, "LOOPED") else ()
+    return tuple(_read_literal(path, "LOOPED").get(device, {}).get(cell, ())) if _declares(path, "LOOPED") else ()
 
 
 def choose_path(framework: str, device: str, cell: str, clip: str) -> str:
     """Return the default path of a cell in mode matched; under clip ``backprop`` the first that runs step by step."""
     offered = list_paths(framework, device, cell)
-    looped = list_looped(framework, device)
+    looped = list_looped(framework, device, cell)
     return next((path for path in offered if clip != "backprop" or path in looped), offered[0])
 
 

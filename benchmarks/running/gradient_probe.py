@@ -14,13 +14,13 @@ import numpy as np
 
 from farreach.benchmarks.matrix import registry
 from farreach.frameworks.base import Learner, Model, Weights
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.frameworks.parts import MeasureFlow
 from farreach.results.record import FLOW, SPECTRA
 from farreach.tasks.base import Batch, Task
 
 ROWS = 32
 EVERY = 100
-GATES = {"rnn": ("h",), "lstm": ("i", "f", "g", "o"), "gru": ("r", "z", "n")}
 
 
 class Observer:
@@ -84,14 +84,15 @@ def make_probe_batch(task: Task) -> Batch:
 
 def measure_spectra(model: Model, weights: Weights) -> list[tuple[int, str, float, float]]:
     """Return layer, gate, spectral radius and largest singular value of every recurrent matrix [H, H]."""
-    lines = []
-    for layer in range(model.layers):
+    lines: list[tuple[int, str, float, float]] = []
+    matrices = LAYOUTS[model.cell].matrices
+    for layer in range(model.layers if matrices else 0):
         whole = weights[f"layer{layer}.recurrent"].astype(np.float64)
-        gates = np.stack(np.split(whole, len(GATES[model.cell]), axis=1))
+        gates = np.stack(np.split(whole, len(matrices), axis=1))
         if not np.isfinite(gates).all():
             continue
         radii = np.abs(np.linalg.eigvals(gates)).max(axis=-1)
         # The largest eigenvalue of U^T U is the square of the largest singular value, and cheaper to have.
         sigmas = np.sqrt(np.linalg.eigvalsh(gates.swapaxes(-1, -2) @ gates)[:, -1])
-        lines += [(layer, *line) for line in zip(GATES[model.cell], radii.tolist(), sigmas.tolist(), strict=True)]
+        lines += [(layer, *line) for line in zip(matrices, radii.tolist(), sigmas.tolist(), strict=True)]
     return lines

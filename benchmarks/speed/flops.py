@@ -9,7 +9,7 @@ and the optimizer. For few hidden units that is a good part of a step's work, so
 from __future__ import annotations
 
 from farreach.frameworks.base import Model
-from farreach.frameworks.weights import GATES
+from farreach.frameworks.layouts import count_gates
 
 
 def count_flops(model: Model, batch: int, length: int) -> int:
@@ -30,7 +30,7 @@ def count_flops(model: Model, batch: int, length: int) -> int:
     below: another layer, or an embedding, but not the task's numbers. The first recurrent product meets h_0 = 0 and is
     counted, as every framework does it; the gradient of h_0 is wanted by nobody. An embedding is a look-up, and its
     gradient a sum of rows: no products. All three recurrent blocks of a gru are whole products, since its reset gate
-    comes after the product (`farreach.frameworks.weights`).
+    comes after the product (`farreach.frameworks.layouts`).
 
     Args:
         model: the network.
@@ -38,7 +38,7 @@ def count_flops(model: Model, batch: int, length: int) -> int:
         length: T, time steps of a sequence.
 
     """
-    gates = GATES[model.cell] * model.hidden
+    gates = count_gates(model) * model.hidden
     total = 3 * 2 * batch * model.scored * model.hidden * model.outputs
     for layer in range(model.layers):
         below_is_trained = layer > 0 or model.tokens

@@ -160,6 +160,6 @@ def _choose_paths(case: Case, path: str) -> list[str]:
 
 def _list_paths(case: Case) -> list[str]:
     """Return the paths of a case's framework that run it: under clip backprop those whose layers are loops."""
-    looped = registry.list_looped(case.framework, case.device)
+    looped = registry.list_looped(case.framework, case.device, case.cell)
     offered = registry.list_paths(case.framework, case.device, case.cell)
     return [path for path in offered if case.clip != "backprop" or path in looped]

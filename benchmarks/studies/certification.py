@@ -14,7 +14,7 @@ import dataclasses
 import importlib
 import itertools
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from farreach.frameworks.base import (
     Training,
     Weights,
 )
+from farreach.frameworks.layouts import LAYOUTS, count_gates, list_weights
 from farreach.frameworks.schedule import Schedule
 from farreach.results.analysis.certificates import BOUNDS, CROSSED
 from farreach.tasks.base import Batch
@@ -107,13 +108,12 @@ STARTS: dict[str, tuple[tuple[Cell, Activation], ...]] = {
 }
 """The cells that each initial but the default is of."""
 
-CELLS: tuple[tuple[Cell, Activation], ...] = (
-    ("rnn", "tanh"),
-    ("rnn", "relu"),
-    ("rnn", "sigmoid"),
-    ("lstm", "tanh"),
-    ("gru", "tanh"),
+CELLS: tuple[tuple[Cell, Activation], ...] = tuple(
+    (cast("Cell", cell), cast("Activation", activation))
+    for cell, layout in LAYOUTS.items()
+    for activation in layout.activations
 )
+"""Every cell with every activation that it takes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,12 +161,14 @@ class Check:
             outputs=5 if tokens else 1,
             scored={"last": 1, "some": 4, "every": time}[self.scored],
             loss="cross_entropy" if tokens else "mse",
+            length=time if LAYOUTS[self.cell].needs_length else 0,
         )
 
     def draw_weights(self) -> Weights:
         """Return the first weights; in float64 of `RADIUS`, where they have none of their own."""
         has_own = self.initial in weights.ACTIVATIONS
-        radius = RADIUS if self.dtype == "float64" and not has_own else 1.0
+        is_scaled = any(weight.is_scaled for weight in list_weights(self.model()))
+        radius = RADIUS if self.dtype == "float64" and is_scaled and not has_own else 1.0
         return weights.draw(self.model(), 0, radius, **INITIALS[self.initial])
 
     def training(self) -> Training:
@@ -234,6 +236,7 @@ def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
         )
         for facts, cells, updates in groups
         for (cell, activation), values in itertools.product(cells, updates)
+        if LAYOUTS[cell].cuts or values[names.index("clip")] != "backprop"
     ]
 
 
@@ -408,12 +411,12 @@ def _compare_radius(check: Check, first: Weights) -> float:
     The normal kernels of ``sigmoid`` and ``basic_tanh`` are asked for none.
     """
     model, right = check.model(), OWN_RADII.get(check.initial, RADIUS)
-    if right is None:
+    if right is None or not any(weight.is_scaled for weight in list_weights(model)):
         return 0.0
     blocks = [
         block
         for layer in range(model.layers)
-        for block in np.hsplit(first[f"layer{layer}.recurrent"], weights.GATES[model.cell])
+        for block in np.hsplit(first[f"layer{layer}.recurrent"], count_gates(model))
     ]
     return max(_compare_values(float(np.abs(np.linalg.eigvals(block)).max()), right) for block in blocks)
 

@@ -23,9 +23,10 @@ from jax import numpy as jnp
 from farreach.frameworks import base, environment
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
 from farreach.frameworks.jax.device import read_facts
+from farreach.frameworks.jax.networks import find_family
 from farreach.frameworks.jax.optimizers import SLOTS
 from farreach.frameworks.jax.paths import compile_program, name_kernel
-from farreach.frameworks.jax.recurrent import Tensors, to_native, to_shared
+from farreach.frameworks.jax.recurrent import Tensors
 from farreach.tasks.base import Batch
 
 NEEDS = ("jax", "jaxlib", "optax")
@@ -33,7 +34,10 @@ PATHS = {
     "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
     "cuda": {"rnn": ("scan",), "lstm": ("scan", "cudnn"), "gru": ("scan",)},
 }
-LOOPED = {"cpu": ("scan",), "cuda": ("scan",)}
+LOOPED = {
+    "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
+    "cuda": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
+}
 ENVIRONMENT = {
     "cuda": {
         "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
@@ -94,6 +98,7 @@ class Framework:
             message = f"JAX's cuDNN LSTM computes in float32 alone: {dtype} runs on path scan"
             raise base.UnsupportedError(message)
         self.model, self.training, self.path = model, training, path
+        self.family = find_family(model)
         self.dtype = dtype
         limit: Clip | None = training.clip
         # No clip is a norm clip whose threshold is infinite, so that both share one program.
@@ -151,7 +156,7 @@ class Framework:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return name_kernel(self.path)
+        return name_kernel(self.path, self.model.cell)
 
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:
@@ -184,7 +189,8 @@ class Framework:
         return np.dtype(self.dtype if np.issubdtype(array.dtype, np.floating) else np.int32)
 
     def _to_native(self, weights: Weights) -> Tensors:
-        return {name: self.make_tensor(value) for name, value in to_native(self.model, weights).items()}
+        return {name: self.make_tensor(value) for name, value in self.family.to_native(self.model, weights).items()}
 
     def _to_shared(self, native: Tensors) -> Weights:
-        return to_shared(self.model, {name: np.array(value) for name, value in native.items()})
+        shared: Weights = self.family.to_shared(self.model, {name: np.array(value) for name, value in native.items()})
+        return shared

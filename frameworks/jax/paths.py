@@ -13,10 +13,10 @@ from jax import numpy as jnp
 from farreach.frameworks.base import OMEGAS, Model, Optimizer
 from farreach.frameworks.jax.clip import clip_gradients
 from farreach.frameworks.jax.loss import compute_loss
+from farreach.frameworks.jax.networks import find_family
 from farreach.frameworks.jax.optimizers import update_weights
 from farreach.frameworks.jax.penalties import differentiate_omega, differentiate_omega2, penalise_gradients
-from farreach.frameworks.jax.recurrent import Network
-from farreach.frameworks.weights import GATES
+from farreach.frameworks.layouts import LAYOUTS
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def compile_program(
     penalty's strength and the weight decay are run-time inputs, so that a grid of any of them or of seeds compiles
     once; a learning rate for each step is another one.
     """
-    network = Network(model, path)
+    network = find_family(model).Network(model, path)
 
     differentiate = (_prepare_cut_gradient if kind == "backprop" else _prepare_gradient)(model, network)
 
@@ -88,7 +88,7 @@ def compile_program(
     return chunk, jax.jit(network)
 
 
-def _prepare_gradient(model: Model, network: Network) -> Callable[..., Any]:
+def _prepare_gradient(model: Model, network: Any) -> Callable[..., Any]:
     """Return what gives the loss of a batch and its gradient; nothing is cut on the way back."""
 
     @jax.value_and_grad
@@ -98,7 +98,7 @@ def _prepare_gradient(model: Model, network: Network) -> Callable[..., Any]:
     return lambda weights, _, batch: (*differentiate(weights, *batch), 0.0)
 
 
-def _prepare_cut_gradient(model: Model, network: Network) -> Callable[..., Any]:
+def _prepare_cut_gradient(model: Model, network: Any) -> Callable[..., Any]:
     """Return what gives loss, gradient with derivatives cut to a bound on the way back, and the share that was cut."""
 
     @functools.partial(jax.value_and_grad, argnums=(0, 1))
@@ -109,11 +109,13 @@ def _prepare_cut_gradient(model: Model, network: Network) -> Callable[..., Any]:
     def differentiate_cut(weights: Any, bound: Any, batch: Any) -> Any:
         loss, (gradients, cut) = differentiate(weights, bound, batch)
         steps, rows = batch[0].shape[:2]
-        return loss, gradients, cut / (model.layers * steps * rows * GATES[model.cell] * model.hidden)
+        return loss, gradients, cut / (model.layers * steps * rows * LAYOUTS[model.cell].cuts * model.hidden)
 
     return differentiate_cut
 
 
-def name_kernel(path: str) -> str:
-    """Return whose recurrent kernel runs on a path."""
-    return {"scan": "lax.scan", "cudnn": "cuDNN"}[path]
+def name_kernel(path: str, cell: str) -> str:
+    """Return whose kernel runs on a path of a cell."""
+    if LAYOUTS[cell].family == "recurrent":
+        return {"scan": "lax.scan", "cudnn": "cuDNN"}[path]
+    return {"loop": "lax.scan", "scan": "lax.associative_scan"}[path]

@@ -22,10 +22,10 @@ from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, 
 from farreach.frameworks.pytorch.clip import clip_gradients
 from farreach.frameworks.pytorch.device import read_facts
 from farreach.frameworks.pytorch.loss import compute_loss
+from farreach.frameworks.pytorch.networks import find_family
 from farreach.frameworks.pytorch.optimizers import SLOTS, update_weights
 from farreach.frameworks.pytorch.paths import Step, StepGraph, compile_step, name_kernel, use_kernels
 from farreach.frameworks.pytorch.penalties import differentiate_omega, differentiate_omega2, penalise_gradients
-from farreach.frameworks.pytorch.recurrent import LoopedLayers, Network, to_native, to_shared
 from farreach.tasks.base import Batch
 
 NEEDS = ("torch",)
@@ -41,7 +41,18 @@ PATHS = {
         "gru": ("cudnn", "cudagraph", "compiled", "eager"),
     },
 }
-LOOPED = {"cpu": ("eager", "flushed"), "cuda": ("cudagraph", "eager")}
+LOOPED = {
+    "cpu": {
+        "rnn": ("eager", "flushed"),
+        "lstm": ("eager", "flushed"),
+        "gru": ("eager", "flushed"),
+    },
+    "cuda": {
+        "rnn": ("cudagraph", "eager"),
+        "lstm": ("cudagraph", "eager"),
+        "gru": ("cudagraph", "eager"),
+    },
+}
 # One size of workspace: cuDNN's products might otherwise be done by another algorithm from run to run.
 ENVIRONMENT = {"cuda": {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}}
 
@@ -98,7 +109,8 @@ class Framework:
         self.penalty, self.strength = (penalty.kind, penalty.strength) if penalty else ("none", 0.0)
         self.is_cut = self.limit[0] == "backprop"
         by_hand = self.is_cut or self.penalty in base.OMEGAS
-        self.network = Network(model, by_hand=by_hand).to(self.device, self.dtype)
+        self.family = find_family(model)
+        self.network = self.family.Network(model, path, by_hand=by_hand).to(self.device, self.dtype)
         if self.is_cut:
             self.network.recurrent.bound = self.limit[1]
         self.loss = compile_step(self._compute_loss, device) if path == "compiled" else self._compute_loss
@@ -156,10 +168,10 @@ class Framework:
     def restore(self, state: base.State) -> None:
         """Go on from this state instead of the current one; it is copied to where a CUDA graph expects it."""
         with torch.no_grad():
-            for name, value in to_native(self.model, state.weights).items():
+            for name, value in self.family.to_native(self.model, state.weights).items():
                 self.network.get_parameter(name).copy_(torch.from_numpy(value))
             for slot, values in zip(self.slots, state.slots, strict=True):
-                native = to_native(self.model, values)
+                native = self.family.to_native(self.model, values)
                 for name, tensor in zip(self.names, slot, strict=True):
                     tensor.copy_(torch.from_numpy(native[name]))
             for count in self.steps:
@@ -170,11 +182,7 @@ class Framework:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        graph = ", in a CUDA graph" if self.path == "cudagraph" else ""
-        if isinstance(self.network.recurrent, LoopedLayers):  # no sigmoid in cuDNN, nor a way into its steps
-            return f"hand-written loop{graph}"
-        rest = {"compiled": ", the rest Inductor", "flushed": ", subnormals flushed"}.get(self.path, "")
-        return name_kernel(self.path, self.model.cell, self.trained[0]) + rest + graph
+        return name_kernel(self.path, self.model.cell, self.trained[0], by_hand=self.network.by_hand)
 
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:
@@ -272,7 +280,8 @@ class Framework:
 
     def _to_shared(self, tensors: Iterable[torch.Tensor]) -> Weights:
         native = {name: value.detach().cpu().numpy() for name, value in zip(self.names, tensors, strict=True)}
-        return to_shared(self.model, native)
+        shared: Weights = self.family.to_shared(self.model, native)
+        return shared
 
     def stack_batches(self, batches: Sequence[Batch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Copy a chunk to the device at once, time-major: [steps, time, batch, ...]."""

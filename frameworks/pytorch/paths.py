@@ -64,13 +64,17 @@ def use_kernels(path: str) -> Iterator[None]:
             torch.set_flush_denormal(False)
 
 
-def name_kernel(path: str, cell: str, weight: torch.Tensor) -> str:
-    """Return whose recurrent kernel runs on a path: cuDNN's or oneDNN's where PyTorch has them take such a weight."""
+def name_kernel(path: str, cell: str, weight: torch.Tensor, *, by_hand: bool) -> str:
+    """Return whose kernel runs on a path: cuDNN's or oneDNN's where PyTorch has them take such a weight."""
+    graph = ", in a CUDA graph" if path == "cudagraph" else ""
+    if by_hand:
+        return f"hand-written loop{graph}"
+    rest = {"compiled": ", the rest Inductor", "flushed": ", subnormals flushed"}.get(path, "") + graph
     with use_kernels(path):
         if torch.backends.cudnn.is_acceptable(weight):  # type: ignore[no-untyped-call]
-            return "cuDNN"
+            return f"cuDNN{rest}"
     has_onednn = torch.backends.mkldnn.is_available() and weight.device.type == "cpu"  # type: ignore[no-untyped-call]
-    return "oneDNN" if has_onednn and (cell, weight.dtype) == ("lstm", torch.float32) else "ATen"
+    return ("oneDNN" if has_onednn and (cell, weight.dtype) == ("lstm", torch.float32) else "ATen") + rest
 
 
 def compile_step(function: Step, device: str) -> Step:

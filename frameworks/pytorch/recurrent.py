@@ -15,14 +15,16 @@ ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "sigmoid": torch.sigmoid}
 class Network(torch.nn.Module):
     """An embedding for tokens, the native recurrent layers, a linear output on the last S steps."""
 
-    def __init__(self, model: Model, *, by_hand: bool = False) -> None:
+    def __init__(self, model: Model, path: str = "eager", *, by_hand: bool = False) -> None:
         super().__init__()
+        del path  # the layers are the same on every one: `paths.use_kernels` has their kernels
         self.model = model
+        self.by_hand = by_hand or model.activation == "sigmoid"  # no sigmoid in cuDNN, nor a way into its steps
         self.embedding = torch.nn.Embedding(model.features, model.hidden) if model.tokens else None
         width = model.hidden if model.tokens else model.features
         activation = {"nonlinearity": model.activation} if model.activation == "relu" else {}
         self.recurrent = LAYERS[model.cell](width, model.hidden, model.layers, **activation)
-        if by_hand or model.activation == "sigmoid":
+        if self.by_hand:
             self.recurrent = LoopedLayers(model, width)
         self.output = torch.nn.Linear(model.hidden, model.outputs)
         if model.cell != "gru":

@@ -14,14 +14,15 @@ import numpy as np
 from farreach.frameworks import base
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
 from farreach.frameworks.reference.clip import clip_gradients
+from farreach.frameworks.reference.networks import find_family
 from farreach.frameworks.reference.optimizers import SLOTS, find_rate, update_weights
 from farreach.frameworks.reference.penalties import compute_omega_gradients, penalise_gradients
-from farreach.frameworks.reference.recurrent import DerivativeClip, Network, compute_gradients
+from farreach.frameworks.reference.recurrent import DerivativeClip
 from farreach.tasks.base import Batch
 
-NEEDS = ("numpy",)
+NEEDS = ("numpy", "autograd")
 PATHS = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
-LOOPED = {"cpu": ("numpy",)}
+LOOPED = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
 
 
 def configure(device: str, threads: int) -> None:
@@ -62,7 +63,7 @@ class Framework:
     ) -> None:
         configure(device, threads)
         del dtype, path  # float64 and NumPy, whatever was asked for
-        self.model, self.training = model, training
+        self.model, self.training, self.family = model, training, find_family(model)
         start = {name: np.full_like(value, training.accumulator) for name, value in weights.items()}
         self.restore(base.State(weights, (start,) * SLOTS[training.optimizer], steps=0))
 
@@ -81,7 +82,7 @@ class Framework:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for batch in batches:
                 cut = DerivativeClip(threshold if kind == "backprop" else np.inf)
-                loss, gradients, _ = compute_gradients(self.model, self.trained, batch, cut)
+                loss, gradients, _ = self.family.compute_gradients(self.model, self.trained, batch, cut)
                 penalty: Regulariser | None = self.training.regulariser
                 if penalty and penalty.kind in base.OMEGAS:
                     added = compute_omega_gradients(penalty.kind, self.model, self.trained, batch)
@@ -116,8 +117,8 @@ class Framework:
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""
-        scores, _ = Network(self.model)(self.trained, inputs.swapaxes(0, 1))
-        return scores.swapaxes(0, 1)
+        scores, _ = self.family.Network(self.model)(self.trained, inputs.swapaxes(0, 1))
+        return np.asarray(scores.swapaxes(0, 1))
 
     def weights(self) -> Weights:
         """Return the current weights in the shared layout."""

@@ -1,7 +1,7 @@
 """The recurrent network in NumPy: the cells, one step forward and one step back, the layers and their gradients.
 
 Everything is written out from the equations: slow, plain, float64. Arrays are time-major, [time, batch, ...]; the
-shapes are those of `farreach.frameworks.weights`, whose layout is used as it is. A name that starts with ``d_`` is the
+shapes are those of `farreach.frameworks.layouts`, whose layout is used as it is. A name that starts with ``d_`` is the
 gradient of the loss with respect to what follows: ``d_states[t]`` is dL/dh_t.
 """
 
@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from farreach.frameworks.base import Activation, Array, Model, Weights
+from farreach.frameworks.layouts import count_gates
 from farreach.frameworks.reference.loss import compute_loss
-from farreach.frameworks.weights import GATES
 from farreach.tasks.base import Batch
 
 Carry = tuple[Array, ...]
@@ -240,7 +240,7 @@ class Network:
         """Go back through time; return the layer's gradients, dL/dh_t (and dL/dc_t), and d_inputs."""
         name, recurrent = f"layer{layer}", weights[f"layer{layer}.recurrent"]
         d_carries = tuple(np.empty_like(d_above) for _ in range(self.step.carries))
-        d_below = np.empty((*d_above.shape[:2], GATES[self.model.cell] * self.model.hidden))
+        d_below = np.empty((*d_above.shape[:2], count_gates(self.model) * self.model.hidden))
         d_before = np.empty_like(d_below)
         d_carry = tuple(np.zeros(d_above.shape[1:]) for _ in range(self.step.carries))
         for t in reversed(range(len(d_above))):

@@ -20,10 +20,12 @@ import tensorflow as tf
 
 from farreach.frameworks import base, environment
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
+from farreach.frameworks.layouts import list_names
 from farreach.frameworks.tensorflow.device import read_facts
+from farreach.frameworks.tensorflow.networks import find_family
 from farreach.frameworks.tensorflow.optimizers import SLOTS
 from farreach.frameworks.tensorflow.paths import compile_program, name_kernel
-from farreach.frameworks.tensorflow.recurrent import Tensors, list_names, to_native, to_shared
+from farreach.frameworks.tensorflow.recurrent import Tensors
 from farreach.tasks.base import Batch
 
 NEEDS = ("tensorflow", "keras")
@@ -31,7 +33,10 @@ PATHS = {
     "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
     "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},
 }
-LOOPED = {"cpu": ("xla", "graph"), "cuda": ("xla", "graph")}
+LOOPED = {
+    "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
+    "cuda": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
+}
 ENVIRONMENT = {
     # Keras would take its backend, and its defaults, from the user's variables and from a file in the user's folder.
     "cpu": {"KERAS_BACKEND": "tensorflow", "KERAS_HOME": "/dev/null"},
@@ -86,6 +91,7 @@ class Framework:
     ) -> None:
         configure(device, threads)
         self.model, self.training, self.path = model, training, path
+        self.family = find_family(model)
         self.device, self.dtype = "/GPU:0" if device == "cuda" else "/CPU:0", dtype
         limit: Clip | None = training.clip
         # No clip is a norm clip whose threshold is infinite, so that both share one program.
@@ -150,7 +156,7 @@ class Framework:
         """Go on from this state instead of the current one; compiled programs stay."""
         with tf.device(self.device):
             trained, *slots = (
-                [self.make_tensor(value) for value in to_native(self.model, values).values()]
+                [self.make_tensor(value) for value in self.family.to_native(self.model, values).values()]
                 for values in (state.weights, *state.slots)
             )
             history = self.make_tensor(base.pad_history(state.history, self.training))
@@ -178,7 +184,8 @@ class Framework:
 
     def _to_shared(self, tensors: Iterable[Any]) -> Weights:
         native = {name: value.numpy() for name, value in zip(self.names, tensors, strict=True)}
-        return to_shared(self.model, native)
+        shared: Weights = self.family.to_shared(self.model, native)
+        return shared
 
     def stack_batches(self, batches: Sequence[Batch]) -> tuple[Any, Any, Any]:
         """Copy a chunk to the device at once, batch-major: [steps, batch, time, ...]."""

@@ -9,11 +9,16 @@ from typing import Any
 import tensorflow as tf
 
 from farreach.frameworks.base import OMEGAS, Model, Optimizer
+from farreach.frameworks.layouts import list_names
 from farreach.frameworks.tensorflow.clip import clip_gradients
 from farreach.frameworks.tensorflow.loss import compute_loss
+from farreach.frameworks.tensorflow.networks import find_family
 from farreach.frameworks.tensorflow.optimizers import update_weights
 from farreach.frameworks.tensorflow.penalties import differentiate_omega, differentiate_omega2, penalise_gradients
-from farreach.frameworks.tensorflow.recurrent import Network, differentiate_cut, list_names, trace_gradients
+from farreach.frameworks.tensorflow.recurrent import trace_gradients
+
+COMPILED = ("xla", "loop", "scan")
+"""The paths whose training step is compiled by XLA."""
 
 
 @functools.cache
@@ -26,14 +31,15 @@ def compile_program(
     penalty's strength and the weight decay are run-time inputs, so that a grid of any of them or of seeds compiles
     once; a learning rate for each step is another one.
     """
-    network, names = Network(model, dtype, path), list_names(model)
+    family, names = find_family(model), list_names(model)
+    network = family.Network(model, dtype, path)
 
     def step(state: Any, batch: Any, limits: Any) -> Any:
         weights, slots, steps, history = state
         threshold, rate, strength, weight_decay = limits
         inputs, targets, mask = batch
         if kind == "backprop":
-            loss, gradients, cut = differentiate_cut(model, weights, batch, threshold)
+            loss, gradients, cut = family.differentiate_cut(model, weights, batch, threshold)
         else:
             with tf.GradientTape() as tape:
                 tape.watch(weights)
@@ -64,7 +70,7 @@ def compile_program(
         )
         return (weights, slots, steps, history), tf.stack([loss, before, after, clipped])
 
-    @tf.function(jit_compile=path == "xla", reduce_retracing=False)  # type: ignore[untyped-decorator]
+    @tf.function(jit_compile=path in COMPILED, reduce_retracing=False)  # type: ignore[untyped-decorator]
     def chunk(state: Any, batches: Any, limits: Any, count: Any) -> Any:
         inputs, targets, mask = batches
         threshold, rates, *others = limits
@@ -86,4 +92,5 @@ def compile_program(
 def name_kernel(path: str, kind: str = "norm") -> str:
     """Return whose recurrent kernel runs on a path, under a kind of clip."""
     names = {"cudnn": "cuDNN", "xla": "Keras loop, XLA", "graph": "Keras loop"}
+    names |= {"loop": "hand-written loop, XLA", "scan": "hand-written scan, XLA"}
     return names[path].replace("Keras", "hand-written") if kind == "backprop" else names[path]

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from farreach.frameworks.base import Array, Model, Weights
+from farreach.frameworks.layouts import list_names
 from farreach.frameworks.tensorflow.loss import compute_loss
 
 LAYERS = {"rnn": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
@@ -78,7 +79,7 @@ class LayerTrace:
 
 
 def trace_gradients(model: Model, weights: Tensors, batch: Any, bound: Any = None) -> list[LayerTrace]:
-    """Run forward and back; weights in the order of `list_names`.
+    """Run forward and back; weights in the order of `layouts.list_names`.
 
     The gates are as in the shared layout; under a bound, to which derivatives are cut on their way back, as in Keras.
     """
@@ -249,12 +250,6 @@ def to_native(model: Model, weights: Weights) -> Weights:
 def to_shared(model: Model, native: Weights) -> Weights:
     """Bring Keras' weights back to the shared layout."""
     return {name: _swap_gates(model, value) if name.startswith("layer") else value for name, value in native.items()}
-
-
-def list_names(model: Model) -> list[str]:
-    """Return the names of the weights, in the order of `to_native`."""
-    layers = [f"layer{layer}.{part}" for layer in range(model.layers) for part in ("input", "recurrent", "bias")]
-    return [*(["embedding"] if model.tokens else []), *layers, "output.kernel", "output.bias"]
 
 
 def _swap_gates(model: Model, value: Array) -> Array:

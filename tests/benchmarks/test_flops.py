@@ -14,7 +14,7 @@ from farreach.benchmarks.speed.flops import count_flops
 from farreach.benchmarks.studies import certification
 from farreach.frameworks import weights
 from farreach.frameworks.base import Framework, Loss, Model, Training
-from farreach.frameworks.weights import GATES
+from farreach.frameworks.layouts import LAYOUTS, count_gates
 
 SHAPES: list[tuple[int, bool, int, Loss]] = [
     (1, False, 1, "mse"),
@@ -25,7 +25,7 @@ SHAPES: list[tuple[int, bool, int, Loss]] = [
 ]
 MODELS = [
     Model(cell=cell, hidden=6, features=11, outputs=7, scored=scored, loss=loss, layers=layers, tokens=tokens)
-    for cell in GATES
+    for cell in LAYOUTS
     for layers, tokens, scored, loss in SHAPES
 ]
 
@@ -86,13 +86,13 @@ def test_jax_asks_for_the_formula_and_the_gradient_with_respect_to_the_state_bef
         return compute_loss(model, network(at, inputs), targets, mask)
 
     counted = products(jax.make_jaxpr(jax.grad(loss))(initial).jaxpr)
-    wanted_by_nobody = model.layers * 2 * certification.ROWS * model.hidden * GATES[model.cell] * model.hidden
+    wanted_by_nobody = model.layers * 2 * certification.ROWS * model.hidden * count_gates(model) * model.hidden
     assert counted == by_formula(model) + wanted_by_nobody
 
 
 def test_the_formula_gives_what_a_hand_adds_up() -> None:
     """Adding, T = 50, 64 hidden units, batch 32: an rnn's products, and those of four gates and of three."""
-    model = {cell: Model(cell=cell, hidden=64, features=2, outputs=1, scored=1, loss="mse") for cell in GATES}
+    model = {cell: Model(cell=cell, hidden=64, features=2, outputs=1, scored=1, loss="mse") for cell in LAYOUTS}
     below, before, above = 2 * 2 * 32 * 50 * 2 * 64, 149 * 2 * 32 * 64 * 64, 3 * 2 * 32 * 64
     assert count_flops(model["rnn"], 32, 50) == below + before + above == 39_890_944
     assert count_flops(model["lstm"], 32, 50) == 4 * (below + before) + above

@@ -284,7 +284,9 @@ def test_pytorchs_kernels_are_chosen_for_a_run_and_not_for_the_process() -> None
     with pytest.raises(ZeroDivisionError), paths.use_kernels("eager"):
         divmod(1, 0)
     assert torch.backends.cudnn.enabled is before
-    assert paths.name_kernel("cudnn", "gru", torch.zeros(2)) == "ATen"  # cuDNN takes no weight of the CPU
+    assert (
+        paths.name_kernel("cudnn", "gru", torch.zeros(2), by_hand=False) == "ATen"
+    )  # cuDNN takes no weight of the CPU
 
 
 @pytest.mark.skipif("pytorch" not in INSTALLED, reason="PyTorch is not installed")

@@ -122,7 +122,7 @@ def test_every_update_is_the_references_in_float64(
 
 @pytest.mark.parametrize(
     ("framework", "cell", "path"),
-    [(name, cell, path) for name, cell, path in DOUBLE if path in registry.list_looped(name, "cuda")],
+    [(name, cell, path) for name, cell, path in DOUBLE if path in registry.list_looped(name, "cuda", cell)],
 )
 def test_backprop_is_the_references_on_every_path_that_runs_step_by_step(
     start: Start, framework: str, cell: str, path: str

@@ -35,7 +35,11 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         ),
         "name_kernel": "PyTorch chooses the library by the weight, too",
     },
-    ("tensorflow", "paths"): {"compile_program": ONE_PROGRAM, "name_kernel": "the path alone tells it"},
+    ("tensorflow", "paths"): {
+        "compile_program": ONE_PROGRAM,
+        "name_kernel": "the path alone tells it",
+        "COMPILED": "a program is compiled by XLA, or is TensorFlow's graph",
+    },
     ("jax", "paths"): {
         "compile_program": f"{ONE_PROGRAM}; JAX takes the types from its arguments",
         "name_kernel": "the path alone tells it",
@@ -61,7 +65,6 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "trace_gradients": OWN_STATE_GRADIENTS,
         "differentiate_cut": OWN_STATE_GRADIENTS,
         "cut_derivative": CUT,
-        "list_names": "Keras' weights have no names",
     },
     ("jax", "recurrent"): {
         "Tensors": "JAX's weights are a dictionary",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from farreach.frameworks import weights
+from farreach.frameworks import layouts, weights
 from farreach.frameworks.base import Model
 from tests.support.models import CELLS, make_batches, make_model
 
@@ -36,7 +36,7 @@ def test_input_and_output_kernels_are_uniform_up_to_glorots_limit(cell: str) -> 
 def test_every_eigenvalue_of_a_recurrent_block_has_the_radius(cell: str, radius: float) -> None:
     model = make_wide(cell)
     recurrent = weights.draw(model, 0, radius)["layer0.recurrent"]
-    for block in np.split(recurrent, weights.GATES[cell], axis=1):
+    for block in np.split(recurrent, layouts.count_gates(model), axis=1):
         np.testing.assert_allclose(np.abs(np.linalg.eigvals(block)), radius, rtol=1e-10)
 
 
@@ -65,7 +65,7 @@ def test_every_seed_and_every_replicate_is_another() -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_permuted_replicate_has_the_same_numbers_in_other_places_and_computes_the_same(cell: str) -> None:
-    reference = pytest.importorskip("farreach.frameworks.reference")
+    networks = pytest.importorskip("farreach.frameworks.reference.networks")
     model = make_model(cell, tokens=True, layers=2)
     drawn = weights.draw(model, 0)
     permuted = weights.permute_hidden(model, drawn, 1)
@@ -73,7 +73,7 @@ def test_a_permuted_replicate_has_the_same_numbers_in_other_places_and_computes_
         assert not np.array_equal(permuted[name], drawn[name]), name
         np.testing.assert_array_equal(np.sort(permuted[name], axis=None), np.sort(drawn[name], axis=None))
     inputs = make_batches(model, 1)[0].inputs.swapaxes(0, 1)
-    network = reference.Network(model)
+    network = networks.find_family(model).Network(model)
     np.testing.assert_allclose(network(permuted, inputs)[0], network(drawn, inputs)[0], rtol=1e-12)
 
 
@@ -124,14 +124,14 @@ def test_chrono_lets_an_untouched_unit_forget_over_as_many_steps_as_were_drawn()
 
 def test_the_gate_that_chrono_sets_is_the_one_that_keeps_the_state() -> None:
     """Large biases in it: the state hardly moves; in the other gates nothing like it."""
-    reference = pytest.importorskip("farreach.frameworks.reference")
+    recurrent = pytest.importorskip("farreach.frameworks.reference.recurrent")
     inputs = np.random.default_rng(0).standard_normal((6, 3, 40))
     for cell in ("lstm", "gru"):
         model = make_wide(cell)
         moved = []
         for length in (3, 10**6):
             drawn = weights.draw(model, 0, initial="chrono", chrono_length=length)
-            scores = reference.Network(dataclasses.replace(model, scored=6))(drawn, inputs)[0]
+            scores = recurrent.Network(dataclasses.replace(model, scored=6))(drawn, inputs)[0]
             moved.append(np.abs(scores).max())
         assert moved[1] < 0.1 * moved[0]
 
@@ -199,7 +199,7 @@ def test_the_forget_bias_is_that_of_the_forget_gate_alone() -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("rnn", CHRONO, "initial chrono sets biases of gates, for cell lstm or gru; rnn has none"),
+    ("rnn", CHRONO, "initial chrono sets biases of gates, for cell lstm or gru, not for rnn"),
     ("lstm", {"initial": "chrono"}, "initial chrono needs a chrono_length"),
     ("lstm", CHRONO | {"chrono_length": 2}, "chrono_length must be a whole number from 3 to 2147483648, not 2"),
     ("lstm", CHRONO | {"chrono_length": 2**32}, "chrono_length must be a whole number from 3"),

@@ -1,0 +1,16 @@
+"""The families of architectures in JAX: which file runs which, by `farreach.frameworks.layouts`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from farreach.frameworks.base import Model
+from farreach.frameworks.jax import recurrent
+from farreach.frameworks.layouts import LAYOUTS
+
+FAMILIES = {"recurrent": recurrent}
+
+
+def find_family(model: Model) -> Any:
+    """Return the module that runs a model."""
+    return FAMILIES[LAYOUTS[model.cell].family]

@@ -1,0 +1,183 @@
+"""What every architecture is made of: one table, from which the rest of the house has names, weights and their shapes.
+
+For a model of hidden size H whose cell has G gates side by side in each kernel:
+
+    embedding           [vocabulary, H]            where inputs are tokens
+    layer{k}.input      [inputs of layer k, G·H]   x @ input
+    layer{k}.recurrent  [H, G·H]                   h @ recurrent
+    layer{k}.bias       [G·H]; gru [2, 3·H]        gru: one row beside x @ input, one beside h @ recurrent
+    output.kernel       [H, outputs]
+    output.bias         [outputs]
+
+Gates lie side by side in the order of the equations: lstm i f g o (input, forget, candidate,
+output), gru r z n (reset, update, candidate). The candidate of the gru is
+n = tanh(x W + b_0 + r * (h U + b_1)): both rows of its bias are needed and trained.
+
+The last word of a name says what the weight is: ``input``, ``recurrent`` and ``kernel`` are kernels, which the
+penalties l1 and l2 are of; ``bias`` is a bias; any other is a vector of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from farreach.frameworks.draws import Draw, draw_glorot, draw_normal, draw_orthogonal, draw_zeros
+
+if TYPE_CHECKING:
+    from farreach.frameworks.base import Model
+
+KERNELS = ("input", "recurrent", "kernel")
+"""The last words of the names of kernels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """One axis of a weight: `blocks` side by side, each of `size` places.
+
+    Attributes:
+        size: places of a block.
+        units: whose units the places are, by a name of the model's own such as ``layer0``; "" where nothing is
+            permuted along the axis.
+        blocks: how many lie side by side, each in the order of the same units.
+
+    """
+
+    size: int
+    units: str = ""
+    blocks: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Weight:
+    """One array of the shared layout.
+
+    Attributes:
+        name: in the shared layout.
+        axes: from the first to the last.
+        draw: how it is drawn at first, by ``default``.
+        is_scaled: whether the radius of the first weights scales it.
+
+    """
+
+    name: str
+    axes: tuple[Axis, ...]
+    draw: Draw = draw_zeros
+    is_scaled: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return tuple(axis.size * axis.blocks for axis in self.axes)
+
+    @property
+    def is_kernel(self) -> bool:
+        """Whether the penalties l1 and l2 are of it."""
+        return self.name.rpartition(".")[-1] in KERNELS
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One architecture.
+
+    Attributes:
+        family: the file of each framework's folder that runs it.
+        list_weights: returns the weights of a model, in the order in which they are drawn.
+        gates: the blocks of a layer's input kernel, in their order.
+        activations: those that it takes; the first is its own.
+        matrices: the blocks of the recurrent kernel [H, H] whose spectra are measured, in their order.
+        cuts: the gates of a unit at whose pre-activations clip ``backprop`` cuts at every step; 0 where it is not
+            defined.
+        needs_length: whether a model must know the time steps of its sequences.
+
+    """
+
+    family: str
+    list_weights: Callable[[Model], list[Weight]]
+    gates: tuple[str, ...]
+    activations: tuple[str, ...] = ("tanh",)
+    matrices: tuple[str, ...] = ()
+    cuts: int = 0
+    needs_length: bool = False
+
+
+def list_stacked(model: Model, list_layer: Callable[[Model, str, Axis], list[Weight]]) -> list[Weight]:
+    """Return the weights of an embedding where inputs are tokens, of layers upon each other, and of a linear output.
+
+    Args:
+        model: the network.
+        list_layer: returns the weights of a layer from the model, the layer's name and the axis of its inputs.
+
+    """
+    hidden = model.hidden
+    listed = [Weight("embedding", (Axis(model.features), Axis(hidden)), draw_normal)] if model.tokens else []
+    below = Axis(hidden if model.tokens else model.features)
+    for layer in range(model.layers):
+        name = f"layer{layer}"
+        listed += list_layer(model, name, below)
+        below = Axis(hidden, name)
+    outputs = Axis(model.outputs)
+    return [*listed, Weight("output.kernel", (below, outputs), draw_glorot), Weight("output.bias", (outputs,))]
+
+
+def list_weights(model: Model) -> list[Weight]:
+    """Return the weights of a model, in the order in which they are drawn."""
+    return LAYOUTS[model.cell].list_weights(model)
+
+
+def list_names(model: Model) -> list[str]:
+    """Return the names of a model's weights, in the order in which they are drawn."""
+    return [weight.name for weight in list_weights(model)]
+
+
+def count_gates(model: Model) -> int:
+    """Return G, the blocks of a layer's input kernel."""
+    return len(LAYOUTS[model.cell].gates)
+
+
+def list_activated() -> list[str]:
+    """Return the cells that take more than one activation."""
+    return [cell for cell, layout in LAYOUTS.items() if len(layout.activations) > 1]
+
+
+def _list_recurrent(model: Model) -> list[Weight]:
+    """Return the weights of an rnn, lstm or gru."""
+
+    def list_layer(model: Model, name: str, below: Axis) -> list[Weight]:
+        gates = Axis(model.hidden, name, count_gates(model))
+        rows = (Axis(2), gates) if model.cell == "gru" else (gates,)
+        return [
+            Weight(f"{name}.input", (below, gates), draw_glorot),
+            Weight(f"{name}.recurrent", (Axis(model.hidden, name), gates), draw_orthogonal, is_scaled=True),
+            Weight(f"{name}.bias", rows),
+        ]
+
+    return list_stacked(model, list_layer)
+
+
+LAYOUTS = {
+    "rnn": Layout(
+        family="recurrent",
+        list_weights=_list_recurrent,
+        gates=("h",),
+        activations=("tanh", "relu", "sigmoid"),
+        matrices=("h",),
+        cuts=1,
+    ),
+    "lstm": Layout(
+        family="recurrent",
+        list_weights=_list_recurrent,
+        gates=("i", "f", "g", "o"),
+        matrices=("i", "f", "g", "o"),
+        cuts=4,
+    ),
+    "gru": Layout(
+        family="recurrent",
+        list_weights=_list_recurrent,
+        gates=("r", "z", "n"),
+        matrices=("r", "z", "n"),
+        cuts=3,
+    ),
+}
+"""Every architecture by its name, which `farreach.frameworks.base.Cell` lists for the type checker."""
