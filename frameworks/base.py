@@ -22,7 +22,7 @@ Array = NDArray[Any]
 Weights = dict[str, Array]
 """Named arrays in the shared layout that `farreach.frameworks.layouts` documents."""
 
-Cell = Literal["rnn", "lstm", "gru"]
+Cell = Literal["rnn", "lstm", "gru", "mingru", "minlstm", "lru"]
 Activation = Literal["tanh", "relu", "sigmoid"]
 Loss = Literal["cross_entropy", "mse"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adagrad", "adamw"]

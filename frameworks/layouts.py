@@ -12,6 +12,14 @@ For a model of hidden size H whose cell has G gates side by side in each kernel:
 Gates lie side by side in the order of the equations: lstm i f g o (input, forget, candidate,
 output), gru r z n (reset, update, candidate). The candidate of the gru is
 n = tanh(x W + b_0 + r * (h U + b_1)): both rows of its bias are needed and trained.
+mingru z n (update, candidate) and minlstm f i n (forget, input, candidate) have no recurrent
+kernel; that of indrnn is a vector [H]. The layers of lru, whose state is complex:
+
+    layer{k}.nu, .theta, .gamma                 [H]             the eigenvalues and the scale of what comes in
+    layer{k}.real.input, .imaginary.input       [inputs, H]     B
+    layer{k}.real.kernel, .imaginary.kernel     [H, H]          C
+    layer{k}.skip.kernel                        [inputs, H]     D
+    layer{k}.gate.kernel, layer{k}.bias         [H, H], [H]     of the gated output
 
 The last word of a name says what the weight is: ``input``, ``recurrent`` and ``kernel`` are kernels, which the
 penalties l1 and l2 are of; ``bias`` is a bias; any other is a vector of its own.
@@ -23,7 +31,16 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from farreach.frameworks.draws import Draw, draw_glorot, draw_normal, draw_orthogonal, draw_zeros
+from farreach.frameworks.draws import (
+    Draw,
+    draw_glorot,
+    draw_half,
+    draw_normal,
+    draw_orthogonal,
+    draw_phases,
+    draw_ring,
+    draw_zeros,
+)
 
 if TYPE_CHECKING:
     from farreach.frameworks.base import Model
@@ -89,6 +106,8 @@ class Layout:
         matrices: the blocks of the recurrent kernel [H, H] whose spectra are measured, in their order.
         cuts: the gates of a unit at whose pre-activations clip ``backprop`` cuts at every step; 0 where it is not
             defined.
+        parts: numbers of a unit's state: 2 where it is complex, the real ones first.
+        is_projected: whether every update is followed by the family's ``project_weights``.
         needs_length: whether a model must know the time steps of its sequences.
 
     """
@@ -99,6 +118,8 @@ class Layout:
     activations: tuple[str, ...] = ("tanh",)
     matrices: tuple[str, ...] = ()
     cuts: int = 0
+    parts: int = 1
+    is_projected: bool = False
     needs_length: bool = False
 
 
@@ -136,6 +157,12 @@ def count_gates(model: Model) -> int:
     return len(LAYOUTS[model.cell].gates)
 
 
+def list_shift_widths(model: Model) -> list[int]:
+    """Return the widths of what a gradient through time is taken of: the first layer's inputs, each layer's states."""
+    below = model.hidden if model.tokens else model.features
+    return [below, *[LAYOUTS[model.cell].parts * model.hidden] * model.layers]
+
+
 def list_activated() -> list[str]:
     """Return the cells that take more than one activation."""
     return [cell for cell, layout in LAYOUTS.items() if len(layout.activations) > 1]
@@ -151,6 +178,36 @@ def _list_recurrent(model: Model) -> list[Weight]:
             Weight(f"{name}.input", (below, gates), draw_glorot),
             Weight(f"{name}.recurrent", (Axis(model.hidden, name), gates), draw_orthogonal, is_scaled=True),
             Weight(f"{name}.bias", rows),
+        ]
+
+    return list_stacked(model, list_layer)
+
+
+def _list_gated(model: Model) -> list[Weight]:
+    """Return the weights of a mingru or minlstm."""
+
+    def list_layer(model: Model, name: str, below: Axis) -> list[Weight]:
+        gates = Axis(model.hidden, name, count_gates(model))
+        return [Weight(f"{name}.input", (below, gates), draw_glorot), Weight(f"{name}.bias", (gates,))]
+
+    return list_stacked(model, list_layer)
+
+
+def _list_lru(model: Model) -> list[Weight]:
+    """Return the weights of an lru; its outputs are the units that the layer above sees."""
+
+    def list_layer(model: Model, name: str, below: Axis) -> list[Weight]:
+        states, units = Axis(model.hidden, f"{name}.states"), Axis(model.hidden, name)
+        sides = ("real", "imaginary")
+        return [
+            Weight(f"{name}.nu", (states,), draw_ring),
+            Weight(f"{name}.theta", (states,), draw_phases),
+            Weight(f"{name}.gamma", (states,), draw_zeros),
+            *(Weight(f"{name}.{side}.input", (below, states), draw_half) for side in sides),
+            *(Weight(f"{name}.{side}.kernel", (states, units), draw_half) for side in sides),
+            Weight(f"{name}.skip.kernel", (below, units), draw_glorot),
+            Weight(f"{name}.gate.kernel", (units, units), draw_glorot),
+            Weight(f"{name}.bias", (units,)),
         ]
 
     return list_stacked(model, list_layer)
@@ -179,5 +236,8 @@ LAYOUTS = {
         matrices=("r", "z", "n"),
         cuts=3,
     ),
+    "mingru": Layout(family="linear", list_weights=_list_gated, gates=("z", "n"), cuts=1),
+    "minlstm": Layout(family="linear", list_weights=_list_gated, gates=("f", "i", "n"), cuts=2),
+    "lru": Layout(family="linear", list_weights=_list_lru, gates=("real", "imaginary"), parts=2),
 }
 """Every architecture by its name, which `farreach.frameworks.base.Cell` lists for the type checker."""

@@ -50,6 +50,9 @@ def draw(
     embeddings normal(0, 1), biases zero but for the lstm's forget gate, which is 1 or `forget_bias`. The others change
     this where they say so, by draws of their own, and leave the rest as the seed drew it.
 
+    An lru has eigenvalues uniform on a ring (`farreach.frameworks.draws.RING`), B and C normal, and gamma the logarithm
+    of sqrt(1 - |a|²); an indrnn has recurrent weights uniform from 0 to their bound.
+
     ``chrono`` (lstm, gru): with u uniform on (1, chrono_length - 1) for each unit, the lstm has b_f = log u and
     b_i = -b_f. The gru, whose z keeps the state (the paper's has 1 - z there), has b_z = log u in its first row.
 
@@ -76,7 +79,8 @@ def draw(
 
     Source: Saxe, McClelland and Ganguli, ICLR 2014 (orthogonal); Glorot and Bengio, AISTATS 2010 (uniform);
     Jozefowicz, Zaremba and Sutskever, ICML 2015 (forget gate); Tallec and Ollivier, ICLR 2018 (chrono); Le, Jaitly and
-    Hinton, arXiv 1504.00941 (irnn); Pascanu, Mikolov and Bengio, ICML 2013, and their code (the last three).
+    Hinton, arXiv 1504.00941 (irnn); Pascanu, Mikolov and Bengio, ICML 2013, and their code (the last three); Orvieto et
+    al., ICML 2023, lemma 3.2 and equation 7 (lru); Li et al., CVPR 2018, section 5 (indrnn).
 
     """
     require_initial(model, radius=radius, initial=initial, chrono_length=chrono_length, forget_bias=forget_bias)
@@ -91,6 +95,9 @@ def draw(
         for layer in range(model.layers):
             gate = _find_gate(weights[f"layer{layer}.bias"], KEEPING_GATE, model.hidden)
             gate[:] = FORGET_BIAS if forget_bias is None else forget_bias
+    if model.cell == "lru":
+        for layer in range(model.layers):
+            weights[f"layer{layer}.gamma"] = _find_gamma(weights[f"layer{layer}.nu"])
     own = _make_generator("initial", seed)
     if initial in DEVIATIONS:
         _redraw_kernels(own, weights, initial, radius)
@@ -181,6 +188,11 @@ def _make_generator(purpose: str, seed: int) -> np.random.Generator:
 def _find_gate(bias: NDArray[Any], gate: int, hidden: int) -> NDArray[Any]:
     """Return a view of what a gate has of a bias; of the gru, beside x @ input."""
     return (bias[0] if bias.ndim > 1 else bias)[gate * hidden : (gate + 1) * hidden]
+
+
+def _find_gamma(nu: NDArray[Any]) -> NDArray[Any]:
+    """Return log sqrt(1 - |a|²) of the eigenvalues a of an lru, so that noise that comes in keeps its size."""
+    return np.asarray(0.5 * np.log1p(-np.exp(-2 * np.exp(nu))))
 
 
 def _set_chrono(random: np.random.Generator, bias: NDArray[Any], model: Model, length: int) -> None:

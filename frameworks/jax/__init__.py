@@ -31,12 +31,38 @@ from farreach.tasks.base import Batch
 
 NEEDS = ("jax", "jaxlib", "optax")
 PATHS = {
-    "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
-    "cuda": {"rnn": ("scan",), "lstm": ("scan", "cudnn"), "gru": ("scan",)},
+    "cpu": {
+        "rnn": ("scan",),
+        "lstm": ("scan",),
+        "gru": ("scan",),
+        "mingru": ("loop", "scan"),
+        "minlstm": ("loop", "scan"),
+        "lru": ("loop", "scan"),
+    },
+    "cuda": {
+        "rnn": ("scan",),
+        "lstm": ("scan", "cudnn"),
+        "gru": ("scan",),
+        "mingru": ("scan", "loop"),
+        "minlstm": ("scan", "loop"),
+        "lru": ("scan", "loop"),
+    },
 }
 LOOPED = {
-    "cpu": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
-    "cuda": {"rnn": ("scan",), "lstm": ("scan",), "gru": ("scan",)},
+    "cpu": {
+        "rnn": ("scan",),
+        "lstm": ("scan",),
+        "gru": ("scan",),
+        "mingru": ("loop",),
+        "minlstm": ("loop",),
+    },
+    "cuda": {
+        "rnn": ("scan",),
+        "lstm": ("scan",),
+        "gru": ("scan",),
+        "mingru": ("loop",),
+        "minlstm": ("loop",),
+    },
 }
 ENVIRONMENT = {
     "cuda": {

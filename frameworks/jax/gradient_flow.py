@@ -1,4 +1,8 @@
-"""The gradient through time in JAX: its scanned layers, widened (`farreach.frameworks.gradient_flow`)."""
+"""The gradient through time in JAX.
+
+Its scanned layers are widened (`farreach.frameworks.gradient_flow`). The other families add zeros to their states,
+whose gradients those of the states are.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +15,48 @@ import numpy as np
 from jax import numpy as jnp
 
 from farreach.frameworks.base import Flow, Model
-from farreach.frameworks.gradient_flow import WideRun, compute_flow, count_columns, widen_weights
+from farreach.frameworks.gradient_flow import WideRun, compute_flow, compute_norms, count_columns, widen_weights
 from farreach.frameworks.jax import Framework
 from farreach.frameworks.jax.loss import compute_loss
+from farreach.frameworks.jax.networks import find_family
 from farreach.frameworks.jax.recurrent import Network, to_native
+from farreach.frameworks.layouts import LAYOUTS, list_shift_widths
 from farreach.tasks.base import Batch
 
 
 def measure_flow(framework: Framework, batch: Batch) -> Flow:
     """Measure the gradient through time of one batch, on the current weights."""
     model, shared = framework.model, framework.weights()
+    if LAYOUTS[model.cell].family != "recurrent":
+        return Flow(compute_norms([np.asarray(part) for part in differentiate_shifts(framework, batch)[1:]]), None)
     wide = to_native(model, widen_weights(model, shared))
     stacks = [part[0] for part in framework.stack_batches([batch])]
     runs = _compile_probe(model)({name: framework.make_tensor(value) for name, value in wide.items()}, stacks)
     return compute_flow(model, shared, [WideRun(*(np.asarray(part) for part in run)) for run in runs])
+
+
+def differentiate_shifts(framework: Framework, batch: Batch) -> list[jax.Array]:
+    """Return dL/dx_t of the first layer's inputs, then dL/dh_t of every layer, [time, batch, width]."""
+    stacks = [part[0] for part in framework.stack_batches([batch])]
+    gradients: list[jax.Array] = _compile_shifted(framework.model, framework.path)(framework.carried[0], stacks)
+    return gradients
+
+
+@functools.cache
+def _compile_shifted(model: Model, path: str) -> Callable[..., Any]:
+    """Return the compiled gradient with respect to the shifts of a network."""
+    network = find_family(model).Network(model, path)
+
+    def run(shifts: Any, weights: Any, batch: Any) -> Any:
+        inputs, targets, mask = batch
+        return compute_loss(model, network.run_shifted(weights, shifts, inputs)[0], targets, mask)
+
+    @jax.jit
+    def differentiate(weights: Any, batch: Any) -> Any:
+        size, dtype = batch[0].shape[:2], weights["output.kernel"].dtype
+        return jax.grad(run)([jnp.zeros((*size, width), dtype) for width in list_shift_widths(model)], weights, batch)
+
+    return differentiate
 
 
 @functools.cache

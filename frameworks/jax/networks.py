@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from farreach.frameworks.base import Model
-from farreach.frameworks.jax import recurrent
+from farreach.frameworks.jax import linear, recurrent
 from farreach.frameworks.layouts import LAYOUTS
 
-FAMILIES = {"recurrent": recurrent}
+FAMILIES: dict[str, ModuleType] = {"recurrent": recurrent, "linear": linear}
 
 
 def find_family(model: Model) -> Any:

@@ -34,11 +34,17 @@ PATHS = {
         "rnn": ("eager", "flushed", "compiled"),
         "lstm": ("eager", "flushed", "compiled"),
         "gru": ("eager", "flushed", "compiled"),
+        "mingru": ("loop", "scan"),
+        "minlstm": ("loop", "scan"),
+        "lru": ("loop", "scan"),
     },
     "cuda": {
         "rnn": ("cudnn", "cudagraph", "compiled", "eager"),
         "lstm": ("cudnn", "cudagraph", "compiled", "eager"),
         "gru": ("cudnn", "cudagraph", "compiled", "eager"),
+        "mingru": ("scan", "loop"),
+        "minlstm": ("scan", "loop"),
+        "lru": ("scan", "loop"),
     },
 }
 LOOPED = {
@@ -46,11 +52,15 @@ LOOPED = {
         "rnn": ("eager", "flushed"),
         "lstm": ("eager", "flushed"),
         "gru": ("eager", "flushed"),
+        "mingru": ("loop",),
+        "minlstm": ("loop",),
     },
     "cuda": {
         "rnn": ("cudagraph", "eager"),
         "lstm": ("cudagraph", "eager"),
         "gru": ("cudagraph", "eager"),
+        "mingru": ("loop",),
+        "minlstm": ("loop",),
     },
 }
 # One size of workspace: cuDNN's products might otherwise be done by another algorithm from run to run.

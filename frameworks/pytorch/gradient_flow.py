@@ -1,4 +1,8 @@
-"""The gradient through time in PyTorch: its native layers, widened (`farreach.frameworks.gradient_flow`)."""
+"""The gradient through time in PyTorch.
+
+Its native layers are widened (`farreach.frameworks.gradient_flow`). The other families add zeros to their states, whose
+gradients those of the states are.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ import torch
 from torch.nn import functional
 
 from farreach.frameworks.base import Flow, Model
-from farreach.frameworks.gradient_flow import WideRun, compute_flow, count_columns, widen_weights
+from farreach.frameworks.gradient_flow import WideRun, compute_flow, compute_norms, count_columns, widen_weights
+from farreach.frameworks.layouts import LAYOUTS, list_shift_widths
 from farreach.frameworks.pytorch import Framework
 from farreach.frameworks.pytorch.loss import compute_loss
 from farreach.frameworks.pytorch.recurrent import Network, to_native
@@ -19,10 +24,28 @@ from farreach.tasks.base import Batch
 def measure_flow(framework: Framework, batch: Batch) -> Flow:
     """Measure the gradient through time of one batch, on the current weights."""
     model, shared = framework.model, framework.weights()
+    if LAYOUTS[model.cell].family != "recurrent":
+        return Flow(compute_norms([part.cpu().numpy() for part in differentiate_shifts(framework, batch)[1:]]), None)
     wide = to_native(model, widen_weights(model, shared))
     stacks = [part[0] for part in framework.stack_batches([batch])]
     runs = _run_widened(model, {name: framework.make_tensor(value) for name, value in wide.items()}, stacks)
     return compute_flow(model, shared, [WideRun(*(part.cpu().numpy() for part in run)) for run in runs])
+
+
+def differentiate_shifts(framework: Framework, batch: Batch) -> Sequence[torch.Tensor]:
+    """Return dL/dx_t of the first layer's inputs, then dL/dh_t of every layer, [time, batch, width]."""
+    model, network = framework.model, framework.network
+    inputs, targets, mask = (part[0] for part in framework.stack_batches([batch]))
+    shifts = [
+        torch.zeros(*inputs.shape[:2], width, dtype=framework.dtype, device=framework.device, requires_grad=True)
+        for width in list_shift_widths(model)
+    ]
+    bound, network.recurrent.bound = network.recurrent.bound, float("inf")
+    try:
+        loss = compute_loss(model, network.run_shifted(shifts, inputs), targets, mask)
+    finally:
+        network.recurrent.bound = bound
+    return torch.autograd.grad(loss, shifts)
 
 
 def _run_widened(

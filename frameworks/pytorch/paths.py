@@ -68,7 +68,7 @@ def name_kernel(path: str, cell: str, weight: torch.Tensor, *, by_hand: bool) ->
     """Return whose kernel runs on a path: cuDNN's or oneDNN's where PyTorch has them take such a weight."""
     graph = ", in a CUDA graph" if path == "cudagraph" else ""
     if by_hand:
-        return f"hand-written loop{graph}"
+        return f"hand-written {'scan' if path == 'scan' else 'loop'}{graph}"
     rest = {"compiled": ", the rest Inductor", "flushed": ", subnormals flushed"}.get(path, "") + graph
     with use_kernels(path):
         if torch.backends.cudnn.is_acceptable(weight):  # type: ignore[no-untyped-call]

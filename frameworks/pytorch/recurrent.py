@@ -43,6 +43,32 @@ class Network(torch.nn.Module):
         return self.output(states[-self.model.scored :])  # type: ignore[no-any-return]
 
 
+class CutLayers(torch.nn.Module):
+    """Layers whose derivatives can be cut on their way back, for clip ``backprop``.
+
+    Attributes:
+        bound: what the derivatives with respect to what goes into every sigmoid and tanh are cut to on their way back;
+            infinite for not at all.
+        derivatives: those of the last way back before they were cut.
+
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bound = float("inf")
+        self.derivatives: list[torch.Tensor] = []
+
+    def _cut(self, total: torch.Tensor) -> torch.Tensor:
+        """Have the derivative with respect to this cut when it comes back."""
+        if total.requires_grad and self.bound < torch.inf:
+            total.register_hook(self._cut_derivative)  # type: ignore[no-untyped-call]
+        return total
+
+    def _cut_derivative(self, derivative: torch.Tensor) -> torch.Tensor:
+        self.derivatives.append(derivative)
+        return derivative.clamp(-self.bound, self.bound)
+
+
 class LoopedLayers(torch.nn.RNNBase):
     """Layers whose step is written out: parameters and results of `torch.nn.RNN` (which has no sigmoid), LSTM and GRU.
 

@@ -21,8 +21,25 @@ from farreach.frameworks.reference.recurrent import DerivativeClip
 from farreach.tasks.base import Batch
 
 NEEDS = ("numpy", "autograd")
-PATHS = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
-LOOPED = {"cpu": {"rnn": ("numpy",), "lstm": ("numpy",), "gru": ("numpy",)}}
+PATHS = {
+    "cpu": {
+        "rnn": ("numpy",),
+        "lstm": ("numpy",),
+        "gru": ("numpy",),
+        "mingru": ("numpy",),
+        "minlstm": ("numpy",),
+        "lru": ("numpy",),
+    }
+}
+LOOPED = {
+    "cpu": {
+        "rnn": ("numpy",),
+        "lstm": ("numpy",),
+        "gru": ("numpy",),
+        "mingru": ("numpy",),
+        "minlstm": ("numpy",),
+    }
+}
 
 
 def configure(device: str, threads: int) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 from farreach.frameworks.base import Model
 from farreach.frameworks.layouts import LAYOUTS
-from farreach.frameworks.reference import recurrent
+from farreach.frameworks.reference import linear, recurrent
 
-FAMILIES = {"recurrent": recurrent}
+FAMILIES: dict[str, ModuleType] = {"recurrent": recurrent, "linear": linear}
 
 
 def find_family(model: Model) -> Any:

@@ -30,12 +30,38 @@ from farreach.tasks.base import Batch
 
 NEEDS = ("tensorflow", "keras")
 PATHS = {
-    "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
-    "cuda": {"rnn": ("xla", "graph"), "lstm": ("cudnn", "xla", "graph"), "gru": ("cudnn", "xla", "graph")},
+    "cpu": {
+        "rnn": ("xla", "graph"),
+        "lstm": ("xla", "graph"),
+        "gru": ("xla", "graph"),
+        "mingru": ("loop", "scan"),
+        "minlstm": ("loop", "scan"),
+        "lru": ("loop", "scan"),
+    },
+    "cuda": {
+        "rnn": ("xla", "graph"),
+        "lstm": ("cudnn", "xla", "graph"),
+        "gru": ("cudnn", "xla", "graph"),
+        "mingru": ("scan", "loop"),
+        "minlstm": ("scan", "loop"),
+        "lru": ("scan", "loop"),
+    },
 }
 LOOPED = {
-    "cpu": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
-    "cuda": {"rnn": ("xla", "graph"), "lstm": ("xla", "graph"), "gru": ("xla", "graph")},
+    "cpu": {
+        "rnn": ("xla", "graph"),
+        "lstm": ("xla", "graph"),
+        "gru": ("xla", "graph"),
+        "mingru": ("loop",),
+        "minlstm": ("loop",),
+    },
+    "cuda": {
+        "rnn": ("xla", "graph"),
+        "lstm": ("xla", "graph"),
+        "gru": ("xla", "graph"),
+        "mingru": ("loop",),
+        "minlstm": ("loop",),
+    },
 }
 ENVIRONMENT = {
     # Keras would take its backend, and its defaults, from the user's variables and from a file in the user's folder.
