@@ -22,7 +22,7 @@ Array = NDArray[Any]
 Weights = dict[str, Array]
 """Named arrays in the shared layout that `farreach.frameworks.layouts` documents."""
 
-Cell = Literal["rnn", "lstm", "gru", "mingru", "minlstm", "lru"]
+Cell = Literal["rnn", "lstm", "gru", "mingru", "minlstm", "indrnn", "lru"]
 Activation = Literal["tanh", "relu", "sigmoid"]
 Loss = Literal["cross_entropy", "mse"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adagrad", "adamw"]
@@ -122,6 +122,9 @@ class Model:
             raise ValueError(message)
         if layout.needs_length != bool(self.length):
             message = f"cell {self.cell} takes {'a' if layout.needs_length else 'no'} length, not {self.length}"
+            raise ValueError(message)
+        if layout.needs_length and self.length < layout.shortest:
+            message = f"cell {self.cell} needs sequences of at least {layout.shortest} steps, not of {self.length}"
             raise ValueError(message)
 
 

@@ -45,6 +45,11 @@ def draw_orthogonal(random: np.random.Generator, shape: Sequence[int], blocks: i
     return np.hstack([_draw_rotation(random, shape[0]) for _ in range(blocks)])
 
 
+def draw_uniform(random: np.random.Generator, shape: Sequence[int], blocks: int, *, most: float) -> Array:
+    """Draw uniformly from 0 to `most`."""
+    return random.uniform(0, most, (*shape[:-1], shape[-1] * blocks))
+
+
 def draw_half(random: np.random.Generator, shape: Sequence[int], blocks: int) -> Array:
     """Draw one part of complex numbers, normal with variance 1 / (2 fan in) (Orvieto et al., ICML 2023)."""
     return random.standard_normal((*shape[:-1], shape[-1] * blocks)) / np.sqrt(2 * shape[0])

@@ -28,6 +28,7 @@ penalties l1 and l2 are of; ``bias`` is a bias; any other is a vector of its own
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ from farreach.frameworks.draws import (
     draw_orthogonal,
     draw_phases,
     draw_ring,
+    draw_uniform,
     draw_zeros,
 )
 
@@ -109,6 +111,7 @@ class Layout:
         parts: numbers of a unit's state: 2 where it is complex, the real ones first.
         is_projected: whether every update is followed by the family's ``project_weights``.
         needs_length: whether a model must know the time steps of its sequences.
+        shortest: the fewest that it takes, where it must know them.
 
     """
 
@@ -121,6 +124,7 @@ class Layout:
     parts: int = 1
     is_projected: bool = False
     needs_length: bool = False
+    shortest: int = 1
 
 
 def list_stacked(model: Model, list_layer: Callable[[Model, str, Axis], list[Weight]]) -> list[Weight]:
@@ -193,6 +197,21 @@ def _list_gated(model: Model) -> list[Weight]:
     return list_stacked(model, list_layer)
 
 
+def _list_independent(model: Model) -> list[Weight]:
+    """Return the weights of an indrnn, whose recurrent kernel is a vector."""
+    draw = functools.partial(draw_uniform, most=2 ** (1 / model.length))
+
+    def list_layer(model: Model, name: str, below: Axis) -> list[Weight]:
+        units = Axis(model.hidden, name)
+        return [
+            Weight(f"{name}.input", (below, units), draw_glorot),
+            Weight(f"{name}.recurrent", (units,), draw),
+            Weight(f"{name}.bias", (units,)),
+        ]
+
+    return list_stacked(model, list_layer)
+
+
 def _list_lru(model: Model) -> list[Weight]:
     """Return the weights of an lru; its outputs are the units that the layer above sees."""
 
@@ -238,6 +257,16 @@ LAYOUTS = {
     ),
     "mingru": Layout(family="linear", list_weights=_list_gated, gates=("z", "n"), cuts=1),
     "minlstm": Layout(family="linear", list_weights=_list_gated, gates=("f", "i", "n"), cuts=2),
+    "indrnn": Layout(
+        family="independent",
+        list_weights=_list_independent,
+        gates=("h",),
+        activations=("relu", "tanh"),
+        cuts=1,
+        is_projected=True,
+        needs_length=True,
+        shortest=2,
+    ),
     "lru": Layout(family="linear", list_weights=_list_lru, gates=("real", "imaginary"), parts=2),
 }
 """Every architecture by its name, which `farreach.frameworks.base.Cell` lists for the type checker."""

@@ -37,6 +37,7 @@ PATHS = {
         "gru": ("scan",),
         "mingru": ("loop", "scan"),
         "minlstm": ("loop", "scan"),
+        "indrnn": ("loop",),
         "lru": ("loop", "scan"),
     },
     "cuda": {
@@ -45,6 +46,7 @@ PATHS = {
         "gru": ("scan",),
         "mingru": ("scan", "loop"),
         "minlstm": ("scan", "loop"),
+        "indrnn": ("loop",),
         "lru": ("scan", "loop"),
     },
 }
@@ -55,6 +57,7 @@ LOOPED = {
         "gru": ("scan",),
         "mingru": ("loop",),
         "minlstm": ("loop",),
+        "indrnn": ("loop",),
     },
     "cuda": {
         "rnn": ("scan",),
@@ -62,6 +65,7 @@ LOOPED = {
         "gru": ("scan",),
         "mingru": ("loop",),
         "minlstm": ("loop",),
+        "indrnn": ("loop",),
     },
 }
 ENVIRONMENT = {

@@ -6,10 +6,10 @@ from types import ModuleType
 from typing import Any
 
 from farreach.frameworks.base import Model
-from farreach.frameworks.jax import linear, recurrent
+from farreach.frameworks.jax import independent, linear, recurrent
 from farreach.frameworks.layouts import LAYOUTS
 
-FAMILIES: dict[str, ModuleType] = {"recurrent": recurrent, "linear": linear}
+FAMILIES: dict[str, ModuleType] = {"recurrent": recurrent, "linear": linear, "independent": independent}
 
 
 def find_family(model: Model) -> Any:

@@ -29,7 +29,8 @@ def compile_program(
     penalty's strength and the weight decay are run-time inputs, so that a grid of any of them or of seeds compiles
     once; a learning rate for each step is another one.
     """
-    network = find_family(model).Network(model, path)
+    family = find_family(model)
+    network = family.Network(model, path)
 
     differentiate = (_prepare_cut_gradient if kind == "backprop" else _prepare_gradient)(model, network)
 
@@ -71,6 +72,8 @@ def compile_program(
             decay=decay,
             weight_decay=weight_decay,
         )
+        if LAYOUTS[model.cell].is_projected:
+            weights = family.project_weights(model, weights)
         return (weights, slots, steps, history), jnp.stack([loss, before, after, clipped])
 
     @functools.partial(jax.jit, donate_argnums=0)

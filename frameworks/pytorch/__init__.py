@@ -19,6 +19,7 @@ import torch
 
 from farreach.frameworks import base, environment
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.frameworks.pytorch.clip import clip_gradients
 from farreach.frameworks.pytorch.device import read_facts
 from farreach.frameworks.pytorch.loss import compute_loss
@@ -36,6 +37,7 @@ PATHS = {
         "gru": ("eager", "flushed", "compiled"),
         "mingru": ("loop", "scan"),
         "minlstm": ("loop", "scan"),
+        "indrnn": ("loop",),
         "lru": ("loop", "scan"),
     },
     "cuda": {
@@ -44,6 +46,7 @@ PATHS = {
         "gru": ("cudnn", "cudagraph", "compiled", "eager"),
         "mingru": ("scan", "loop"),
         "minlstm": ("scan", "loop"),
+        "indrnn": ("loop",),
         "lru": ("scan", "loop"),
     },
 }
@@ -54,6 +57,7 @@ LOOPED = {
         "gru": ("eager", "flushed"),
         "mingru": ("loop",),
         "minlstm": ("loop",),
+        "indrnn": ("loop",),
     },
     "cuda": {
         "rnn": ("cudagraph", "eager"),
@@ -61,6 +65,7 @@ LOOPED = {
         "gru": ("cudagraph", "eager"),
         "mingru": ("loop",),
         "minlstm": ("loop",),
+        "indrnn": ("loop",),
     },
 }
 # One size of workspace: cuDNN's products might otherwise be done by another algorithm from run to run.
@@ -240,6 +245,8 @@ class Framework:
                 decay=self.training.decay,
                 weight_decay=self.training.weight_decay,
             )
+            if LAYOUTS[self.model.cell].is_projected:
+                self.family.project_weights(self.model, self.trained, names=self.names)
         return torch.stack([loss, before, after, clipped])
 
     def _measure_cut(self) -> torch.Tensor:

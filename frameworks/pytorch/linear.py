@@ -1,7 +1,7 @@
 """Recurrences that are linear in their state, in PyTorch: mingru, minlstm and lru, by a loop or by a parallel scan.
 
-The equations and their sources are in ``reference/linear.py``. The scan doubles: after its k-th round every state counts
-the 2^k steps before it. There is no logarithm and no product over all steps in it.
+The equations and their sources are in ``reference/linear.py``. The scan doubles: after its k-th round every state
+counts the 2^k steps before it. There is no logarithm and no product over all steps in it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 
 from farreach.frameworks import base
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, Weights
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.frameworks.reference.clip import clip_gradients
 from farreach.frameworks.reference.networks import find_family
 from farreach.frameworks.reference.optimizers import SLOTS, find_rate, update_weights
@@ -28,6 +29,7 @@ PATHS = {
         "gru": ("numpy",),
         "mingru": ("numpy",),
         "minlstm": ("numpy",),
+        "indrnn": ("numpy",),
         "lru": ("numpy",),
     }
 }
@@ -38,6 +40,7 @@ LOOPED = {
         "gru": ("numpy",),
         "mingru": ("numpy",),
         "minlstm": ("numpy",),
+        "indrnn": ("numpy",),
     }
 }
 
@@ -128,6 +131,8 @@ class Framework:
                     decay=self.training.decay,
                     weight_decay=self.training.weight_decay,
                 )
+                if LAYOUTS[self.model.cell].is_projected:
+                    self.trained = self.family.project_weights(self.model, self.trained)
                 rows.append((loss, before, after, clipped))
         losses, befores, afters, shares = np.array(rows).T
         return base.Trace(losses, befores, afters, shares, seconds=time.perf_counter() - start)

@@ -20,7 +20,7 @@ from farreach.tasks.base import Batch
 
 
 def differentiate_network(
-    network: Any, model: Model, weights: Weights, batch: Batch, cut: DerivativeClip | None
+    network: Any, weights: Weights, batch: Batch, cut: DerivativeClip | None
 ) -> tuple[float, Weights, list[Array]]:
     """Return the loss, the gradient of every weight, and dL/dx_t and dL/dh_t of every layer.
 
@@ -29,7 +29,6 @@ def differentiate_network(
 
     Args:
         network: whose ``run_shifted(weights, shifts, inputs, cut)`` gives scores [S, batch, outputs].
-        model: the same network's.
         weights: in the shared layout, float64.
         batch: as a task gives it, [batch, time, ...].
         cut: what is done to derivatives on their way back; None for nothing.
@@ -38,6 +37,7 @@ def differentiate_network(
         The loss, the gradients by the names of the weights, and those of `list_shift_widths`, [time, batch, width].
 
     """
+    model: Model = network.model
     inputs, targets, mask = (part.swapaxes(0, 1) for part in (batch.inputs, batch.targets, batch.mask))
     shifts = [np.zeros((*inputs.shape[:2], width)) for width in list_shift_widths(model)]
 

@@ -46,11 +46,14 @@ class Network:
             prefix = f"layer{layer}."
             part = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
             shift = None if shifts is None else shifts[layer + 1]
-            below = run_lru(part, below, shift) if model.cell == "lru" else run_gated(model, part, below, shift, cut)
+            if model.cell == "lru":
+                below = run_lru(part, below, shift)
+            else:
+                below = run_gated(model, part, below, shift, cut=cut)
         return below[-model.scored :] @ weights["output.kernel"] + weights["output.bias"]
 
 
-def run_gated(model: Model, weights: Any, inputs: Any, shift: Any, cut: DerivativeClip) -> Any:
+def run_gated(model: Model, weights: Any, inputs: Any, shift: Any, *, cut: DerivativeClip) -> Any:
     """Run a layer of a mingru or minlstm on inputs [time, batch, width]; return its states [time, batch, H]."""
     total, hidden = inputs @ weights["input"] + weights["bias"], model.hidden
     first = sigmoid(cut_derivative(total[..., :hidden], cut))
@@ -109,5 +112,5 @@ def compute_gradients(
         cut: what is done to derivatives on their way back; None for nothing.
 
     """
-    loss, gradients, d_shifts = differentiate_network(Network(model), model, weights, batch, cut)
+    loss, gradients, d_shifts = differentiate_network(Network(model), weights, batch, cut)
     return loss, gradients, split_states(d_shifts)

@@ -7,9 +7,9 @@ from typing import Any
 
 from farreach.frameworks.base import Model
 from farreach.frameworks.layouts import LAYOUTS
-from farreach.frameworks.reference import linear, recurrent
+from farreach.frameworks.reference import independent, linear, recurrent
 
-FAMILIES: dict[str, ModuleType] = {"recurrent": recurrent, "linear": linear}
+FAMILIES: dict[str, ModuleType] = {"recurrent": recurrent, "linear": linear, "independent": independent}
 
 
 def find_family(model: Model) -> Any:

@@ -36,6 +36,7 @@ PATHS = {
         "gru": ("xla", "graph"),
         "mingru": ("loop", "scan"),
         "minlstm": ("loop", "scan"),
+        "indrnn": ("loop",),
         "lru": ("loop", "scan"),
     },
     "cuda": {
@@ -44,6 +45,7 @@ PATHS = {
         "gru": ("cudnn", "xla", "graph"),
         "mingru": ("scan", "loop"),
         "minlstm": ("scan", "loop"),
+        "indrnn": ("loop",),
         "lru": ("scan", "loop"),
     },
 }
@@ -54,6 +56,7 @@ LOOPED = {
         "gru": ("xla", "graph"),
         "mingru": ("loop",),
         "minlstm": ("loop",),
+        "indrnn": ("loop",),
     },
     "cuda": {
         "rnn": ("xla", "graph"),
@@ -61,6 +64,7 @@ LOOPED = {
         "gru": ("xla", "graph"),
         "mingru": ("loop",),
         "minlstm": ("loop",),
+        "indrnn": ("loop",),
     },
 }
 ENVIRONMENT = {

@@ -1,7 +1,7 @@
 """Recurrences that are linear in their state, in TensorFlow: mingru, minlstm and lru, by a loop or a parallel scan.
 
-The equations and their sources are in ``reference/linear.py``. The scan doubles: after its k-th round every state counts
-the 2^k steps before it. There is no logarithm and no product over all steps in it.
+The equations and their sources are in ``reference/linear.py``. The scan doubles: after its k-th round every state
+counts the 2^k steps before it. There is no logarithm and no product over all steps in it.
 """
 
 from __future__ import annotations
@@ -124,11 +124,16 @@ def scan_turning(a_real: Any, a_imaginary: Any, real: Any, imaginary: Any) -> tu
 
 def differentiate_cut(model: Model, weights: Tensors, batch: Any, bound: Any) -> tuple[Any, Tensors, Any]:
     """Return the loss, the gradient of every weight with derivatives cut to a bound, and the share that was cut."""
+    return differentiate_cut_network(Network(model, bound.dtype.name), weights, batch, bound)
+
+
+def differentiate_cut_network(network: Any, weights: Tensors, batch: Any, bound: Any) -> tuple[Any, Tensors, Any]:
+    """Return what `differentiate_cut` does, of a network whose ``run_shifted`` takes a bound."""
+    model: Model = network.model
     inputs, targets, mask = batch
     with tf.GradientTape() as tape:
         tape.watch([weights, bound])
-        scores = Network(model, bound.dtype.name).run_shifted(weights, None, inputs, bound)
-        loss = compute_loss(model, scores, targets, mask)
+        loss = compute_loss(model, network.run_shifted(weights, None, inputs, bound), targets, mask)
     gradients, cut = tape.gradient(loss, [weights, bound])
     rows, steps = inputs.shape[:2]
     return loss, gradients, cut / (model.layers * steps * rows * LAYOUTS[model.cell].cuts * model.hidden)

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from farreach.frameworks.base import OMEGAS, Model, Optimizer
-from farreach.frameworks.layouts import list_names
+from farreach.frameworks.layouts import LAYOUTS, list_names
 from farreach.frameworks.tensorflow.clip import clip_gradients
 from farreach.frameworks.tensorflow.loss import compute_loss
 from farreach.frameworks.tensorflow.networks import find_family
@@ -68,6 +68,8 @@ def compile_program(
             decay=decay,
             weight_decay=weight_decay,
         )
+        if LAYOUTS[model.cell].is_projected:
+            weights = family.project_weights(model, weights)
         return (weights, slots, steps, history), tf.stack([loss, before, after, clipped])
 
     @tf.function(jit_compile=path in COMPILED, reduce_retracing=False)  # type: ignore[untyped-decorator]
