@@ -29,10 +29,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from farreach.frameworks.draws import (
+    Array,
     Draw,
     draw_glorot,
     draw_half,
@@ -101,6 +104,7 @@ class Layout:
     """One architecture.
 
     Attributes:
+        title: what it is and who had it first, in a line.
         family: the file of each framework's folder that runs it.
         list_weights: returns the weights of a model, in the order in which they are drawn.
         gates: the blocks of a layer's input kernel, in their order.
@@ -110,11 +114,14 @@ class Layout:
             defined.
         parts: numbers of a unit's state: 2 where it is complex, the real ones first.
         is_projected: whether every update is followed by the family's ``project_weights``.
+        find_diagonal: returns the sizes of a layer's recurrent factors, [H], from the weights and the layer's name,
+            where its units do not see each other's states and the factors do not depend on what comes in.
         needs_length: whether a model must know the time steps of its sequences.
         shortest: the fewest that it takes, where it must know them.
 
     """
 
+    title: str
     family: str
     list_weights: Callable[[Model], list[Weight]]
     gates: tuple[str, ...]
@@ -123,6 +130,7 @@ class Layout:
     cuts: int = 0
     parts: int = 1
     is_projected: bool = False
+    find_diagonal: Callable[[Mapping[str, Array], str], Array] | None = None
     needs_length: bool = False
     shortest: int = 1
 
@@ -232,8 +240,19 @@ def _list_lru(model: Model) -> list[Weight]:
     return list_stacked(model, list_layer)
 
 
+def _find_eigenvalues(weights: Mapping[str, Array], layer: str) -> Array:
+    """Return the sizes of the eigenvalues of an lru."""
+    return np.asarray(np.exp(-np.exp(weights[f"{layer}.nu"])))
+
+
+def _find_recurrent(weights: Mapping[str, Array], layer: str) -> Array:
+    """Return the sizes of the recurrent weights of an indrnn."""
+    return np.asarray(np.abs(weights[f"{layer}.recurrent"]))
+
+
 LAYOUTS = {
     "rnn": Layout(
+        title="simple recurrent network (Elman 1990)",
         family="recurrent",
         list_weights=_list_recurrent,
         gates=("h",),
@@ -242,6 +261,7 @@ LAYOUTS = {
         cuts=1,
     ),
     "lstm": Layout(
+        title="long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000)",
         family="recurrent",
         list_weights=_list_recurrent,
         gates=("i", "f", "g", "o"),
@@ -249,24 +269,46 @@ LAYOUTS = {
         cuts=4,
     ),
     "gru": Layout(
+        title="gated recurrent unit (Cho et al. 2014), the reset gate after the product",
         family="recurrent",
         list_weights=_list_recurrent,
         gates=("r", "z", "n"),
         matrices=("r", "z", "n"),
         cuts=3,
     ),
-    "mingru": Layout(family="linear", list_weights=_list_gated, gates=("z", "n"), cuts=1),
-    "minlstm": Layout(family="linear", list_weights=_list_gated, gates=("f", "i", "n"), cuts=2),
+    "mingru": Layout(
+        title="minimal gated recurrent unit, linear in its state (Feng et al. 2024)",
+        family="linear",
+        list_weights=_list_gated,
+        gates=("z", "n"),
+        cuts=1,
+    ),
+    "minlstm": Layout(
+        title="minimal long short-term memory, linear in its state (Feng et al. 2024)",
+        family="linear",
+        list_weights=_list_gated,
+        gates=("f", "i", "n"),
+        cuts=2,
+    ),
     "indrnn": Layout(
+        title="independently recurrent network, each unit with one bounded weight to itself (Li et al. 2018)",
         family="independent",
         list_weights=_list_independent,
         gates=("h",),
         activations=("relu", "tanh"),
         cuts=1,
         is_projected=True,
+        find_diagonal=_find_recurrent,
         needs_length=True,
         shortest=2,
     ),
-    "lru": Layout(family="linear", list_weights=_list_lru, gates=("real", "imaginary"), parts=2),
+    "lru": Layout(
+        title="linear recurrent unit of complex states (Orvieto et al. 2023)",
+        family="linear",
+        list_weights=_list_lru,
+        gates=("real", "imaginary"),
+        parts=2,
+        find_diagonal=_find_eigenvalues,
+    ),
 }
 """Every architecture by its name, which `farreach.frameworks.base.Cell` lists for the type checker."""

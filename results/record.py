@@ -111,8 +111,8 @@ class Case:
         Fact("The task's parameters, sorted by name; in a row a JSON object of plain values.", always=True),
     ] = ()
     framework: Annotated[str, Fact("The framework: a folder in frameworks/.", always=True)]
-    cell: Annotated[str, Fact("The recurrent cell of every layer: rnn, lstm or gru.", always=True)]
-    activation: Annotated[str, Fact("The activation of an rnn: tanh, relu or sigmoid; other cells have tanh.")] = "tanh"
+    cell: Annotated[str, Fact("The architecture of every layer, as `list architectures` names it.", always=True)]
+    activation: Annotated[str, Fact("The activation of an rnn or indrnn; other cells have tanh.")] = "tanh"
     layers: Annotated[int, Fact("Recurrent layers.")] = 1
     radius: Annotated[
         float,

@@ -35,9 +35,11 @@ def advise(  # noqa: PLR0913 - typer reads the options from the arguments
             help="Give a parameter of the task this VALUE, for example T=50; repeat it for others.",
         ),
     ] = None,
-    cell: Annotated[Literal["rnn", "lstm", "gru"], typer.Option(help="Train this recurrent cell.")] = "lstm",
+    cell: Annotated[
+        str, typer.Option(metavar="NAME", help="Train this architecture, as `list architectures` prints it.")
+    ] = "lstm",
     activation: Annotated[
-        Literal["tanh", "relu", "sigmoid"], typer.Option(help="With --cell rnn: use this activation.")
+        Literal["tanh", "relu", "sigmoid"], typer.Option(help="With --cell rnn or indrnn: use this activation.")
     ] = "tanh",
     framework: Annotated[
         str | None,

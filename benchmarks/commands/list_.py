@@ -10,16 +10,16 @@ from rich.markup import escape
 from farreach.benchmarks.commands.shared import output
 from farreach.benchmarks.matrix import registry
 
-KINDS = ["tasks", "frameworks", "suites"]
+KINDS = ["tasks", "frameworks", "architectures", "suites"]
 
 
 def list_(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[tasks|frameworks|suites]", help="List only these. Default: all three."),
+        typer.Argument(metavar="[tasks|frameworks|architectures|suites]", help="List only these. Default: all four."),
     ] = None,
 ) -> None:
-    """List the tasks, the frameworks and the suites, each with one line about it.
+    """List the tasks, the frameworks, the architectures and the suites, each with one line about it.
 
     Example:
         python -m benchmarks list suites
@@ -28,7 +28,7 @@ def list_(
         output.console.print(f"[bold]{name}[/bold]")
         for plugin in getattr(registry, f"list_{name}")():
             output.console.print(f"  {plugin:14} {escape(_describe_plugin(name, plugin))}")
-        for plugin, fault in (registry.list_faulty(name) if name != "suites" else {}).items():
+        for plugin, fault in (registry.list_faulty(name) if name in {"tasks", "frameworks"} else {}).items():
             output.console.print(f"  {plugin:14} [red]faulty[/red] {escape(fault)}")
 
 
@@ -47,6 +47,10 @@ def _describe_plugin(kind: str, name: str) -> str:
         import tomllib
 
         return str(tomllib.loads((registry.SUITES / f"{name}.toml").read_text("utf-8-sig"))["description"])
+    if kind == "architectures":
+        from farreach.frameworks.layouts import LAYOUTS
+
+        return f"{LAYOUTS[name].title}; in {', '.join(registry.list_offering(name))}"
     text = registry.read_summary(kind, name)
     if kind == "tasks":
         return _find_task_fault(name) or text

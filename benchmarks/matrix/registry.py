@@ -83,6 +83,20 @@ def list_suites() -> list[str]:
     return [path.stem for path in sorted(SUITES.glob("*.toml"))]
 
 
+def list_architectures() -> list[str]:
+    """Return the names of the architectures, by `farreach.frameworks.layouts`."""
+    return [*importlib.import_module("farreach.frameworks.layouts").LAYOUTS]
+
+
+def list_offering(cell: str) -> list[str]:
+    """Return the frameworks that have an architecture on some device."""
+    return [
+        name
+        for name in list_frameworks()
+        if any(cell in cells for cells in _read_literal(_find_file(name, MATCHED), "PATHS").values())
+    ]
+
+
 def read_summary(folder: str, name: str) -> str:
     """Return the first line of a plug-in's docstring."""
     path = ROOT / folder / f"{name}.py"

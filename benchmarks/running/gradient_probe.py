@@ -83,9 +83,18 @@ def make_probe_batch(task: Task) -> Batch:
 
 
 def measure_spectra(model: Model, weights: Weights) -> list[tuple[int, str, float, float]]:
-    """Return layer, gate, spectral radius and largest singular value of every recurrent matrix [H, H]."""
+    """Return layer, gate, spectral radius and largest singular value of every recurrent matrix [H, H].
+
+    Of recurrent factors of single units, a diagonal matrix, both are the largest size of a factor, under ``h``. Where
+    they depend on what comes in there are none.
+    """
     lines: list[tuple[int, str, float, float]] = []
-    matrices = LAYOUTS[model.cell].matrices
+    layout = LAYOUTS[model.cell]
+    if layout.find_diagonal:
+        wide = {name: value.astype(np.float64) for name, value in weights.items()}
+        sizes = (float(layout.find_diagonal(wide, f"layer{layer}").max()) for layer in range(model.layers))
+        return [(layer, "h", size, size) for layer, size in enumerate(sizes) if np.isfinite(size)]
+    matrices = layout.matrices
     for layer in range(model.layers if matrices else 0):
         whole = weights[f"layer{layer}.recurrent"].astype(np.float64)
         gates = np.stack(np.split(whole, len(matrices), axis=1))

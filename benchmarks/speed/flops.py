@@ -9,28 +9,35 @@ and the optimizer. For few hidden units that is a good part of a step's work, so
 from __future__ import annotations
 
 from farreach.frameworks.base import Model
-from farreach.frameworks.layouts import count_gates
+from farreach.frameworks.layouts import list_weights
+
+PRODUCT = 2
+"""The axes of a weight that is multiplied by."""
 
 
 def count_flops(model: Model, batch: int, length: int) -> int:
     """Return the floating-point operations of one training step, forward and backward, in matrix products.
 
-    With B sequences of T steps, H hidden units, G gates (rnn 1, lstm 4, gru 3), S scored steps and O outputs, and with
-    D inputs to a layer (H above the first layer and above an embedding, else the task's features):
+    With B sequences of T steps, H hidden units, G gates (rnn 1, lstm 4, gru 3, mingru 2, minlstm 3, indrnn 1), S scored
+    steps and O outputs, and with D inputs to a layer (H above the first layer and above an embedding, else the task's
+    features):
 
     ==================  ===================  ==============================  ================================
     product             forward              gradient of the weights         gradient of what came in
     ==================  ===================  ==============================  ================================
     input, x W          2 B T D G H          2 B T D G H                     2 B T D G H, see below
     recurrent, h U      2 B T H G H          2 B T H G H                     2 B (T - 1) H G H
+    within a layer      2 B T H H            2 B T H H                       2 B T H H
     output, h V         2 B S H O            2 B S H O                       2 B S H O
     ==================  ===================  ==============================  ================================
 
-    The first two rows are for each layer. The gradient of a layer's input is asked for where something trained lies
-    below: another layer, or an embedding, but not the task's numbers. The first recurrent product meets h_0 = 0 and is
-    counted, as every framework does it; the gradient of h_0 is wanted by nobody. An embedding is a look-up, and its
-    gradient a sum of rows: no products. All three recurrent blocks of a gru are whole products, since its reset gate
-    comes after the product (`farreach.frameworks.layouts`).
+    The rows above the output's are for each layer. The gradient of a layer's input is asked for where something trained
+    lies below: another layer, or an embedding, but not the task's numbers. The first recurrent product meets h_0 = 0
+    and is counted, as every framework does it; the gradient of h_0 is wanted by nobody. rnn, lstm and gru alone have a
+    recurrent product. An lru has three input products of H columns (both parts of B, and D), and within a layer three
+    more (both parts of C, and the gate). An embedding is a look-up, and its gradient a sum of rows: no products. All
+    three recurrent blocks of a gru are whole products, since its reset gate comes after the product
+    (`farreach.frameworks.layouts`).
 
     Args:
         model: the network.
@@ -38,11 +45,19 @@ def count_flops(model: Model, batch: int, length: int) -> int:
         length: T, time steps of a sequence.
 
     """
-    gates = count_gates(model) * model.hidden
-    total = 3 * 2 * batch * model.scored * model.hidden * model.outputs
-    for layer in range(model.layers):
-        below_is_trained = layer > 0 or model.tokens
-        width = model.hidden if below_is_trained else model.features
-        total += (2 + below_is_trained) * 2 * batch * length * width * gates
-        total += (3 * length - 1) * 2 * batch * model.hidden * gates
+    total = 0
+    for weight in list_weights(model):
+        if len(weight.shape) != PRODUCT or not weight.is_kernel:
+            continue
+        rows, columns = weight.shape
+        layer, _, part = weight.name.partition(".")
+        if layer == "output":
+            times = 3 * model.scored
+        elif part == "recurrent":
+            times = 3 * length - 1
+        elif part.endswith("input") or part == "skip.kernel":
+            times = (2 + (layer != "layer0" or model.tokens)) * length
+        else:
+            times = 3 * length
+        total += times * 2 * batch * rows * columns
     return total

@@ -2,8 +2,8 @@
 
     h_t = f(x_t W + b + u * h_{t-1}),    after every update u = min(max(u, -2^(1/T)), 2^(1/T))
 
-f is relu or tanh, u a vector [H], T the time steps of a sequence, at least 2; h_0 = 0. Under the bound, what comes in at
-the first step has grown at most twofold at the last.
+f is relu or tanh, u a vector [H], T the time steps of a sequence, at least 2; h_0 = 0. Under the bound, what comes in
+at the first step has grown at most twofold at the last.
 
 Source: Li, Li, Cook, Zhu and Gao, Independently recurrent neural network (IndRNN): building a longer and deeper RNN,
 CVPR 2018, equation 2, and section 4 for the bound.

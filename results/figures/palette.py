@@ -32,8 +32,10 @@ LOOKS = {
 SPARE = [Look(COLOURS[at], marker) for at, marker in ((4, "v"), (3, "P"), (9, "X"), (5, "<"), (6, ">"), (8, "h"))]
 
 CELL_COLOURS = {"rnn": COLOURS[3], "lstm": COLOURS[4], "gru": COLOURS[9]}
+CELL_COLOURS |= {"mingru": COLOURS[0], "minlstm": COLOURS[1], "indrnn": COLOURS[2], "lru": COLOURS[6]}
 CELL_DASHES: dict[str, Any] = {"rnn": ":", "lstm": "-", "gru": "--"}
-CELL_MARKERS = {"rnn": "v", "lstm": "o", "gru": "s"}
+CELL_DASHES |= {"mingru": "-.", "minlstm": "-.", "indrnn": ":", "lru": "--"}
+CELL_MARKERS = {"rnn": "v", "lstm": "o", "gru": "s", "mingru": "P", "minlstm": "X", "indrnn": "<", "lru": ">"}
 RING = "lstm"
 """The cell whose mark is open and large, so that another at the same place shows within it."""
 

@@ -24,8 +24,19 @@ SHAPES: list[tuple[int, bool, int, Loss]] = [
     (2, True, certification.TIME, "cross_entropy"),
 ]
 MODELS = [
-    Model(cell=cell, hidden=6, features=11, outputs=7, scored=scored, loss=loss, layers=layers, tokens=tokens)
-    for cell in LAYOUTS
+    Model(
+        cell=cell,
+        activation=layout.activations[0],
+        hidden=6,
+        features=11,
+        outputs=7,
+        scored=scored,
+        loss=loss,
+        layers=layers,
+        tokens=tokens,
+        length=certification.TIME if layout.needs_length else 0,
+    )
+    for cell, layout in LAYOUTS.items()
     for layers, tokens, scored, loss in SHAPES
 ]
 
@@ -76,7 +87,7 @@ def test_the_formula_is_what_pytorch_counts_in_a_training_step(model: Model) -> 
 def test_jax_asks_for_the_formula_and_the_gradient_with_respect_to_the_state_before_the_first(model: Model) -> None:
     jax = pytest.importorskip("jax")
     pytest.importorskip("optax")
-    network_type = importlib.import_module("farreach.frameworks.jax.recurrent").Network
+    network_type = importlib.import_module("farreach.frameworks.jax.networks").find_family(model).Network
     compute_loss = importlib.import_module("farreach.frameworks.jax.loss").compute_loss
     (batch,) = certification.draw_batches(model, 1)
     inputs, targets, mask = (np.swapaxes(part, 0, 1) for part in (batch.inputs, batch.targets, batch.mask))
@@ -86,14 +97,19 @@ def test_jax_asks_for_the_formula_and_the_gradient_with_respect_to_the_state_bef
         return compute_loss(model, network(at, inputs), targets, mask)
 
     counted = products(jax.make_jaxpr(jax.grad(loss))(initial).jaxpr)
-    wanted_by_nobody = model.layers * 2 * certification.ROWS * model.hidden * count_gates(model) * model.hidden
+    recurrent = count_gates(model) * model.hidden if LAYOUTS[model.cell].matrices else 0
+    wanted_by_nobody = model.layers * 2 * certification.ROWS * model.hidden * recurrent
     assert counted == by_formula(model) + wanted_by_nobody
 
 
 def test_the_formula_gives_what_a_hand_adds_up() -> None:
     """Adding, T = 50, 64 hidden units, batch 32: an rnn's products, and those of four gates and of three."""
-    model = {cell: Model(cell=cell, hidden=64, features=2, outputs=1, scored=1, loss="mse") for cell in LAYOUTS}
+    cells = ("rnn", "lstm", "gru", "mingru", "minlstm", "lru")
+    model = {cell: Model(cell=cell, hidden=64, features=2, outputs=1, scored=1, loss="mse") for cell in cells}
     below, before, above = 2 * 2 * 32 * 50 * 2 * 64, 149 * 2 * 32 * 64 * 64, 3 * 2 * 32 * 64
     assert count_flops(model["rnn"], 32, 50) == below + before + above == 39_890_944
     assert count_flops(model["lstm"], 32, 50) == 4 * (below + before) + above
     assert count_flops(model["gru"], 32, 50) == 3 * (below + before) + above
+    assert count_flops(model["mingru"], 32, 50) == 2 * below + above
+    assert count_flops(model["minlstm"], 32, 50) == 3 * below + above
+    assert count_flops(model["lru"], 32, 50) == 3 * below + 3 * (3 * 2 * 32 * 50 * 64 * 64) + above
