@@ -186,7 +186,7 @@ class Check:
 
 
 def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
-    """Return every check of a framework on its default paths on a device.
+    """Return every check of a framework on a device, on its default paths; of cells written out by us on every path.
 
     In float64 every cell x optimizer x clip x one and two layers on vectors; every cell x optimizer on tokens, some
     steps scored; every cell with every step scored, on tokens, and on vectors in chunks; every cell under each
@@ -227,7 +227,7 @@ def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
     return [
         Check(
             framework=framework,
-            path=registry.choose_path(framework, device, cell, str(values[names.index("clip")])),
+            path=path,
             cell=cell,
             activation=activation,
             device=device,
@@ -236,8 +236,17 @@ def list_checks(framework: str, device: Device = "cpu") -> list[Check]:
         )
         for facts, cells, updates in groups
         for (cell, activation), values in itertools.product(cells, updates)
-        if LAYOUTS[cell].cuts or values[names.index("clip")] != "backprop"
+        for path in _list_paths(framework, device, cell, str(values[names.index("clip")]))
     ]
+
+
+def _list_paths(framework: str, device: Device, cell: Cell, clip: str) -> tuple[str, ...]:
+    """Return the paths of a cell that are checked under a clip: its default; every one of a cell written out by us."""
+    if clip == "backprop" and not LAYOUTS[cell].cuts:
+        return ()
+    if LAYOUTS[cell].family == "recurrent" or clip == "backprop":
+        return (registry.choose_path(framework, device, cell, clip),)
+    return registry.list_paths(framework, device, cell)
 
 
 @dataclasses.dataclass(frozen=True)

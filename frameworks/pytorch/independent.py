@@ -45,12 +45,12 @@ class Network(torch.nn.Module):
         return scores
 
 
-class IndependentLayers(CutLayers):
+class IndependentLayers(CutLayers, torch.nn.Module):
     """The layers' weights, under the names of `linear.name_native`, and their runs."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.model, self.activation = model, ACTIVATIONS[model.activation]
+        self.model, self.activation, self.derivatives = model, ACTIVATIONS[model.activation], []
         register_weights(self, model)
 
     def run_layer(self, layer: int, inputs: torch.Tensor, shift: torch.Tensor | None) -> torch.Tensor:

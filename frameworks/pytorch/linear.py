@@ -44,12 +44,12 @@ class Network(torch.nn.Module):
         return scores
 
 
-class LinearLayers(CutLayers):
+class LinearLayers(CutLayers, torch.nn.Module):
     """The layers' weights, under the names of `name_native`, and their runs."""
 
     def __init__(self, model: Model, path: str) -> None:
         super().__init__()
-        self.model, self.path = model, path
+        self.model, self.path, self.derivatives = model, path, []
         register_weights(self, model)
 
     def run_layer(self, layer: int, inputs: torch.Tensor, shift: torch.Tensor | None) -> torch.Tensor:

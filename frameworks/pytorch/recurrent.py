@@ -43,7 +43,7 @@ class Network(torch.nn.Module):
         return self.output(states[-self.model.scored :])  # type: ignore[no-any-return]
 
 
-class CutLayers(torch.nn.Module):
+class CutLayers:
     """Layers whose derivatives can be cut on their way back, for clip ``backprop``.
 
     Attributes:
@@ -53,10 +53,8 @@ class CutLayers(torch.nn.Module):
 
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.bound = float("inf")
-        self.derivatives: list[torch.Tensor] = []
+    bound = float("inf")
+    derivatives: list[torch.Tensor]
 
     def _cut(self, total: torch.Tensor) -> torch.Tensor:
         """Have the derivative with respect to this cut when it comes back."""
@@ -69,13 +67,10 @@ class CutLayers(torch.nn.Module):
         return derivative.clamp(-self.bound, self.bound)
 
 
-class LoopedLayers(torch.nn.RNNBase):
+class LoopedLayers(CutLayers, torch.nn.RNNBase):
     """Layers whose step is written out: parameters and results of `torch.nn.RNN` (which has no sigmoid), LSTM and GRU.
 
     Attributes:
-        bound: what the derivatives with respect to what goes into every sigmoid and tanh are cut to on their way back;
-            infinite for not at all.
-        derivatives: those of the last way back before they were cut.
         totals: of the last call of an rnn, the pre-activations of each layer (a list over time), which Omega needs.
         states: of the last call, the states of each layer, [time, batch, H].
 
@@ -85,8 +80,7 @@ class LoopedLayers(torch.nn.RNNBase):
         mode = "RNN_TANH" if model.cell == "rnn" else model.cell.upper()
         super().__init__(mode, width, model.hidden, model.layers)
         self.model, self.activation = model, ACTIVATIONS[model.activation]
-        self.bound = float("inf")
-        self.derivatives: list[torch.Tensor] = []
+        self.derivatives = []
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map inputs [time, batch, ...] to the last layer's states and the final h of every layer."""
@@ -126,16 +120,6 @@ class LoopedLayers(torch.nn.RNNBase):
         r, z = torch.sigmoid(self._cut(below[:, :gates] + before[:, :gates])).chunk(2, dim=-1)
         n = torch.tanh(self._cut(below[:, gates:] + r * before[:, gates:]))
         return (1 - z) * n + z * h
-
-    def _cut(self, total: torch.Tensor) -> torch.Tensor:
-        """Have the derivative with respect to this cut when it comes back."""
-        if total.requires_grad and self.bound < torch.inf:
-            total.register_hook(self._cut_derivative)  # type: ignore[no-untyped-call]
-        return total
-
-    def _cut_derivative(self, derivative: torch.Tensor) -> torch.Tensor:
-        self.derivatives.append(derivative)
-        return derivative.clamp(-self.bound, self.bound)
 
 
 def to_native(model: Model, weights: Weights) -> Weights:

@@ -30,7 +30,11 @@ def measure_memory() -> int:
 def forget_programs() -> None:
     """Forget every compiled program: those that the frameworks' folders keep, and what JAX and Keras keep of them."""
     for framework in ("jax", "tensorflow"):
-        for part, function in (("paths", "compile_program"), ("gradient_flow", "_compile_probe")):
+        for part, function in (
+            ("paths", "compile_program"),
+            ("gradient_flow", "_compile_probe"),
+            ("gradient_flow", "_compile_shifted"),
+        ):
             module = sys.modules.get(f"farreach.frameworks.{framework}.{part}")
             if module is not None:
                 getattr(module, function).cache_clear()

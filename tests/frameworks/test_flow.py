@@ -12,6 +12,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.studies import certification
 from farreach.frameworks import gradient_flow, weights
 from farreach.frameworks.base import Activation, Array, Cell, Flow, Framework, Model, Training, Weights
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.frameworks.reference import loss, recurrent
 from farreach.tasks.base import Batch
 
@@ -22,7 +23,10 @@ CELLS = certification.CELLS
 def make_model(cell: Cell, activation: Activation, *, layers: int = 1, tokens: bool = False) -> Model:
     sizes = {"features": 6, "outputs": 5, "scored": 4} if tokens else {"features": 2, "outputs": 1, "scored": 1}
     loss = "cross_entropy" if tokens else "mse"
-    return Model(cell=cell, activation=activation, layers=layers, hidden=7, tokens=tokens, loss=loss, **sizes)  # type: ignore[arg-type]
+    length = certification.TIME if LAYOUTS[cell].needs_length else 0
+    return Model(
+        cell=cell, activation=activation, layers=layers, hidden=7, tokens=tokens, loss=loss, length=length, **sizes
+    )  # type: ignore[arg-type]
 
 
 def build_framework(name: str, model: Model, at: Weights, dtype: str = "float64") -> Framework:

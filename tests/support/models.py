@@ -8,6 +8,7 @@ import numpy as np
 
 from farreach.frameworks import weights
 from farreach.frameworks.base import Framework, Model, Training, Weights
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.tasks.base import Batch
 from tests.support.paths import quickest
 
@@ -16,11 +17,16 @@ OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 ROWS, TIME = 8, 12
 
 
-def make_model(cell: str = "lstm", *, tokens: bool = False, layers: int = 1, activation: str = "tanh") -> Model:
+def make_model(
+    cell: str = "lstm", *, tokens: bool = False, layers: int = 1, activation: str = "tanh", length: int = TIME
+) -> Model:
     """Return a model of 6 hidden units: regression of a pair of numbers, or 5 classes at the last 4 steps of tokens."""
     kind = {"features": 7, "outputs": 5, "scored": 4} if tokens else {"features": 3, "outputs": 2, "scored": 1}
     loss = "cross_entropy" if tokens else "mse"
-    return Model(cell=cell, hidden=6, loss=loss, tokens=tokens, layers=layers, activation=activation, **kind)
+    length = length if LAYOUTS[cell].needs_length else 0
+    return Model(
+        cell=cell, hidden=6, loss=loss, tokens=tokens, layers=layers, activation=activation, length=length, **kind
+    )
 
 
 def make_batches(model: Model, count: int = 10, seed: int = 0, *, rows: int = ROWS, time: int = TIME) -> list[Batch]:
