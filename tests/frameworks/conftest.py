@@ -19,6 +19,12 @@ ROOM = 400_000_000
 """Bytes of new programs that are worth forgetting: all libraries loaded may be more than `MOST` by themselves, and
 then every test would forget what the next one compiles again."""
 
+PROGRAMS = (
+    ("paths", "compile_program"),
+    *(("gradient_flow", name) for name in ("_compile_probe", "_compile_shifted")),
+)
+"""What a folder keeps of compiled programs: file and function."""
+
 STATUS = Path("/proc/self/statm")
 
 
@@ -30,11 +36,7 @@ def measure_memory() -> int:
 def forget_programs() -> None:
     """Forget every compiled program: those that the frameworks' folders keep, and what JAX and Keras keep of them."""
     for framework in ("jax", "tensorflow"):
-        for part, function in (
-            ("paths", "compile_program"),
-            ("gradient_flow", "_compile_probe"),
-            ("gradient_flow", "_compile_shifted"),
-        ):
+        for part, function in PROGRAMS:
             module = sys.modules.get(f"farreach.frameworks.{framework}.{part}")
             if module is not None:
                 getattr(module, function).cache_clear()

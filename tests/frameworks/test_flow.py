@@ -23,7 +23,7 @@ CELLS = certification.CELLS
 def make_model(cell: Cell, activation: Activation, *, layers: int = 1, tokens: bool = False) -> Model:
     sizes = {"features": 6, "outputs": 5, "scored": 4} if tokens else {"features": 2, "outputs": 1, "scored": 1}
     loss = "cross_entropy" if tokens else "mse"
-    length = certification.TIME if LAYOUTS[cell].needs_length else 0
+    sizes["length"] = certification.TIME if LAYOUTS[cell].needs_length else 0
     return Model(
         cell=cell, activation=activation, layers=layers, hidden=7, tokens=tokens, loss=loss, length=length, **sizes
     )  # type: ignore[arg-type]

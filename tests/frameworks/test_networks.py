@@ -1,4 +1,4 @@
-"""The architectures beyond rnn, lstm and gru: against equations written another way, each other's paths, planted faults."""
+"""Architectures beyond rnn, lstm and gru: equations written another way, paths, bounds, refusals, planted faults."""
 
 from __future__ import annotations
 
