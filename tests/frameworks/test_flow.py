@@ -24,9 +24,7 @@ def make_model(cell: Cell, activation: Activation, *, layers: int = 1, tokens: b
     sizes = {"features": 6, "outputs": 5, "scored": 4} if tokens else {"features": 2, "outputs": 1, "scored": 1}
     loss = "cross_entropy" if tokens else "mse"
     sizes["length"] = certification.TIME if LAYOUTS[cell].needs_length else 0
-    return Model(
-        cell=cell, activation=activation, layers=layers, hidden=7, tokens=tokens, loss=loss, length=length, **sizes
-    )  # type: ignore[arg-type]
+    return Model(cell=cell, activation=activation, layers=layers, hidden=7, tokens=tokens, loss=loss, **sizes)  # type: ignore[arg-type]
 
 
 def build_framework(name: str, model: Model, at: Weights, dtype: str = "float64") -> Framework:
