@@ -10,6 +10,7 @@ from typing import Any
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.speed.handwritten import TRAINERS
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.results.timing.ratios import USUAL
 
 AUTO = "auto"
@@ -138,6 +139,7 @@ def refuse_loop(case: Case, loop: str) -> str:
     is_plain = (case.dtype, kind, training.optimizer) == ("float32", "norm", "adam")
     wants = {
         "networks of one layer with one target per sequence": (model.loss, model.scored, model.layers) == ("mse", 1, 1),
+        "rnn, lstm and gru": LAYOUTS[model.cell].family == "recurrent",
         "activation tanh": model.activation == "tanh",
         "a clip": kind != "none",
         "clip backprop of cell lstm alone": kind != "backprop" or model.cell == "lstm",

@@ -22,7 +22,7 @@ from farreach.benchmarks.studies import certificate, certification
 from farreach.benchmarks.studies.certificate import choose_checks
 from farreach.benchmarks.studies.certification import Check
 from farreach.benchmarks.studies.messages import Differences
-from farreach.frameworks import base, weights
+from farreach.frameworks import base, layouts, weights
 from farreach.frameworks.base import Trace
 from farreach.frameworks.schedule import Schedule
 from farreach.results.analysis.certificates import (
@@ -312,10 +312,13 @@ def test_the_matrix_is_every_cell_optimizer_clip_and_depth() -> None:
         exact = [c for c in checks if c.dtype == "float64"]
         product = {(c.cell, c.activation, c.layers, c.optimizer, c.clip) for c in exact if c.inputs == "vectors"}
         crossed = CROSSED["optimizer"]
-        assert len({one for one in product if one[3] in crossed}) == 5 * 2 * 4 * 3
+        assert len({one for one in product if one[3] in crossed}) == len(certification.CELLS) * 2 * 4 * 3
         assert {(c.cell, c.optimizer) for c in exact if c.inputs == "tokens"} == {
-            (cell, optimizer) for cell in ("rnn", "lstm", "gru") for optimizer in certification.RATES
+            (cell, optimizer) for cell in layouts.LAYOUTS for optimizer in certification.RATES
         }
+        paths = {(c.cell, c.path) for c in exact}
+        assert {path for cell, path in paths if cell in {"mingru", "minlstm", "lru"}} == {"loop", "scan"}
+        assert {c.cell for c in checks if c.clip == "backprop"} == {*layouts.LAYOUTS} - {"lru"}
         for dtype in ("float64", "float32"):
             every = {(c.cell, c.activation) for c in checks if c.dtype == dtype and c.scored == "every"}
             assert every == {*certification.CELLS}

@@ -21,7 +21,6 @@ from farreach.results.report import result_set
 from farreach.results.storage.files import DamagedError
 from farreach.results.storage.parts import PARTS
 from farreach.results.storage.result_set import Store
-from farreach.results.vocabulary import CELLS
 from tests.support import synthetic
 from tests.support.rows import hash_rows
 from tests.support.sweeps import format_suite
@@ -40,7 +39,9 @@ time.sleep(600)
 def write_suite(folder: Path, seeds: int, framework: str = registry.REFERENCE) -> str:
     """Write a suite of three short cases a seed; return its path."""
     path = folder / "short.toml"
-    path.write_text(format_suite(framework=framework, cell=CELLS, dtype="float64", seed=[*range(seeds)]))
+    path.write_text(
+        format_suite(framework=framework, cell=["rnn", "lstm", "gru"], dtype="float64", seed=[*range(seeds)])
+    )
     return str(path)
 
 
@@ -199,7 +200,7 @@ def test_a_run_takes_over_what_a_killed_one_held(tmp_path: Path) -> None:
 
 def test_the_workers_of_a_run_that_is_killed_alone_end_too(tmp_path: Path) -> None:
     path, out = tmp_path / "long.toml", tmp_path / "out"
-    path.write_text(format_suite(framework="pytorch", cell=CELLS, dtype="float64", seed=[0]))
+    path.write_text(format_suite(framework="pytorch", cell=["rnn", "lstm", "gru"], dtype="float64", seed=[0]))
     text = path.read_text().replace("T = 5", "T = 500").replace("hidden = 4", "hidden = 256")
     path.write_text(text)  # so that a worker has long to compute before it has anything to say
     process = start_run(str(path), out)
