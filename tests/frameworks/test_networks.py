@@ -8,13 +8,14 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from autograd import numpy as autograd_numpy
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.studies import certification
 from farreach.frameworks import base, layouts, weights
 from farreach.frameworks.base import Array, Model, Weights
-from farreach.frameworks.reference import differentiation, linear, networks
+from farreach.frameworks.reference import differentiation, linear, networks, recurrent
 from farreach.frameworks.reference.recurrent import DerivativeClip
 from farreach.results.analysis.certificates import BOUNDS
 from farreach.results.vocabulary import CELLS
@@ -140,6 +141,47 @@ def test_the_gradient_through_time_is_that_of_a_state_moved_by_hand(cell: str, a
 
     for shift, gradient in zip(shifts, found, strict=True):
         np.testing.assert_allclose(gradient, differentiate(compute_loss, shift), atol=1e-9)
+
+
+class Textbook:
+    """One layer of an rnn, lstm or gru, forward alone, for `autograd` to differentiate."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def run_shifted(self, at: Any, shifts: list[Array], inputs: Array, cut: DerivativeClip) -> Any:
+        del cut
+        h = c = np.zeros((inputs.shape[1], self.model.hidden))
+        kernel, recurrent, bias = (at[f"layer0.{part}"] for part in ("input", "recurrent", "bias"))
+        for now, move, shift in zip(inputs, shifts[0], shifts[1], strict=True):
+            below, before = (now + move) @ kernel, h @ recurrent
+            if self.model.cell == "gru":
+                below, before = below + bias[0], before + bias[1]
+                (r, z, n), (hr, hz, hn) = (self.split(part, 3) for part in (below, before))
+                z = linear.sigmoid(z + hz)
+                h = (1 - z) * autograd_numpy.tanh(n + linear.sigmoid(r + hr) * hn) + z * h
+            elif self.model.cell == "lstm":
+                i, f, g, o = self.split(below + before + bias, 4)
+                c = linear.sigmoid(f) * c + linear.sigmoid(i) * autograd_numpy.tanh(g)
+                h = linear.sigmoid(o) * autograd_numpy.tanh(c)
+            else:
+                h = autograd_numpy.tanh(below + before + bias)
+            h = h + shift
+        return (h @ at["output.kernel"] + at["output.bias"])[np.newaxis]
+
+    def split(self, total: Any, gates: int) -> list[Any]:
+        return [total[:, gate * self.model.hidden : (gate + 1) * self.model.hidden] for gate in range(gates)]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_the_way_back_that_is_written_out_is_the_one_that_autograd_finds(cell: str) -> None:
+    model = make_model(cell)
+    at, batch = perturb_weights(model), make_batch(model)
+    loss, gradients, d_shifts = differentiation.differentiate_network(Textbook(model), at, batch, None)
+    expected, by_hand, ((d_states, *_),) = recurrent.compute_gradients(model, at, batch)
+    assert loss == pytest.approx(expected, rel=1e-13)
+    assert measure_error(gradients, by_hand) < 1e-12
+    np.testing.assert_allclose(d_shifts[1], d_states, rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize("far", [0.0, 1_000.0, -1_000.0])
