@@ -52,7 +52,7 @@ def draw_uniform(random: np.random.Generator, shape: Sequence[int], blocks: int,
 
 def draw_half(random: np.random.Generator, shape: Sequence[int], blocks: int) -> Array:
     """Draw one part of complex numbers, normal with variance 1 / (2 fan in) (Orvieto et al., ICML 2023)."""
-    return random.standard_normal((*shape[:-1], shape[-1] * blocks)) / np.sqrt(2 * shape[0])
+    return np.asarray(random.standard_normal((*shape[:-1], shape[-1] * blocks)) / np.sqrt(2 * shape[0]))
 
 
 def draw_ring(random: np.random.Generator, shape: Sequence[int], blocks: int) -> Array:
