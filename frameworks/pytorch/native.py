@@ -157,7 +157,7 @@ class Native:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return name_kernel(self.path, self.model.cell, next(self.network.recurrent.parameters()))
+        return name_kernel(self.path, self.model.cell, next(self.network.recurrent.parameters()), by_hand=False)
 
     def _compute_loss(self, batch: Batch) -> torch.Tensor:
         inputs, targets, mask = (self._make_tensor(part) for part in (batch.inputs, batch.targets, batch.mask))
