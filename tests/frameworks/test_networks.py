@@ -189,7 +189,7 @@ def test_the_references_gates_have_derivatives_wherever_they_are(far: float) -> 
     model = make_model("mingru", length=TIME)
     at = weights.draw(model, 0)
     at["layer0.bias"][:] = far
-    with np.errstate(all="raise"):
+    with np.errstate(invalid="raise", over="ignore"):
         _, gradients, _ = linear.compute_gradients(model, at, make_batch(model))
     assert all(np.isfinite(value).all() for value in gradients.values())
     relu = make_model("indrnn", activation="relu", length=TIME)

@@ -21,7 +21,47 @@ BACKWARD = "NumPy differentiates nothing: the way back is written out"
 CUT = "an operation of its own, where PyTorch has hooks"
 ONE_PROGRAM = "a program compiled for a chunk of steps, where PyTorch runs step by step"
 
+KEEPS_NAMES = "a PyTorch layer names its weights itself, and keeps kernels transposed"
+STEPS = "step by step alone, as the equations are written"
+
+NETWORK = {
+    "Network.__init__": "the path, and in TensorFlow the type, choose what runs",
+    **dict.fromkeys(("Network.__call__", "Network.run_shifted", "Network.run_layer"), KEEPS_WEIGHTS),
+}
+"""What the network of a family has beside PyTorch's, which has its weights and a layer that keeps them."""
+
+LAYER = {
+    "Network.__init__": KEEPS_WEIGHTS,
+    "Network.forward": KEEPS_WEIGHTS,
+    "Network.run_shifted": KEEPS_WEIGHTS,
+}
+
 OWN: dict[tuple[str, str], dict[str, str]] = {
+    ("pytorch", "linear"): {
+        **LAYER,
+        "LinearLayers": KEEPS_WEIGHTS,
+        "register_weights": KEEPS_NAMES,
+        "name_native": KEEPS_NAMES,
+    },
+    ("pytorch", "independent"): {
+        **LAYER,
+        "IndependentLayers": KEEPS_WEIGHTS,
+        "project_weights": "weights are changed in place",
+    },
+    ("jax", "linear"): NETWORK,
+    ("jax", "independent"): NETWORK | {"project_weights": "weights are an argument"},
+    ("tensorflow", "linear"): NETWORK | dict.fromkeys(("differentiate_cut", "differentiate_cut_network"), CUT),
+    ("tensorflow", "independent"): NETWORK | {"project_weights": "weights are an argument", "differentiate_cut": CUT},
+    ("reference", "linear"): {
+        **{name: reason for name, reason in NETWORK.items() if name != "Network.run_layer"},
+        **dict.fromkeys(("run_gated", "run_lru", "sigmoid"), STEPS),
+        "compute_gradients": BACKWARD,
+    },
+    ("reference", "independent"): {
+        **{name: reason for name, reason in NETWORK.items() if name != "Network.run_layer"},
+        "project_weights": "weights are an argument",
+        "compute_gradients": BACKWARD,
+    },
     ("pytorch", "__init__"): {"DTYPES": "PyTorch's types have no names as strings"},
     ("reference", "__init__"): {
         "copy_weights": "the shared layout is NumPy's own, so that what is handed out is copied"
@@ -54,6 +94,7 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "LAYERS": "native layers",
         "Network.__init__": KEEPS_WEIGHTS,
         "Network.forward": KEEPS_WEIGHTS,
+        "CutLayers": CUT,
         "LoopedLayers": OWN_STATE_GRADIENTS,
     },
     ("tensorflow", "recurrent"): {
@@ -102,6 +143,12 @@ ABSENT: dict[tuple[str, str], dict[str, str]] = {
         "Framework.stack_batches": "there is no device that a chunk is copied to",
         "Framework.make_tensor": "there is no device that an array is copied to",
     },
+    ("reference", "gradient_flow"): {"differentiate_shifts": "its families' own gradients have them"},
+    ("reference", "linear"): {
+        **dict.fromkeys(("loop_states", "scan_states", "loop_turning", "scan_turning"), STEPS),
+        "to_native": "the shared layout is the reference's own",
+        "to_shared": "the shared layout is the reference's own",
+    },
     ("reference", "recurrent"): {
         "ACTIVATIONS": "the cells are written out",
         "to_native": "the shared layout is the reference's own",
@@ -109,6 +156,9 @@ ABSENT: dict[tuple[str, str], dict[str, str]] = {
     },
 }
 """What the other folders have and a file of this one does not have, and why."""
+
+ALONE = {"reference": {"differentiation": "NumPy differentiates nothing by itself"}}
+"""Files that one folder alone has, and why."""
 
 NO_FILE = {
     "reference": {
@@ -135,7 +185,7 @@ def list_differences(folder: Path) -> list[str]:
         here = {path.stem for path in (folder / framework).glob("*.py")}
         missing = NO_FILE.get(framework, {})
         found += [f"{framework} has no {part}.py" for part in parts if part not in here and part not in missing]
-        found += [f"{framework} alone has {part}.py" for part in here - set(parts)]
+        found += [f"{framework} alone has {part}.py" for part in here - set(parts) - set(ALONE.get(framework, {}))]
         found += [f"{framework} has {part}.py, which is listed as missing" for part in here & set(missing)]
         for part in parts:
             if part in here:
