@@ -172,7 +172,7 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
     [
         ([], "advise needs --task TASK, or a RUN whose norms were recorded"),
         (["--task", "foo"], "unknown task 'foo'; allowed: adding, copy, digits, multiplication, order"),
-        (["--task", "adding", "--cell", "elman"], "'elman' is not one of 'rnn', 'lstm', 'gru'"),
+        (["--task", "adding", "--cell", "elman"], "has no cell elman on cpu; it has: rnn, lstm, gru"),
         (["--task", "adding", "--framework", "caffe"], "unknown framework 'caffe'; allowed: "),
         (["--task", "adding", "--optimizer", "lbfgs"], "'lbfgs' is not one of"),
         (["--task", "adding", "--clip", "none"], "'none' is not one of 'norm', 'value'"),

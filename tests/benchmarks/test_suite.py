@@ -453,7 +453,7 @@ def test_a_case_that_cannot_be_is_refused_when_it_is_made(tmp_path: Path, fields
         ("seed = [0, 1]", "seed = -1", "block.0.seed.0: Input should be greater than or equal to 0"),
         ('task = "adding"', 'task = "addign"', "unknown task 'addign'; allowed: adding, "),
         ('["pytorch", "tensorflow"]', '"caffe"', "unknown framework 'caffe'; allowed: "),
-        ('["rnn", "lstm"]', '"elman"', "block.0.cell.0: Input should be 'rnn', 'lstm' or 'gru', not 'elman'"),
+        ('["rnn", "lstm"]', '"elman"', "block.0.cell.0: Input should be 'rnn', 'lstm', 'gru', 'min"),
         ("[0.1, 1]", "0", "block.0.clip.1.threshold.0: Input should be greater than 0"),
         ("[0.1, 1]", "-0.5", "block.0.clip.1.threshold.0: Input should be greater than 0"),
         ("[0.1, 1]", "nan", "block.0.clip.1.threshold.0: Input should be"),
