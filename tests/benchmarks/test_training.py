@@ -17,7 +17,7 @@ from farreach.frameworks import reference, weights
 from farreach.frameworks.base import Array, Model, Trace
 from farreach.results.record import Result
 from farreach.tasks.base import Batch, Task
-from tests.support.models import CELLS, make_model
+from tests.support.models import make_model
 
 STEPS = 6
 
@@ -339,7 +339,11 @@ def test_the_probe_looks_before_training_every_hundred_steps_and_at_the_end() ->
     assert sorted(set(outcome.spectra["step"])) == [0, STEPS]
 
 
-@pytest.mark.parametrize("cell", CELLS)
+FACTORS = {"rnn": "h", "lstm": "ifgo", "gru": "rzn", "mingru": "", "minlstm": "", "indrnn": "h", "lru": "h"}
+"""The recurrent factors of each cell that do not depend on the input."""
+
+
+@pytest.mark.parametrize("cell", FACTORS)
 def test_what_the_probe_writes_is_what_the_framework_measures_layer_by_layer_and_step_by_step(cell: str) -> None:
     case = make_case(cell=cell, layers=2)
     learner = training.build(case)
@@ -353,8 +357,8 @@ def test_what_the_probe_writes_is_what_the_framework_measures_layer_by_layer_and
     assert flow["time"] == [*range(8), *range(8)]
     assert flow["h"] == measured.h.ravel().tolist()
     assert flow["c"] == ([None] * 16 if measured.c is None else measured.c.ravel().tolist())
-    assert observer.spectra["layer"] == [layer for layer in (0, 1) for _ in gradient_probe.GATES[cell]]
-    assert observer.spectra["gate"] == [*gradient_probe.GATES[cell]] * 2
+    assert observer.spectra["layer"] == [layer for layer in (0, 1) for _ in FACTORS[cell]]
+    assert observer.spectra["gate"] == [*FACTORS[cell]] * 2
 
 
 def test_the_spectra_are_the_radius_and_the_largest_singular_value_of_every_gate() -> None:
@@ -365,6 +369,9 @@ def test_the_spectra_are_the_radius_and_the_largest_singular_value_of_every_gate
     assert [radius for *_, radius, _ in found] == pytest.approx([4.0, 9.0, 0.25, 1.0])
     assert [sigma for *_, sigma in found] == pytest.approx([np.linalg.norm(gate, 2) for gate in gates])
     assert gradient_probe.measure_spectra(model, {"layer0.recurrent": np.full((2, 8), np.nan)}) == []
+    lru = Model(cell="lru", hidden=2, features=1, outputs=1, scored=1, loss="mse")
+    at = {"layer0.nu": np.log(-np.log(np.array([0.5, 0.9])))}
+    assert gradient_probe.measure_spectra(lru, at) == [(0, "h", pytest.approx(0.9), pytest.approx(0.9))]
 
 
 def test_evaluation_calls_have_one_shape() -> None:
