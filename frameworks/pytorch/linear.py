@@ -80,7 +80,8 @@ class LinearLayers(CutLayers, torch.nn.Module):
         )
         if shift is not None:
             real, imaginary = (part + by for part, by in zip((real, imaginary), shift.chunk(2, dim=-1), strict=True))
-        run = scan_turning if self.path == "scan" else loop_turning
+        # A scan of one step would do nothing with the eigenvalues, whose gradient would then be missing.
+        run = scan_turning if self.path == "scan" and inputs.shape[0] > 1 else loop_turning
         real, imaginary = run(size * torch.cos(angle), size * torch.sin(angle), real, imaginary)
         left, right = (self.get_parameter(f"weight_{side}_kernel_l{layer}") for side in sides)
         skipped = functional.linear(inputs, self.get_parameter(f"weight_skip_kernel_l{layer}"))

@@ -74,7 +74,8 @@ class Network:
             real, imaginary = (
                 part + by for part, by in zip((real, imaginary), tf.split(shift, 2, axis=-1), strict=True)
             )
-        run = scan_turning if self.path == "scan" else loop_turning
+        # A scan of one step would do nothing with the eigenvalues, whose gradient would then be missing.
+        run = scan_turning if self.path == "scan" and inputs.shape[0] > 1 else loop_turning
         real, imaginary = run(size * tf.cos(angle), size * tf.sin(angle), real, imaginary)
         y = tf.matmul(real, weights["real.kernel"]) - tf.matmul(imaginary, weights["imaginary.kernel"])
         y += tf.matmul(inputs, weights["skip.kernel"])
