@@ -21,7 +21,7 @@ LIVE = "without --live, since result sets are compared whole"
 QUICK = "results/published/quick"
 
 REFUSED: list[tuple[list[str], str]] = [
-    (["list", ""], "unknown list ''; allowed: tasks, frameworks, suites"),
+    (["list", ""], "unknown list ''; allowed: tasks, frameworks, architectures, suites"),
     (["list", "tasks", "suites"], "Got unexpected extra argument(s) (suites)"),
     (["run", "quick", "--dask", ""], ADDRESS),
     (["run", "quick", "--patience", "5"], "--patience requires --dask"),
