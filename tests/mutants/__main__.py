@@ -87,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-check",
         action="store_true",
-        help="the first tests are known to pass without a fault; those that notice one are run without in the end all the same",
+        help="do not run the first tests without a fault before; those that notice one are run without in the end",
     )
     parser.add_argument("--list", action="store_true", help="print the faults and run nothing")
     return parser
