@@ -47,6 +47,11 @@ def compute_loss(layer: dict[str, Any], inputs: Any) -> Any:
     return 2 * jnp.mean(inputs @ layer["kernel"] + layer["bias"])
 
 
+def compute_shared_loss(layer: dict[str, Any], inputs: Any) -> Any:
+    """Return the mean of `compute_loss` over replicas."""
+    return jax.lax.pmean(compute_loss(layer, inputs), AXIS)  # type: ignore[no-untyped-call]
+
+
 def read_update(layer: dict[str, Any]) -> Array:
     """Return minus the weights, kernel and bias: the gradient that reached the optimizer."""
     local = [np.asarray(layer[name].addressable_data(0)).ravel() for name in ("kernel", "bias")]
@@ -56,7 +61,7 @@ def read_update(layer: dict[str, Any]) -> Array:
 def join_group(place: Place) -> Mesh:
     """Meet the other processes; return the mesh of one device of each, or of the devices of this process alone."""
     if len(place.addresses) > 1:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
         jax.distributed.initialize(place.addresses[0], len(place.addresses), place.rank)
     return Mesh(np.array(jax.devices()), (AXIS,))
 
@@ -79,15 +84,14 @@ def clip_in_replicas(place: Place, *, clip: str, reduced: bool | None) -> Array:
             own = jax.tree.map(lambda weight: jax.lax.pcast(weight, AXIS, to="varying"), layer)
             gradients = jax.grad(compute_loss)(own, inputs)
             updates, _ = optimizer.update(gradients, optimizer.init(own))
-            updates = jax.lax.pmean(updates, AXIS)
+            updates = jax.lax.pmean(updates, AXIS)  # type: ignore[no-untyped-call]
         else:
-            shared = (lambda *given: jax.lax.pmean(compute_loss(*given), AXIS)) if reduced else compute_loss
-            gradients = jax.grad(shared)(layer, inputs)
+            gradients = jax.grad(compute_shared_loss if reduced else compute_loss)(layer, inputs)
             updates, _ = optimizer.update(gradients, optimizer.init(layer))
         updated: dict[str, Any] = optax.apply_updates(layer, updates)
         return updated
 
-    whole, parts = PartitionSpec(), PartitionSpec(AXIS)
+    whole, parts = PartitionSpec(), PartitionSpec(AXIS)  # type: ignore[no-untyped-call]
     inputs = jax.make_array_from_callback(INPUTS.shape, NamedSharding(mesh, parts), lambda at: INPUTS[at])
     layer = jax.device_put(make_layer(), NamedSharding(mesh, whole))
     return read_update(jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(whole, parts), out_specs=whole))(layer, inputs))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Shard
 from torch.nn.parallel import DistributedDataParallel
@@ -85,7 +86,7 @@ def clip_after_reduction(place: Place, clip: Clip) -> Array:
     layer = make_layer()
     model = DistributedDataParallel(layer)
     optimizer = make_optimizer(model)
-    compute_loss(model, INPUTS[place.rank : place.rank + 1]).backward()
+    compute_loss(model, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
     clip(model.parameters())
     optimizer.step()
     return read_update(layer)
@@ -96,11 +97,12 @@ def clip_before_reduction(place: Place, clip: Clip) -> Array:
     join_group(place)
     layer = make_layer()
     optimizer = make_optimizer(layer)
-    compute_loss(layer, INPUTS[place.rank : place.rank + 1]).backward()
+    compute_loss(layer, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
     clip(layer.parameters())
     for parameter in layer.parameters():
-        distributed.all_reduce(parameter.grad)
-        parameter.grad /= len(place.addresses)
+        gradient: Any = parameter.grad
+        distributed.all_reduce(gradient)
+        gradient /= len(place.addresses)
     optimizer.step()
     return read_update(layer)
 
@@ -109,18 +111,19 @@ def clip_shards(place: Place, clip: Clip, *, local: bool = False) -> Array:
     """``clip_grad_...(model.parameters())`` on a ``fully_shard`` model, or the local parts of its gradients alone."""
     join_group(place)
     layer = nn.Linear(2, 1)
-    mesh = distributed.init_device_mesh("cpu", (len(place.addresses),))
+    mesh = init_device_mesh("cpu", (len(place.addresses),))
     # By its first axis, FSDP2's default, one process would hold all of a layer with one output.
     fully_shard(layer, mesh=mesh, shard_placement_fn=lambda one: Shard(one.ndim - 1))
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     optimizer = make_optimizer(layer)
-    compute_loss(layer, INPUTS[place.rank : place.rank + 1]).backward()
+    compute_loss(layer, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
     if local:
         shards = []
-        for parameter in layer.parameters():
-            shard = nn.Parameter(parameter.to_local().detach())
-            shard.grad = parameter.grad.to_local()
+        whole: Any
+        for whole in layer.parameters():
+            shard = nn.Parameter(whole.to_local().detach())
+            shard.grad = whole.grad.to_local()
             shards.append(shard)
         clip(shards)
     else:
@@ -136,7 +139,7 @@ def accumulate(place: Place, clip: Clip, *, divided: bool = True, each: bool = F
     optimizer = make_optimizer(layer)
     for part in INPUTS:
         loss = compute_loss(layer, part[None])
-        (loss / len(INPUTS) if divided else loss).backward()
+        (loss / len(INPUTS) if divided else loss).backward()  # type: ignore[no-untyped-call]
         if each:
             clip(layer.parameters())
     if not each:
@@ -150,7 +153,7 @@ def accumulate_by_lightning(place: Place, **arguments: Any) -> Array:
     del place
     import lightning  # noqa: PLC0415 - two more seconds, for this alone
 
-    class Module(lightning.LightningModule):
+    class Module(lightning.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.layer = make_layer()
@@ -197,7 +200,7 @@ def scale_loss(place: Place, *, unscaled: bool, fused: bool) -> Array:
     layer = make_layer()
     optimizer = make_optimizer(layer, fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=LOSS_SCALE)
-    scaler.scale(compute_loss(layer, INPUTS)).backward()
+    scaler.scale(compute_loss(layer, INPUTS)).backward()  # type: ignore[no-untyped-call]
     if unscaled:
         scaler.unscale_(optimizer)
     clip_norm(layer.parameters())
@@ -223,7 +226,7 @@ def reduce_counts(place: Place, *, weighted: bool) -> Array:
     if weighted:
         distributed.all_reduce(count)
         count /= len(place.addresses)
-    (sum_counted(model, place.rank) / count).backward()
+    (sum_counted(model, place.rank) / count).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return read_update(layer)
 

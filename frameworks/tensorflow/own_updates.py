@@ -70,7 +70,7 @@ def join_group(place: Place) -> Any:
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
 
 
-def fit_mirrored(place: Place, loss: Any = compute_losses, **arguments: Any) -> Array:
+def fit_mirrored(place: Place, /, loss: Any = compute_losses, **arguments: Any) -> Array:
     """``model.fit`` of a model that was compiled in ``MirroredStrategy().scope()``."""
     del place
     with mirror().scope():
@@ -80,7 +80,7 @@ def fit_mirrored(place: Place, loss: Any = compute_losses, **arguments: Any) -> 
     return read_update(layer)
 
 
-def apply_in_replicas(place: Place, **arguments: Any) -> Array:
+def apply_in_replicas(place: Place, /, **arguments: Any) -> Array:
     """``optimizer.apply`` in ``strategy.run``, of the gradient of each replica's loss over their number."""
     strategy = join_group(place)
     with strategy.scope():
@@ -130,7 +130,7 @@ def run_in_replicas(strategy: Any, step: Any) -> None:
     tf.function(lambda: strategy.run(step, args=(parts,)))()
 
 
-def accumulate(place: Place, **arguments: Any) -> Array:
+def accumulate(place: Place, /, **arguments: Any) -> Array:
     """``model.fit`` with ``gradient_accumulation_steps=2`` of the optimizer, one sequence a batch."""
     del place
     layer = make_layer()
@@ -139,7 +139,7 @@ def accumulate(place: Place, **arguments: Any) -> Array:
     return read_update(layer)
 
 
-def scale_loss(place: Place, **arguments: Any) -> Array:
+def scale_loss(place: Place, /, **arguments: Any) -> Array:
     """``LossScaleOptimizer``, the clip an argument of the optimizer in it; it takes none of its own."""
     del place
     layer = make_layer()
@@ -182,7 +182,7 @@ def accumulate_counts(place: Place, *, weighted: bool) -> Array:
     return read_update(layer)
 
 
-KERAS = {"global_clipnorm": "norm", "clipnorm": "variable", "clipvalue": "value"}
+KERAS: dict[str, str] = {"global_clipnorm": "norm", "clipnorm": "variable", "clipvalue": "value"}
 """Keras' arguments that clip, and the kind of clip of each."""
 
 UPDATES: tuple[OwnUpdate, ...] = (
