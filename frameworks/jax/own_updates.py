@@ -27,46 +27,46 @@ from farreach.frameworks.own_updates import (
     Place,
 )
 
-AXIS = "replicas"
+_AXIS = "replicas"
 
-CLIPS = {"norm": optax.clip_by_global_norm, "value": optax.clip}
+_CLIPS = {"norm": optax.clip_by_global_norm, "value": optax.clip}
 
 
-def make_layer() -> dict[str, Any]:
+def _make_layer() -> dict[str, Any]:
     """Return the weights, all zeros."""
     return {"bias": jnp.zeros(1), "kernel": jnp.zeros((2, 1))}
 
 
-def make_optimizer(clip: str = "none") -> optax.GradientTransformation:
+def _make_optimizer(clip: str = "none") -> optax.GradientTransformation:
     """Return ``optax.chain`` of a clip at the threshold and plain gradient descent at rate 1."""
-    return optax.chain(*([CLIPS[clip](THRESHOLD)] if clip in CLIPS else []), optax.sgd(1.0))
+    return optax.chain(*([_CLIPS[clip](THRESHOLD)] if clip in _CLIPS else []), optax.sgd(1.0))
 
 
-def compute_loss(layer: dict[str, Any], inputs: Any) -> Any:
+def _compute_loss(layer: dict[str, Any], inputs: Any) -> Any:
     """Return twice the mean of the outputs."""
     return 2 * jnp.mean(inputs @ layer["kernel"] + layer["bias"])
 
 
-def compute_shared_loss(layer: dict[str, Any], inputs: Any) -> Any:
+def _compute_shared_loss(layer: dict[str, Any], inputs: Any) -> Any:
     """Return the mean of `compute_loss` over replicas."""
-    return jax.lax.pmean(compute_loss(layer, inputs), AXIS)  # type: ignore[no-untyped-call]
+    return jax.lax.pmean(_compute_loss(layer, inputs), _AXIS)  # type: ignore[no-untyped-call]
 
 
-def read_update(layer: dict[str, Any]) -> Array:
+def _read_update(layer: dict[str, Any]) -> Array:
     """Return minus the weights, kernel and bias: the gradient that reached the optimizer."""
     local = [np.asarray(layer[name].addressable_data(0)).ravel() for name in ("kernel", "bias")]
     return -np.concatenate(local)
 
 
-def join_group(place: Place) -> Mesh:
+def _join_group(place: Place) -> Mesh:
     """Meet the other processes; return the mesh of one device of each, or of the devices of this process alone."""
     if len(place.addresses) > 1:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
         jax.distributed.initialize(place.addresses[0], len(place.addresses), place.rank)
-    return Mesh(np.array(jax.devices()), (AXIS,))
+    return Mesh(np.array(jax.devices()), (_AXIS,))
 
 
-def clip_in_replicas(place: Place, *, clip: str, reduced: bool | None) -> Array:
+def _clip_in_replicas(place: Place, *, clip: str, reduced: bool | None) -> Array:
     """One update by ``jax.shard_map``, the weights the same in all replicas, a part of the batch in each.
 
     Args:
@@ -76,62 +76,64 @@ def clip_in_replicas(place: Place, *, clip: str, reduced: bool | None) -> Array:
             each replica's own gradient gave.
 
     """
-    mesh = join_group(place)
-    optimizer = make_optimizer(clip)
+    mesh = _join_group(place)
+    optimizer = _make_optimizer(clip)
 
     def step(layer: dict[str, Any], inputs: Any) -> dict[str, Any]:
         if reduced is False:  # each replica's own gradient wants weights of its own
-            own = jax.tree.map(lambda weight: jax.lax.pcast(weight, AXIS, to="varying"), layer)
-            gradients = jax.grad(compute_loss)(own, inputs)
+            own = jax.tree.map(lambda weight: jax.lax.pcast(weight, _AXIS, to="varying"), layer)
+            gradients = jax.grad(_compute_loss)(own, inputs)
             updates, _ = optimizer.update(gradients, optimizer.init(own))
-            updates = jax.lax.pmean(updates, AXIS)  # type: ignore[no-untyped-call]
+            updates = jax.lax.pmean(updates, _AXIS)  # type: ignore[no-untyped-call]
         else:
-            gradients = jax.grad(compute_shared_loss if reduced else compute_loss)(layer, inputs)
+            gradients = jax.grad(_compute_shared_loss if reduced else _compute_loss)(layer, inputs)
             updates, _ = optimizer.update(gradients, optimizer.init(layer))
         updated: dict[str, Any] = optax.apply_updates(layer, updates)
         return updated
 
-    whole, parts = PartitionSpec(), PartitionSpec(AXIS)  # type: ignore[no-untyped-call]
+    whole, parts = PartitionSpec(), PartitionSpec(_AXIS)  # type: ignore[no-untyped-call]
     inputs = jax.make_array_from_callback(INPUTS.shape, NamedSharding(mesh, parts), lambda at: INPUTS[at])
-    layer = jax.device_put(make_layer(), NamedSharding(mesh, whole))
-    return read_update(jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(whole, parts), out_specs=whole))(layer, inputs))
+    layer = jax.device_put(_make_layer(), NamedSharding(mesh, whole))
+    return _read_update(
+        jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(whole, parts), out_specs=whole))(layer, inputs)
+    )
 
 
-def accumulate(place: Place, *, clip: str, outer: bool) -> Array:
+def _accumulate(place: Place, *, clip: str, outer: bool) -> Array:
     """``optax.MultiSteps`` of the chain with the clip, or the clip before it, on every microbatch."""
     del place
     if outer:
-        optimizer = optax.chain(CLIPS[clip](THRESHOLD), optax.MultiSteps(optax.sgd(1.0), 2).gradient_transformation())
+        optimizer = optax.chain(_CLIPS[clip](THRESHOLD), optax.MultiSteps(optax.sgd(1.0), 2).gradient_transformation())
     else:
-        optimizer = optax.MultiSteps(make_optimizer(clip), 2).gradient_transformation()
-    layer = make_layer()
+        optimizer = optax.MultiSteps(_make_optimizer(clip), 2).gradient_transformation()
+    layer = _make_layer()
     state = optimizer.init(layer)
     for part in INPUTS:
-        updates, state = optimizer.update(jax.grad(compute_loss)(layer, part[None]), state, layer)
+        updates, state = optimizer.update(jax.grad(_compute_loss)(layer, part[None]), state, layer)
         layer = optax.apply_updates(layer, updates)
-    return read_update(layer)
+    return _read_update(layer)
 
 
-def scale_loss(place: Place, *, by_hand: bool) -> Array:
+def _scale_loss(place: Place, *, by_hand: bool) -> Array:
     """Flax' ``DynamicScale``, which divides by itself; or a scaled loss whose gradient is clipped, then divided."""
     del place
-    layer, optimizer = make_layer(), make_optimizer("norm")
+    layer, optimizer = _make_layer(), _make_optimizer("norm")
     if by_hand:
-        scaled = jax.grad(lambda *given: LOSS_SCALE * compute_loss(*given))(layer, jnp.asarray(INPUTS))
+        scaled = jax.grad(lambda *given: LOSS_SCALE * _compute_loss(*given))(layer, jnp.asarray(INPUTS))
         updates, _ = optimizer.update(scaled, optimizer.init(layer))
         updates = jax.tree.map(lambda update: update / LOSS_SCALE, updates)
     else:
         scale = DynamicScale(scale=jnp.float32(LOSS_SCALE))
-        _, _, _, gradients = scale.value_and_grad(compute_loss)(layer, jnp.asarray(INPUTS))
+        _, _, _, gradients = scale.value_and_grad(_compute_loss)(layer, jnp.asarray(INPUTS))
         updates, _ = optimizer.update(gradients, optimizer.init(layer))
-    return read_update(optax.apply_updates(layer, updates))
+    return _read_update(optax.apply_updates(layer, updates))
 
 
-def accumulate_counts(place: Place, *, weighted: bool) -> Array:
+def _accumulate_counts(place: Place, *, weighted: bool) -> Array:
     """Take the mean over the counted rows of each microbatch, or its sum times microbatches over the count of all."""
     del place
     optimizer = optax.MultiSteps(optax.sgd(1.0), 2).gradient_transformation()
-    layer = make_layer()
+    layer = _make_layer()
     state = optimizer.init(layer)
 
     def compute_counted(layer: dict[str, Any], inputs: Any, mask: Any) -> Any:
@@ -141,12 +143,12 @@ def accumulate_counts(place: Place, *, weighted: bool) -> Array:
     for inputs, mask in zip(UNEVEN, MASKS, strict=True):
         updates, state = optimizer.update(jax.grad(compute_counted)(layer, inputs, mask), state, layer)
         layer = optax.apply_updates(layer, updates)
-    return read_update(layer)
+    return _read_update(layer)
 
 
-NAMES = {"norm": "optax.clip_by_global_norm", "value": "optax.clip"}
-TWO_DEVICES = (("XLA_FLAGS", "--xla_force_host_platform_device_count=2"),)
-REDUCED = {
+_NAMES = {"norm": "optax.clip_by_global_norm", "value": "optax.clip"}
+_TWO_DEVICES = (("XLA_FLAGS", "--xla_force_host_platform_device_count=2"),)
+_REDUCED = {
     True: "`pmean` of the loss, then",
     None: "no mean, then",
     False: "the gradient of each replica, then `pmean` after",
@@ -156,14 +158,14 @@ UPDATES: tuple[OwnUpdate, ...] = (
     *(
         OwnUpdate(
             REPLICAS,
-            f"shard_map: {REDUCED[reduced]} `{NAMES[clip]}`",
+            f"shard_map: {_REDUCED[reduced]} `{_NAMES[clip]}`",
             clip,
-            functools.partial(clip_in_replicas, clip=clip, reduced=reduced),
+            functools.partial(_clip_in_replicas, clip=clip, reduced=reduced),
             processes,
-            environment=() if processes > 1 else TWO_DEVICES,
+            environment=() if processes > 1 else _TWO_DEVICES,
         )
         for processes, reduced, clip in (
-            *((2, reduced, clip) for reduced in (True, False) for clip in CLIPS),
+            *((2, reduced, clip) for reduced in (True, False) for clip in _CLIPS),
             (1, True, "norm"),
             (1, False, "norm"),
         )
@@ -172,49 +174,49 @@ UPDATES: tuple[OwnUpdate, ...] = (
         REPLICAS,
         "shard_map: no mean, no clip",
         "none",
-        functools.partial(clip_in_replicas, clip="none", reduced=None),
+        functools.partial(_clip_in_replicas, clip="none", reduced=None),
         2,
     ),
     *(
         OwnUpdate(
             ACCUMULATION,
-            f"`optax.MultiSteps(optax.chain({NAMES[clip]}(1), ...), 2)`",
+            f"`optax.MultiSteps(optax.chain({_NAMES[clip]}(1), ...), 2)`",
             clip,
-            functools.partial(accumulate, clip=clip, outer=False),
+            functools.partial(_accumulate, clip=clip, outer=False),
         )
-        for clip in CLIPS
+        for clip in _CLIPS
     ),
     *(
         OwnUpdate(
             ACCUMULATION,
-            f"`optax.chain({NAMES[clip]}(1), optax.MultiSteps(..., 2))`",
+            f"`optax.chain({_NAMES[clip]}(1), optax.MultiSteps(..., 2))`",
             clip,
-            functools.partial(accumulate, clip=clip, outer=True),
+            functools.partial(_accumulate, clip=clip, outer=True),
         )
-        for clip in CLIPS
+        for clip in _CLIPS
     ),
     OwnUpdate(
         SCALE,
         "Flax' DynamicScale, then `optax.clip_by_global_norm`",
         "norm",
-        functools.partial(scale_loss, by_hand=False),
+        functools.partial(_scale_loss, by_hand=False),
     ),
     OwnUpdate(
         SCALE,
         "by hand: `optax.clip_by_global_norm` of the scaled gradient, then divided",
         "norm",
-        functools.partial(scale_loss, by_hand=True),
+        functools.partial(_scale_loss, by_hand=True),
     ),
     OwnUpdate(
         COUNTS,
         "`optax.MultiSteps`: each microbatch's mean over its own counted positions",
         "none",
-        functools.partial(accumulate_counts, weighted=False),
+        functools.partial(_accumulate_counts, weighted=False),
     ),
     OwnUpdate(
         COUNTS,
         "`optax.MultiSteps`: each microbatch's sum, times microbatches over the count of all",
         "none",
-        functools.partial(accumulate_counts, weighted=True),
+        functools.partial(_accumulate_counts, weighted=True),
     ),
 )

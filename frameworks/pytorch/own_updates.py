@@ -31,24 +31,24 @@ from farreach.frameworks.own_updates import (
     Place,
 )
 
-Clip = Callable[[Any], Any]
+_Clip = Callable[[Any], Any]
 
 
-def clip_norm(parameters: Any) -> None:
+def _clip_norm(parameters: Any) -> None:
     """Clip the global norm at the threshold."""
     clip_grad_norm_(parameters, THRESHOLD)
 
 
-def clip_value(parameters: Any) -> None:
+def _clip_value(parameters: Any) -> None:
     """Clip each element at the threshold."""
     clip_grad_value_(parameters, THRESHOLD)
 
 
-def clip_nothing(parameters: Any) -> None:
+def _clip_nothing(parameters: Any) -> None:
     """Leave the gradient as it is."""
 
 
-def make_layer() -> nn.Linear:
+def _make_layer() -> nn.Linear:
     """Return the layer, all zeros."""
     layer = nn.Linear(2, 1)
     for parameter in layer.parameters():
@@ -56,68 +56,68 @@ def make_layer() -> nn.Linear:
     return layer
 
 
-def make_optimizer(model: nn.Module, *, fused: bool = False) -> torch.optim.Optimizer:
+def _make_optimizer(model: nn.Module, *, fused: bool = False) -> torch.optim.Optimizer:
     """Return plain gradient descent at rate 1."""
     return torch.optim.SGD(model.parameters(), lr=1.0, fused=fused)
 
 
-def compute_loss(model: nn.Module, inputs: Array) -> torch.Tensor:
+def _compute_loss(model: nn.Module, inputs: Array) -> torch.Tensor:
     """Return twice the mean of the outputs."""
     loss: torch.Tensor = 2 * model(torch.from_numpy(inputs)).mean()
     return loss
 
 
-def read_update(layer: nn.Module) -> Array:
+def _read_update(layer: nn.Module) -> Array:
     """Return minus the weights: the gradient that reached the optimizer."""
     whole = [getattr(parameter, "full_tensor", lambda one=parameter: one)() for parameter in layer.parameters()]
     return -np.concatenate([parameter.detach().numpy().ravel() for parameter in whole])
 
 
-def join_group(place: Place) -> None:
+def _join_group(place: Place) -> None:
     """Meet the other processes."""
     torch.set_num_threads(1)
     count = len(place.addresses)
     distributed.init_process_group("gloo", init_method=f"tcp://{place.addresses[0]}", rank=place.rank, world_size=count)
 
 
-def clip_after_reduction(place: Place, clip: Clip) -> Array:
+def _clip_after_reduction(place: Place, clip: _Clip) -> Array:
     """``loss.backward(); clip_grad_...(model.parameters()); optimizer.step()`` on a DistributedDataParallel model."""
-    join_group(place)
-    layer = make_layer()
+    _join_group(place)
+    layer = _make_layer()
     model = DistributedDataParallel(layer)
-    optimizer = make_optimizer(model)
-    compute_loss(model, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
+    optimizer = _make_optimizer(model)
+    _compute_loss(model, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
     clip(model.parameters())
     optimizer.step()
-    return read_update(layer)
+    return _read_update(layer)
 
 
-def clip_before_reduction(place: Place, clip: Clip) -> Array:
+def _clip_before_reduction(place: Place, clip: _Clip) -> Array:
     """Clip each replica's own gradient, then take their mean by ``all_reduce``."""
-    join_group(place)
-    layer = make_layer()
-    optimizer = make_optimizer(layer)
-    compute_loss(layer, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
+    _join_group(place)
+    layer = _make_layer()
+    optimizer = _make_optimizer(layer)
+    _compute_loss(layer, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
     clip(layer.parameters())
     for parameter in layer.parameters():
         gradient: Any = parameter.grad
         distributed.all_reduce(gradient)
         gradient /= len(place.addresses)
     optimizer.step()
-    return read_update(layer)
+    return _read_update(layer)
 
 
-def clip_shards(place: Place, clip: Clip, *, local: bool = False) -> Array:
+def _clip_shards(place: Place, clip: _Clip, *, local: bool = False) -> Array:
     """``clip_grad_...(model.parameters())`` on a ``fully_shard`` model, or the local parts of its gradients alone."""
-    join_group(place)
+    _join_group(place)
     layer = nn.Linear(2, 1)
     mesh = init_device_mesh("cpu", (len(place.addresses),))
     # By its first axis, FSDP2's default, one process would hold all of a layer with one output.
     fully_shard(layer, mesh=mesh, shard_placement_fn=lambda one: Shard(one.ndim - 1))
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
-    optimizer = make_optimizer(layer)
-    compute_loss(layer, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
+    optimizer = _make_optimizer(layer)
+    _compute_loss(layer, INPUTS[place.rank : place.rank + 1]).backward()  # type: ignore[no-untyped-call]
     if local:
         shards = []
         whole: Any
@@ -129,26 +129,26 @@ def clip_shards(place: Place, clip: Clip, *, local: bool = False) -> Array:
     else:
         clip(layer.parameters())
     optimizer.step()
-    return read_update(layer)
+    return _read_update(layer)
 
 
-def accumulate(place: Place, clip: Clip, *, divided: bool = True, each: bool = False) -> Array:
+def _accumulate(place: Place, clip: _Clip, *, divided: bool = True, each: bool = False) -> Array:
     """Call ``backward`` for each microbatch, and step once; the clip comes once, or after each."""
     del place
-    layer = make_layer()
-    optimizer = make_optimizer(layer)
+    layer = _make_layer()
+    optimizer = _make_optimizer(layer)
     for part in INPUTS:
-        loss = compute_loss(layer, part[None])
+        loss = _compute_loss(layer, part[None])
         (loss / len(INPUTS) if divided else loss).backward()  # type: ignore[no-untyped-call]
         if each:
             clip(layer.parameters())
     if not each:
         clip(layer.parameters())
     optimizer.step()
-    return read_update(layer)
+    return _read_update(layer)
 
 
-def accumulate_by_lightning(place: Place, **arguments: Any) -> Array:
+def _accumulate_by_lightning(place: Place, **arguments: Any) -> Array:
     """``lightning.Trainer(accumulate_grad_batches=2, gradient_clip_val=...)``."""
     del place
     import lightning  # noqa: PLC0415 - two more seconds, for this alone
@@ -156,14 +156,14 @@ def accumulate_by_lightning(place: Place, **arguments: Any) -> Array:
     class Module(lightning.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.layer = make_layer()
+            self.layer = _make_layer()
 
         def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
             loss: torch.Tensor = 2 * self.layer(batch[0]).mean()
             return loss
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            return make_optimizer(self)
+            return _make_optimizer(self)
 
     module = Module()
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.from_numpy(INPUTS)), batch_size=1)
@@ -171,150 +171,152 @@ def accumulate_by_lightning(place: Place, **arguments: Any) -> Array:
     with tempfile.TemporaryDirectory() as folder:
         quiet |= {"enable_model_summary": False, "barebones": False, "default_root_dir": folder}
         lightning.Trainer(max_epochs=1, accumulate_grad_batches=2, devices=1, **quiet, **arguments).fit(module, loader)
-    return read_update(module.layer)
+    return _read_update(module.layer)
 
 
-def accumulate_by_accelerate(place: Place, *, guarded: bool) -> Array:
+def _accumulate_by_accelerate(place: Place, *, guarded: bool) -> Array:
     """``accelerator.clip_grad_norm_`` inside ``accelerator.accumulate``, with or without ``if sync_gradients``."""
     del place
     import accelerate  # noqa: PLC0415 - two more seconds, for this alone
 
     accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
-    layer = make_layer()
-    model, optimizer = accelerator.prepare(layer, make_optimizer(layer))
+    layer = _make_layer()
+    model, optimizer = accelerator.prepare(layer, _make_optimizer(layer))
     for part in INPUTS:
         with accelerator.accumulate(model):
-            accelerator.backward(compute_loss(model, part[None]))
+            accelerator.backward(_compute_loss(model, part[None]))
             if accelerator.sync_gradients or not guarded:
                 accelerator.clip_grad_norm_(model.parameters(), THRESHOLD)
             optimizer.step()
             if accelerator.sync_gradients:
                 break
             optimizer.zero_grad()
-    return read_update(layer)
+    return _read_update(layer)
 
 
-def scale_loss(place: Place, *, unscaled: bool, fused: bool) -> Array:
+def _scale_loss(place: Place, *, unscaled: bool, fused: bool) -> Array:
     """``GradScaler``: the clip comes after ``scaler.unscale_(optimizer)``, or that call is forgotten."""
     del place
-    layer = make_layer()
-    optimizer = make_optimizer(layer, fused=fused)
+    layer = _make_layer()
+    optimizer = _make_optimizer(layer, fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=LOSS_SCALE)
-    scaler.scale(compute_loss(layer, INPUTS)).backward()  # type: ignore[no-untyped-call]
+    scaler.scale(_compute_loss(layer, INPUTS)).backward()  # type: ignore[no-untyped-call]
     if unscaled:
         scaler.unscale_(optimizer)
-    clip_norm(layer.parameters())
+    _clip_norm(layer.parameters())
     scaler.step(optimizer)
     scaler.update()
-    return read_update(layer)
+    return _read_update(layer)
 
 
-def sum_counted(model: nn.Module, part: int) -> torch.Tensor:
+def _sum_counted(model: nn.Module, part: int) -> torch.Tensor:
     """Return twice the sum of the outputs that count."""
     outputs = model(torch.from_numpy(UNEVEN[part]))[:, 0]
     counted: torch.Tensor = 2 * (outputs * torch.from_numpy(MASKS[part])).sum()
     return counted
 
 
-def reduce_counts(place: Place, *, weighted: bool) -> Array:
+def _reduce_counts(place: Place, *, weighted: bool) -> Array:
     """Take each replica's mean over its own counted rows, or its sum times replicas over the count of all."""
-    join_group(place)
-    layer = make_layer()
+    _join_group(place)
+    layer = _make_layer()
     model = DistributedDataParallel(layer)
-    optimizer = make_optimizer(model)
+    optimizer = _make_optimizer(model)
     count = torch.tensor(MASKS[place.rank].sum())
     if weighted:
         distributed.all_reduce(count)
         count /= len(place.addresses)
-    (sum_counted(model, place.rank) / count).backward()  # type: ignore[no-untyped-call]
+    (_sum_counted(model, place.rank) / count).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    return read_update(layer)
+    return _read_update(layer)
 
 
-def accumulate_counts(place: Place, *, weighted: bool) -> Array:
+def _accumulate_counts(place: Place, *, weighted: bool) -> Array:
     """Take each microbatch's mean over its own counted rows, or its sum over the count of all."""
     del place
-    layer = make_layer()
-    optimizer = make_optimizer(layer)
+    layer = _make_layer()
+    optimizer = _make_optimizer(layer)
     for part, mask in enumerate(MASKS):
         count = MASKS.sum() if weighted else len(MASKS) * mask.sum()
-        (sum_counted(layer, part) / count).backward()
+        (_sum_counted(layer, part) / count).backward()
     optimizer.step()
-    return read_update(layer)
+    return _read_update(layer)
 
 
-DDP, SHARDED = "DistributedDataParallel", "fully_shard (FSDP2)"
+_DDP, _SHARDED = "DistributedDataParallel", "fully_shard (FSDP2)"
 
 UPDATES: tuple[OwnUpdate, ...] = (
     *(
-        OwnUpdate(REPLICAS, f"{DDP}: `backward`, `{name}`", kind, functools.partial(clip_after_reduction, clip=clip), 2)
-        for name, kind, clip in (("clip_grad_norm_", "norm", clip_norm), ("clip_grad_value_", "value", clip_value))
+        OwnUpdate(
+            REPLICAS, f"{_DDP}: `backward`, `{name}`", kind, functools.partial(_clip_after_reduction, clip=clip), 2
+        )
+        for name, kind, clip in (("clip_grad_norm_", "norm", _clip_norm), ("clip_grad_value_", "value", _clip_value))
     ),
     *(
         OwnUpdate(
             REPLICAS,
             f"by hand: `backward`, `{name}`, then `all_reduce`",
             kind,
-            functools.partial(clip_before_reduction, clip=clip),
+            functools.partial(_clip_before_reduction, clip=clip),
             2,
         )
-        for name, kind, clip in (("clip_grad_norm_", "norm", clip_norm), ("clip_grad_value_", "value", clip_value))
+        for name, kind, clip in (("clip_grad_norm_", "norm", _clip_norm), ("clip_grad_value_", "value", _clip_value))
     ),
     *(
-        OwnUpdate(REPLICAS, f"{SHARDED}: `backward`, `{name}`", kind, functools.partial(clip_shards, clip=clip), 2)
-        for name, kind, clip in (("clip_grad_norm_", "norm", clip_norm), ("clip_grad_value_", "value", clip_value))
+        OwnUpdate(REPLICAS, f"{_SHARDED}: `backward`, `{name}`", kind, functools.partial(_clip_shards, clip=clip), 2)
+        for name, kind, clip in (("clip_grad_norm_", "norm", _clip_norm), ("clip_grad_value_", "value", _clip_value))
     ),
     OwnUpdate(
         REPLICAS,
-        f"{SHARDED}: `clip_grad_norm_` of each process's own shards (`to_local()`)",
+        f"{_SHARDED}: `clip_grad_norm_` of each process's own shards (`to_local()`)",
         "norm",
-        functools.partial(clip_shards, clip=clip_norm, local=True),
+        functools.partial(_clip_shards, clip=_clip_norm, local=True),
         2,
     ),
     OwnUpdate(
         ACCUMULATION,
         "`(loss / 2).backward()` twice, then `clip_grad_norm_`",
         "norm",
-        functools.partial(accumulate, clip=clip_norm),
+        functools.partial(_accumulate, clip=_clip_norm),
     ),
     OwnUpdate(
         ACCUMULATION,
         "`(loss / 2).backward()` and `clip_grad_norm_`, twice",
         "norm",
-        functools.partial(accumulate, clip=clip_norm, each=True),
+        functools.partial(_accumulate, clip=_clip_norm, each=True),
     ),
     OwnUpdate(
         ACCUMULATION,
         "`loss.backward()` twice, not divided",
         "none",
-        functools.partial(accumulate, clip=clip_nothing, divided=False),
+        functools.partial(_accumulate, clip=_clip_nothing, divided=False),
     ),
     OwnUpdate(
         ACCUMULATION,
         "`lightning.Trainer(accumulate_grad_batches=2, gradient_clip_val=1)`",
         "norm",
-        functools.partial(accumulate_by_lightning, gradient_clip_val=THRESHOLD),
+        functools.partial(_accumulate_by_lightning, gradient_clip_val=THRESHOLD),
         needs=("lightning",),
     ),
     OwnUpdate(
         ACCUMULATION,
         '`lightning.Trainer(..., gradient_clip_algorithm="value")`',
         "value",
-        functools.partial(accumulate_by_lightning, gradient_clip_val=THRESHOLD, gradient_clip_algorithm="value"),
+        functools.partial(_accumulate_by_lightning, gradient_clip_val=THRESHOLD, gradient_clip_algorithm="value"),
         needs=("lightning",),
     ),
     OwnUpdate(
         ACCUMULATION,
         "accelerate: `if accelerator.sync_gradients: accelerator.clip_grad_norm_`",
         "norm",
-        functools.partial(accumulate_by_accelerate, guarded=True),
+        functools.partial(_accumulate_by_accelerate, guarded=True),
         needs=("accelerate",),
     ),
     OwnUpdate(
         ACCUMULATION,
         "accelerate: `accelerator.clip_grad_norm_` on every microbatch",
         "norm",
-        functools.partial(accumulate_by_accelerate, guarded=False),
+        functools.partial(_accumulate_by_accelerate, guarded=False),
         needs=("accelerate",),
     ),
     *(
@@ -322,35 +324,35 @@ UPDATES: tuple[OwnUpdate, ...] = (
             SCALE,
             f"GradScaler{', fused optimizer' * fused}: {'`unscale_`, ' * unscaled}`clip_grad_norm_`, `scaler.step`",
             "norm",
-            functools.partial(scale_loss, unscaled=unscaled, fused=fused),
+            functools.partial(_scale_loss, unscaled=unscaled, fused=fused),
         )
         for fused in (False, True)
         for unscaled in (True, False)
     ),
     OwnUpdate(
         COUNTS,
-        f"{DDP}: each replica's mean over its own counted positions",
+        f"{_DDP}: each replica's mean over its own counted positions",
         "none",
-        functools.partial(reduce_counts, weighted=False),
+        functools.partial(_reduce_counts, weighted=False),
         2,
     ),
     OwnUpdate(
         COUNTS,
-        f"{DDP}: each replica's sum, times replicas over the count of all",
+        f"{_DDP}: each replica's sum, times replicas over the count of all",
         "none",
-        functools.partial(reduce_counts, weighted=True),
+        functools.partial(_reduce_counts, weighted=True),
         2,
     ),
     OwnUpdate(
         COUNTS,
         "accumulation: each microbatch's mean over its own counted positions",
         "none",
-        functools.partial(accumulate_counts, weighted=False),
+        functools.partial(_accumulate_counts, weighted=False),
     ),
     OwnUpdate(
         COUNTS,
         "accumulation: each microbatch's sum over the count of all",
         "none",
-        functools.partial(accumulate_counts, weighted=True),
+        functools.partial(_accumulate_counts, weighted=True),
     ),
 )
