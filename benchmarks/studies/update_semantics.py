@@ -209,6 +209,7 @@ def make_tables(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
             verdict = row["failure"] or describe_update(row["one process"], row["reached"])
             lines.append(
                 {name: row[name] for name in ("framework", "set-up", "clip", "processes")}
+                | {"set-up": row["set-up"].replace("`", "")}  # a cell of a table shows marks of code as they are
                 | {"reached the optimizer": format_gradient(row["reached"])}
                 | {"one process": format_gradient(row["one process"]), "difference": verdict}
             )
