@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running.digest import DEVICE, predict_digest
 from farreach.benchmarks.running.sweep import Plan
 from farreach.results.storage.result_set import Store
@@ -27,7 +28,8 @@ def find_moved(plan: Plan, store: Store) -> set[str]:
         like = (*case.lane, case.mode, case.path, row["kernel"], *(row[name] for name in DEVICE))
         if like not in known:
             known[like] = predict_digest(case, row)
-        if row["digest"] != known[like]:
+        made = row.get("plugins") if isinstance(row.get("plugins"), str) else None
+        if row["digest"] != known[like] or made != registry.describe_plugins(case.task, case.framework):
             moved.add(row["key"])
     return moved
 
