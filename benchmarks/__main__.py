@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,7 +54,7 @@ def format_version() -> str:
     return f"farreach {farreach.__version__}" + ("" if commit == environment.RELEASE else f" (commit {commit})")
 
 
-def call(words: list[str]) -> object:
+def call(words: list[str]) -> Any:
     """Run the command of these words in this process and return its status; what the user got wrong is raised."""
     refusals.check_words(words)
     rest, folders = split_plugins(words)

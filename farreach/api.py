@@ -136,7 +136,8 @@ class Results:
                 continue
             frames.append(frame.assign(key=key)[["key", *frame]])
         there = [frame for frame in frames if len(frame)]
-        return pd.concat(there or frames[:1] or [pd.DataFrame(columns=["key"])], ignore_index=True)
+        whole: pd.DataFrame = pd.concat(there or frames[:1] or [pd.DataFrame(columns=["key"])], ignore_index=True)
+        return whole
 
 
 def load(folder: str | os.PathLike[str], *, only: Only = ()) -> Results:

@@ -28,8 +28,10 @@ def find_moved(plan: Plan, store: Store) -> set[str]:
         like = (*case.lane, case.mode, case.path, row["kernel"], *(row[name] for name in DEVICE))
         if like not in known:
             known[like] = predict_digest(case, row)
+        if row["digest"] != known[like]:
+            moved.add(row["key"])
         made = row.get("plugins") if isinstance(row.get("plugins"), str) else None
-        if row["digest"] != known[like] or made != registry.describe_plugins(case.task, case.framework):
+        if made != registry.describe_plugins(case.task, case.framework):
             moved.add(row["key"])
     return moved
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import farreach
 from farreach.results.figures import style
 from farreach.results.storage.result_set import Store
 from tests.support.commands import call_command
@@ -154,9 +155,12 @@ def test_jax_lightning_and_keras_end_in_one_report_with_reach_diagnosis_and_advi
     text = (tmp_path / "report.md").read_text()
     reach = text.partition("### Reach: how far back the gradient keeps 1 % of its norm")[2].partition("### ")[0]
     diagnoses = text.partition("### Diagnoses")[2].partition("### ")[0]
-    for framework in rows.index:
-        assert framework in reach
-        assert framework in diagnoses
+    for framework, cell in rows["cell"].items():
+        assert str(framework) in reach
+        assert f"| {cell} | 1 |" in diagnoses
+    found = farreach.load(tmp_path).diagnoses
+    assert len(found) == 3
+    assert "not looked at" not in set(found["diagnosis"])
     assert (tmp_path / "report.html").exists()
     status, out, errors = call_command("advise", str(tmp_path))
     assert status == 0, errors
