@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 import farreach
 from farreach.benchmarks.commands import COMMANDS, format_help
 from farreach.benchmarks.commands.shared import refusals
+from farreach.benchmarks.commands.shared.words import GIVEN, split_plugins
+from farreach.benchmarks.matrix import registry
 from farreach.results.storage.sanitising import format_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -27,7 +30,8 @@ def start(
 ) -> None:
     """Train recurrent networks on long-dependency tasks in several frameworks, and report how far and how fast.
 
-    `python -m benchmarks COMMAND --help` explains a command and gives an example.
+    `python -m benchmarks COMMAND --help` explains a command and gives an example. `--plugins DIR`, anywhere behind
+    it, adds the tasks, frameworks and suites of a folder of yours; repeat it for several.
 
     Example:
         python -m benchmarks run quick
@@ -47,7 +51,20 @@ def format_version() -> str:
     from farreach.benchmarks.running import environment  # noqa: PLC0415 - it loads NumPy
 
     commit = environment.read_commit()
-    return f"farreach {farreach.__version__}" + ("" if commit == "unknown" else f" (commit {commit})")
+    return f"farreach {farreach.__version__}" + ("" if commit == environment.RELEASE else f" (commit {commit})")
+
+
+def call(words: list[str]) -> Any:
+    """Run the command of these words in this process and return its status; what the user got wrong is raised."""
+    refusals.check_words(words)
+    rest, folders = split_plugins(words)
+    if folders:
+        registry.use_plugins([*map(Path, folders)])
+    token = GIVEN.set(words)
+    try:
+        return app(rest, standalone_mode=False)
+    finally:
+        GIVEN.reset(token)
 
 
 def main() -> None:
@@ -56,8 +73,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # a character that the terminal lacks becomes a question mark
             stream.reconfigure(errors="replace")
     try:
-        refusals.check_words(sys.argv[1:])
-        status = app(standalone_mode=False)
+        status = call(sys.argv[1:])
     except Exception as error:
         if not refusals.is_user_error(error):
             raise

@@ -2,16 +2,18 @@
 
 `farreach.pytorch`, `farreach.lightning`, `farreach.transformers`, `farreach.keras` and `farreach.jax` each have a
 ``Recorder``; each needs its framework and nothing else, and importing this package imports none. What they write is a
-result folder that ``python -m benchmarks report DIR``, run in a clone of the project, turns into tables and figures.
-`advise` tries thresholds in a function of your own; it needs what a clone needs.
+result folder that ``farreach report DIR`` turns into tables and figures, with the extra ``report`` installed.
+`advise` tries thresholds in a function of your own, `load` reads results as DataFrames, `run` trains a suite: these
+need the extras ``report`` and ``suite``.
 """
 
 import os
 
 from farreach.advising import OwnAdvice, advise
+from farreach.api import Results, load, run
 from farreach.curves import ClipWarning, NoGradientWarning, Settings
 
-__all__ = ["ClipWarning", "NoGradientWarning", "OwnAdvice", "Settings", "advise"]
+__all__ = ["ClipWarning", "NoGradientWarning", "OwnAdvice", "Results", "Settings", "advise", "load", "run"]
 __version__ = "0.1.0"
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib takes 10 ms to load

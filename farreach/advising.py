@@ -1,6 +1,6 @@
 """Which clip threshold to use in a training of one's own: by trying it, and judging as the suite does.
 
-It needs what the suite needs (``requirements.txt`` of a clone): pandas, SciPy and the rest.
+It needs the extra ``report``: pandas, SciPy and the rest.
 """
 
 from __future__ import annotations

@@ -15,18 +15,32 @@ Mark = tuple[weakref.ref[torch.Tensor], int]
 """A gradient as it was at a moment: the tensor and the count of its changes in place."""
 
 
-@torch.no_grad()
 def measure_norms(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return the L2 norm of each gradient, [K], on the device of the first.
 
     Half precision is summed in float32; a sparse gradient counts by its values; one that is sharded over processes
     counts whole, for which these processes exchange K numbers, so that all of them must be here.
     """
+    if _are_alike(gradients):  # which most are, and this is called several times a step
+        return torch.stack(tuple(_measure_each(gradients)))
+    return _measure_unlike(gradients)
+
+
+def _are_alike(gradients: Sequence[torch.Tensor]) -> bool:
+    """Return whether these are dense tensors of one device and one type, outside of any graph."""
     first = gradients[0]
-    if all(type(one) is torch.Tensor and one.layout == torch.strided for one in gradients):
-        kinds = {(one.device, one.dtype) for one in gradients}
-        if len(kinds) == 1:
-            return torch.stack([*_measure_each(gradients)])
+    device, floats = first.device, first.dtype
+    for one in gradients:
+        if type(one) is not torch.Tensor or one.dtype is not floats or one.requires_grad:
+            return False
+        if one.layout is not torch.strided or one.device != device:
+            return False
+    return True
+
+
+@torch.no_grad()
+def _measure_unlike(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    first = gradients[0]
     sharded = [at for at, one in enumerate(gradients) if hasattr(one, "full_tensor")]
     norms: list[Any] = [None] * len(gradients)
     if sharded:
@@ -67,7 +81,8 @@ def is_added_to(gradient: torch.Tensor, mark: Mark | None) -> bool:
 
 
 def _count_changes(gradient: torch.Tensor) -> int:
-    local = getattr(gradient, "_local_tensor", gradient)
+    # To ask a tensor for what it has not takes as long as the rest.
+    local = gradient if type(gradient) is torch.Tensor else getattr(gradient, "_local_tensor", gradient)
     return int(local._version)  # noqa: SLF001 - torch's count of changes in place has no public name
 
 

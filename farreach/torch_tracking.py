@@ -7,6 +7,7 @@ had been clipped.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ class Tracker:
         self._done = self._done_before = 0  # uses since the start, and at the begin of a scaler's step
         self._closures = 0  # optimizers that are in their step now and call a closure
         self._active: list[int] = []  # optimizers in their step now: a subclass may call its parent's
-        self._raw: tuple[dict[int, int], torch.Tensor, list[Mark]] | None = None
+        self._raw: tuple[dict[int, int], torch.Tensor, list[weakref.ref[torch.Tensor]]] | None = None
         self._attempt, self._queued = attempt, False
         self._is_watched = False  # a backward pass has been seen
         self._stale: set[int] = set()  # gradients of before the last update: no backward pass has come since
@@ -131,14 +132,14 @@ class Tracker:
         places = self._list_places(self.parameters)
         if places:
             order = {place: number for number, (place, _) in enumerate(places)}
-            self._raw = order, measure_norms([grad for _, grad in places]), [mark_gradient(grad) for _, grad in places]
+            self._raw = order, measure_norms([grad for _, grad in places]), [weakref.ref(grad) for _, grad in places]
 
     def _take_raw(self, places: list[Place]) -> torch.Tensor | None:
         """Return the norms of these gradients at the end of the backward pass; None where they are others."""
         if self._raw is None:
             return None
-        order, norms, marks = self._raw
-        if not all(place in order and marks[order[place]][0]() is grad for place, grad in places):
+        order, norms, there = self._raw
+        if not all(place in order and there[order[place]]() is grad for place, grad in places):
             return None
         numbers = [order[place] for place, _ in places]
         if numbers == [*range(len(order))]:
@@ -174,21 +175,21 @@ class Tracker:
         self.clips = [clip for clip in self.clips if not {*clip.at} & changed]
         gradients = [grad for _, grad in places]
         before = measure_norms(gradients)  # anew: a loss scaler's unscale_ counts as no change in place
-        elements = torch.zeros((), device=before.device)
+        total = before  # a clip by norm says its own when it is done
         kind = "value" if name == "clip_grad_value_" else "norm" if order == 2 else f"{order:g}-norm"  # noqa: PLR2004
         if kind == "value":
             with torch.no_grad():
                 touched = [_localise((grad.abs() > threshold).sum()) for grad in gradients]
-            elements = torch.stack([one.to(before.device) for one in touched]).sum()
-        return Clip(kind, threshold, line, [place for place, _ in places], before, before, elements)
+            total = torch.stack([one.to(before.device) for one in touched]).sum()
+        size = sum(grad.numel() for grad in gradients)
+        return Clip(kind, threshold, line, [place for place, _ in places], before, before, size, total)
 
     def end_clip(self, clip: Clip, total: torch.Tensor | None) -> None:
         """Note what the clip left; `total` is the norm by which it decided, None for a clip by value."""
         places = [(place, self._gradient(place)) for place in clip.at]
         clip.after = measure_norms([grad for _, grad in places])
-        if total is not None:  # the condition under which torch scales: its factor is threshold / (norm + 1e-6)
-            size = sum(grad.numel() for _, grad in places)
-            clip.elements = (torch.as_tensor(_localise(total)) + 1e-6 > clip.threshold) * size
+        if total is not None:
+            clip.total = torch.as_tensor(_localise(total)).detach().clone()  # it is the user's to change
         self._clipped |= {place: mark_gradient(grad) for place, grad in places}
         self.clips.append(clip)
 
@@ -294,7 +295,8 @@ class Tracker:
         places_used = {place for place, _ in places}
         self._bound += [clip for clip in self.clips if places_used & {*clip.at}]
         self.clips = [clip for clip in self.clips if not places_used & {*clip.at}]
-        at, norms, raw = [place for place, _ in places], measure_norms(gradients), self._take_raw(places)
+        raw = None if self._bound or self._scaled else self._take_raw(places)  # a clip has measured them itself
+        at, norms = [place for place, _ in places], measure_norms(gradients)
         self.uses.append(Use(at, norms, size, scale, found_inf, raw, self._scaled))
 
     def _compare(self, places: list[Place]) -> None:

@@ -35,7 +35,8 @@ class Clip:
         at: the places of its parameters that have a gradient.
         before: the norm of each of these gradients before it, [K].
         after: after it, [K].
-        elements: how many elements it changed, 0-d.
+        size: how many elements these gradients have together.
+        total: the norm by which it decided, 0-d; of a clip by value, how many elements it changed.
 
     """
 
@@ -45,7 +46,8 @@ class Clip:
     at: list[int]
     before: torch.Tensor
     after: torch.Tensor
-    elements: torch.Tensor
+    size: int
+    total: torch.Tensor
 
 
 @dataclasses.dataclass(eq=False)
@@ -82,7 +84,8 @@ class Row:
         before: norms before the first clip.
         clipped: norms after the last one.
         used: norms of what the optimizers used.
-        share: of the elements that the clips changed, 0-d.
+        clips: those of it.
+        size: how many elements the gradients have together.
         line: of the last clip; None without one.
         scaled: whether a loss scaler was at work.
         skip: above 0 where the update was left out; None where it was done.
@@ -94,7 +97,8 @@ class Row:
     before: torch.Tensor
     clipped: torch.Tensor
     used: torch.Tensor
-    share: torch.Tensor
+    clips: Sequence[Clip]
+    size: int
     line: Line | None
     scaled: bool
     skip: torch.Tensor | None
@@ -112,7 +116,6 @@ def compose_row(clips: Sequence[Clip], uses: Sequence[Use], loss: torch.Tensor |
     raw = [use.raw for use in uses if use.raw is not None]
     if not clips and not scaled and len(raw) == len(uses):
         before = clipped = _join(raw, device, floats)
-    share = torch.zeros((), device=device, dtype=torch.float64 if floats == torch.float64 else torch.float32)
     sizes = max(sum(use.sizes for use in uses), 1)
     seen: set[int] = set()
     for clip in clips:
@@ -124,11 +127,10 @@ def compose_row(clips: Sequence[Clip], uses: Sequence[Use], loss: torch.Tensor |
             new = [(here, there) for here, there in pairs if at[here] not in seen]
             before, clipped = _put(before, clip.before, new), _put(clipped, clip.after, pairs)
         seen |= {*clip.at}
-        share = share + clip.elements.to(share) / sizes
     skips = [use.found_inf.reshape(()).to(device) for use in uses if use.found_inf is not None]
     skip = torch.stack(skips).max() if skips else None
     line = clips[-1].line if clips else None
-    return Row(loss, at, before, clipped, used, share.clamp(max=1.0), line, scaled, skip)
+    return Row(loss, at, before, clipped, used, clips, sizes, line, scaled, skip)
 
 
 def name_clips(clips: Sequence[Clip], used: set[int]) -> list[tuple[str, float]]:
@@ -159,12 +161,31 @@ def settle_rows(rows: Sequence[Row]) -> list[tuple[Step, str | None]]:
     """
     alike = itertools.groupby(rows, key=lambda row: (len(row.used), row.used.device, row.used.dtype))
     figures = [line for _, group in alike for line in _reduce([*group]).tolist()]
-    losses = read_losses([row.loss for row in rows])
-    return [_settle(*one) for one in zip(rows, losses, figures, strict=True)]
+    losses, shares = read_losses([row.loss for row in rows]), _find_shares(rows)
+    return [_settle(*one) for one in zip(rows, losses, shares, figures, strict=True)]
 
 
-def _settle(row: Row, loss: float | None, figures: list[float]) -> tuple[Step, str | None]:
-    before, clipped, used, low, high, share, skip = figures
+def _find_shares(rows: Sequence[Row]) -> list[float]:
+    """Return the share of the elements that the clips of each update changed, those of all brought together."""
+    shares = [0.0] * len(rows)
+    groups: dict[tuple[torch.device, torch.dtype], list[tuple[int, Clip]]] = {}
+    for number, row in enumerate(rows):
+        for clip in row.clips:
+            groups.setdefault((clip.total.device, clip.total.dtype), []).append((number, clip))
+    for (device, kind), several in groups.items():
+        found = torch.stack([clip.total.reshape(()) for _, clip in several])
+        if (
+            kind.is_floating_point
+        ):  # torch scales by threshold / (norm + 1e-6) where that is below 1, in this arithmetic
+            found = found + 1e-6 > torch.tensor([clip.threshold for _, clip in several], dtype=kind, device=device)
+        for (number, clip), figure in zip(several, found.tolist(), strict=True):
+            changed = figure if clip.kind == "value" else clip.size * figure
+            shares[number] += changed / rows[number].size
+    return [min(share, 1.0) for share in shares]
+
+
+def _settle(row: Row, loss: float | None, share: float, figures: list[float]) -> tuple[Step, str | None]:
+    before, clipped, used, low, high, skip = figures
     step = Step(loss, before, used, share, bool(skip))
     if skip or not (math.isfinite(before) and math.isfinite(used)):
         return step, None
@@ -192,15 +213,15 @@ def _fits(tensor: torch.Tensor) -> bool:
 
 
 def _reduce(rows: Sequence[Row]) -> torch.Tensor:
-    """Return [rows, 7]: norms before, at the clip and at the update; their least and largest ratio; share, skip."""
-    before, clipped, used, share = (
-        torch.stack([getattr(row, name) for row in rows]) for name in ("before", "clipped", "used", "share")
+    """Return [rows, 6]: norms before, at the clip and at the update; their least and largest ratio; skip."""
+    before, clipped, used = (
+        torch.stack([getattr(row, name) for row in rows]) for name in ("before", "clipped", "used")
     )
     ratios = torch.where(clipped > 0, used / clipped, torch.ones_like(used))
-    none = torch.zeros_like(share[0])
+    none = torch.zeros((), device=used.device)
     skip = torch.stack([none if row.skip is None else (row.skip > 0).to(none) for row in rows])
     norms = [torch.linalg.vector_norm(one, dim=1) for one in (before, clipped, used)]
-    parts = [*norms, ratios.amin(dim=1), ratios.amax(dim=1), share, skip]
+    parts = [*norms, ratios.amin(dim=1), ratios.amax(dim=1), skip]
     kind = torch.float64 if _fits(used) else torch.float32
     return torch.stack([part.to(used.device, kind) for part in parts], dim=1)
 

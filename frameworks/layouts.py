@@ -250,7 +250,16 @@ def _find_recurrent(weights: Mapping[str, Array], layer: str) -> Array:
     return np.asarray(np.abs(weights[f"{layer}.recurrent"]))
 
 
-LAYOUTS = {
+class Layouts(dict[str, Layout]):
+    """The table; a cell of a plug-in has the layout of an rnn until its framework has put its own here."""
+
+    def __missing__(self, cell: str) -> Layout:
+        """Return the layout of an rnn that takes no other activation."""
+        return dataclasses.replace(self["rnn"], title=cell, activations=("tanh",))
+
+
+LAYOUTS = Layouts()
+LAYOUTS |= {
     "rnn": Layout(
         title="simple recurrent network (Elman 1990)",
         family="recurrent",

@@ -335,6 +335,12 @@ class Environment:
         int | None, Fact("The study that drew the case's recipe, from 1; None where none was drawn.", before=None)
     ] = None
     recipe: Annotated[int | None, Fact("The number of that recipe in its study, from 1.", before=None)] = None
+    plugins: Annotated[
+        str | None,
+        Fact(
+            "Where task and framework come from that the suite has not: source and digest, a JSON object.", before=None
+        ),
+    ] = None
 
 
 PARTS = {"case": Case, "result": Result, "times": Times, "environment": Environment}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+PROGRAM = "farreach" if (Path(__file__).parents[1] / "__init__.py").exists() else "python -m benchmarks"
+"""How the command line is called: installed, where this folder lies in the package, or in a checkout."""
+
 TASKS = (
     *("adding", "multiplication", "copy", "selective_copy", "recall"),
     *("order", "digits", "speech", "translation"),

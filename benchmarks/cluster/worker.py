@@ -62,10 +62,11 @@ def make_request(case: Case) -> Answer:
         "case": case.to_json(),
         "identity": case.identity(),
         "code": digest.hash_code(case.framework, case.mode),
+        "plugins": registry.describe_plugins(case.task, case.framework),
     }
 
 
-def find_refusal(case: dict[str, Any], identity: dict[str, Any], code: str) -> str:
+def find_refusal(case: dict[str, Any], identity: dict[str, Any], code: str, plugins: str | None) -> str:
     """Return why a case would have another key or other code here, or would not run at all; "" where it is the same."""
     framework, mode = identity["framework"], identity["mode"]
     try:
@@ -75,6 +76,7 @@ def find_refusal(case: dict[str, Any], identity: dict[str, Any], code: str) -> s
             require_allowed([asked])
             ours = asked.identity()
             is_same = digest.hash_code(framework, mode) == code
+            plugged = registry.describe_plugins(asked.task, framework)
     except (registry.UsageError, TaskError) as error:
         return str(error)
     except (TypeError, AttributeError, ImportError, OSError) as error:
@@ -92,6 +94,8 @@ def find_refusal(case: dict[str, Any], identity: dict[str, Any], code: str) -> s
             return f"it has {text.format(mine)}, not {text.format(theirs)}"
     if ours != identity:
         return "it has another version of Farreach"
+    if plugged != plugins:
+        return f"it has other plug-ins: {plugged or 'none'}, not {plugins or 'none'}"
     return "" if is_same else f"it has other code for {framework}"
 
 

@@ -30,6 +30,7 @@ from farreach.benchmarks.commands.show import show
 from farreach.benchmarks.commands.speed import speed
 from farreach.benchmarks.commands.tail import tail
 from farreach.benchmarks.commands.unpack import unpack
+from farreach.results.vocabulary import PROGRAM
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_,
@@ -59,4 +60,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def format_help(command: Callable[..., None]) -> str:
     """Return the docstring of a command as its help: the lines of a paragraph are joined."""
-    return re.sub(r"(?<!\n)\n(?!\n) *", " ", inspect.cleandoc(command.__doc__ or ""))
+    text = inspect.cleandoc(command.__doc__ or "").replace("python -m benchmarks", PROGRAM)
+    return re.sub(r"(?<!\n)\n(?!\n) *", " ", text)

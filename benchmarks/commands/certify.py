@@ -36,7 +36,7 @@ def certify(
 
     refusals.make_portable(portable=portable, device=device)
     chosen = certificate.choose_checks(only or [], device)
-    folder = out or certificates.PUBLISHED
+    folder = out or (certificates.PUBLISHED if registry.HERE == registry.ROOT else registry.PUBLISHED / "certificates")
     writes = out or any(len(checks) == len(certification.list_checks(name, device)) for name, checks in chosen.items())
     if writes and folder.resolve() == certificates.PUBLISHED.resolve():
         certificate.require_clean_commit(folder)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands.shared import options, output, refusals, runs
+from farreach.benchmarks.commands.shared import options, output, refusals, runs, words
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import LAUNCHES
 
@@ -74,7 +74,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     else:
         now = versions.collect_versions()
         result = comparison.compare_sides(comparison.read_side(Path(old), now), comparison.read_side(Path(new), now))
-    heading = {"title": f"{old} and {new}", "command": runs.format_command()}
+    heading = {"title": f"{old} and {new}", "command": words.format_command()}
     pages = comparison_report.write_page(folder, result, **heading)
     pages += comparison_page.write(folder, result, **heading)
     output.print_list(comparison_report.write_findings(result))
@@ -95,5 +95,5 @@ def _time_environments(
     steps = command.choose_groups(suite, only, device="cpu", threads=1, handwritten=False)
     jobs = command.list_live_jobs(steps, pairs.TimingPlan(limit=limit), folder, pythons=(old, new), launches=launches)
     with runs.end_on_interruption():
-        failed = command.run_jobs(jobs, folder, runs.format_command(), output.console)
+        failed = command.run_jobs(jobs, folder, words.format_command(), output.console)
     return failed, [job.path for job in jobs if job.path.exists()]

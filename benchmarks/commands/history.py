@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands.shared import options, output, runs
+from farreach.benchmarks.commands.shared import options, output, words
 from farreach.benchmarks.matrix import registry
 
 
@@ -33,7 +33,7 @@ def history(
     folder = out or registry.RUNS / "history"
     files.require_writable(folder)
     changes = histories.trace_rows(histories.read_sets(folders, versions.collect_versions()))
-    paths = history_report.write_page(folder, changes, command=runs.format_command())
-    paths += pages.write(folder, changes, command=runs.format_command())
+    paths = history_report.write_page(folder, changes, command=words.format_command())
+    paths += pages.write(folder, changes, command=words.format_command())
     output.print_list(history_report.write_findings(changes))
     output.print_written(paths)

@@ -46,7 +46,7 @@ def _describe_plugin(kind: str, name: str) -> str:
     if kind == "suites":
         import tomllib
 
-        return str(tomllib.loads((registry.SUITES / f"{name}.toml").read_text("utf-8-sig"))["description"])
+        return str(tomllib.loads(registry.find_suite(name).read_text("utf-8-sig"))["description"])
     if kind == "architectures":
         from farreach.frameworks.layouts import LAYOUTS
 

@@ -27,7 +27,10 @@ def publish(
     from farreach.results.publishing import documents
     from farreach.results.publishing import pictures as screenshots
 
-    root = registry.ROOT
+    root = registry.HERE
+    if root != registry.ROOT:
+        message = "publish writes the documents of a checkout, and this suite is installed"
+        raise registry.UsageError(message)
     if check and pictures:
         message = "--check writes nothing, so it takes no --pictures"
         raise registry.UsageError(message)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from farreach.benchmarks.commands.shared import options, output, refusals, reports, runs
+from farreach.benchmarks.commands.shared import options, output, refusals, reports, runs, words
 from farreach.benchmarks.matrix import registry
 
 
@@ -90,14 +90,14 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
 
             pool.workers.require_workers(timings.list_work(missing).values())
             measure = functools.partial(timings.run_jobs, pool)
-            failed = command.run_jobs(jobs, folder, runs.format_command(), output.console, measure=measure)
+            failed = command.run_jobs(jobs, folder, words.format_command(), output.console, measure=measure)
     else:
         if device != "cpu" and not dask:
             sweep.try_devices(cases, folder / "logs")
         with runs.end_on_interruption():
             if not dask:
                 command.measure_machine(folder, cases[0], output.print_line)
-            failed = command.run_jobs(jobs, folder, runs.format_command(), output.console)
+            failed = command.run_jobs(jobs, folder, words.format_command(), output.console)
     told = not any(job.path.exists() for job in jobs) or reports.tell_run(folder)
     output.print_failures(failed)
     raise typer.Exit(0 if told and not failed else 1)

@@ -73,6 +73,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """The words that a field of a case may have."""
 
+
+def list_words(name: str) -> list[str]:
+    """Return the words that a field of `CHOICES` may have, the cells of plug-ins among them."""
+    return [*dict.fromkeys([*CHOICES[name], *(registry.list_plugged_cells() if name == "cell" else [])])]
+
+
 Lane = tuple[str, str, int, str]
 """What a worker process is kept for: framework, device, threads, dtype."""
 
@@ -83,8 +89,8 @@ class Case(record.Case):
 
     def __post_init__(self) -> None:
         """Refuse what is no case, with one line that says why."""
-        for name, words in CHOICES.items():
-            registry.require_name(name, getattr(self, name), [*words])
+        for name in CHOICES:
+            registry.require_name(name, getattr(self, name), list_words(name))
         for name, usual in STANDS_FOR.items():
             if getattr(self, name) == usual:  # one setting, one key
                 object.__setattr__(self, name, None)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -31,7 +32,7 @@ from pydantic import (
 )
 
 from farreach.benchmarks.matrix import narrowing, registry
-from farreach.benchmarks.matrix.case import CHOICES, Case, find_contradiction, load_task
+from farreach.benchmarks.matrix.case import CHOICES, Case, find_contradiction, list_words, load_task
 from farreach.benchmarks.matrix.contrasts import Contrast, find_sides, list_facts
 from farreach.benchmarks.matrix.draws import Draw, Point, draw_points
 from farreach.frameworks.base import Device
@@ -102,6 +103,15 @@ class Graded(BaseModel):
         return [{self.field: self.kind, STRENGTHS[self.field]: point} for point in self._grid() or [None]]
 
 
+def _check_cell(word: str) -> str:
+    """Return a cell; which there are is asked when a suite is read, since plug-ins bring some."""
+    words = list_words("cell")
+    if word not in words:
+        message = f"Input should be {', '.join(map(repr, words[:-1]))} or {words[-1]!r}"
+        raise ValueError(message)
+    return word
+
+
 ClipWord: Any = Literal[CHOICES["clip"]]
 RegulariserWord: Any = Literal[CHOICES["regulariser"]]
 
@@ -137,6 +147,7 @@ def _make_axis(name: str) -> tuple[Any, Any]:
     positive = {"integer": PositiveInt, "number": Positive, "text": str}
     kinds = positive if default != 0 else {"integer": Count, "number": NotNegative}
     kind: Any = Literal[CHOICES[name]] if name in CHOICES else kinds[COLUMNS[name].kind]
+    kind = Annotated[str, AfterValidator(_check_cell)] if name == "cell" else kind
     return _allow_many(kind), ... if default is dataclasses.MISSING else [default]
 
 
@@ -318,7 +329,7 @@ def load_suite(name: str) -> Suite:
     """Read a suite by its name, or by the path of a TOML file; raise `UsageError` on any fault."""
     path = Path(name)
     if path.suffix != ".toml":
-        path = registry.SUITES / f"{registry.require_name('suite', name, registry.list_suites())}.toml"
+        path = registry.find_suite(name)
     return read_file(path, Suite, "suite")
 
 

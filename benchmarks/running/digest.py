@@ -63,7 +63,7 @@ def list_files(framework: str, mode: str) -> list[str]:
     starts = [*STARTS, f"frameworks/{framework}/{'__init__' if mode == registry.MATCHED else mode}.py"]
     if registry.has_part(framework, "gradient_flow"):
         starts.append(f"frameworks/{framework}/gradient_flow.py")
-    return find_closure(registry.ROOT, starts, ROOMS)
+    return find_closure(registry.find_source, starts, ROOMS)
 
 
 def make_digest(case: Kind, kernel: str) -> str:
@@ -94,4 +94,4 @@ def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
 @functools.cache
 def hash_code(framework: str, mode: str) -> str:
     """Return the digest of the code, read once a process: what is edited later does not run in it."""
-    return hash_files(registry.ROOT, list_files(framework, mode))
+    return hash_files(registry.find_source, list_files(framework, mode))

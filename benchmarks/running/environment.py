@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+import farreach
 from farreach import granted
 from farreach.benchmarks.matrix.registry import ROOT
 
-UNKNOWN, CHANGED = "unknown", "+changes"
-"""The commit where there is none, and what marks one from which the checkout differs."""
+RELEASE, CHANGED = f"v{farreach.__version__}", "+changes"
+"""The version, which stands for the commit where there is none; what marks a commit that the checkout differs from."""
 
 ROOMS = ("tasks", "frameworks", "benchmarks", "results", "farreach")
 """The folders from which a run imports."""
@@ -59,21 +60,21 @@ def name_processor(text: str) -> str:
 
 
 def read_commit() -> str:
-    """Return the checkout's commit, marked where files other than results differ from it, or ``unknown``.
+    """Return the checkout's commit, marked where files other than results differ from it, or `RELEASE`.
 
     A file that git does not know marks it where it could be imported. A folder of ours that lies in somebody else's
     repository, unpacked or installed there, has no commit.
     """
     try:
         if Path(call_git("rev-parse", "--show-toplevel")).resolve() != ROOT:
-            return UNKNOWN
+            return RELEASE
         head = call_git("rev-parse", "--short=12", "HEAD")
         changed = call_git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results/published")
         new = call_git(
             "ls-files", "--others", "--exclude-per-directory=.gitignore", "--", *ROOMS, ":!results/published"
         )
     except (OSError, subprocess.CalledProcessError):
-        return UNKNOWN
+        return RELEASE
     return f"{head}{CHANGED}" if changed or new else head
 
 

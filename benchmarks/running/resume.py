@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running.digest import DEVICE, predict_digest
 from farreach.benchmarks.running.sweep import Plan
 from farreach.results.storage.result_set import Store
@@ -28,6 +29,9 @@ def find_moved(plan: Plan, store: Store) -> set[str]:
         if like not in known:
             known[like] = predict_digest(case, row)
         if row["digest"] != known[like]:
+            moved.add(row["key"])
+        made = row.get("plugins") if isinstance(row.get("plugins"), str) else None
+        if made != registry.describe_plugins(case.task, case.framework):
             moved.add(row["key"])
     return moved
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+Find = Callable[[str], Path]
+"""Returns where a file lies, given its path below the folder that holds the rooms."""
 
 PACKAGE = "farreach"
 """What the absolute names of our modules begin with."""
@@ -19,16 +22,16 @@ def hash_source(text: str) -> str:
     return hashlib.sha256(_write_tree(ast.parse(text)).encode()).hexdigest()
 
 
-def find_closure(root: Path, starts: Iterable[str], rooms: Iterable[str]) -> list[str]:
+def find_closure(find: Find, starts: Iterable[str], rooms: Iterable[str]) -> list[str]:
     """Return the files that these files import, and those that those import, by the import statements in them.
 
     Args:
-        root: the folder that holds the rooms.
-        starts: files below it, with which it begins.
+        find: where a file lies.
+        starts: files with which it begins.
         rooms: how the paths begin of the files that are followed; others are left out.
 
     Returns:
-        The paths below the root, sorted; imports that only a type checker sees are none.
+        Their paths as `find` takes them, sorted; imports that only a type checker sees are none.
 
     """
     begins, found, queue = tuple(rooms), set[str](), [*starts]
@@ -37,14 +40,14 @@ def find_closure(root: Path, starts: Iterable[str], rooms: Iterable[str]) -> lis
         if path in found:
             continue
         found.add(path)
-        modules = _list_imports(ast.parse((root / path).read_text("utf-8")))
-        queue += [one for module in modules for one in _find_files(root, module) if one.startswith(begins)]
+        modules = _list_imports(ast.parse(find(path).read_text("utf-8")))
+        queue += [one for module in modules for one in _find_files(find, module) if one.startswith(begins)]
     return sorted(found)
 
 
-def hash_files(root: Path, paths: Iterable[str]) -> str:
-    """Return one digest of these files below a folder: of their paths and of what each does."""
-    lines = [f"{path} {hash_source((root / path).read_text('utf-8'))}\n" for path in sorted(paths)]
+def hash_files(find: Find, paths: Iterable[str]) -> str:
+    """Return one digest of these files: of their paths and of what each does."""
+    lines = [f"{path} {hash_source(find(path).read_text('utf-8'))}\n" for path in sorted(paths)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -99,9 +102,9 @@ def _list_imports(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _find_files(root: Path, module: str) -> Iterator[str]:
+def _find_files(find: Find, module: str) -> Iterator[str]:
     """Yield the files of a module of ours: its own, and those of the packages above it."""
     package, *parts = module.split(".")
     for count in range(1, len(parts) + 1) if package == PACKAGE else ():
         place = "/".join(parts[:count])
-        yield from (name for name in (f"{place}.py", f"{place}/__init__.py") if (root / name).is_file())
+        yield from (name for name in (f"{place}.py", f"{place}/__init__.py") if find(name).is_file())

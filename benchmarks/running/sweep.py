@@ -158,7 +158,8 @@ class Keeper(abc.ABC):
 
     def _keep(self, key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> None:
         """Write one finished case to the store."""
-        record = make_record(key, case, outcome, self.facts | facts | self.plan.said.get(case, {}))
+        plugged = {"plugins": registry.describe_plugins(case.task, case.framework)}
+        record = make_record(key, case, outcome, self.facts | facts | plugged | self.plan.said.get(case, {}))
         if not self.store.write(record, {part: pd.DataFrame(getattr(outcome, part)) for part in PARTS}):
             self.listener.hear_end(case, ELSEWHERE)
             return

@@ -51,7 +51,7 @@ def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Che
 def require_clean_commit(folder: Path) -> None:
     """Raise `UsageError` where what runs is not exactly a commit: what is published must be found again."""
     commit = environment.read_commit()
-    if commit == environment.UNKNOWN or commit.endswith(environment.CHANGED):
+    if commit == environment.RELEASE or commit.endswith(environment.CHANGED):
         message = f"{folder} takes certificates of a commit alone, and this is {commit}: commit first, or give --out"
         raise registry.UsageError(message)
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
-from farreach.benchmarks.studies import epsilon
+from farreach.benchmarks.studies import epsilon, update_semantics
 from farreach.benchmarks.studies.messages import Clips, ProbeClips
 from farreach.results.report import markdown
 
@@ -16,7 +16,8 @@ from farreach.results.report import markdown
 def make_table(logs: Path) -> str:
     """Return the page as Markdown; raise `UsageError` where a framework cannot be asked, or none is installed."""
     rows, counterparts = [], []
-    for framework in registry.require_any():
+    frameworks = registry.require_any()
+    for framework in frameworks:
         if registry.has_part(framework, "own_clips"):
             worker = Live(framework, "cpu", 1, logs / f"{framework}.log")
             try:
@@ -41,6 +42,22 @@ def make_table(logs: Path) -> str:
         "Normal weights and gradients, float32, threshold 0.1; [our clips](../../docs/thresholds.md#the-clips). "
         "Where a function does another thing, the distance of the clipped gradients tells by how much.\n\n"
         + (markdown.table(pd.DataFrame(counterparts)) if counterparts else "No framework here has one.\n")
+        + _make_updates(frameworks, logs)
         + f"\n## {epsilon.TITLE}\n\n{epsilon.SENTENCE}\n\n"
         + markdown.table(epsilon.measure_epsilons())
+    )
+
+
+def _make_updates(frameworks: list[str], logs: Path) -> str:
+    tables = update_semantics.make_tables(update_semantics.measure_updates(frameworks, logs))
+    if not tables:
+        return ""
+    return (
+        "\n## Updates in parts: what reaches the optimizer\n\n"
+        "One dense layer, two inputs, one output, all zeros, plain gradient descent at learning rate 1, threshold 1: "
+        "minus the weights after one update are the gradient that reached the optimizer (kernel, kernel, bias). "
+        "*one process* is the gradient of the whole batch, clipped once. Processes are real and talk over 127.0.0.1; "
+        "a MirroredStrategy or a shard_map of one process has two devices of the same processor. "
+        "[The right loops](../../docs/clipping.md) are written out.\n"
+        + "".join(f"\n### {heading}\n\n{markdown.table(table)}" for heading, table in tables.items())
     )

@@ -192,7 +192,7 @@ def _cluster(workers: int, scratch: Path) -> Iterator[Pool]:
 def _dask(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "dask", *arguments],
-        cwd=registry.ROOT,
+        cwd=registry.HOME,
         env=os.environ | {"DASK_TEMPORARY_DIRECTORY": str(folder)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -151,7 +151,7 @@ def time_page(repeats: int) -> list[Cost]:
 
 def write_rows(folder: Path, count: int) -> None:
     """Write so many packed rows: those of the published `quick` set with other seeds, without curves."""
-    models = open_set(registry.ROOT / QUICK).read_table()
+    models = open_set(registry.HERE / QUICK).read_table()
     each = np.arange(count)
     table = models.take(pa.array(each % len(models)))
     seeds = table["seed"].to_numpy() + each // len(models) * (1 + pc.max(models["seed"]).as_py())

@@ -100,7 +100,7 @@ def _find_set(target: str) -> ResultSet:
         return open_set(path.parent)
     if re.fullmatch(KEY, target):
         for place in SETS:
-            for folder in sorted((registry.ROOT / place).glob("*")):
+            for folder in sorted((registry.HERE / place).glob("*")):
                 if _has_case(folder, target):
                     return open_set(folder)
     message = f"{target} is neither a result set nor the key of a row in {' or '.join(SETS)}"

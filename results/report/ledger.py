@@ -28,6 +28,7 @@ from farreach.results.report.markdown import code, escape, plain, table
 from farreach.results.report.phrases import write_count
 from farreach.results.storage.files import write_text
 from farreach.results.storage.interface import ResultSet
+from farreach.results.vocabulary import PROGRAM
 
 PAGE = "ledger.md"
 
@@ -176,7 +177,7 @@ def _write_section(verdict: ClaimVerdict) -> str:
     if claim.minutes is not None:
         spent = f", spent {_write_minutes(verdict.minutes)}" if verdict.minutes else ""
         lines.append(f"- Cost on one core: planned {_write_minutes(claim.minutes)}{spent}")
-        lines.append(f"- Command: {code(f'python -m benchmarks ledger --only id={claim.id}')}")
+        lines.append(f"- Command: {code(f'{PROGRAM} ledger --only id={claim.id}')}")
     lines += [f"- Not affordable: {escape(claim.cost)}"] if claim.cost else []
     lines += [f"- Needs {escape(claim.needs)}"] if claim.needs else []
     first, *rest = lines

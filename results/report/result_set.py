@@ -27,6 +27,7 @@ from farreach.results.storage.csv_files import write_csv
 from farreach.results.storage.files import list_files, write_text
 from farreach.results.storage.staging import replace_files
 from farreach.results.timing import interleaved, time_to_solve
+from farreach.results.vocabulary import PROGRAM
 
 TABLES = (
     *("summary", "accuracy", "metrics", "gradients", "reach", "spectra", "diagnoses", "divergence", "agreement"),
@@ -136,7 +137,7 @@ def write_command(folder: Path) -> str:
         place = folder.resolve().relative_to(Path.cwd())
     except ValueError:
         place = Path("DIR")
-    return f"python -m benchmarks report {place}"
+    return f"{PROGRAM} report {place}"
 
 
 def _write_tables(results: Results, folder: Path) -> Iterator[tuple[str, str]]:

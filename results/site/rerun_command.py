@@ -18,7 +18,10 @@ ALWAYS = ("task", "framework", "cell", "clip", "threshold", "optimizer", "learni
 OWN_OPTION = {"device", "threads"}
 """Columns that `run` takes as options of their own."""
 
-VALUED = ("--only", "--device", "--threads", "--jobs", "--out")
+PROGRAMS = ("python -m benchmarks", "farreach")
+"""How the command line is called, in a checkout and installed."""
+
+VALUED = ("--only", "--device", "--threads", "--jobs", "--out", "--plugins")
 FOLDER = "results/runs/again"
 
 
@@ -43,9 +46,10 @@ def write_command(row: Mapping[str, Any], also: list[str]) -> str:
         words = shlex.split(made)
     except ValueError:
         return made
-    if words[:4] != ["python", "-m", "benchmarks", "run"]:
+    program = next((one.split() for one in PROGRAMS if words[: len(one.split()) + 1] == [*one.split(), "run"]), None)
+    if program is None:
         return made
-    given, narrowed = _parse_words(words[4:])
+    given, narrowed, plugged = _parse_words(words[len(program) + 1 :])
     named = {name: _format_value(row.get(name)) or _format_value(STANDS_FOR.get(name)) for name in (*ALWAYS, *also)}
     named |= {name: _format_value(value) for name, value in json.loads(str(row["parameters"])).items()}
     wanted = [f"{key}={value}" for key, value in named.items() if value is not None]
@@ -55,22 +59,23 @@ def write_command(row: Mapping[str, Any], also: list[str]) -> str:
     options = [option for text in wanted for option in ("--only", text)]
     where = [] if row["device"] == "cpu" else ["--device", str(row["device"])]
     where += [] if row["threads"] == 1 else ["--threads", _format_value(row["threads"]) or ""]
-    return shlex.join(["python", "-m", "benchmarks", "run", *given, *options, *where, "--out", FOLDER])
+    return shlex.join([*program, "run", *given, *options, *where, *plugged, "--out", FOLDER])
 
 
-def _parse_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Return the suite, and the values of --only, out of the words behind ``run``."""
-    suite, only, at = [], [], 0
+def _parse_words(words: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the suite, the values of --only, and the options --plugins, out of the words behind ``run``."""
+    suite, only, plugged, at = [], [], list[str](), 0
     while at < len(words):
         name, equals, value = words[at].partition("=")
         if name in VALUED:
             value = value if equals else "".join(words[at + 1 : at + 2])
             only += [value] if name == "--only" else []
+            plugged += [name, value] if name == "--plugins" else []
             at += 1 if equals else 2
         else:
             suite.append(words[at])
             at += 1
-    return suite[:1], only
+    return suite[:1], only, plugged
 
 
 def _format_value(value: object) -> str | None:

@@ -10,6 +10,7 @@ from farreach.results.storage.packed_set import ROWS, PackedSet, is_packed
 from farreach.results.storage.parts import PARTS
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.staging import remove_dead_parts
+from farreach.results.vocabulary import PROGRAM
 
 RUN = ("rows", *(part for part in SERIES if part != "runs"))
 """The folders of which a run's folder has at least one."""
@@ -37,7 +38,7 @@ def open_run_folder(folder: Path) -> Store:
     What runs that were killed had begun to write is removed.
     """
     if is_packed(folder):
-        message = f"{folder} is packed, and is not written to: unpack it first, python -m benchmarks unpack"
+        message = f"{folder} is packed, and is not written to: unpack it first, {PROGRAM} unpack"
         raise StoreError(message)
     remove_dead_parts(folder, ("rows", *PARTS, *SERIES))
     return Store(folder)

@@ -553,7 +553,7 @@ def test_without_the_package_the_command_line_names_it(command: str, tmp_path: P
         [sys.executable, "-c", program], cwd=registry.ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --dask needs the package distributed, which is not installed\n"
+    assert done.stderr == "error: --dask needs the package distributed (extra cluster), which is not installed\n"
 
 
 @pytest.mark.slow

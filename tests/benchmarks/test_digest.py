@@ -72,7 +72,7 @@ def test_the_digest_is_the_same_on_every_python(python: str) -> None:
         "import importlib.util, pathlib, sys\n"
         "spec = importlib.util.spec_from_file_location('source', sys.argv[1])\n"
         "source = importlib.util.module_from_spec(spec); spec.loader.exec_module(source)\n"
-        "print(source.hash_source(sys.argv[3]), source.hash_files(pathlib.Path(sys.argv[2]), sys.argv[4:]))\n"
+        "print(source.hash_source(sys.argv[3]), source.hash_files(pathlib.Path(sys.argv[2]).joinpath, sys.argv[4:]))\n"
     )
     files = sorted(
         {one for name in registry.list_frameworks() for one in digest.list_files(name, registry.MATCHED)}
@@ -80,7 +80,7 @@ def test_the_digest_is_the_same_on_every_python(python: str) -> None:
     )
     words = [str(Path(source.__file__ or "")), str(registry.ROOT), KNOWN, *files]
     done = subprocess.run([python, "-c", program, *words], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.split() == [KNOWN_DIGEST, source.hash_files(registry.ROOT, files)]
+    assert done.stdout.split() == [KNOWN_DIGEST, source.hash_files(registry.ROOT.joinpath, files)]
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from farreach.benchmarks.commands.shared.runs import format_command
+import farreach
+from farreach.benchmarks.commands.shared.words import format_command
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running import environment, worker_client
 from farreach.results.publishing import manifests
@@ -98,7 +99,7 @@ def test_the_commit_of_somebody_elses_repository_is_not_ours(checkout: Path) -> 
     git(outer, "init", "-q")
     git(outer, "add", "-A")
     git(outer, "commit", "-qm", "theirs")
-    assert environment.read_commit() == "unknown"
+    assert environment.read_commit() == f"v{farreach.__version__}"
 
 
 def test_a_repository_that_the_environment_names_is_not_ours(

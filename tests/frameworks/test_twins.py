@@ -166,6 +166,7 @@ NO_FILE = {
         "paths": "it has one path",
         "device": "it runs on the CPU alone",
         "own_clips": "it has no clips but ours",
+        "own_updates": "it makes no update in parts",
     }
 }
 """Files that a folder does not have, and why."""

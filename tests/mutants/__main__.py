@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import_libraries()
     start = time.monotonic()
     with copy_project() as project:
-        if not check_unchanged(list_first(mutants), project, options.jobs):
+        if not options.no_check and not check_unchanged(list_first(mutants), project, options.jobs):
             return 2
         endings = run_mutants(mutants, project, options)
         if not check_unchanged([Errand(tests) for tests in list_catching(endings)], project, options.jobs):
@@ -83,6 +83,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=min(2, granted.count_cores()), help="how many at a time")
     parser.add_argument(
         "--out", type=Path, help="folder for mutants.json and mutants.md; what they say was caught is not run again"
+    )
+    parser.add_argument(
+        "--no-check",
+        action="store_true",
+        help="do not run the first tests without a fault before; those that notice one are run without in the end",
     )
     parser.add_argument("--list", action="store_true", help="print the faults and run nothing")
     return parser

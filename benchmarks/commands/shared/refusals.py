@@ -93,7 +93,7 @@ def make_portable(*, portable: bool, device: str = "cpu", dask: str | None = Non
 def require_distributed(name: str) -> None:
     """Refuse a command or an option that needs Dask where it is not installed."""
     if registry.find_version("distributed") is None:
-        message = f"{name} needs the package distributed, which is not installed"
+        message = f"{name} needs the package distributed{registry.name_extra('distributed')}, which is not installed"
         raise registry.UsageError(message)
 
 

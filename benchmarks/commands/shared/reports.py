@@ -14,6 +14,7 @@ import typer
 
 from farreach.benchmarks.commands.shared import output, refusals
 from farreach.results.storage.sanitising import format_line
+from farreach.results.vocabulary import PROGRAM
 
 
 def try_report(folder: Path, write: Callable[[], None], what: str, again: str) -> bool:
@@ -103,5 +104,5 @@ def load_early() -> None:
 
 def tell_run(folder: Path, *, anew: bool = True) -> bool:
     """Write the report of a run that has ended, as `write_report` does; return whether that could be."""
-    again = shlex.join(["python", "-m", "benchmarks", "report", str(folder)])
+    again = shlex.join([*PROGRAM.split(), "report", str(folder)])
     return try_report(folder, lambda: write_report(folder, anew=anew), "the report", again)

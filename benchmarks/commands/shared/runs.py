@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import typer
 
 from farreach import granted
 from farreach.benchmarks.commands.shared import output, refusals
+from farreach.benchmarks.commands.shared.words import format_command
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage.sanitising import format_line
 
@@ -33,19 +33,6 @@ def collect_facts(suite: str, jobs: int | None, threads: int = 1) -> dict[str, A
         "command": format_command(),
         "jobs": jobs or max(1, granted.count_cores() // threads),
     }
-
-
-def format_command() -> str:
-    """Return the command that was given, as people type it.
-
-    Of an absolute path the last part stays: rows are published, and where a machine keeps its files says nothing.
-    """
-    return shlex.join(["python", "-m", "benchmarks", *map(_shorten_path, sys.argv[1:])])
-
-
-def _shorten_path(word: str) -> str:
-    option, equals, path = word.partition("=") if "=" in word else ("", "", word)
-    return f"{option}{equals}{Path(path).name}" if Path(path).is_absolute() else word
 
 
 @contextmanager

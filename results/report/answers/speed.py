@@ -10,6 +10,7 @@ from farreach.results.analysis.labels import label_learner
 from farreach.results.report.answers.base import FASTER, MOST, Answer
 from farreach.results.report.speed_sentences import METHOD, describe_step, write_ratio
 from farreach.results.timing import ratios
+from farreach.results.vocabulary import PROGRAM
 
 Row = dict[str, Any]
 Implementation = tuple[str, tuple[str, ...]]
@@ -19,7 +20,7 @@ Implementation = tuple[str, tuple[str, ...]]
 def answer_speed(pairs: pd.DataFrame | None) -> Answer:
     """Say for each cell and pair of implementations who is faster by how much; None where no step was timed."""
     if pairs is None:
-        missing = "not known: no training step was timed (python -m benchmarks speed times them)"
+        missing = f"not known: no training step was timed ({PROGRAM} speed times them)"
         return Answer(FASTER, "", (missing,), missing=True)
     if pairs.empty:
         return Answer(FASTER, "", ("not known: no step was timed in two frameworks",), missing=True)
