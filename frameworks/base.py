@@ -335,13 +335,15 @@ class Flow:
     """The gradient through time: norms over batch and units of the loss's total gradient at every state, float64.
 
     Attributes:
-        h: norm of dL/dh_t, [layers, time].
+        h: norm of dL/dh_t, [layers, time]; [0, time] where there is no state at each step, as in a transformer.
         c: norm of dL/dc_t, [layers, time], of an lstm; None for other cells.
+        x: norm of dL/dx_t, [time], of the first layer's input: the embedded token, or what the task gives.
 
     """
 
     h: Array
     c: Array | None
+    x: Array
 
 
 class Learner(Protocol):

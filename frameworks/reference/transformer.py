@@ -104,5 +104,5 @@ def compute_gradients(
         cut: unused.
 
     """
-    loss, gradients, d_shifts = differentiate_network(Network(model), model, weights, batch, cut)
+    loss, gradients, d_shifts = differentiate_network(Network(model), weights, batch, cut)
     return loss, gradients, split_states(d_shifts)
