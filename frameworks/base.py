@@ -142,7 +142,7 @@ class Model:
         elif self.heads and not layout.needs_heads:
             message = f"cell {self.cell} takes no heads, not {self.heads}"
         elif layout.needs_source and not self.source:
-            message = f"cell {self.cell} needs a task with a source: translation, or copy with its answer alone"
+            message = f"cell {self.cell} needs a task with a source: translation, or copy with pair = true"
         elif layout.needs_source and self.scored > self.length - self.source:
             message = (
                 f"cell {self.cell} answers after the source, in {self.length - self.source} steps, not in {self.scored}"

@@ -73,7 +73,7 @@ BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Numbers that belong to some words of another column: under any other word they have their default."""
 
-NEEDED = ("heads", "weight_decay", "rate_every", "rate_factor")
+NEEDED = ("weight_decay", "rate_every", "rate_factor")
 """Those of them that their words cannot do without: positive numbers."""
 
 FIRST_NAMES = {"replicate": "renumbering"}
