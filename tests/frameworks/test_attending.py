@@ -81,7 +81,7 @@ def score_transformer(model: Model, at: Weights, inputs: Array) -> Array:
     return np.asarray(last @ at["output.kernel"] + at["output.bias"])
 
 
-def run_gru(model: Model, at: Weights, name: str, inputs: Array, h: Array) -> Array:
+def run_gru(at: Weights, name: str, inputs: Array, h: Array) -> Array:
     """The states of a gru by the written out step of the reference's recurrent cells."""
     kernel, matrix, (beside, before) = (at[f"{name}.{part}"] for part in ("input", "recurrent", "bias"))
     states = []
@@ -97,10 +97,10 @@ def score_attention(model: Model, at: Weights, inputs: Array) -> Array:
     nothing = np.zeros((1, model.hidden))
     source, below = x[: model.source], x[model.source :]
     for layer in range(model.layers):
-        forward = run_gru(model, at, f"encoder{layer}.forward", source, nothing)
-        backward = run_gru(model, at, f"encoder{layer}.backward", source[::-1], nothing)[::-1]
+        forward = run_gru(at, f"encoder{layer}.forward", source, nothing)
+        backward = run_gru(at, f"encoder{layer}.backward", source[::-1], nothing)[::-1]
         source = np.concatenate([forward, backward], axis=-1)
-        below = run_gru(model, at, f"layer{layer}", below, forward[-1])
+        below = run_gru(at, f"layer{layer}", below, forward[-1])
     found, states = source[:, 0], below[-model.scored :, 0]
     seen = [s for s in range(model.source) if not model.tokens or inputs[s] != model.padding]
     scores = []
@@ -142,7 +142,8 @@ def test_a_transformer_never_looks_at_padding(module: Any) -> None:
     """What padding embeds changes the scores at padding alone."""
     model = dataclasses.replace(make_model("transformer", tokens=True, layers=2, length=TIME), scored=TIME)
     at, inputs = perturb_weights(model), draw_inputs(model)
-    moved = at | {"embedding": at["embedding"] + (np.arange(model.features) == model.padding)[:, np.newaxis]}
+    moved = at | {"embedding": at["embedding"].copy()}
+    moved["embedding"][model.padding] *= -2
     before, after = (predict(module, model, one, inputs) for one in (at, moved))
     np.testing.assert_array_equal(before[1:], after[1:])
     np.testing.assert_allclose(before[0, 2:], after[0, 2:], rtol=1e-12)
