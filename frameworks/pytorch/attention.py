@@ -17,7 +17,7 @@ from farreach.frameworks.layouts import list_names
 NOTHING = -1e30
 """What stands for a step that is not seen, before the softmax: finite, and its exponential is 0."""
 
-PARTS = {"input": "weight_ih", "recurrent": "weight_hh"}
+_PARTS = {"input": "weight_ih", "recurrent": "weight_hh"}
 
 
 class Network(torch.nn.Module):
@@ -99,5 +99,5 @@ def _rename(name: str, part: str = "") -> str:
     if found is None:
         return name.replace("kernel", "weight")
     side, layer, way, last = found.groups()
-    whole = f"{'encoder' if side == 'encoder' else 'recurrent'}.{part or PARTS[last]}_l{layer}"
+    whole = f"{'encoder' if side == 'encoder' else 'recurrent'}.{part or _PARTS[last]}_l{layer}"
     return whole + ("_reverse" if way == ".backward" else "")

@@ -42,13 +42,13 @@ def differentiate_shifts(framework: Framework, batch: Batch) -> Sequence[torch.T
         torch.zeros(*inputs.shape[:2], width, dtype=framework.dtype, device=framework.device, requires_grad=True)
         for width in list_shift_widths(model)
     ]
-    with without_cut(framework):
+    with _without_cut(framework):
         loss = compute_loss(model, network.run_shifted(shifts, inputs), targets, mask)
     return torch.autograd.grad(loss, shifts)
 
 
 @contextmanager
-def without_cut(framework: Framework) -> Iterator[None]:
+def _without_cut(framework: Framework) -> Iterator[None]:
     """Have nothing cut on the way back of a network of clip ``backprop``; then as before."""
     if not framework.is_cut:
         yield

@@ -18,7 +18,7 @@ from farreach.frameworks.tensorflow.recurrent import Tensors
 NOTHING = -1e30
 """What stands for a step that is not seen, before the softmax: finite, and its exponential is 0."""
 
-SIDES = ("encoder{}.forward", "encoder{}.backward", "layer{}")
+_SIDES = ("encoder{}.forward", "encoder{}.backward", "layer{}")
 """The names of the grus of a layer."""
 
 
@@ -34,7 +34,7 @@ class Network:
         for layer in range(model.layers):
             first = hidden if model.tokens else model.features
             widths = (2 * hidden, 2 * hidden, hidden) if layer else (first,) * 3
-            for side, width in zip(SIDES, widths, strict=True):
+            for side, width in zip(_SIDES, widths, strict=True):
                 built = keras.layers.GRU(
                     hidden,
                     return_sequences=True,
@@ -57,7 +57,7 @@ class Network:
         x = x if shifts is None else x + tf.transpose(shifts[0], [1, 0, 2])
         encoded, states = x[:, : self.model.source], x[:, self.model.source :]
         for layer in range(self.model.layers):
-            ahead, back, after = (side.format(layer) for side in SIDES)
+            ahead, back, after = (side.format(layer) for side in _SIDES)
             forward = self._run_gru(named, ahead, encoded)
             backward = tf.reverse(self._run_gru(named, back, encoded), [1])
             states = self._run_gru(named, after, states, forward[:, -1])
