@@ -50,6 +50,9 @@ SIZES: dict[Precision, tuple[int, int, int]] = {"float64": (ROWS, TIME, HIDDEN),
 HEADS = 2
 """Of a transformer."""
 
+WRITTEN_OUT = ("linear", "independent")
+"""The families whose paths are loops and scans of our own: each path is checked."""
+
 OMEGA_TIME = 10
 """Time steps under Omega in float32: over 50 the gradient of a sigmoid falls below what float32 holds, and Omega of
 the others, a ratio of such norms, moves by 2e-4 between permuted replicates."""
@@ -251,7 +254,7 @@ def _list_paths(framework: str, device: Device, cell: Cell, clip: str) -> tuple[
     """Return the paths of a cell that are checked under a clip: its default; every one of a cell written out by us."""
     if clip == "backprop" and not LAYOUTS[cell].cuts:
         return ()
-    if LAYOUTS[cell].family == "recurrent" or clip == "backprop":
+    if LAYOUTS[cell].family not in WRITTEN_OUT or clip == "backprop":
         return (registry.choose_path(framework, device, cell, clip),)
     return registry.list_paths(framework, device, cell)
 
