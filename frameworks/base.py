@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from farreach.frameworks.layouts import LAYOUTS, list_activated
+from farreach.frameworks.layouts import LAYOUTS, Layout, list_activated
 from farreach.frameworks.schedule import Schedule
 from farreach.tasks.base import Batch
 
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 Weights = dict[str, Array]
 """Named arrays in the shared layout that `farreach.frameworks.layouts` documents."""
 
-Cell = Literal["rnn", "lstm", "gru", "mingru", "minlstm", "indrnn", "lru"]
+Cell = Literal["rnn", "lstm", "gru", "mingru", "minlstm", "indrnn", "lru", "attention", "transformer"]
 Activation = Literal["tanh", "relu", "sigmoid"]
 Loss = Literal["cross_entropy", "mse"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adagrad", "adamw"]
@@ -99,6 +99,9 @@ class Model:
         scored: S; the output layer runs on the last S steps alone.
         loss: the loss over the scored steps.
         length: time steps of every sequence, for an architecture that must know them; 0 for any other.
+        heads: of the transformer, which divide `hidden`; 0 for any other.
+        source: of attention, the first steps, which the encoder reads; the scored ones come later. 0 for any other.
+        padding: the token, where there is one, that attention and the transformer never look at.
 
     """
 
@@ -112,6 +115,9 @@ class Model:
     layers: int = 1
     tokens: bool = False
     length: int = 0
+    heads: int = 0
+    source: int = 0
+    padding: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a combination that is no model."""
@@ -125,6 +131,25 @@ class Model:
             raise ValueError(message)
         if layout.needs_length and self.length < layout.shortest:
             message = f"cell {self.cell} needs sequences of at least {layout.shortest} steps, not of {self.length}"
+            raise ValueError(message)
+        self._check_own(layout)
+
+    def _check_own(self, layout: Layout) -> None:
+        """Refuse what is of some architectures alone: heads, a source, padding."""
+        message = ""
+        if layout.needs_heads and (self.heads < 1 or self.hidden % self.heads):
+            message = f"heads must divide hidden, {self.hidden}, which {self.heads} does not"
+        elif self.heads and not layout.needs_heads:
+            message = f"cell {self.cell} takes no heads, not {self.heads}"
+        elif layout.needs_source and not self.source:
+            message = f"cell {self.cell} needs a task with a source: translation, or copy with pair = true"
+        elif layout.needs_source and self.scored > self.length - self.source:
+            message = (
+                f"cell {self.cell} answers after the source, in {self.length - self.source} steps, not in {self.scored}"
+            )
+        elif self.source and not layout.needs_source:
+            message = f"cell {self.cell} takes no source"
+        if message:
             raise ValueError(message)
 
 
@@ -310,13 +335,15 @@ class Flow:
     """The gradient through time: norms over batch and units of the loss's total gradient at every state, float64.
 
     Attributes:
-        h: norm of dL/dh_t, [layers, time].
+        h: norm of dL/dh_t, [layers, time]; [0, time] where there is no state at each step, as in a transformer.
         c: norm of dL/dc_t, [layers, time], of an lstm; None for other cells.
+        x: norm of dL/dx_t, [time], of the first layer's input: the embedded token, or what the task gives.
 
     """
 
     h: Array
     c: Array | None
+    x: Array
 
 
 class Learner(Protocol):

@@ -34,6 +34,11 @@ def draw_normal(random: np.random.Generator, shape: Sequence[int], blocks: int) 
     return random.standard_normal((*shape[:-1], shape[-1] * blocks))
 
 
+def draw_positions(random: np.random.Generator, shape: Sequence[int], blocks: int) -> Array:
+    """Draw from normal(0, 0.1): smaller than embedded tokens, so that what a step holds is seen before where it is."""
+    return 0.1 * draw_normal(random, shape, blocks)
+
+
 def draw_glorot(random: np.random.Generator, shape: Sequence[int], blocks: int) -> Array:
     """Draw each block uniformly up to sqrt(6 / (fan in + fan out)) of its own (Glorot and Bengio, AISTATS 2010)."""
     limit = np.sqrt(6 / sum(shape))

@@ -34,6 +34,7 @@ class WideRun:
         states: h_t, [time, batch, H].
         d_above: gradient of the loss with respect to h_t that does not come from later steps, [time, batch, H].
         d_columns: gradient with respect to the zero columns, [time, batch, `count_columns`].
+        d_inputs: gradient with respect to the inputs, of the first layer; of others None.
 
     """
 
@@ -41,6 +42,7 @@ class WideRun:
     states: Array
     d_above: Array
     d_columns: Array
+    d_inputs: Array | None = None
 
 
 def count_columns(model: Model) -> int:
@@ -81,13 +83,31 @@ def compute_flow(model: Model, weights: Weights, runs: Sequence[WideRun]) -> Flo
         runs: one for each layer, from the inputs up.
 
     Returns:
-        The norms of dL/dh_t, and of dL/dc_t for the lstm, [layers, time].
+        The norms of dL/dh_t, of dL/dc_t for the lstm, and of dL/dx_t.
+
+    Raises:
+        ValueError: where the first run has no gradient of its inputs.
 
     """
+    if runs[0].d_inputs is None:
+        message = "the first layer's run must have the gradient with respect to its inputs"
+        raise ValueError(message)
     gradients = [_find_state_gradients(model, weights, layer, run) for layer, run in enumerate(runs)]
     h = compute_norms([d_h for d_h, _ in gradients])
     c = [d_c for _, d_c in gradients if d_c is not None]
-    return Flow(h, compute_norms(c) if c else None)
+    return Flow(h, compute_norms(c) if c else None, compute_norms([runs[0].d_inputs])[0])
+
+
+def make_flow(shifts: Sequence[Array]) -> Flow:
+    """Return the gradient through time of a network with shifts: of its inputs, then of its layers' states, if any.
+
+    Args:
+        shifts: dL/dx_t and dL/dh_t of each layer, each [time, batch, width].
+
+    """
+    first, *states = shifts
+    x = compute_norms([first])
+    return Flow(compute_norms(states) if states else x[:0], None, x[0])
 
 
 def compute_norms(gradients: Sequence[Array]) -> Array:

@@ -21,6 +21,24 @@ kernel; that of indrnn is a vector [H]. The layers of lru, whose state is comple
     layer{k}.skip.kernel                        [inputs, H]     D
     layer{k}.gate.kernel, layer{k}.bias         [H, H], [H]     of the gated output
 
+attention has an encoder beside the decoder, whose weights have a gru's names and shapes:
+
+    encoder{k}.forward.input    [inputs, 3·H]      and so on; above the first layer its inputs are [h, h'], 2·H
+    encoder{k}.backward.input   [inputs, 3·H]
+    score.kernel                [H, 2·H]           h @ kernel is what a state of the source is multiplied by
+    combine.kernel              [3·H, H]           [c, h] @ kernel
+
+and transformer, whose norms have a scale [H] and a bias [H], and whose kernels each a bias beside them but for that of
+query, key and value, since a bias of the keys would change nothing:
+
+    input.kernel                [features, H]      where inputs are not tokens
+    positions                   [time, H]
+    layer{k}.norm1, layer{k}.norm2, norm
+    layer{k}.attention.kernel   [H, 3·H]           query, key and value side by side, in each head after head
+    layer{k}.project.kernel     [H, H]
+    layer{k}.expand.kernel      [H, 4·H]
+    layer{k}.contract.kernel    [4·H, H]
+
 The last word of a name says what the weight is: ``input``, ``recurrent`` and ``kernel`` are kernels, which the
 penalties l1 and l2 are of; ``bias`` is a bias; any other is a vector of its own.
 """
@@ -40,8 +58,10 @@ from farreach.frameworks.draws import (
     draw_glorot,
     draw_half,
     draw_normal,
+    draw_ones,
     draw_orthogonal,
     draw_phases,
+    draw_positions,
     draw_ring,
     draw_uniform,
     draw_zeros,
@@ -49,6 +69,9 @@ from farreach.frameworks.draws import (
 
 if TYPE_CHECKING:
     from farreach.frameworks.base import Model
+
+WIDER = 4
+"""How many times as wide as H the inner layer of a transformer is."""
 
 KERNELS = ("input", "recurrent", "kernel")
 """The last words of the names of kernels."""
@@ -116,8 +139,11 @@ class Layout:
         is_projected: whether every update is followed by the family's ``project_weights``.
         find_diagonal: returns the sizes of a layer's recurrent factors, [H], from the weights and the layer's name,
             where its units do not see each other's states and the factors do not depend on what comes in.
+        has_states: whether there is a state h_t at each step that all later ones are reached through.
         needs_length: whether a model must know the time steps of its sequences.
         shortest: the fewest that it takes, where it must know them.
+        needs_source: whether the first steps of a task must be a source that is read whole before the others.
+        needs_heads: whether a model has heads, which divide its units; it then takes the padding, as with a source.
 
     """
 
@@ -131,8 +157,11 @@ class Layout:
     parts: int = 1
     is_projected: bool = False
     find_diagonal: Callable[[Mapping[str, Array], str], Array] | None = None
+    has_states: bool = True
     needs_length: bool = False
     shortest: int = 1
+    needs_source: bool = False
+    needs_heads: bool = False
 
 
 def list_stacked(model: Model, list_layer: Callable[[Model, str, Axis], list[Weight]]) -> list[Weight]:
@@ -171,8 +200,8 @@ def count_gates(model: Model) -> int:
 
 def list_shift_widths(model: Model) -> list[int]:
     """Return the widths of what a gradient through time is taken of: the first layer's inputs, each layer's states."""
-    below = model.hidden if model.tokens else model.features
-    return [below, *[LAYOUTS[model.cell].parts * model.hidden] * model.layers]
+    layout, below = LAYOUTS[model.cell], model.hidden if model.tokens else model.features
+    return [below, *[layout.parts * model.hidden] * (model.layers if layout.has_states else 0)]
 
 
 def list_activated() -> list[str]:
@@ -238,6 +267,62 @@ def _list_lru(model: Model) -> list[Weight]:
         ]
 
     return list_stacked(model, list_layer)
+
+
+def _list_attention(model: Model) -> list[Weight]:
+    """Return the weights of an encoder and decoder with attention; the three grus of a layer have the same units."""
+    hidden = model.hidden
+    listed = [Weight("embedding", (Axis(model.features), Axis(hidden)), draw_normal)] if model.tokens else []
+    encoded = below = Axis(hidden if model.tokens else model.features)
+    for layer in range(model.layers):
+        units = f"layer{layer}"
+        for name, inputs in (
+            (f"encoder{layer}.forward", encoded),
+            (f"encoder{layer}.backward", encoded),
+            (units, below),
+        ):
+            gates = Axis(hidden, units, 3)
+            listed += [
+                Weight(f"{name}.input", (inputs, gates), draw_glorot),
+                Weight(f"{name}.recurrent", (Axis(hidden, units), gates), draw_orthogonal, is_scaled=True),
+                Weight(f"{name}.bias", (Axis(2), gates)),
+            ]
+        encoded, below = Axis(hidden, units, 2), Axis(hidden, units)
+    joined, outputs = Axis(hidden, "joined"), Axis(model.outputs)
+    return [
+        *listed,
+        Weight("score.kernel", (below, encoded), draw_glorot),
+        Weight("combine.kernel", (Axis(hidden, below.units, 3), joined), draw_glorot),
+        Weight("output.kernel", (joined, outputs), draw_glorot),
+        Weight("output.bias", (outputs,)),
+    ]
+
+
+def _list_transformer(model: Model) -> list[Weight]:
+    """Return the weights of a transformer."""
+    stream, outputs = Axis(model.hidden, "stream"), Axis(model.outputs)
+    listed = [Weight("embedding", (Axis(model.features), stream), draw_normal)]
+    if not model.tokens:
+        listed = [Weight("input.kernel", (Axis(model.features), stream), draw_glorot), Weight("input.bias", (stream,))]
+    listed.append(Weight("positions", (Axis(model.length), stream), draw_positions))
+    for layer in range(model.layers):
+        name, heads, inner = f"layer{layer}", Axis(model.hidden), Axis(WIDER * model.hidden, f"layer{layer}")
+        three = Axis(model.hidden, blocks=3)
+        listed += [
+            Weight(f"{name}.norm1.scale", (stream,), draw_ones),
+            Weight(f"{name}.norm1.bias", (stream,)),
+            Weight(f"{name}.attention.kernel", (stream, three), draw_glorot),
+            Weight(f"{name}.project.kernel", (heads, stream), draw_glorot),
+            Weight(f"{name}.project.bias", (stream,)),
+            Weight(f"{name}.norm2.scale", (stream,), draw_ones),
+            Weight(f"{name}.norm2.bias", (stream,)),
+            Weight(f"{name}.expand.kernel", (stream, inner), draw_glorot),
+            Weight(f"{name}.expand.bias", (inner,)),
+            Weight(f"{name}.contract.kernel", (inner, stream), draw_glorot),
+            Weight(f"{name}.contract.bias", (stream,)),
+        ]
+    listed += [Weight("norm.scale", (stream,), draw_ones), Weight("norm.bias", (stream,))]
+    return [*listed, Weight("output.kernel", (stream, outputs), draw_glorot), Weight("output.bias", (outputs,))]
 
 
 def _find_eigenvalues(weights: Mapping[str, Array], layer: str) -> Array:
@@ -318,6 +403,25 @@ LAYOUTS |= {
         gates=("real", "imaginary"),
         parts=2,
         find_diagonal=_find_eigenvalues,
+    ),
+    "attention": Layout(
+        title="encoder of two directions and a decoder that attends to it (Bahdanau et al. 2015; Luong et al. 2015)",
+        family="attention",
+        list_weights=_list_attention,
+        gates=("r", "z", "n"),
+        matrices=("r", "z", "n"),
+        has_states=False,
+        needs_length=True,
+        needs_source=True,
+    ),
+    "transformer": Layout(
+        title="causal transformer, the norms before its parts (Vaswani et al. 2017; Xiong et al. 2020)",
+        family="transformer",
+        list_weights=_list_transformer,
+        gates=("q", "k", "v"),
+        has_states=False,
+        needs_length=True,
+        needs_heads=True,
     ),
 }
 """Every architecture by its name, which `farreach.frameworks.base.Cell` lists for the type checker."""

@@ -30,14 +30,20 @@ POINTS = ("start", "middle", "end")
 """The points of training at which a record says how far the gradient reached."""
 
 FLOW = ("step", "layer", "time", "h", "c")
-"""Columns of a flow: training step (updates done), layer and time step from 0, norms of dL/dh_t and dL/dc_t (lstm)."""
+"""Columns of a flow: training step (updates done), layer and time step from 0, norms of dL/dh_t and dL/dc_t (lstm).
+
+Where there is no state h_t at each step, as in attention and a transformer, dL/dx_t of the input stands for dL/dh_t.
+"""
+
+INPUT = "x"
+"""One more column, which older flows lack: the norm of dL/dx_t of the model's input, beside the first layer."""
 
 SPECTRA = ("step", "layer", "gate", "radius", "sigma")
 """Columns of the spectra: spectral radius and largest singular value of each gate's recurrent matrix."""
 
 LATER: set[tuple[str, Any]] = {
     *(("radius", 1.0), ("metric_version", 1), ("initial", "default"), ("until", "steps")),
-    *(("chrono_length", None), ("forget_bias", None)),
+    *(("chrono_length", None), ("forget_bias", None), ("heads", None)),
     *(("decay", None), ("accumulator", 0.0), ("weight_decay", None)),
     *(("schedule", "constant"), ("warmup", 0), ("rate_end", 0.0), ("rate_every", None), ("rate_factor", None)),
 }
@@ -56,6 +62,7 @@ STANDS_FOR = {"forget_bias": 1.0, "decay": 0.99}
 """What None stands for in columns where it is a number of its own: the setting is None, however it is asked for."""
 
 BELONGS_TO: dict[str, tuple[str, tuple[str, ...]]] = {
+    "heads": ("cell", ("transformer",)),
     "decay": ("optimizer", ("rmsprop",)),
     "accumulator": ("optimizer", ("rmsprop", "adagrad")),
     "weight_decay": ("optimizer", ("adamw",)),
@@ -114,6 +121,9 @@ class Case:
     cell: Annotated[str, Fact("The architecture of every layer, as `list architectures` names it.", always=True)]
     activation: Annotated[str, Fact("The activation of an rnn or indrnn; other cells have tanh.")] = "tanh"
     layers: Annotated[int, Fact("Recurrent layers.")] = 1
+    heads: Annotated[int | None, Fact("Heads of a transformer; None for other cells and only then.", before=None)] = (
+        None
+    )
     radius: Annotated[
         float,
         Fact(

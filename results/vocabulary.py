@@ -11,7 +11,7 @@ TASKS = (
     *("adding", "multiplication", "copy", "selective_copy", "recall"),
     *("order", "digits", "speech", "translation"),
 )
-CELLS = ("rnn", "lstm", "gru", "mingru", "minlstm", "indrnn", "lru")
+CELLS = ("rnn", "lstm", "gru", "mingru", "minlstm", "indrnn", "lru", "attention", "transformer")
 FRAMEWORKS = ("pytorch", "tensorflow", "jax", "reference")
 
 NONE = "none"

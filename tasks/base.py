@@ -96,6 +96,16 @@ class Task(abc.ABC):
         """S: the last S steps are scored, and the output layer runs on those alone."""
 
     @property
+    def source_steps(self) -> int:
+        """How many first steps are a source, which an encoder may read whole before the others; 0 for none."""
+        return 0
+
+    @property
+    def padding(self) -> int | None:
+        """The token that stands for nothing, which attention leaves out; None where there is none."""
+        return None
+
+    @property
     def recalled(self) -> int:
         """The last scored steps that answer from memory; what comes before them must be remembered until then."""
         return self.scored

@@ -39,6 +39,11 @@ class Task(base.Task):
     symbols and eleven delimiters are the task of Bai, Kolter and Koltun, "An Empirical Evaluation of Generic
     Convolutional and Recurrent Networks for Sequence Modeling", 2018.
 
+    With `pair` the input is the same, and what comes before the delimiter is a source that an encoder may read whole;
+    the symbols alone are labels, so that the floor is ln 8 nats a step::
+
+        labels                _ 3 0 7, of which 3 0 7 are scored
+
     The floor, with n symbols, is n ln 8 / (T + 2n) nats a step: a model without memory knows where the blanks are,
     which costs it nothing, and guesses each of the n symbols among eight. The loss is a mean over all T + 2n steps.
 
@@ -46,6 +51,7 @@ class Task(base.Task):
         T: Steps from the last symbol of the input to the delimiter, 1 to `base.LONGEST`.
         symbols: How many symbols must be remembered, 5 to 100.
         delimiters: How many delimiters in a row, 1 to `symbols` + 1.
+        pair: Whether the symbols alone are scored, and what comes before the delimiter is a source.
 
     Raises:
         base.TaskError: A parameter is not a whole number in its range.
@@ -55,6 +61,7 @@ class Task(base.Task):
     T: int = 50
     symbols: int = 10
     delimiters: int = 1
+    pair: bool = False
 
     version: ClassVar[int] = 1
     loss: ClassVar[Literal["cross_entropy", "mse"]] = "cross_entropy"
@@ -65,6 +72,7 @@ class Task(base.Task):
         base.require_whole("T", self.T, 1, base.LONGEST)
         base.require_whole("symbols", self.symbols, FEWEST, MOST)
         base.require_whole("delimiters", self.delimiters, 1, self.symbols + 1)
+        base.require_flag("pair", self.pair)
 
     @property
     def features(self) -> int:
@@ -83,8 +91,13 @@ class Task(base.Task):
 
     @property
     def scored(self) -> int:
-        """Every step counts, T + 2 `symbols`."""
-        return self.length
+        """Every step counts, T + 2 `symbols`; of a pair the last `symbols`."""
+        return self.symbols if self.pair else self.length
+
+    @property
+    def source_steps(self) -> int:
+        """Of a pair the T + `symbols` - 1 steps before the delimiter."""
+        return self.length - self.symbols - 1 if self.pair else 0
 
     @property
     def recalled(self) -> int:
@@ -93,11 +106,11 @@ class Task(base.Task):
 
     @property
     def floor(self) -> float:
-        """Return n ln 8 / (T + 2n), in nats a step, for n symbols."""
-        return self.symbols * math.log(ALPHABET) / self.length
+        """Return n ln 8 / (T + 2n), in nats a step, for n symbols; of a pair ln 8."""
+        return self.symbols * math.log(ALPHABET) / self.scored
 
     def batches(self, seed: int, size: int) -> Iterator[base.Batch]:
-        """Yield batches of inputs [size, T + 2 symbols, 10] and targets [size, T + 2 symbols], without end.
+        """Yield batches of inputs [size, T + 2 symbols, 10] and targets [size, S], without end.
 
         n symbols out of eight make only 8^n sequences, so chance meets the evaluation set now and then: such a draw is
         made again.
@@ -132,6 +145,7 @@ def _batch(symbols: base.Array, task: Task) -> base.Batch:
     tokens[:, delimiter : delimiter + task.delimiters] = DELIMITER
     targets = np.full((rows, task.length), BLANK, np.int32)
     targets[:, -remembered:] = symbols
+    targets = targets[:, -task.scored :]
     return base.Batch(np.eye(ALPHABET + 2, dtype=np.float32)[tokens], targets, np.ones(targets.shape, np.float32))
 
 

@@ -94,6 +94,16 @@ class Task(base.Task):
         return self.longest + 1
 
     @property
+    def source_steps(self) -> int:
+        """Return `longest`: what stands before the separator."""
+        return self.longest
+
+    @property
+    def padding(self) -> int:
+        """Return the token before a shorter source, and after a shorter target."""
+        return subwords.PAD
+
+    @property
     def floor(self) -> float:
         """Return the cross-entropy of the trigram model on the evaluation targets, in nats a token."""
         return _floor(self)

@@ -13,6 +13,7 @@ from farreach.tasks.base import Task
 
 def make_model(case: Case, task: Task) -> Model:
     """Return the network of a case that fits its task."""
+    layout = LAYOUTS[case.cell]
     return Model(
         cell=cast("Cell", case.cell),
         activation=cast("Activation", case.activation),
@@ -23,7 +24,10 @@ def make_model(case: Case, task: Task) -> Model:
         outputs=task.outputs,
         scored=task.scored,
         loss=task.loss,
-        length=task.length if LAYOUTS[case.cell].needs_length else 0,
+        length=task.length if layout.needs_length else 0,
+        heads=case.heads or 0,
+        source=task.source_steps if layout.needs_source else 0,
+        padding=None if layout.has_states else task.padding,
     )
 
 

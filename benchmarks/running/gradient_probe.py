@@ -16,7 +16,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.frameworks.base import Learner, Model, Weights
 from farreach.frameworks.layouts import LAYOUTS
 from farreach.frameworks.parts import MeasureFlow
-from farreach.results.record import FLOW, SPECTRA
+from farreach.results.record import FLOW, INPUT, SPECTRA
 from farreach.tasks.base import Batch, Task
 
 ROWS = 32
@@ -30,7 +30,7 @@ class Observer:
     not in the shared layout.
 
     Attributes:
-        flow: columns `farreach.results.record.FLOW`, one row a training step probed, layer and time step.
+        flow: columns `farreach.results.record.FLOW` and `INPUT`, one row a training step probed, layer and time step.
         spectra: columns `farreach.results.record.SPECTRA`.
 
     """
@@ -40,7 +40,7 @@ class Observer:
         if framework and registry.has_part(framework, "gradient_flow"):
             self.measure_flow = importlib.import_module(f"farreach.frameworks.{framework}.gradient_flow").measure_flow
         self.model, self.batch = model, make_probe_batch(task)
-        self.flow: dict[str, list[Any]] = {name: [] for name in FLOW}
+        self.flow: dict[str, list[Any]] = {name: [] for name in (*FLOW, INPUT)}
         self.spectra: dict[str, list[Any]] = {name: [] for name in SPECTRA}
 
     def prepare(self, framework: Learner) -> None:
@@ -53,10 +53,13 @@ class Observer:
         if self.measure_flow is None:
             return
         flow = self.measure_flow(framework, self.batch)
-        for layer, h in enumerate(flow.h):
-            c = [None] * len(h) if flow.c is None else flow.c[layer].tolist()
-            whole = ([done] * len(h), [layer] * len(h), range(len(h)), h.tolist(), c)
-            for name, values in zip(FLOW, whole, strict=True):
+        steps = len(flow.x)
+        # Where there is no h_t the input stands for it, as in what the recorder of a loop of one's own writes.
+        for layer, h in enumerate(flow.h if len(flow.h) else [flow.x]):
+            c = [None] * steps if flow.c is None else flow.c[layer].tolist()
+            x = [None] * steps if layer else flow.x.tolist()
+            whole = ([done] * steps, [layer] * steps, range(steps), h.tolist(), c, x)
+            for name, values in zip((*FLOW, INPUT), whole, strict=True):
                 self.flow[name].extend(values)
         for line in measure_spectra(self.model, framework.weights()):
             for name, value in zip(SPECTRA, (done, *line), strict=True):

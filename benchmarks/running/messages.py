@@ -74,7 +74,7 @@ class Outcome(Message):
         digest: of the code and the settings that ran.
         curves: per training step: step (from 1), loss, norms before and after the clip, share clipped.
         evaluations: per evaluation: step, loss and the task's metrics.
-        flow: columns `farreach.results.record.FLOW`.
+        flow: columns `farreach.results.record.FLOW` and `INPUT`.
         spectra: columns `farreach.results.record.SPECTRA`.
 
     """

@@ -8,8 +8,9 @@ and the optimizer. For few hidden units that is a good part of a step's work, so
 
 from __future__ import annotations
 
+from farreach.benchmarks.speed.flops_attention import COUNTS
 from farreach.frameworks.base import Model
-from farreach.frameworks.layouts import list_weights
+from farreach.frameworks.layouts import LAYOUTS, list_weights
 
 PRODUCT = 2
 """The axes of a weight that is multiplied by."""
@@ -39,12 +40,17 @@ def count_flops(model: Model, batch: int, length: int) -> int:
     three recurrent blocks of a gru are whole products, since its reset gate comes after the product
     (`farreach.frameworks.layouts`).
 
+    Attention and a transformer are counted by `farreach.benchmarks.speed.flops_attention`.
+
     Args:
         model: the network.
         batch: B, sequences per step.
         length: T, time steps of a sequence.
 
     """
+    family = LAYOUTS[model.cell].family
+    if family in COUNTS:
+        return COUNTS[family](model, batch, length)
     total = 0
     for weight in list_weights(model):
         if len(weight.shape) != PRODUCT or not weight.is_kernel:

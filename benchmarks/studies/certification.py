@@ -47,6 +47,12 @@ ROWS, TIME, HIDDEN = 4, 10, 8
 SIZES: dict[Precision, tuple[int, int, int]] = {"float64": (ROWS, TIME, HIDDEN), "float32": (32, 50, 64)}
 """Examples of a batch, time steps and hidden units of the checks in each precision; float32 at a suite's size."""
 
+HEADS = 2
+"""Of a transformer."""
+
+WRITTEN_OUT = ("linear", "independent")
+"""The families whose paths are loops and scans of our own: each path is checked."""
+
 OMEGA_TIME = 10
 """Time steps under Omega in float32: over 50 the gradient of a sigmoid falls below what float32 holds, and Omega of
 the others, a ratio of such norms, moves by 2e-4 between permuted replicates."""
@@ -150,7 +156,8 @@ class Check:
 
     def model(self) -> Model:
         """Return the model: regression of vectors, 5 classes of tokens."""
-        tokens, (_, time, hidden) = self.inputs == "tokens", self.size
+        tokens, (_, time, hidden), layout = self.inputs == "tokens", self.size, LAYOUTS[self.cell]
+        source = time // 2 if layout.needs_source else 0
         return Model(
             cell=self.cell,
             activation=self.activation,
@@ -159,9 +166,12 @@ class Check:
             tokens=tokens,
             features=6 if tokens else 2,
             outputs=5 if tokens else 1,
-            scored={"last": 1, "some": 4, "every": time}[self.scored],
+            scored={"last": 1, "some": 4, "every": time - source}[self.scored],
             loss="cross_entropy" if tokens else "mse",
-            length=time if LAYOUTS[self.cell].needs_length else 0,
+            length=time if layout.needs_length else 0,
+            heads=HEADS if layout.needs_heads else 0,
+            source=source,
+            padding=0 if tokens and not layout.has_states else None,
         )
 
     def draw_weights(self) -> Weights:
@@ -244,7 +254,7 @@ def _list_paths(framework: str, device: Device, cell: Cell, clip: str) -> tuple[
     """Return the paths of a cell that are checked under a clip: its default; every one of a cell written out by us."""
     if clip == "backprop" and not LAYOUTS[cell].cuts:
         return ()
-    if LAYOUTS[cell].family == "recurrent" or clip == "backprop":
+    if LAYOUTS[cell].family not in WRITTEN_OUT or clip == "backprop":
         return (registry.choose_path(framework, device, cell, clip),)
     return registry.list_paths(framework, device, cell)
 

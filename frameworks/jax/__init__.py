@@ -39,6 +39,8 @@ PATHS = {
         "minlstm": ("loop", "scan"),
         "indrnn": ("loop",),
         "lru": ("loop", "scan"),
+        "attention": ("scan",),
+        "transformer": ("xla",),
     },
     "cuda": {
         "rnn": ("scan",),
@@ -48,6 +50,8 @@ PATHS = {
         "minlstm": ("scan", "loop"),
         "indrnn": ("loop",),
         "lru": ("scan", "loop"),
+        "attention": ("scan",),
+        "transformer": ("xla",),
     },
 }
 LOOPED = {

@@ -6,6 +6,7 @@ whose gradients those of the states are.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from farreach.frameworks.base import Flow, Model
-from farreach.frameworks.gradient_flow import WideRun, compute_flow, compute_norms, count_columns, widen_weights
+from farreach.frameworks.gradient_flow import WideRun, compute_flow, count_columns, make_flow, widen_weights
 from farreach.frameworks.jax import Framework
 from farreach.frameworks.jax.loss import compute_loss
 from farreach.frameworks.jax.networks import find_family
@@ -28,11 +29,13 @@ def measure_flow(framework: Framework, batch: Batch) -> Flow:
     """Measure the gradient through time of one batch, on the current weights."""
     model, shared = framework.model, framework.weights()
     if LAYOUTS[model.cell].family != "recurrent":
-        return Flow(compute_norms([np.asarray(part) for part in differentiate_shifts(framework, batch)[1:]]), None)
+        return make_flow([np.asarray(part) for part in differentiate_shifts(framework, batch)])
     wide = to_native(model, widen_weights(model, shared))
     stacks = [part[0] for part in framework.stack_batches([batch])]
     runs = _compile_probe(model)({name: framework.make_tensor(value) for name, value in wide.items()}, stacks)
-    return compute_flow(model, shared, [WideRun(*(np.asarray(part) for part in run)) for run in runs])
+    first, *above = [WideRun(*(np.asarray(part) for part in run)) for run in runs]
+    d_inputs = np.asarray(_compile_inputs(model)(framework.carried[0], stacks))
+    return compute_flow(model, shared, [dataclasses.replace(first, d_inputs=d_inputs), *above])
 
 
 def differentiate_shifts(framework: Framework, batch: Batch) -> list[jax.Array]:
@@ -55,6 +58,31 @@ def _compile_shifted(model: Model, path: str) -> Callable[..., Any]:
     def differentiate(weights: Any, batch: Any) -> Any:
         size, dtype = batch[0].shape[:2], weights["output.kernel"].dtype
         return jax.grad(run)([jnp.zeros((*size, width), dtype) for width in list_shift_widths(model)], weights, batch)
+
+    return differentiate
+
+
+@functools.cache
+def _compile_inputs(model: Model) -> Callable[..., Any]:
+    """Return the compiled gradient with respect to the inputs of the first scanned layer, [time, batch, width].
+
+    It is a program of its own: in that of the states it would have XLA round them otherwise.
+    """
+    network = Network(model)
+
+    def run(below: Any, weights: Any, batch: Any) -> Any:
+        _, targets, mask = batch
+        for layer in range(model.layers):
+            parts = (weights[f"layer{layer}.{part}"] for part in ("input", "recurrent", "bias"))
+            below = network.scan_layer(below, *parts, every_step=True)
+        scores = below[-model.scored :] @ weights["output.kernel"] + weights["output.bias"]
+        return compute_loss(model, scores, targets, mask)
+
+    @jax.jit
+    def differentiate(weights: Any, batch: Any) -> Any:
+        inputs, *_ = batch
+        below = jnp.take(weights["embedding"], inputs, axis=0) if model.tokens else inputs
+        return jax.grad(run)(below, weights, batch)
 
     return differentiate
 

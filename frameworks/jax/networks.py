@@ -6,10 +6,16 @@ from types import ModuleType
 from typing import Any
 
 from farreach.frameworks.base import Model
-from farreach.frameworks.jax import independent, linear, recurrent
+from farreach.frameworks.jax import attention, independent, linear, recurrent, transformer
 from farreach.frameworks.layouts import LAYOUTS
 
-FAMILIES: dict[str, ModuleType] = {"recurrent": recurrent, "linear": linear, "independent": independent}
+FAMILIES: dict[str, ModuleType] = {
+    "recurrent": recurrent,
+    "linear": linear,
+    "independent": independent,
+    "attention": attention,
+    "transformer": transformer,
+}
 
 
 def find_family(model: Model) -> Any:

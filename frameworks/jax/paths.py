@@ -119,6 +119,8 @@ def _prepare_cut_gradient(model: Model, network: Any) -> Callable[..., Any]:
 
 def name_kernel(path: str, cell: str) -> str:
     """Return whose kernel runs on a path of a cell."""
-    if LAYOUTS[cell].family == "recurrent":
+    if LAYOUTS[cell].family == "transformer":
+        return "XLA"
+    if LAYOUTS[cell].family in {"recurrent", "attention"}:
         return {"scan": "lax.scan", "cudnn": "cuDNN"}[path]
     return {"loop": "lax.scan", "scan": "lax.associative_scan"}[path]

@@ -39,6 +39,8 @@ PATHS = {
         "minlstm": ("loop", "scan"),
         "indrnn": ("loop",),
         "lru": ("loop", "scan"),
+        "attention": ("eager", "flushed", "compiled"),
+        "transformer": ("eager", "flushed", "compiled"),
     },
     "cuda": {
         "rnn": ("cudnn", "cudagraph", "compiled", "eager"),
@@ -48,6 +50,8 @@ PATHS = {
         "minlstm": ("scan", "loop"),
         "indrnn": ("loop",),
         "lru": ("scan", "loop"),
+        "attention": ("cudnn", "cudagraph", "compiled", "eager"),
+        "transformer": ("eager", "cudagraph", "compiled"),
     },
 }
 LOOPED = {

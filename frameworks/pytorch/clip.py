@@ -75,7 +75,7 @@ def _measure_units(
     """Return norm and limit of every unit: a row of a kernel, which PyTorch keeps transposed, or a whole bias."""
     parts: _Parts = []
     for name, gradient, weight in zip(names, gradients, weights, strict=True):
-        axis = 0 if name.startswith("embedding") else -1
+        axis = 0 if name.startswith(("embedding", "positions")) else -1
         norm, size = (torch.linalg.vector_norm(tensor, dim=axis, keepdim=True) for tensor in (gradient, weight))
         limit = torch.inf if name.startswith("output") else threshold * size.clamp(min=base.LEAST_NORM)
         parts.append((norm, limit, gradient.shape[axis]))

@@ -7,13 +7,14 @@ gradients those of the states are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch.nn import functional
 
 from farreach.frameworks.base import Flow, Model
-from farreach.frameworks.gradient_flow import WideRun, compute_flow, compute_norms, count_columns, widen_weights
+from farreach.frameworks.gradient_flow import WideRun, compute_flow, count_columns, make_flow, widen_weights
 from farreach.frameworks.layouts import LAYOUTS, list_shift_widths
 from farreach.frameworks.pytorch import Framework
 from farreach.frameworks.pytorch.loss import compute_loss
@@ -25,11 +26,12 @@ def measure_flow(framework: Framework, batch: Batch) -> Flow:
     """Measure the gradient through time of one batch, on the current weights."""
     model, shared = framework.model, framework.weights()
     if LAYOUTS[model.cell].family != "recurrent":
-        return Flow(compute_norms([part.cpu().numpy() for part in differentiate_shifts(framework, batch)[1:]]), None)
+        return make_flow([part.cpu().numpy() for part in differentiate_shifts(framework, batch)])
     wide = to_native(model, widen_weights(model, shared))
     stacks = [part[0] for part in framework.stack_batches([batch])]
     runs = _run_widened(model, {name: framework.make_tensor(value) for name, value in wide.items()}, stacks)
-    return compute_flow(model, shared, [WideRun(*(part.cpu().numpy() for part in run)) for run in runs])
+    found = [tuple(None if part is None else part.cpu().numpy() for part in run) for run in runs]
+    return compute_flow(model, shared, [WideRun(*run) for run in found])
 
 
 def differentiate_shifts(framework: Framework, batch: Batch) -> Sequence[torch.Tensor]:
@@ -40,20 +42,32 @@ def differentiate_shifts(framework: Framework, batch: Batch) -> Sequence[torch.T
         torch.zeros(*inputs.shape[:2], width, dtype=framework.dtype, device=framework.device, requires_grad=True)
         for width in list_shift_widths(model)
     ]
-    bound, network.recurrent.bound = network.recurrent.bound, float("inf")
-    try:
+    with _without_cut(framework):
         loss = compute_loss(model, network.run_shifted(shifts, inputs), targets, mask)
-    finally:
-        network.recurrent.bound = bound
     return torch.autograd.grad(loss, shifts)
+
+
+@contextmanager
+def _without_cut(framework: Framework) -> Iterator[None]:
+    """Have nothing cut on the way back of a network of clip ``backprop``; then as before."""
+    if not framework.is_cut:
+        yield
+        return
+    layers = framework.network.recurrent
+    bound, layers.bound = layers.bound, float("inf")
+    try:
+        yield
+    finally:
+        layers.bound = bound
 
 
 def _run_widened(
     model: Model, wide: dict[str, torch.Tensor], batch: Sequence[torch.Tensor]
-) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
     """Run the widened layers one by one; return for each what `WideRun` holds."""
     inputs, targets, mask = batch
-    below = functional.embedding(inputs, wide["embedding.weight"]) if model.tokens else inputs
+    first = below = functional.embedding(inputs, wide["embedding.weight"]) if model.tokens else inputs.clone()
+    first.requires_grad_()
     layers = []
     for layer in range(model.layers):
         narrow = dataclasses.replace(
@@ -68,6 +82,9 @@ def _run_widened(
         below = states
     scores = functional.linear(below[-model.scored :], wide["output.weight"], wide["output.bias"])
     loss = compute_loss(model, scores, targets, mask)
-    gradients = torch.autograd.grad(loss, [*(states for _, states, _ in layers), *(zeros for _, _, zeros in layers)])
-    d_above, d_columns = gradients[: model.layers], gradients[model.layers :]
-    return [(x.detach(), h.detach(), a, c) for (x, h, _), a, c in zip(layers, d_above, d_columns, strict=True)]
+    d_first, *gradients = torch.autograd.grad(
+        loss, [first, *(states for _, states, _ in layers), *(zeros for _, _, zeros in layers)]
+    )
+    d_inputs = [d_first, *[None] * (model.layers - 1)]
+    parts = zip(layers, gradients[: model.layers], gradients[model.layers :], d_inputs, strict=True)
+    return [(x.detach(), h.detach(), *others) for (x, h, _), *others in parts]

@@ -7,9 +7,15 @@ from typing import Any
 
 from farreach.frameworks.base import Model
 from farreach.frameworks.layouts import LAYOUTS
-from farreach.frameworks.pytorch import independent, linear, recurrent
+from farreach.frameworks.pytorch import attention, independent, linear, recurrent, transformer
 
-FAMILIES: dict[str, ModuleType] = {"recurrent": recurrent, "linear": linear, "independent": independent}
+FAMILIES: dict[str, ModuleType] = {
+    "recurrent": recurrent,
+    "linear": linear,
+    "independent": independent,
+    "attention": attention,
+    "transformer": transformer,
+}
 
 
 def find_family(model: Model) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from farreach.frameworks import base
+from farreach.frameworks.layouts import LAYOUTS
 
 WITHOUT_CUDNN = ("eager",)
 """The paths on which PyTorch's own kernels run on a GPU, too."""
@@ -70,6 +71,8 @@ def name_kernel(path: str, cell: str, weight: torch.Tensor, *, by_hand: bool) ->
     if by_hand:
         return f"hand-written {'scan' if path == 'scan' else 'loop'}{graph}"
     rest = {"compiled": ", the rest Inductor", "flushed": ", subnormals flushed"}.get(path, "") + graph
+    if LAYOUTS[cell].family == "transformer":  # no recurrent layer for a library of its own
+        return f"ATen{rest}"
     with use_kernels(path):
         if torch.backends.cudnn.is_acceptable(weight):  # type: ignore[no-untyped-call]
             return f"cuDNN{rest}"

@@ -20,7 +20,8 @@ def penalise_gradients(
     """Add the penalty's gradient to the gradients of the kernels; biases and embeddings are free."""
     if kind in {"none", *base.OMEGAS}:
         return gradients
-    penalised = [name.startswith(("recurrent.weight", "output.weight")) for name in names]
+    free = ("embedding", "norm")  # a layer norm's scale is a weight by PyTorch's names, and no kernel
+    penalised = ["weight" in name and not any(part in name for part in free) for name in names]
     pairs = zip(weights, gradients, penalised, strict=True)
     if kind == "l1":
         return [g + strength * w.sign() if is_kernel else g for w, g, is_kernel in pairs]

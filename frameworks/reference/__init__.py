@@ -31,6 +31,8 @@ PATHS = {
         "minlstm": ("numpy",),
         "indrnn": ("numpy",),
         "lru": ("numpy",),
+        "attention": ("numpy",),
+        "transformer": ("numpy",),
     }
 }
 LOOPED = {

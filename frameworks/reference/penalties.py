@@ -86,7 +86,7 @@ def differentiate_omega2(
 
 def compute_omega_gradients(kind: str, model: Model, weights: Weights, batch: Batch) -> Weights:
     """Return the immediate gradient of an Omega with respect to every recurrent kernel of an rnn, by its name."""
-    _, _, runs, d_carries = run_batch(model, weights, batch)
+    _, _, runs, d_carries, _ = run_batch(model, weights, batch)
     differentiate = differentiate_omega2 if kind == "omega2" else differentiate_omega
     gradients = {}
     for layer, (run, (d_states,)) in enumerate(zip(runs, d_carries, strict=True)):

@@ -204,8 +204,11 @@ class Network:
 
     def backward(
         self, weights: Weights, inputs: Array, runs: list[LayerRun], d_scores: Array, *, cut: DerivativeClip
-    ) -> tuple[Weights, list[Carry]]:
-        """Return the gradient of every weight, and for each layer dL/dh_t (lstm: and dL/dc_t), [time, batch, H]."""
+    ) -> tuple[Weights, list[Carry], Array]:
+        """Return the gradient of every weight, for each layer dL/dh_t (lstm: and dL/dc_t), and dL/dx_t of the first.
+
+        Each of the last two is [time, batch, width].
+        """
         scored, kernel = self.model.scored, weights["output.kernel"]
         gradients = {
             "output.kernel": sum_outer_products(runs[-1].states[-scored:], d_scores),
@@ -221,7 +224,7 @@ class Network:
         if self.model.tokens:
             gradients["embedding"] = np.zeros_like(weights["embedding"])
             np.add.at(gradients["embedding"], inputs, d_above)  # a token that occurs twice collects twice
-        return {name: gradients[name] for name in weights}, d_carries_by_layer
+        return {name: gradients[name] for name in weights}, d_carries_by_layer, d_above
 
     def _forward(self, weights: Weights, layer: int, inputs: Array) -> LayerRun:
         recurrent, (bias, bias_before) = weights[f"layer{layer}.recurrent"], self._get_biases(weights, layer)
@@ -286,17 +289,17 @@ def compute_gradients(
         The loss, the gradients by the names of the weights, and for each layer a tuple of one or two arrays.
 
     """
-    loss, gradients, _, d_carries = run_batch(model, weights, batch, cut)
+    loss, gradients, _, d_carries, _ = run_batch(model, weights, batch, cut)
     return loss, gradients, d_carries
 
 
 def run_batch(
     model: Model, weights: Weights, batch: Batch, cut: DerivativeClip | None = None
-) -> tuple[float, Weights, list[LayerRun], list[Carry]]:
-    """Return what `compute_gradients` does, and before the last of it what each layer's forward pass left."""
+) -> tuple[float, Weights, list[LayerRun], list[Carry], Array]:
+    """Return what `compute_gradients` does, with what each layer's forward pass left before the last, and dL/dx_t."""
     network = Network(model)
     inputs, targets, mask = (part.swapaxes(0, 1) for part in (batch.inputs, batch.targets, batch.mask))
     scores, runs = network(weights, inputs)
     loss, d_scores = compute_loss(model, scores, targets, mask.astype(np.float64))
-    gradients, d_carries = network.backward(weights, inputs, runs, d_scores, cut=cut or DerivativeClip())
-    return loss, gradients, runs, d_carries
+    gradients, d_carries, d_inputs = network.backward(weights, inputs, runs, d_scores, cut=cut or DerivativeClip())
+    return loss, gradients, runs, d_carries, d_inputs

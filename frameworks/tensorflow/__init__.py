@@ -38,6 +38,8 @@ PATHS = {
         "minlstm": ("loop", "scan"),
         "indrnn": ("loop",),
         "lru": ("loop", "scan"),
+        "attention": ("xla", "graph"),
+        "transformer": ("xla", "graph"),
     },
     "cuda": {
         "rnn": ("xla", "graph"),
@@ -47,6 +49,8 @@ PATHS = {
         "minlstm": ("scan", "loop"),
         "indrnn": ("loop",),
         "lru": ("scan", "loop"),
+        "attention": ("xla", "graph"),
+        "transformer": ("xla", "graph"),
     },
 }
 LOOPED = {
@@ -195,7 +199,7 @@ class Framework:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return name_kernel(self.path, self.kind)
+        return name_kernel(self.path, self.model.cell, self.kind)
 
     @staticmethod
     def facts(device: base.Device) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from farreach.frameworks.base import Flow, Model
-from farreach.frameworks.gradient_flow import compute_norms
+from farreach.frameworks.gradient_flow import compute_norms, make_flow
 from farreach.frameworks.layouts import LAYOUTS, list_shift_widths
 from farreach.frameworks.tensorflow import Framework
 from farreach.frameworks.tensorflow.loss import compute_loss
@@ -27,13 +27,13 @@ def measure_flow(framework: Framework, batch: Batch) -> Flow:
     """Measure the gradient through time of one batch, on the current weights."""
     model, shared = framework.model, framework.weights()
     if LAYOUTS[model.cell].family != "recurrent":
-        return Flow(compute_norms([part.numpy() for part in differentiate_shifts(framework, batch)[1:]]), None)
+        return make_flow([part.numpy() for part in differentiate_shifts(framework, batch)])
     with tf.device(framework.device):
         weights = [framework.make_tensor(shared[name]) for name in framework.names]
         stacks = [part[0] for part in framework.stack_batches([batch])]
-        gradients = _compile_probe(model, path=framework.path)(weights, stacks)
+        gradients, d_inputs = _compile_probe(model, path=framework.path)(weights, stacks)
     h, *c = (compute_norms([part.numpy() for part in parts]) for parts in zip(*gradients, strict=True))
-    return Flow(h, c[0] if c else None)
+    return Flow(h, c[0] if c else None, compute_norms([d_inputs.numpy()])[0])
 
 
 def differentiate_shifts(framework: Framework, batch: Batch) -> list[Any]:
@@ -66,13 +66,14 @@ def _compile_shifted(model: Model, dtype: str, path: str) -> Callable[..., Any]:
 
 @functools.cache
 def _compile_probe(model: Model, *, path: str) -> Callable[..., Any]:
-    """Return the compiled probe, which gives dL/dh_t of each layer, and dL/dc_t for the lstm: [time, batch, H].
+    """Return the compiled probe: dL/dh_t of each layer, and dL/dc_t for the lstm, [time, batch, H]; and dL/dx_t.
 
     The path ``cudnn`` has no loop to compile: its probe runs as ``graph`` does.
     """
 
     @tf.function(jit_compile=path == "xla", reduce_retracing=False)  # type: ignore[untyped-decorator]
     def differentiate(weights: Any, batch: Any) -> Any:
-        return [layer.d_states for layer in trace_gradients(model, weights, batch)]
+        traces = trace_gradients(model, weights, batch)
+        return [layer.d_states for layer in traces], traces[0].d_inputs
 
     return differentiate  # type: ignore[no-any-return]

@@ -158,7 +158,7 @@ class Native:
     @property
     def kernel(self) -> str:
         """The recurrent kernel that runs."""
-        return f"{name_kernel(self.path)}, Keras {keras.__version__}"
+        return f"{name_kernel(self.path, self.model.cell)}, Keras {keras.__version__}"
 
     def _step(self, inputs: Any, targets: Any, mask: Any) -> Any:
         limit, weights = self.training.clip, self.network.trainable_variables

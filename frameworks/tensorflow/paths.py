@@ -91,8 +91,10 @@ def compile_program(
     return chunk, tf.function(network, reduce_retracing=False)
 
 
-def name_kernel(path: str, kind: str = "norm") -> str:
-    """Return whose recurrent kernel runs on a path, under a kind of clip."""
+def name_kernel(path: str, cell: str, kind: str = "norm") -> str:
+    """Return whose kernel runs on a path of a cell, under a kind of clip."""
+    if LAYOUTS[cell].family == "transformer":
+        return {"xla": "XLA", "graph": "TensorFlow's graph"}[path]
     names = {"cudnn": "cuDNN", "xla": "Keras loop, XLA", "graph": "Keras loop"}
     names |= {"loop": "hand-written loop, XLA", "scan": "hand-written scan, XLA"}
     return names[path].replace("Keras", "hand-written") if kind == "backprop" else names[path]

@@ -33,9 +33,12 @@ SPARE = [Look(COLOURS[at], marker) for at, marker in ((4, "v"), (3, "P"), (9, "X
 
 CELL_COLOURS = {"rnn": COLOURS[3], "lstm": COLOURS[4], "gru": COLOURS[9]}
 CELL_COLOURS |= {"mingru": COLOURS[0], "minlstm": COLOURS[1], "indrnn": COLOURS[2], "lru": COLOURS[6]}
+CELL_COLOURS |= {"attention": COLOURS[5], "transformer": COLOURS[8]}
 CELL_DASHES: dict[str, Any] = {"rnn": ":", "lstm": "-", "gru": "--"}
 CELL_DASHES |= {"mingru": "-.", "minlstm": "-.", "indrnn": ":", "lru": "--"}
+CELL_DASHES |= {"attention": "-.", "transformer": "-"}
 CELL_MARKERS = {"rnn": "v", "lstm": "o", "gru": "s", "mingru": "P", "minlstm": "X", "indrnn": "<", "lru": ">"}
+CELL_MARKERS |= {"attention": "D", "transformer": "*"}
 RING = "lstm"
 """The cell whose mark is open and large, so that another at the same place shows within it."""
 

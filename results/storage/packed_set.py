@@ -47,7 +47,7 @@ from farreach.results.storage.parquet import (
     read_table,
     report_damage,
 )
-from farreach.results.storage.parts import COLUMNS, COUNTS, PARTS, arrange_part, declare_column
+from farreach.results.storage.parts import COLUMNS, COUNTS, OPTIONAL, PARTS, arrange_part, declare_column
 from farreach.results.storage.sanitising import CONTROL, format_line
 
 MANIFEST = "manifest.json"
@@ -226,7 +226,7 @@ def _check_file(path: Path, facts: dict[str, Any]) -> None:
 
 def _check_schema(path: Path, schema: pa.Schema, part: str) -> None:
     """Raise `DamagedError` where a part has other columns than `parts` declares; floats may be of either size."""
-    more = THINNED if part == "curves" else ()
+    more = OPTIONAL.get(part, ())
     for field in schema:
         name = field.name
         declared = pa.field("key", TEXT) if name == "key" else declare_column(name)
@@ -263,7 +263,7 @@ def _check_lines(table: pa.Table, key: str) -> None:
 
 def _drop_absent(part: str, table: pa.Table) -> pa.Table:
     """Leave out the columns without a value that a case does not have: another task's metrics, of thinned curves."""
-    optional = [name for name in table.column_names if name in THINNED or part == "evaluations"]
+    optional = [name for name in table.column_names if name in OPTIONAL.get(part, ()) or part == "evaluations"]
     required = {"step", "loss"} if part == "evaluations" else set()
     return table.drop_columns(
         [name for name in optional if name not in required and table[name].null_count == len(table)]

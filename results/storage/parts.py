@@ -2,7 +2,7 @@
 
 curves        per training step: step, loss, norm_before, norm_after, clipped
 evaluations   per evaluation: step, loss and the task's metrics
-flow          per training step probed, layer and time step: norms of dL/dh_t and dL/dc_t
+flow          per training step probed, layer and time step: norms of dL/dh_t and dL/dc_t, and of dL/dx_t
 spectra       per training step probed, layer and gate: spectral radius, largest singular value
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from farreach.results.record import FLOW, SPECTRA
+from farreach.results.record import FLOW, INPUT, SPECTRA
 from farreach.results.storage.parquet import TEXT
 
 PARTS = ("curves", "evaluations", "flow", "spectra")
@@ -27,6 +27,9 @@ CURVES = ("step", "loss", "norm_before", "norm_after", "clipped")
 
 COLUMNS = {"curves": CURVES, "evaluations": ("step", "loss"), "flow": FLOW, "spectra": SPECTRA}
 """The columns that each part has; evaluations have the task's metrics besides."""
+
+OPTIONAL = {"curves": ("steps", "events"), "flow": (INPUT,)}
+"""The columns that a part may have besides: of curves that were thinned, and of flows since they are of the input."""
 
 COUNTS = {"step", "layer", "time", "steps", "events"}
 """The columns that are whole numbers; ``gate`` is a text, all others are floats."""
@@ -46,7 +49,7 @@ def arrange_part(part: str, table: pa.Table) -> pa.Table:
     if part == "evaluations":
         names = [*dict.fromkeys([*COLUMNS[part], *table.column_names])]
     else:
-        names = [*COLUMNS[part], *(name for name in ("steps", "events") if name in table.column_names)]
+        names = [*COLUMNS[part], *(name for name in OPTIONAL.get(part, ()) if name in table.column_names)]
     schema = pa.schema([declare_column(name) for name in names])
     if not len(table):
         return schema.empty_table()

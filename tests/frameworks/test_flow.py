@@ -13,8 +13,9 @@ from farreach.benchmarks.studies import certification
 from farreach.frameworks import gradient_flow, weights
 from farreach.frameworks.base import Activation, Array, Cell, Flow, Framework, Model, Training, Weights
 from farreach.frameworks.layouts import LAYOUTS
-from farreach.frameworks.reference import loss, recurrent
+from farreach.frameworks.reference import loss, networks, recurrent
 from farreach.tasks.base import Batch
+from tests.support.models import list_own
 
 FRAMEWORKS = registry.list_installed()
 CELLS = certification.CELLS
@@ -23,8 +24,8 @@ CELLS = certification.CELLS
 def make_model(cell: Cell, activation: Activation, *, layers: int = 1, tokens: bool = False) -> Model:
     sizes = {"features": 6, "outputs": 5, "scored": 4} if tokens else {"features": 2, "outputs": 1, "scored": 1}
     loss = "cross_entropy" if tokens else "mse"
-    sizes["length"] = certification.TIME if LAYOUTS[cell].needs_length else 0
-    return Model(cell=cell, activation=activation, layers=layers, hidden=7, tokens=tokens, loss=loss, **sizes)  # type: ignore[arg-type]
+    own = list_own(cell, certification.TIME, sizes["scored"], tokens=tokens)
+    return Model(cell=cell, activation=activation, layers=layers, hidden=6, tokens=tokens, loss=loss, **sizes, **own)  # type: ignore[arg-type]
 
 
 def build_framework(name: str, model: Model, at: Weights, dtype: str = "float64") -> Framework:
@@ -66,8 +67,10 @@ def test_every_framework_measures_what_the_reference_derives(
     at, batch = perturb_weights(model), make_batch(model)
     found, expected = (measure(one, build_framework(one, model, at), batch) for one in (name, "reference"))
     np.testing.assert_allclose(found.h, expected.h, rtol=1e-8)
-    assert found.h.shape == (layers, batch.inputs.shape[1])
-    assert found.h.dtype == np.float64
+    np.testing.assert_allclose(found.x, expected.x, rtol=1e-8)
+    assert found.h.shape == (layers if LAYOUTS[cell].has_states else 0, batch.inputs.shape[1])
+    assert found.x.shape == batch.inputs.shape[1:2]
+    assert found.h.dtype == found.x.dtype == np.float64
     assert (found.c is None) == (expected.c is None) == (cell != "lstm")
     if found.c is not None and expected.c is not None:
         np.testing.assert_allclose(found.c, expected.c, rtol=1e-8)
@@ -191,7 +194,41 @@ def test_wider_weights_with_zeros_for_inputs_compute_the_same(cell: Cell) -> Non
 
 def test_norms_that_float32_cannot_square_are_measured() -> None:
     """1e-30 is a float32, its square is not: the norm is taken in float64."""
-    passed = gradient_flow.WideRun(*(np.full((3, 1, 2), 1e-30, np.float32) for _ in range(4)))
+    passed = gradient_flow.WideRun(*(np.full((3, 1, 2), 1e-30, np.float32) for _ in range(5)))
     model = dataclasses.replace(make_model("rnn", "tanh"), hidden=2)
     found = gradient_flow.compute_flow(model, weights.draw(model, 0), [passed])
     assert found.h[0] == pytest.approx([2 * 2**0.5 * 1e-30, 2 * 2**0.5 * 1e-30, 2**0.5 * 1e-30], rel=1e-6, abs=0)
+    assert found.x == pytest.approx([2**0.5 * 1e-30] * 3, rel=1e-6, abs=0)
+
+
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+@pytest.mark.parametrize("tokens", [False, True])
+def test_the_gradient_of_the_input_is_that_of_an_input_moved_by_hand(
+    cell: Cell, activation: Activation, *, tokens: bool
+) -> None:
+    """Along its own direction: one step's inputs moved by d, in the reference, change the loss by the norm times d."""
+    model = make_model(cell, activation, layers=2, tokens=tokens)
+    at, batch = perturb_weights(model), make_batch(model)
+    if tokens:  # the same network on vectors: each token's row of the embedding
+        network = dataclasses.replace(model, tokens=False, features=model.hidden, padding=None)
+        real = np.where(batch.inputs == 0, 1, batch.inputs)  # no padding, which vectors have none of
+        vectors = dataclasses.replace(batch, inputs=at["embedding"][real])
+        batch = dataclasses.replace(batch, inputs=real)
+        moved = {name: value for name, value in at.items() if name != "embedding"}
+        if cell == "transformer":
+            moved |= {"input.kernel": np.eye(model.hidden), "input.bias": np.zeros(model.hidden)}
+    else:
+        network, vectors, moved = model, batch, at
+    norms = measure("reference", build_framework("reference", model, at), batch).x
+    family = networks.find_family(network)
+    for t in (0, 5, 9):
+        step = np.zeros(vectors.inputs.shape)
+        for place in np.ndindex(vectors.inputs.shape[0], vectors.inputs.shape[2]):
+            ends = []
+            for by in (1e-5, -1e-5):
+                inputs = vectors.inputs.astype(np.float64)
+                inputs[place[0], t, place[1]] += by
+                shifted = dataclasses.replace(vectors, inputs=inputs)
+                ends.append(family.compute_gradients(network, moved, shifted)[0])
+            step[place[0], t, place[1]] = (ends[0] - ends[1]) / 2e-5
+        assert np.linalg.norm(step) == pytest.approx(norms[t], rel=1e-5, abs=1e-9)

@@ -16,6 +16,7 @@ PATTERN = "pytorch"
 
 KEEPS_WEIGHTS = "a PyTorch layer keeps its weights, which are an argument in the others"
 OWN_STATE_GRADIENTS = "a layer of the framework keeps the gradients with respect to its states to itself"
+OWN_LAYERS = "PyTorch has a layer norm and an attention of its own"
 CALLS = "the documentation of each framework has it so: the test is of its defaults"
 BACKWARD = "NumPy differentiates nothing: the way back is written out"
 CUT = "an operation of its own, where PyTorch has hooks"
@@ -124,6 +125,19 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         **dict.fromkeys(("LayerRun", "Network.backward", "compute_gradients", "run_batch"), BACKWARD),
         **dict.fromkeys(("differentiate_activation", "sigmoid", "sum_outer_products"), BACKWARD),
     },
+    **{
+        (framework, part): dict.fromkeys(("Network.__init__", "Network.__call__", "Network.run_shifted"), KEEPS_WEIGHTS)
+        | (dict.fromkeys(("NOTHING", "normalise"), OWN_LAYERS) if part == "transformer" else {})
+        for framework in ("tensorflow", "jax", "reference")
+        for part in ("attention", "transformer")
+    },
+    ("pytorch", "attention"): dict.fromkeys(
+        ("Network.__init__", "Network.forward", "Network.run_shifted"), KEEPS_WEIGHTS
+    ),
+    ("pytorch", "transformer"): {
+        **dict.fromkeys(("Network.__init__", "Network.forward", "Network.run_shifted"), KEEPS_WEIGHTS),
+        "Layer": KEEPS_WEIGHTS,
+    },
     ("pytorch", "native"): dict.fromkeys(("Network.__init__", "Network.forward", "clip_gradients"), CALLS),
     ("tensorflow", "native"): dict.fromkeys(("Network.__init__", "Network.call", "clip_gradients"), CALLS),
     ("jax", "native"): {
@@ -136,6 +150,11 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
     ("jax", "device"): {"plus_one": "compiled once"},
 }
 """What a file of one folder has and the others do not have, or have with other arguments, and why it must be so."""
+
+OWN["jax", "attention"]["run_gru"] = "JAX has no native gru"
+OWN["reference", "attention"] |= dict.fromkeys(("run_grus", "sigmoid"), "the gru is written out")
+for _part in ("attention", "transformer"):
+    OWN["reference", _part]["compute_gradients"] = BACKWARD
 
 ABSENT: dict[tuple[str, str], dict[str, str]] = {
     ("reference", "__init__"): {
@@ -153,6 +172,10 @@ ABSENT: dict[tuple[str, str], dict[str, str]] = {
         "ACTIVATIONS": "the cells are written out",
         "to_native": "the shared layout is the reference's own",
         "to_shared": "the shared layout is the reference's own",
+    },
+    **{
+        ("reference", part): dict.fromkeys(("to_native", "to_shared"), "the shared layout is the reference's own")
+        for part in ("attention", "transformer")
     },
 }
 """What the other folders have and a file of this one does not have, and why."""

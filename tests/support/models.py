@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,19 @@ def make_model(
     """Return a model of 6 hidden units: regression of a pair of numbers, or 5 classes at the last 4 steps of tokens."""
     kind = {"features": 7, "outputs": 5, "scored": 4} if tokens else {"features": 3, "outputs": 2, "scored": 1}
     loss = "cross_entropy" if tokens else "mse"
-    length = length if LAYOUTS[cell].needs_length else 0
-    return Model(
-        cell=cell, hidden=6, loss=loss, tokens=tokens, layers=layers, activation=activation, length=length, **kind
-    )
+    own = list_own(cell, length, kind["scored"], tokens=tokens)
+    return Model(cell=cell, hidden=6, loss=loss, tokens=tokens, layers=layers, activation=activation, **kind, **own)
+
+
+def list_own(cell: str, length: int, scored: int, *, tokens: bool) -> dict[str, Any]:
+    """Return what some architectures alone ask of a model: the length, heads, a source, and the token of padding."""
+    layout = LAYOUTS[cell]
+    return {
+        "length": length if layout.needs_length else 0,
+        "heads": 2 if layout.needs_heads else 0,
+        "source": min(length // 2, length - scored) if layout.needs_source else 0,
+        "padding": 0 if tokens and not layout.has_states else None,
+    }
 
 
 def make_batches(model: Model, count: int = 10, seed: int = 0, *, rows: int = ROWS, time: int = TIME) -> list[Batch]:

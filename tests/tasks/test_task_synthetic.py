@@ -62,6 +62,27 @@ def test_copy_counts_the_symbols_that_are_right_and_no_blank() -> None:
     assert task.recalled == 5
 
 
+def test_copy_as_a_pair_has_the_same_inputs_and_scores_the_symbols_alone() -> None:
+    whole, pair = copy.Task(T=6, symbols=5), copy.Task(T=6, symbols=5, pair=True)
+    one, other = (next(task.batches(3, 4)) for task in (whole, pair))
+    np.testing.assert_array_equal(one.inputs, other.inputs)
+    np.testing.assert_array_equal(one.targets[:, -5:], other.targets)
+    assert other.mask.shape == other.targets.shape == (4, pair.scored) == (4, 5)
+    assert (whole.source_steps, pair.source_steps, pair.length) == (0, 10, whole.length)
+    assert (other.inputs[:, pair.source_steps].argmax(axis=-1) == copy.DELIMITER).all()
+    assert (other.inputs[:, : pair.source_steps].argmax(axis=-1) != copy.DELIMITER).all()
+    assert pair.floor == pytest.approx(np.log(8))
+    assert pair.recalled == pair.scored
+    batch = pair.evaluation()
+    assert pair.evaluate(lambda inputs: np.zeros((len(inputs), 5, 9)))["loss"] == pytest.approx(np.log(9))
+    assert batch.targets.shape == (1_000, 5)
+
+
+def test_a_pair_is_true_or_false() -> None:
+    with pytest.raises(base.TaskError, match="pair is 1; it must be true or false"):
+        copy.Task(pair=1)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("accuracy", "solved"), [(0.99, True), (0.989, False)])
 def test_copy_is_solved_when_99_per_cent_of_the_symbols_are_right(*, accuracy: float, solved: bool) -> None:
     assert copy.Task().solved({"recall_accuracy": accuracy}) is solved
