@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -30,7 +31,7 @@ def measure_flow(framework: Framework, batch: Batch) -> Flow:
     wide = to_native(model, widen_weights(model, shared))
     stacks = [part[0] for part in framework.stack_batches([batch])]
     runs = _run_widened(model, {name: framework.make_tensor(value) for name, value in wide.items()}, stacks)
-    found = [tuple(None if part is None else part.cpu().numpy() for part in run) for run in runs]
+    found: list[list[Any]] = [[None if part is None else part.cpu().numpy() for part in run] for run in runs]
     return compute_flow(model, shared, [WideRun(*run) for run in found])
 
 

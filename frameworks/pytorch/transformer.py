@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ class Network(torch.nn.Module):
         x = x.transpose(0, 1)
         r = (x if self.input is None else self.input(x)) + self.positions
         mask = make_mask(self.model, inputs)
+        layer: Any
         for layer in self.layers:
             query, key, value = (split_heads(self.model, one) for one in layer.attention(layer.norm1(r)).chunk(3, -1))
             r = r + layer.project(attend(query, key, value, mask).transpose(1, 2).reshape(r.shape))
@@ -73,7 +75,7 @@ def make_mask(model: Model, inputs: torch.Tensor) -> torch.Tensor | None:
 
 def split_heads(model: Model, whole: torch.Tensor) -> torch.Tensor:
     """Cut [batch, time, H] into heads: [batch, heads, time, d]."""
-    return whole.unflatten(-1, (model.heads, -1)).transpose(1, 2)
+    return whole.reshape(*whole.shape[:-1], model.heads, -1).transpose(1, 2)
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

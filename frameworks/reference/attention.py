@@ -61,8 +61,8 @@ class Network:
 def make_mask(model: Model, inputs: Array) -> Array:
     """Return whether a step of the source is seen: [batch or 1, 1, source]."""
     if model.padding is None:
-        return np.ones((1, 1, model.source), bool)
-    return (inputs[: model.source] != model.padding).T[:, np.newaxis]
+        return np.ones((1, 1, model.source), bool)  # type: ignore[no-any-return]
+    return (inputs[: model.source] != model.padding).T[:, np.newaxis]  # type: ignore[no-any-return]
 
 
 def attend(query: Array, encoded: Array, mask: Array) -> Array:
@@ -72,7 +72,7 @@ def attend(query: Array, encoded: Array, mask: Array) -> Array:
     """
     logits = np.where(mask, query @ np.swapaxes(encoded, 1, 2), NOTHING)
     shares = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
-    return shares / np.sum(shares, axis=-1, keepdims=True) @ encoded
+    return shares / np.sum(shares, axis=-1, keepdims=True) @ encoded  # type: ignore[no-any-return]
 
 
 def run_grus(weights: Weights, names: Sequence[str], inputs: Array, h: Array) -> Array:
@@ -103,12 +103,12 @@ def run_grus(weights: Weights, names: Sequence[str], inputs: Array, h: Array) ->
         n = np.tanh(x_n[t] + r * (h @ u_n + b_n))
         h = (1 - z) * n + z * h
         states.append(h)
-    return np.stack(states)
+    return np.stack(states)  # type: ignore[no-any-return]
 
 
 def sigmoid(total: Array) -> Array:
     """Return 1 / (1 + e^-a), written so that its derivative is finite wherever a is."""
-    return 0.5 * (1 + np.tanh(total / 2))
+    return 0.5 * (1 + np.tanh(total / 2))  # type: ignore[no-any-return]
 
 
 def compute_gradients(

@@ -70,26 +70,26 @@ def make_mask(model: Model, inputs: Array) -> Array:
     if model.padding is not None:
         there = (inputs != model.padding).T[:, np.newaxis, np.newaxis]
         seen = seen & (there | np.eye(steps, dtype=bool))
-    return seen
+    return seen  # type: ignore[no-any-return]
 
 
 def split_heads(model: Model, whole: Array) -> Array:
     """Cut [batch, time, H] into heads: [batch, heads, time, d]."""
     rows, steps, hidden = whole.shape
-    return np.swapaxes(np.reshape(whole, (rows, steps, model.heads, hidden // model.heads)), 1, 2)
+    return np.swapaxes(np.reshape(whole, (rows, steps, model.heads, hidden // model.heads)), 1, 2)  # type: ignore[no-any-return]
 
 
 def attend(query: Array, key: Array, value: Array, mask: Array) -> Array:
     """Return softmax(q k^T / sqrt(d)) v over the keys that are seen, each [batch, heads, time, d]."""
     logits = np.where(mask, query @ np.swapaxes(key, -1, -2) / np.sqrt(query.shape[-1]), NOTHING)
     shares = np.exp(logits - np.max(logits, axis=-1, keepdims=True))
-    return shares / np.sum(shares, axis=-1, keepdims=True) @ value
+    return shares / np.sum(shares, axis=-1, keepdims=True) @ value  # type: ignore[no-any-return]
 
 
 def normalise(r: Array, scale: Array, bias: Array) -> Array:
     """Return the layer norm over the last axis."""
     apart = r - np.mean(r, axis=-1, keepdims=True)
-    return apart / np.sqrt(np.mean(apart * apart, axis=-1, keepdims=True) + EPSILON) * scale + bias
+    return apart / np.sqrt(np.mean(apart * apart, axis=-1, keepdims=True) + EPSILON) * scale + bias  # type: ignore[no-any-return]
 
 
 def compute_gradients(
