@@ -208,6 +208,7 @@ def turn_round(right: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("framework", COMPARED)
 @pytest.mark.parametrize(
     ("cell", "function", "plant", "inputs"),

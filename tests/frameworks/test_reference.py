@@ -13,6 +13,7 @@ from farreach.frameworks import reference, weights
 from farreach.frameworks.base import Array, Clip, Model, Regulariser, Training, UnsupportedError, Weights
 from farreach.frameworks.reference import clip, loss, optimizers, penalties, recurrent
 from farreach.tasks.base import Batch
+from tests.support.derivatives import differentiate, measure_error
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("lstm", "tanh"), ("gru", "tanh")]
 ROWS, TIME = 3, 4
@@ -43,25 +44,6 @@ def make_weights(model: Model) -> Weights:
     """Weights none of which is zero, biases included; with this seed no relu comes nearer than .01 to its kink."""
     random = np.random.default_rng(3)
     return {name: value + 0.3 * random.standard_normal(value.shape) for name, value in weights.draw(model, 0).items()}
-
-
-def differentiate(function: Callable[[], float], at: Array, step: float = 2e-4) -> Array:
-    """Central differences of fourth order along every element of an array that `function` reads."""
-    found = np.zeros_like(at)
-    for place in np.ndindex(at.shape):
-        centre = at[place]
-        values = {}
-        for times in (-2, -1, 1, 2):
-            at[place] = centre + times * step
-            values[times] = function()
-        at[place] = centre
-        found[place] = (8 * (values[1] - values[-1]) - (values[2] - values[-2])) / (12 * step)
-    return found
-
-
-def measure_error(one: Weights, other: Weights) -> float:
-    """The largest difference of an element, relative to the largest element of its weight."""
-    return max(float(np.abs(one[name] - other[name]).max() / np.abs(other[name]).max()) for name in one)
 
 
 def draw_like(model: Model, seed: int) -> Weights:
