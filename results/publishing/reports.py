@@ -26,6 +26,8 @@ def list_stale_reports(store: PackedSet) -> Iterator[str]:
         text, results = page.read_text("utf-8"), contents.read_results(store.folder, store=store)
         if not all(escape(line) in text for answer in results.answers for line in answer.lines()):
             yield f"{contents.PAGE} does not give the answers of its rows"
+        if not all(result_set.write_glance(one) in text for one in results.glances):
+            yield f"{contents.PAGE} does not show the answers of its rows at a glance"
         if table(tables.tabulate_summary(results.rows)) not in text:
             yield f"{contents.PAGE} does not have the compact table of its rows"
     if (page := store.folder / timing.PAGE).exists():

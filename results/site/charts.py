@@ -87,7 +87,7 @@ def _draw_atlas(part: pd.DataFrame) -> go.Figure:
     cells = [
         [str(cell) for cell in group[CELL].cat.categories if (group[CELL] == cell).any()][::-1] for group in groups
     ]
-    figure = _make_facets(settings, [len(names) for names in cells], height=LINE + 10, legend=False)
+    figure = make_facets(settings, [len(names) for names in cells], height=LINE + 10, legend=False)
     for row, (group, names) in enumerate(zip(groups, cells, strict=True), start=1):
         fields = {(str(line[CELL]), str(line[CLIP])): line for line in group.to_dict("records")}
         said = {
@@ -124,7 +124,7 @@ def draw_forest(pairs: pd.DataFrame) -> Chart:
     note = write_limit(whole, pairs, "setting")
     settings = list(dict.fromkeys(pairs["setting"]))
     groups = [pairs[pairs["setting"] == setting] for setting in settings]
-    figure = _make_facets(settings, [len(group) for group in groups], height=LINE + 6)
+    figure = make_facets(settings, [len(group) for group in groups], height=LINE + 6)
     named: set[str] = set()
     for row, group in enumerate(groups, start=1):
         for _, line in group.iloc[::-1].iterrows():
@@ -170,7 +170,7 @@ def draw_forest(pairs: pd.DataFrame) -> Chart:
 def draw_reach(table: pd.DataFrame) -> Chart:
     """Return reach against length; `table` is `tabulate_reach`."""
     tasks = list(dict.fromkeys(table["task"]))
-    figure = _make_facets(tasks, [6] * len(tasks), shared=False)
+    figure = make_facets(tasks, [6] * len(tasks), shared=False)
     seen = palette.choose_looks(table)
     for row, task in enumerate(tasks, start=1):
         part = table[table["task"] == task]
@@ -220,7 +220,7 @@ def draw_growth(table: pd.DataFrame) -> list[Chart]:
     made = []
     for axis, part in found.groupby("axis", observed=True):
         cells = sort_words(part["cell"].astype(str), CELLS)
-        figure = _make_facets(cells, [6] * len(cells), shared=False)
+        figure = make_facets(cells, [6] * len(cells), shared=False)
         for row, cell in enumerate(cells, start=1):
             lines = part[part["cell"] == cell].groupby(["framework", "path"], observed=True)
             for (framework, path), line in lines:
@@ -261,7 +261,7 @@ def draw_growth(table: pd.DataFrame) -> list[Chart]:
     return made
 
 
-def _make_facets(
+def make_facets(
     titles: list[str], lines: list[int], *, height: int = LINE, shared: bool = True, legend: bool = True
 ) -> go.Figure:
     """Return a column of facets with room for so many lines in each: one that fits a phone too."""

@@ -15,9 +15,12 @@ from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.staleness import Versions
 from farreach.results.figures import captions, palette
 from farreach.results.report import contents, own_runs, result_set
+from farreach.results.report.answers import Answer
+from farreach.results.report.glances import Glance
+from farreach.results.report.glances.base import SHOWN as SHOWN_ROWS
 from farreach.results.report.phrases import write_cores
 from farreach.results.report.speed_sentences import name_steps, write_stale
-from farreach.results.site import bundle, charts, claim_table, encoding, row_dialog, timing_tables
+from farreach.results.site import bundle, charts, claim_table, encoding, glance_charts, row_dialog, timing_tables
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
@@ -32,6 +35,9 @@ FOLDER = "report"
 SHOWN = 1_000
 """Lines of failures and machines that the page lists."""
 
+
+GLANCED = {"success-length": "lengths", "gaps": "agreement"}
+"""The pictures that stand beside an answer, and the name of that answer."""
 
 SENTENCES = 2_000
 """Rows of a set above which the page leaves out further findings: they would be too many to read."""
@@ -79,7 +85,9 @@ def _list_tables(results: contents.Results, each: pd.DataFrame) -> list[Table]:
 def _draw_charts(results: contents.Results) -> list[Chart]:
     """Return the pictures that have something to show."""
     timed = results.timed
-    pictures = charts.draw_atlas(overview.tabulate_atlas(results.rows))
+    beside = [glance_charts.draw_success(results.rows), glance_charts.draw_gaps(results.rows)]
+    pictures = [chart for chart in beside if chart is not None]
+    pictures += charts.draw_atlas(overview.tabulate_atlas(results.rows))
     pictures += [charts.draw_forest(name_steps(timed.pairs))] if len(timed.pairs) else []
     far = overview.tabulate_reach(results.rows)
     pictures += [charts.draw_reach(far)] if len(far) else []
@@ -113,7 +121,9 @@ def _collect_context(results: contents.Results, shown: list[Table], pictures: li
         "title": contents.name_report(results),
         "facts": _write_facts(results),
         "warnings": own_runs.write_warnings(rows),
-        "answers": results.answers,
+        "glances": _list_glances(results, pictures),
+        "shown": SHOWN_ROWS,
+        "colours": {name: look.colour for name, look in palette.LOOKS.items()},
         "findings": results.findings if len(rows) <= SENTENCES else [],
         "trouble": [*results.trouble, *write_stale(groups)],
         "tables": shown,
@@ -122,9 +132,19 @@ def _collect_context(results: contents.Results, shown: list[Table], pictures: li
         "machines": tables.tabulate_machines(rows).head(SHOWN),
         "commands": [result_set.write_command(folder), *sorted(commands)],
         "most": lines.MOST,
-        "charts": [(chart, _link_files(folder, chart.name)) for chart in pictures],
+        "charts": [(chart, _link_files(folder, chart.name)) for chart in pictures if chart.name not in GLANCED],
         "gallery": _list_gallery(folder, {chart.name for chart in pictures}),
     }
+
+
+def _list_glances(results: contents.Results, pictures: list[Chart]) -> list[tuple[Glance, Answer, Chart | None]]:
+    """Return each answer at a glance, with all that is behind it and the picture that stands beside it."""
+    charts_by_name = {chart.name: chart for chart in pictures}
+    places = {place: charts_by_name.get(name) for name, place in GLANCED.items()}
+    return [
+        (glance, answer, places.get(glance.name))
+        for glance, answer in zip(results.glances, results.answers, strict=True)
+    ]
 
 
 def _write_facts(results: contents.Results) -> list[str]:
