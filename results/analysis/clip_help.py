@@ -46,9 +46,9 @@ class ClipHelp:
 
     Attributes:
         task, cell: where.
-        verdict: YES where a clip is shown to do better than none; HARMFUL where every clip that was tried is shown to
-            do worse; NO where more than half of the seeds are shown to solve it without a clip, and no clip does better;
-            UNTRIED where no setting ran without a clip and with one.
+        verdict: YES where a clip is shown to do better than none; HARMFUL where every clip that was tried is shown
+            to do worse; NO where more than half of the seeds are shown to solve it without a clip, and no clip does
+            better; UNTRIED where no setting ran without a clip and with one.
         setting: the setting that was compared, empty where there is none.
         survival: whether seeds that did not diverge are counted, since no seed solved it; else those that solved it.
         none: the seeds without a clip; None where there is no setting.

@@ -26,7 +26,9 @@ SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
 PLOTLY = "plotly.min.js"
 """The script that lies beside a page, and is loaded when the first picture is about to be seen."""
 
-BESIDE = re.compile(r"plotly\.min\.js|curves-\d+\.js|(lines|cases|steps|ratios|whole|quality|speed|rows)\.parquet")
+BESIDE = re.compile(
+    r"plotly\.min\.js|curves-\d+\.js|(lines|cases|steps|ratios|whole|quality|speed|rows|claims|tried)\.parquet"
+)
 """What may lie beside a page: plotly's script, the curves of cases, and the data of its tables."""
 
 HERE = Path(__file__).parent

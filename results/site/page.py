@@ -14,11 +14,11 @@ from farreach.results.analysis import overview, run_times, tables
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.staleness import Versions
 from farreach.results.figures import captions, palette
-from farreach.results.report import contents, own_runs, result_set
+from farreach.results.report import contents, own_runs, result_set, timing_contents
 from farreach.results.report.answers import Answer
 from farreach.results.report.glances import Glance
 from farreach.results.report.glances.base import SHOWN as SHOWN_ROWS
-from farreach.results.report.phrases import write_cores
+from farreach.results.report.phrases import write_cores, write_count
 from farreach.results.report.speed_sentences import name_steps, write_stale
 from farreach.results.site import bundle, charts, claim_table, encoding, glance_charts, row_dialog, timing_tables
 from farreach.results.site import tables as lines
@@ -132,6 +132,9 @@ def _collect_context(results: contents.Results, shown: list[Table], pictures: li
         "machines": tables.tabulate_machines(rows).head(SHOWN),
         "commands": [result_set.write_command(folder), *sorted(commands)],
         "most": lines.MOST,
+        "twins": [
+            name for name, there in ((contents.PAGE, len(rows) or not groups), (timing_contents.PAGE, groups)) if there
+        ],
         "charts": [(chart, _link_files(folder, chart.name)) for chart in pictures if chart.name not in GLANCED],
         "gallery": _list_gallery(folder, {chart.name for chart in pictures}),
     }
@@ -151,8 +154,7 @@ def _write_facts(results: contents.Results) -> list[str]:
     """Return what the head of the page says of the set: cases, versions, machine."""
     rows = results.rows.frame
     if rows.empty:
-        groups = results.timed.groups
-        return [f"{len(groups)} timed steps" if groups else "no case has finished"]
+        return _write_timed_facts(results.timed.groups)
     versions = rows[["framework", "framework_version"]].drop_duplicates().astype(str).agg(" ".join, axis="columns")
     machines = rows[["processor", "cores", "cores_granted"]].drop_duplicates()
     named = (f"{row['processor']}, {write_cores(row['cores'], row['cores_granted'])}" for _, row in machines.iterrows())
@@ -163,9 +165,35 @@ def _write_facts(results: contents.Results) -> list[str]:
         f"{len(rows):,} case{'s' if len(rows) > 1 else ''}",
         join_words(sorted(versions)),
         *places,
-        f"commit {join_words(commits[:3])}{' and others' if len(commits) > 3 else ''}",  # noqa: PLR2004
+        _write_commits(commits),
         f"schema {join_words(sorted(str(one) for one in rows['schema'].unique()))}",
     ]
+
+
+def _write_timed_facts(groups: list[dict[str, Any]]) -> list[str]:
+    """Return what the head of a page of timings says: steps, versions, machines, commits."""
+    if not groups:
+        return ["no case has finished"]
+    ran = [
+        (one["framework"], one.get("facts", {}).get("framework_version", ""))
+        for group in groups
+        for one in group["contenders"]
+    ]
+    versions = sorted({f"{framework} {version}".strip() for framework, version in ran})
+    made = [group["facts"] for group in groups]
+    known = [one for one in made if one.get("processor") and one.get("cores")]
+    machines = [f"{one['processor']}, {write_cores(one['cores'], one.get('cores_granted'))}" for one in known]
+    commits = sorted({str(one["commit"]) for one in made})
+    return [
+        write_count(len(groups), "timed step"),
+        join_words(versions),
+        *dict.fromkeys(machines),
+        _write_commits(commits),
+    ]
+
+
+def _write_commits(commits: list[str]) -> str:
+    return f"commit {join_words(commits[:3])}{' and others' if len(commits) > 3 else ''}"  # noqa: PLR2004
 
 
 def _link_files(folder: Path, name: str) -> list[str]:

@@ -20,8 +20,9 @@ from farreach.results.report.phrases import write_count
 from farreach.results.vocabulary import CELLS, FEWEST_SEEDS
 
 NOTE = (
-    "The longest that more than half of the seeds are shown to solve (exact test at 5 %, corrected for what was tried), "
-    f"all shorter ones with it; below {FEWEST_SEEDS} seeds nothing is tested. Stops: the next, which is not shown."
+    "The longest that more than half of the seeds are shown to solve (exact test at 5 %, corrected for what was "
+    f"tried), all shorter ones with it; below {FEWEST_SEEDS} seeds nothing is tested. Stops: the next one, which is "
+    "not shown."
 )
 
 
