@@ -87,7 +87,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
 
 
 def _compare_sets(old: Path, new: Path) -> Comparison:
-    """Compare two sides, each a result set or several: rows of trained cases, or step times where none has such rows."""
+    """Compare two sides, each a result set or several: rows of trained cases, or step times where there are none."""
     from farreach.benchmarks.matrix import versions
     from farreach.results.analysis import comparison
     from farreach.results.storage import sets

@@ -53,8 +53,8 @@ class CellReach:
     @property
     def fault(self) -> Label | None:
         """The fault of most cases; None where none has one."""
-        found = [label for label in FAULTS if label in self.labels]
-        return max(found, key=lambda label: self.labels[label]) if found else None
+        found = [(self.labels[label], label) for label in FAULTS if label in self.labels]
+        return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def measure_cells(rows: Rows) -> list[CellReach]:
@@ -88,7 +88,11 @@ def _measure(place: dict[str, Any], part: pd.DataFrame) -> CellReach:
     counts = part["found"].value_counts()
     low, high = observatory.find_range(values) if len(values) else (math.nan, math.nan)
     return CellReach(
-        **{name: value if name == "length" else str(value) for name, value in place.items()},
+        task=str(place["task"]),
+        name=str(place["name"]),
+        length=float(place["length"]),
+        initial=str(place["initial"]),
+        cell=str(place["cell"]),
         reach=float(values.mean()) if len(values) else math.nan,
         low=low,
         high=high,

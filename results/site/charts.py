@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 from farreach.results.analysis import overview
 from farreach.results.analysis.labels import label_learner, label_side
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING, sort_words
+from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.figures import palette
 from farreach.results.report.phrases import write_limit
 from farreach.results.storage.sanitising import clean_text
@@ -131,7 +132,7 @@ def draw_forest(pairs: pd.DataFrame) -> Chart:
             framework, known = str(line["faster framework"]), line["verdict"] == ratios.FASTER
             look = palette.LOOKS.get(framework, palette.SPARE[0])
             colour, symbol = (look.colour, SYMBOLS[look.marker]) if known else (GREY, f"{SYMBOLS[look.marker]}-open")
-            name = text(framework) if known else ratios.INCONCLUSIVE
+            name = text(framework) if known else INCONCLUSIVE
             ends = None
             if pd.notna(line["low"]):
                 ends = {

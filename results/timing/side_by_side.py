@@ -49,14 +49,15 @@ def compare_timings(old: Iterable[ResultSet], new: Iterable[ResultSet]) -> compa
     shared = [step for step in sides[0] if step in sides[1]]
     rows = []
     for step in shared:
-        times = [np.array(side[step], float) for side in sides]
+        a, b = (np.array(side[step], float) for side in sides)
+        times = (a, b)
         row: dict[str, Any] = dict(zip(("step", "framework"), step, strict=True))
         row |= {f"runs {name}": len(at) for name, at in zip(SIDES, times, strict=True)}
         row |= {f"ms {name}": float(np.median(at)) * 1e3 for name, at in zip(SIDES, times, strict=True)}
         if min(map(len, times)) < comparison.RUNS:
             rows.append(row | {"new / old": row["ms new"] / row["ms old"]})
             continue
-        test = statistics.compare_geometric_means(*times, comparison.SPEED_MARGIN)
+        test = statistics.compare_geometric_means(a, b, comparison.SPEED_MARGIN)
         rows.append(row | {"new / old": test.ratio, "low": test.low, "high": test.high, "p": test.p})
     table = comparison.judge_rows(pd.DataFrame(rows, columns=COLUMNS), "speed", comparison.judge_speed)
     table = table.sort_values(["framework", "step"], ignore_index=True)
