@@ -68,7 +68,9 @@ def prune_reports(folder: Path, figures: set[Path]) -> list[Path]:
                     path.unlink()
             if (folder / part).is_dir() and not any((folder / part).iterdir()):
                 (folder / part).rmdir()
-    return [page for page in (folder / contents.PAGE, folder / timing_contents.PAGE) if page.exists() and _drop_links(page)]
+    return [
+        page for page in (folder / contents.PAGE, folder / timing_contents.PAGE) if page.exists() and _drop_links(page)
+    ]
 
 
 def _drop_links(page: Path) -> bool:

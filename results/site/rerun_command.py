@@ -18,17 +18,14 @@ ALWAYS = ("task", "framework", "cell", "clip", "threshold", "optimizer", "learni
 OWN_OPTION = {"device", "threads"}
 """Columns that `run` takes as options of their own."""
 
-<<<<<<< HEAD
 PROGRAMS = ("python -m benchmarks", "farreach")
 """How the command line is called, in a checkout and installed."""
 
 VALUED = ("--only", "--device", "--threads", "--jobs", "--out", "--plugins")
-=======
-VALUED = ("--only", "--device", "--threads", "--jobs", "--out", "--limit", "--width", "--dask", "--patience")
+VALUED += ("--limit", "--width", "--dask", "--patience")
 KEPT = ("--limit", "--width")
 """Options of `speed` that say how long a step is timed."""
 
->>>>>>> 9141cf4 (Faults of the page mended)
 FOLDER = "results/runs/again"
 
 
@@ -53,7 +50,7 @@ def write_command(row: Mapping[str, Any], also: list[str]) -> str:
         words = shlex.split(made)
     except ValueError:
         return made
-    program = next((one.split() for one in PROGRAMS if words[: len(one.split()) + 1] == [*one.split(), "run"]), None)
+    program = _find_program(words, "run")
     if program is None:
         return made
     given, narrowed, plugged = _parse_words(words[len(program) + 1 :])
@@ -69,11 +66,6 @@ def write_command(row: Mapping[str, Any], also: list[str]) -> str:
     return shlex.join([*program, "run", *given, *options, *where, *plugged, "--out", FOLDER])
 
 
-<<<<<<< HEAD
-def _parse_words(words: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """Return the suite, the values of --only, and the options --plugins, out of the words behind ``run``."""
-    suite, only, plugged, at = [], [], list[str](), 0
-=======
 STEP_FACTS = (
     "task",
     "cell",
@@ -105,9 +97,10 @@ def write_timing_command(made: str, step: Mapping[str, Any], frameworks: Sequenc
         words = shlex.split(made)
     except ValueError:
         return made
-    if words[:4] != ["python", "-m", "benchmarks", "speed"]:
+    program = _find_program(words, "speed")
+    if program is None:
         return made
-    given, narrowed = _parse_words(words[4:])
+    given, narrowed, plugged = _parse_words(words[len(program) + 1 :])
     named = {name: _format_value(step.get(name)) for name in STEP_FACTS if step.get(name) is not None}
     named |= {name: _format_value(value) for name, value in step["parameters"].items()}
     wanted = [f"{key}={value}" for key, value in named.items() if value is not None]
@@ -120,7 +113,12 @@ def write_timing_command(made: str, step: Mapping[str, Any], frameworks: Sequenc
     kept += [] if step["device"] == "cpu" else [["--device", str(step["device"])]]
     kept += [] if step["threads"] == 1 else [["--threads", str(step["threads"])]]
     more = [word for option in kept for word in option]
-    return shlex.join(["python", "-m", "benchmarks", "speed", *given, *options, *more, "--out", FOLDER])
+    return shlex.join([*program, "speed", *given, *options, *more, *plugged, "--out", FOLDER])
+
+
+def _find_program(words: list[str], command: str) -> list[str] | None:
+    """Return how a command of the command line was called, None where it is another."""
+    return next((one.split() for one in PROGRAMS if words[: len(one.split()) + 1] == [*one.split(), command]), None)
 
 
 def _find_option(words: list[str], name: str) -> list[str]:
@@ -133,10 +131,9 @@ def _find_option(words: list[str], name: str) -> list[str]:
     return []
 
 
-def _parse_words(words: list[str]) -> tuple[list[str], list[str]]:
-    """Return the suite, and the values of --only, out of the words behind ``run``."""
-    suite, only, at = [], [], 0
->>>>>>> 9141cf4 (Faults of the page mended)
+def _parse_words(words: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return the suite, the values of --only, and the options --plugins, out of the words behind ``run``."""
+    suite, only, plugged, at = [], [], list[str](), 0
     while at < len(words):
         name, equals, value = words[at].partition("=")
         if name in VALUED:
