@@ -62,6 +62,7 @@ def write_site(published: Path, out: Path, claims: Sequence[ClaimVerdict], now: 
         semantics = (published / "semantics.md").read_text("utf-8")
         texts |= {out / "semantics.html": reading_page.render_markdown("What clip functions do", semantics)}
     for path, text in texts.items():
+        make_folder(path.parent)
         write_text(path, text)
     return [*texts, *pages]
 

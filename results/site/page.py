@@ -132,9 +132,7 @@ def _collect_context(results: contents.Results, shown: list[Table], pictures: li
         "machines": tables.tabulate_machines(rows).head(SHOWN),
         "commands": [result_set.write_command(folder), *sorted(commands)],
         "most": lines.MOST,
-        "twins": [
-            name for name, there in ((contents.PAGE, len(rows) or not groups), (timing_contents.PAGE, groups)) if there
-        ],
+        "twins": [name for name in (contents.PAGE, timing_contents.PAGE) if (folder / name).exists()],
         "charts": [(chart, _link_files(folder, chart.name)) for chart in pictures if chart.name not in GLANCED],
         "gallery": _list_gallery(folder, {chart.name for chart in pictures}),
     }

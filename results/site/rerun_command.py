@@ -21,8 +21,10 @@ OWN_OPTION = {"device", "threads"}
 PROGRAMS = ("python -m benchmarks", "farreach")
 """How the command line is called, in a checkout and installed."""
 
-VALUED = ("--only", "--device", "--threads", "--jobs", "--out", "--plugins")
-VALUED += ("--limit", "--width", "--dask", "--patience")
+VALUED = (
+    *("--only", "--device", "--threads", "--jobs", "--out", "--plugins"),
+    *("--limit", "--width", "--dask", "--patience"),
+)
 KEPT = ("--limit", "--width")
 """Options of `speed` that say how long a step is timed."""
 

@@ -92,6 +92,7 @@ def test_a_page_of_timings_links_to_its_own_text_and_names_versions_machine_and_
     group = timings.make_pair(2.0)
     group["facts"] |= made
     group["contenders"][0]["facts"] = {"framework_version": "2.13.0"}
+    (tmp_path / "speed.md").write_text("# Speed\n")
     text = write_page(tmp_path, [], groups=[group])
     assert 'href="speed.md"' in text
     assert 'href="report.md"' not in text
