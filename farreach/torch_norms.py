@@ -11,22 +11,27 @@ import torch
 SAMPLE = 1_024
 """Weights of each parameter whose way is followed."""
 
+WHOLE = frozenset((torch.float32, torch.float64))
+"""The types in which norms and the factor of a clip are as precise as the gradients are compared."""
+
 Mark = tuple[weakref.ref[torch.Tensor], int]
 """A gradient as it was at a moment: the tensor and the count of its changes in place."""
 
 
-def measure_norms(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+def measure_norms(gradients: list[torch.Tensor]) -> torch.Tensor:
     """Return the L2 norm of each gradient, [K], on the device of the first.
 
     Half precision is summed in float32; a sparse gradient counts by its values; one that is sharded over processes
     counts whole, for which these processes exchange K numbers, so that all of them must be here.
     """
-    if _are_alike(gradients):  # which most are, and this is called several times a step
+    if are_alike(gradients):  # which most are, and this is called several times a step
+        if gradients[0].dtype in WHOLE:
+            return torch.stack(torch._foreach_norm(gradients, 2.0))  # noqa: SLF001 - what torch's own clip calls
         return torch.stack(tuple(_measure_each(gradients)))
     return _measure_unlike(gradients)
 
 
-def _are_alike(gradients: Sequence[torch.Tensor]) -> bool:
+def are_alike(gradients: Sequence[torch.Tensor]) -> bool:
     """Return whether these are dense tensors of one device and one type, outside of any graph."""
     first = gradients[0]
     device, floats = first.device, first.dtype

@@ -13,7 +13,16 @@ from typing import Any
 
 import torch
 
-from farreach.torch_norms import Mark, is_added_to, is_unchanged, mark_gradient, measure_norms, measure_weights
+from farreach.torch_norms import (
+    WHOLE,
+    Mark,
+    are_alike,
+    is_added_to,
+    is_unchanged,
+    mark_gradient,
+    measure_norms,
+    measure_weights,
+)
 from farreach.torch_updates import Clip, Row, Use, compose_row, name_clips
 from farreach.warned import NoGradientWarning, Warner, caller
 
@@ -182,12 +191,14 @@ class Tracker:
                 touched = [_localise((grad.abs() > threshold).sum()) for grad in gradients]
             total = torch.stack([one.to(before.device) for one in touched]).sum()
         size = sum(grad.numel() for grad in gradients)
-        return Clip(kind, threshold, line, [place for place, _ in places], before, before, size, total)
+        return Clip(kind, threshold, line, [place for place, _ in places], before, None, size, total)
 
     def end_clip(self, clip: Clip, total: torch.Tensor | None) -> None:
         """Note what the clip left; `total` is the norm by which it decided, None for a clip by value."""
         places = [(place, self._gradient(place)) for place in clip.at]
-        clip.after = measure_norms([grad for _, grad in places])
+        gradients = [grad for _, grad in places]
+        if total is None or not _is_whole(total) or gradients[0].dtype not in WHOLE or not are_alike(gradients):
+            clip.after = measure_norms(gradients)
         if total is not None:
             clip.total = torch.as_tensor(_localise(total)).detach().clone()  # it is the user's to change
         self._clipped |= {place: mark_gradient(grad) for place, grad in places}
@@ -330,6 +341,11 @@ def _list_parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
 def _has_closure(arguments: tuple[Any, ...], named: dict[str, Any]) -> bool:
     """Return whether a step was given a closure; its first argument is the optimizer."""
     return callable(named.get("closure", arguments[1] if len(arguments) > 1 else None))
+
+
+def _is_whole(total: Any) -> bool:
+    """Return whether the norm by which a clip decided says, with its threshold, what it multiplied the gradients by."""
+    return type(total) is torch.Tensor and total.dtype in WHOLE and total.numel() == 1
 
 
 def _localise(tensor: Any) -> torch.Tensor:

@@ -34,7 +34,7 @@ class Clip:
         line: of the user's code.
         at: the places of its parameters that have a gradient.
         before: the norm of each of these gradients before it, [K].
-        after: after it, [K].
+        after: after it, [K]; None where it follows from the norm by which it decided.
         size: how many elements these gradients have together.
         total: the norm by which it decided, 0-d; of a clip by value, how many elements it changed.
 
@@ -45,9 +45,18 @@ class Clip:
     line: Line
     at: list[int]
     before: torch.Tensor
-    after: torch.Tensor
+    after: torch.Tensor | None
     size: int
     total: torch.Tensor
+
+    def find_after(self) -> torch.Tensor:
+        """Return the norms after it, [K]."""
+        return self.before * _find_scales(self.total, self.threshold) if self.after is None else self.after
+
+
+def _find_scales(totals: torch.Tensor, thresholds: torch.Tensor | float) -> torch.Tensor:
+    """Return what torch's clip by norm multiplies gradients by, without its sign: a threshold may be below 0."""
+    return (thresholds / (totals + 1e-6)).clamp(max=1.0).abs()
 
 
 @dataclasses.dataclass(eq=False)
@@ -82,7 +91,7 @@ class Row:
         loss: of the batch; None where nobody said it.
         at: the places of the parameters.
         before: norms before the first clip.
-        clipped: norms after the last one.
+        clipped: norms after the last one; None where they follow from `before` and the one clip.
         used: norms of what the optimizers used.
         clips: those of it.
         size: how many elements the gradients have together.
@@ -95,7 +104,7 @@ class Row:
     loss: torch.Tensor | float | None
     at: list[int]
     before: torch.Tensor
-    clipped: torch.Tensor
+    clipped: torch.Tensor | None
     used: torch.Tensor
     clips: Sequence[Clip]
     size: int
@@ -112,25 +121,27 @@ def compose_row(clips: Sequence[Clip], uses: Sequence[Use], loss: torch.Tensor |
     used = _join([_divide(use) for use in uses], device, floats)
     scaled = any(use.scaled for use in uses)
     scales = any(use.scale is not None for use in uses)
+    size = max(sum(use.sizes for use in uses), 1)
+    skips = [use.found_inf.reshape(()).to(device) for use in uses if use.found_inf is not None]
+    skip = torch.stack(skips).max() if skips else None
+    if len(clips) == 1 and clips[0].at == at and clips[0].after is None:
+        return Row(loss, at, clips[0].before, None, used, clips, size, clips[0].line, scaled, skip)
     before = clipped = _join([use.norms for use in uses], device, floats) if clips and scales else used
     raw = [use.raw for use in uses if use.raw is not None]
     if not clips and not scaled and len(raw) == len(uses):
         before = clipped = _join(raw, device, floats)
-    sizes = max(sum(use.sizes for use in uses), 1)
     seen: set[int] = set()
     for clip in clips:
         if clip.at == at:
-            before, clipped = (before if seen else clip.before), clip.after
+            before, clipped = (before if seen else clip.before), clip.find_after()
         else:
             places = {place: number for number, place in enumerate(at)}
             pairs = [(places[place], number) for number, place in enumerate(clip.at) if place in places]
             new = [(here, there) for here, there in pairs if at[here] not in seen]
-            before, clipped = _put(before, clip.before, new), _put(clipped, clip.after, pairs)
+            before, clipped = _put(before, clip.before, new), _put(clipped, clip.find_after(), pairs)
         seen |= {*clip.at}
-    skips = [use.found_inf.reshape(()).to(device) for use in uses if use.found_inf is not None]
-    skip = torch.stack(skips).max() if skips else None
     line = clips[-1].line if clips else None
-    return Row(loss, at, before, clipped, used, clips, sizes, line, scaled, skip)
+    return Row(loss, at, before, clipped, used, clips, size, line, scaled, skip)
 
 
 def name_clips(clips: Sequence[Clip], used: set[int]) -> list[tuple[str, float]]:
@@ -214,9 +225,12 @@ def _fits(tensor: torch.Tensor) -> bool:
 
 def _reduce(rows: Sequence[Row]) -> torch.Tensor:
     """Return [rows, 6]: norms before, at the clip and at the update; their least and largest ratio; skip."""
-    before, clipped, used = (
-        torch.stack([getattr(row, name) for row in rows]) for name in ("before", "clipped", "used")
-    )
+    before, used = (torch.stack([getattr(row, name) for row in rows]) for name in ("before", "used"))
+    found = torch.stack([row.before if row.clipped is None else row.clipped for row in rows])
+    nothing = torch.zeros((), device=used.device, dtype=used.dtype)
+    totals = torch.stack([row.clips[0].total.to(nothing) if row.clipped is None else nothing for row in rows])
+    thresholds = [row.clips[0].threshold if row.clipped is None else math.inf for row in rows]
+    clipped = found * _find_scales(totals, torch.tensor(thresholds, device=used.device, dtype=used.dtype))[:, None]
     ratios = torch.where(clipped > 0, used / clipped, torch.ones_like(used))
     none = torch.zeros((), device=used.device)
     skip = torch.stack([none if row.skip is None else (row.skip > 0).to(none) for row in rows])

@@ -153,11 +153,13 @@ def _advise_from_norms(folder: Path) -> None:
 def _print_advice(search: ThresholdSearch, grid: tuple[float, ...]) -> None:
     """Write the advice that the finished cases give, and print it with the paths."""
     from farreach.results.report import advice, advice_files, terminal
+    from farreach.results.site import advice_page
 
     verdict = search.judge_cases(grid)
     if verdict is None:
         return
     paths = advice_files.write_files(search.store.folder, verdict)
+    paths += advice_page.write(search.store.folder, verdict)
     tried = advice.tabulate_tried(verdict)
     output.console.print()
     output.console.print(terminal.render_advice(tried, clip=verdict.clip, setting=verdict.setting))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farreach.benchmarks.commands.shared import options, output, refusals, runs, words
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.speed import LAUNCHES
+
+if TYPE_CHECKING:
+    from farreach.results.analysis.comparison import Comparison
 
 LIVE_ONLY = ("suite", "only", "launches", "limit")
 """Options that say what a live comparison times."""
@@ -51,7 +54,6 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
     Example:
         python -m benchmarks compare results/published/quick results/runs/quick --fail-on worse
     """
-    from farreach.benchmarks.matrix import versions
     from farreach.results.analysis import comparison
     from farreach.results.report import comparison as comparison_report
     from farreach.results.site import comparison_page
@@ -72,8 +74,7 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
         failed, paths = _time_environments((old, new), suite, only or [], launches=launches, limit=limit, folder=folder)
         result = side_by_side.compare_environments(paths)
     else:
-        now = versions.collect_versions()
-        result = comparison.compare_sides(comparison.read_side(Path(old), now), comparison.read_side(Path(new), now))
+        result = _compare_sets(Path(old), Path(new))
     heading = {"title": f"{old} and {new}", "command": words.format_command()}
     pages = comparison_report.write_page(folder, result, **heading)
     pages += comparison_page.write(folder, result, **heading)
@@ -83,6 +84,20 @@ def compare(  # noqa: PLR0913 - typer reads the options from the arguments
         output.print_line(f"--fail-on {' and '.join(fail_on)}: no row could be judged, so nothing was flagged")
     output.print_failures(failed)
     raise typer.Exit(1 if failed or any(result.list_flags(verdict) for verdict in fail_on or []) else 0)
+
+
+def _compare_sets(old: Path, new: Path) -> Comparison:
+    """Compare two sides, each a result set or several: rows of trained cases, or step times where there are none."""
+    from farreach.benchmarks.matrix import versions
+    from farreach.results.analysis import comparison
+    from farreach.results.storage import sets
+    from farreach.results.timing import side_by_side
+
+    sides = [[*map(sets.open_set, sets.list_any_sets(side))] for side in (old, new)]
+    if all(sides) and not any(sets.has_cases(store.folder) for side in sides for store in side):
+        return side_by_side.compare_timings(*sides)
+    now = versions.collect_versions()
+    return comparison.compare_sides(comparison.read_side(old, now), comparison.read_side(new, now))
 
 
 def _time_environments(

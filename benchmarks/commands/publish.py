@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from farreach.benchmarks.commands.shared import output
 from farreach.benchmarks.matrix import registry
+
+SPHINX = ("sphinx", "myst_parser", "furo")
+"""What builds the documentation."""
 
 
 def publish(
@@ -18,11 +25,19 @@ def publish(
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Take new pictures of the page as well, in a headless Chromium.")
     ] = False,
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Build the site into DIR: documentation, every published set's page, published claims. Needs Sphinx.",
+        ),
+    ] = None,
 ) -> None:
-    """Write what the documents quote of the published sets anew, or check that it is current.
+    """Write what the documents quote of the published sets anew, or check that it is current, or build the site.
 
     Example:
         python -m benchmarks publish --check
+        python -m benchmarks publish --site site
     """
     from farreach.results.publishing import documents
     from farreach.results.publishing import pictures as screenshots
@@ -31,6 +46,12 @@ def publish(
     if root != registry.ROOT:
         message = "publish writes the documents of a checkout, and this suite is installed"
         raise registry.UsageError(message)
+    if site is not None:
+        if check or pictures:
+            message = "--site builds the site alone, so it takes no --check and no --pictures"
+            raise registry.UsageError(message)
+        _write_site(site)
+        return
     if check and pictures:
         message = "--check writes nothing, so it takes no --pictures"
         raise registry.UsageError(message)
@@ -45,3 +66,32 @@ def publish(
     output.print_written(changed)
     if not changed:
         output.print_line("all documents were current already")
+
+
+def _write_site(out: Path) -> None:
+    """Build documentation and pages into a folder, and print what was written."""
+    from farreach.benchmarks.matrix import claims
+    from farreach.benchmarks.studies import ledger
+    from farreach.results.analysis.ledger import judge_claim
+    from farreach.results.publishing import website
+    from farreach.results.storage import files
+    from farreach.results.storage.sets import open_set
+
+    missing = [name for name in SPHINX if importlib.util.find_spec(name) is None]
+    if missing:
+        message = f"--site needs {' and '.join(missing)}: tox -e site installs what it needs"
+        raise registry.UsageError(message)
+    files.require_writable(out)
+    folder = registry.PUBLISHED / "ledger"
+    entries = claims.load_ledger()
+    if folder.is_dir():
+        store = open_set(folder)
+        verdicts = [ledger.judge_entry(entry, store) for entry in entries]
+    else:
+        verdicts = [judge_claim(entry.describe(), {}) for entry in entries]
+    pages = website.write_site(registry.PUBLISHED, out, verdicts)
+    build = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(registry.HERE / "docs"), str(out / "docs")]
+    built = subprocess.run(build, check=False)  # noqa: S603
+    output.print_written([page for page in pages if page.parent == out or page.name == "index.html"])
+    output.print_line(f"{len(pages)} pages, {len(entries)} of them claims; open {out}/index.html")
+    raise typer.Exit(built.returncode)

@@ -45,6 +45,7 @@ def show(
     if not tables:
         message = f"no results in {folder}"
         raise registry.UsageError(message)
+    table = slices.ALSO.get(table, table) if table is not None else None
     name = registry.require_name("table", table, tables) if table is not None else tables[0]
     if name in slices.TIMES:
         frame = slices.tabulate_timed(name, results)

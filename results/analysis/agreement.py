@@ -52,6 +52,7 @@ class PairAgreement:
         p: of "further apart than replicates"; None where fewer than `statistics.FEWEST_PAIRS` seeds differ.
         power: the smallest factor by which frameworks must be further apart than replicates to be found `POWER` of the
             time; None where there is no test, or no factor up to `FARTHEST` is found so often.
+        gaps: of each seed, that of the frameworks and that of the replicates.
 
     """
 
@@ -65,6 +66,7 @@ class PairAgreement:
     max_replicates: float
     p: float | None
     power: float | None
+    gaps: tuple[tuple[float, float], ...] = ()
 
     @property
     def apart(self) -> bool | None:
@@ -135,6 +137,7 @@ def compare_pairs(table: pd.DataFrame) -> list[PairAgreement]:
                 max_replicates=float(gaps[1].max()),
                 p=p,
                 power=None if p is None else find_power(gaps[1]),
+                gaps=tuple(zip(*(one.tolist() for one in gaps), strict=True)),
             )
         )
     return found

@@ -37,7 +37,7 @@ CAPTIONS = {
     ),
     "ratios": (
         "How many times as fast",
-        "Ratio of the times of a training step, median with its 95 % interval: right of 1 the second named is faster.",
+        "Median ratio of the times of a training step, with its 95 % interval: right of 1 the first named is faster.",
     ),
     "reach-length": (
         "Reach against length",

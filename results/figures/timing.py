@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from farreach.results.analysis.labels import label_learner, label_side
+from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.figures import palette, style
 from farreach.results.timing.interleaved import get_kind
 
@@ -63,11 +64,12 @@ def draw_overheads(table: pd.DataFrame) -> Figure:
 
 
 def _draw_lines(ax: Axes, part: pd.DataFrame, *, ratio: str, framework: str) -> None:
-    """Draw one line per pair: the ratio with its interval, in the colour of the framework that a column names."""
+    """Draw one line per pair: the ratio with its interval, in the framework's colour; grey where it is inconclusive."""
     for at, (_, row) in enumerate(part.iterrows()):
         one = palette.LOOKS[str(row[framework])]
-        ax.plot([row["low"], row["high"]], [at, at], color=one.colour, linewidth=2.5, solid_capstyle="butt")
-        ax.plot(row[ratio], at, color=one.colour, marker=one.marker, markersize=6, markeredgecolor="white")
+        colour = palette.GREY if row["verdict"] == INCONCLUSIVE else one.colour
+        ax.plot([row["low"], row["high"]], [at, at], color=colour, linewidth=2.5, solid_capstyle="butt")
+        ax.plot(row[ratio], at, color=colour, marker=one.marker, markersize=6, markeredgecolor="white")
     ax.set_ylim(max(len(part), 1) - 0.4, -0.6)
     ax.axvline(1, color="0.4", linewidth=1, zorder=0)
     ax.grid(visible=False, axis="y")
@@ -82,7 +84,7 @@ def _make_log_axis(ax: Axes, locator: Any) -> None:
 
 
 def draw_ratios(table: pd.DataFrame) -> Figure:
-    """Return a forest plot: a facet per step, a line per pair, slower over faster, on a logarithmic axis.
+    """Return a forest plot: a facet per step, a line per pair, faster over slower, on a logarithmic axis.
 
     Args:
         table: columns of `ratios.RATIO` and setting, the step in words.
@@ -96,12 +98,12 @@ def draw_ratios(table: pd.DataFrame) -> Figure:
         axes = figure.subplots(len(settings), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for ax, setting in zip(axes, settings, strict=True):
             part = table[table["setting"] == setting].reset_index(drop=True)
-            _draw_lines(ax, part, ratio="times as fast", framework="slower framework")
+            _draw_lines(ax, part, ratio="times as fast", framework="faster framework")
             labels = [
-                f"{label_side(row, 'slower')} over {label_side(row, 'faster')}" for row in part.to_dict("records")
+                f"{label_side(row, 'faster')} over {label_side(row, 'slower')}" for row in part.to_dict("records")
             ]
             ax.set_yticks(range(len(part)), labels)
             _make_log_axis(ax, MaxNLocator(6) if narrow else LogLocator(subs=(1, 1.5, 2, 3, 5)))
             ax.set_title(setting, loc="left")
-        axes[-1].set_xlabel("ratio of the times of a training step, median and 95 % interval")
+        axes[-1].set_xlabel("times as fast as the second named, median and 95 % interval; grey: inconclusive")
     return figure

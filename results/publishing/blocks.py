@@ -18,10 +18,10 @@ from farreach.results.analysis.labels import format_parameters, join_words
 from farreach.results.analysis.matched_native import measure_changes
 from farreach.results.analysis.native_gaps import explain_gaps
 from farreach.results.analysis.rows import label_rows
-from farreach.results.analysis.selection import CLIP, find_length
+from farreach.results.analysis.selection import CLIP, PLACE, find_length
 from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.publishing import manifests
-from farreach.results.report import contents, gradient_reach, timing_contents
+from farreach.results.report import contents, gradient_reach, result_set, timing_contents
 from farreach.results.report.calibration import write_share_right
 from farreach.results.report.contrasts import write_contrast
 from farreach.results.report.ledger import tabulate_verdicts, write_summary
@@ -43,8 +43,8 @@ GROWTH = {
 """The pictures of how cost grows, by the ends of their names."""
 
 
-SHOWN = 9
-"""Lines of the compact table that the README shows."""
+HEADLINE = ("adding", "order")
+"""The tasks whose decided settings the README shows."""
 
 
 def fill_blocks(text: str, published: Path, folder: Path) -> str:
@@ -84,9 +84,8 @@ def _listed(sentences: list[str]) -> str:
 
 
 def answers(folder: Path) -> str:
-    """Return the five answers of a set as a list."""
-    listed = contents.read_results(folder).answers
-    return "".join(f"- **{answer.question}** {escape(answer.sentence)}\n" for answer in listed)
+    """Return the answers of a set at a glance; its report has them in full."""
+    return "\n".join(map(result_set.write_glance, contents.read_results(folder).glances))
 
 
 def _quick(published: Path) -> str:
@@ -98,9 +97,16 @@ def _summary(published: Path) -> str:
 
 
 def _headline(published: Path) -> str:
-    """Return the lines of the compact table on adding and the temporal order problem, where clip or cell decides."""
-    rows = open_set(published / "quick").rows()
-    return table(tables.tabulate_summary(label_rows(rows[rows["task"].isin(["adding", "order"])])).head(SHOWN))
+    """Return the lines of the compact table on both sides of the contrasts that `HEADLINE` tasks declared."""
+    rows = label_rows(open_set(published / "quick").rows())
+    summary = tables.tabulate_summary(rows)
+    frame = rows.frame
+    decided = frame.loc[frame["side"].notna() & frame["task"].isin(HEADLINE), PLACE].drop_duplicates().astype(str)
+    places = set(decided.itertuples(index=False, name=None))
+    shown = [
+        place in places for place in summary[["setting", "cell", "clip"]].astype(str).itertuples(index=False, name=None)
+    ]
+    return table(summary[shown])
 
 
 def _reach(published: Path) -> str:

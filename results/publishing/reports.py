@@ -26,12 +26,14 @@ def list_stale_reports(store: PackedSet) -> Iterator[str]:
         text, results = page.read_text("utf-8"), contents.read_results(store.folder, store=store)
         if not all(escape(line) in text for answer in results.answers for line in answer.lines()):
             yield f"{contents.PAGE} does not give the answers of its rows"
+        if not all(result_set.write_glance(one) in text for one in results.glances):
+            yield f"{contents.PAGE} does not show the answers of its rows at a glance"
         if table(tables.tabulate_summary(results.rows)) not in text:
             yield f"{contents.PAGE} does not have the compact table of its rows"
-    if (page := store.folder / timing.PAGE).exists():
+    if (page := store.folder / timing_contents.PAGE).exists():
         text = page.read_text("utf-8")
         if not all(escape(one) in text for one in timing_contents.write_findings(timed)):
-            yield f"{timing.PAGE} does not say what its timings say"
+            yield f"{timing_contents.PAGE} does not say what its timings say"
     if store.list_documents(LEDGER):
         yield from ledger.list_stale(store)
 
@@ -41,7 +43,7 @@ def write_reports(store: PackedSet) -> list[Path]:
     pages = []
     if (store.folder / contents.PAGE).exists():
         pages.append(result_set.write_results(contents.read_results(store.folder, store=store))[0][0])
-    if (store.folder / timing.PAGE).exists():
+    if (store.folder / timing_contents.PAGE).exists():
         pages.append(timing.write_page(store.folder, timing_contents.read_timings(store))[0])
     if store.list_documents(LEDGER):
         pages.append(ledger.write_page(store))
@@ -66,7 +68,9 @@ def prune_reports(folder: Path, figures: set[Path]) -> list[Path]:
                     path.unlink()
             if (folder / part).is_dir() and not any((folder / part).iterdir()):
                 (folder / part).rmdir()
-    return [page for page in (folder / contents.PAGE, folder / timing.PAGE) if page.exists() and _drop_links(page)]
+    return [
+        page for page in (folder / contents.PAGE, folder / timing_contents.PAGE) if page.exists() and _drop_links(page)
+    ]
 
 
 def _drop_links(page: Path) -> bool:

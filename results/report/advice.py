@@ -163,12 +163,14 @@ def _write_verdict(found: Advice, one: Recommendation) -> str:
         return f"{head} {words[one.outcome]}"
     threshold = float(one.recommended or 0)
     interval = f"{found.clip} {threshold:g}, with an interval of {_write_plateau(one)}"
+    line = one.get_line(threshold)
+    shown = line["verdict"] is Verdict.BETTER
     opening = {
-        "helps": f"the recommended threshold is {interval}",
+        "helps": f"the recommended threshold is {interval}"
+        + ("" if shown else ", chosen by the average skill: that clipping helps is not shown"),
         "harmless": f"no clipping is as good as any; the recommended threshold is {interval}",
         "indifferent": f"no difference is seen, from {grid} to none; the middle is {interval}",
     }[one.outcome]
-    line = one.get_line(threshold)
     short = " No tried threshold had every seed solve it." if line["solved"] < line["judged"] else ""
     reasons = f"{short}{beside}{_write_test(line)}{_write_stability(one)}"
     return f"{head} {opening}. At {threshold:g}, {_write_point(line)}.{reasons}"

@@ -17,6 +17,7 @@ from farreach.results.analysis.rows import Rows, label_rows, make_empty
 from farreach.results.analysis.staleness import Versions
 from farreach.results.report.answers import Answer, answer_all
 from farreach.results.report.findings import write_findings
+from farreach.results.report.glances import Glance, glance_at_all
 from farreach.results.report.staleness import write_stale
 from farreach.results.report.timing_contents import TimingSet, read_timings
 from farreach.results.storage.files import DamagedError, StoreError
@@ -55,8 +56,14 @@ class Results:
 
     @functools.cached_property
     def answers(self) -> list[Answer]:
-        """The five answers."""
-        return answer_all(self.rows, self.timed.pairs if self.timed.groups else None)
+        """The answers to the questions that the set can be asked: the five, of a set of timings alone the first."""
+        found = answer_all(self.rows, self.timed.pairs if self.timed.groups else None)
+        return found[:1] if self.timed.groups and not len(self.rows) else found
+
+    @functools.cached_property
+    def glances(self) -> list[Glance]:
+        """The same answers at a glance, one for each."""
+        return glance_at_all(self.rows, self.timed.pairs, self.timed.groups)
 
 
 def read_results(folder: Path, *, store: ResultSet | None = None, now: Versions | None = None) -> Results:

@@ -143,7 +143,7 @@ def render_page(verdicts: Sequence[ClaimVerdict]) -> str:
         "5 % of the time. Where a task was not solved, its steps to solve are at least those of the case (≥).\n\n"
         f"{escape(write_summary(verdicts))}.\n"
     )
-    return "\n".join([head, table(tabulate_verdicts(verdicts)), *map(_write_section, verdicts)])
+    return "\n".join([head, table(tabulate_verdicts(verdicts)), *map(write_section, verdicts)])
 
 
 def write_page(store: ResultSet) -> Path:
@@ -162,7 +162,8 @@ def list_stale(store: ResultSet) -> list[str]:
     return [] if same else [f"{PAGE} does not say what follows from its rows"]
 
 
-def _write_section(verdict: ClaimVerdict) -> str:
+def write_section(verdict: ClaimVerdict) -> str:
+    """Return a claim as Markdown: what it says, where, how it was tried, what was found, and the command."""
     claim, source = verdict.claim, verdict.claim.source
     lines = [
         f"**{verdict.word.capitalize()}.** {escape(claim.claim)}",

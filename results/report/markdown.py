@@ -60,4 +60,4 @@ def _format_large(value: object) -> object:
     """Return a large float without a fraction, or with an exponent where it is very large."""
     if not isinstance(value, float):
         return value
-    return f"{value:.0f}" if abs(value) < 1e6 else f"{value:.2e}"  # noqa: PLR2004
+    return f"{value:.0f}" if abs(value) < 1e9 else f"{value:.2e}"  # noqa: PLR2004

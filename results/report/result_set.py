@@ -20,6 +20,7 @@ from farreach.results.report import own_runs
 from farreach.results.report.answers import Answer
 from farreach.results.report.contents import PAGE, Results, name_report, read_results, tolerate_damage
 from farreach.results.report.diagnosis import write_diagnoses
+from farreach.results.report.glances.base import Field, Glance
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_time
@@ -83,7 +84,7 @@ def write_page(results: Results, sections: list[tuple[str, str]], figures: list[
     rows, runs = results.rows, results.runs
     parts = [f"# {escape(name_report(results))}\n"]
     parts += ["".join(f"- {escape(sentence)}\n" for sentence in own_runs.write_warnings(rows))]
-    parts += [_write_answer(answer) for answer in results.answers]
+    parts += [write_answer(*pair) for pair in zip(results.glances, results.answers, strict=True)]
     sentences = [*results.findings, *results.trouble]
     parts += ["## Findings\n", "".join(f"- {escape(sentence)}\n" for sentence in sentences)]
     parts += ["## Tables\n", *(f"### {escape(heading)}\n\n{body}" for heading, body in sections)]
@@ -109,10 +110,27 @@ def write_page(results: Results, sections: list[tuple[str, str]], figures: list[
     return "\n".join(parts)
 
 
-def _write_answer(answer: Answer) -> str:
-    first, *parts = map(escape, answer.lines())
-    listed = "".join(f"- {part}\n" for part in parts)
-    return f"**{answer.question}** {first}\n" + (f"\n{listed}" if parts else "")
+def write_answer(glance: Glance, answer: Answer) -> str:
+    """Return an answer as Markdown: its sentence, its grid, and folded away all that is behind them."""
+    listed = "".join(f"- {escape(line)}\n" for line in answer.lines())
+    full = f"<details><summary>In full</summary>\n\n{listed}\n</details>\n"
+    return f"{write_glance(glance)}\n{full}"
+
+
+def write_glance(glance: Glance) -> str:
+    """Return the question, the sentence and the grid as Markdown."""
+    head = f"**{glance.question}** {escape(glance.sentence)}\n"
+    if glance.grid is None:
+        return head
+    lines = [
+        {glance.grid.corner: row} | dict(zip(glance.grid.columns, map(_write_field, fields), strict=True))
+        for row, fields in glance.grid.rows
+    ]
+    return f"{head}\n{table(pd.DataFrame(lines))}\n{escape(glance.note)}\n"
+
+
+def _write_field(field: Field) -> str:
+    return f"{field.text} ({field.detail})" if field.detail else field.text
 
 
 def _write_limits(rows: Rows) -> Iterator[str]:

@@ -51,6 +51,9 @@ ROWS: dict[str, Callable[[Rows, StepTimes], pd.DataFrame]] = {
 TIMES = ("steps", "ratios", "overheads")
 """The tables of timed steps."""
 
+ALSO = {"speed": "steps", "speed-ratios": "ratios"}
+"""Names of tables of timed steps in a report, and what they are called here."""
+
 LABELS = {*GROUP, "metrics", "command"}
 """Columns that nothing is chosen by: what they say is in others."""
 

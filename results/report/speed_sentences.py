@@ -70,6 +70,19 @@ def write_overheads(overheads: pd.DataFrame) -> list[str]:
     return [f"Our step of {step}: {'; '.join(map(write_overhead, rows))}." for step, rows in _group_by_step(overheads)]
 
 
+def write_costs(costs: pd.DataFrame) -> list[str]:
+    """Return a sentence per step: what it takes of each implementation, where no two of them were timed."""
+    return [
+        f"One training step of {step}: " + "; ".join(map(_write_cost, rows)) + "."
+        for step, rows in _group_by_step(costs)
+    ]
+
+
+def _write_cost(row: Mapping[Any, Any]) -> str:
+    interval = f"95 % interval in this launch {row['low ms']:.3g} to {row['high ms']:.3g}"
+    return f"{row.get('loop') or label_learner(row)} takes {row['ms a step']:.3g} ms ({interval})"
+
+
 def title_steps(frame: pd.DataFrame) -> pd.DataFrame:
     """Add ``setting``, the step as a heading has it, with what differs between the steps, where it is not there."""
     if "setting" in frame:

@@ -15,6 +15,7 @@ from farreach.results.analysis.labels import NEVER
 from farreach.results.analysis.rows import Rows
 from farreach.results.report.answers import Answer
 from farreach.results.report.console import Screen
+from farreach.results.report.glances import Glance
 
 
 def render_summary(rows: Rows) -> Table:
@@ -48,11 +49,13 @@ def print_table(table: Table, console: Console) -> None:
         Screen(file=console.file, width=Screen(width=10_000).measure(table).maximum).print(table)
 
 
-def render_answers(asked: list[Answer]) -> Text:
-    """Return the five answers as text of rich, each below its question, a line a part; markup in names stays text."""
+def render_answers(asked: list[Answer], glances: list[Glance] | None = None) -> Text:
+    """Return the answers as text of rich, each below its question, its sentence first; markup in names stays text."""
     text = Text()
+    short = {one.question: one.sentence for one in glances or []}
     for one in asked:
         text.append(f"{one.question}\n", style="bold")
+        text.append(f"  {short[one.question]}\n" if one.question in short else "")
         lead, *parts = one.lines()
         text.append(f"  {lead}\n")
         text.append("".join(f"  - {part}\n" for part in parts))

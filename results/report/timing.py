@@ -14,7 +14,7 @@ from farreach.results.figures import style, timing
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_cores
 from farreach.results.report.speed_sentences import title_steps, write_stale
-from farreach.results.report.timing_contents import TimingSet, write_findings
+from farreach.results.report.timing_contents import PAGE, TimingSet, write_findings
 from farreach.results.storage.csv_files import write_csv
 from farreach.results.storage.files import write_text
 from farreach.results.storage.staging import replace_files
@@ -22,8 +22,6 @@ from farreach.results.timing import interleaved, scaling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # the room of figures imports it, without the settings of the user
-
-PAGE = "speed.md"
 
 MADE = {
     "tables": re.compile(r"(pairs|overheads|costs|growth|paths|launches)\.(csv|md)"),

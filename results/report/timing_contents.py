@@ -16,6 +16,9 @@ from farreach.results.timing import aa_check, interleaved
 from farreach.results.timing import files as timing_files
 from farreach.results.timing.time_to_solve import StepTimes, list_step_times
 
+PAGE = "speed.md"
+"""What `farreach.results.report.timing` writes into the folder."""
+
 
 def has_timings(store: ResultSet) -> bool:
     """Return whether a result set holds timings or an A/A test of them."""
@@ -52,6 +55,8 @@ class TimingSet:
 def write_findings(timed: TimingSet) -> list[str]:
     """Say who is faster by how much, then what qualifies that."""
     sentences = [*speed_sentences.write_pairs(timed.pairs), *speed_sentences.write_overheads(timed.overheads)]
+    if timed.groups and not sentences:
+        sentences = speed_sentences.write_costs(interleaved.list_costs(timed.groups))
     sentences += speed_sentences.write_test(timed.test) if timed.test else []
     return [*sentences, *speed_sentences.write_trouble(timed.groups), *timed.damaged]
 

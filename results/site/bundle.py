@@ -26,7 +26,9 @@ SCRIPTS = ("format", "state", "tables", "panel", "pictures", "page")
 PLOTLY = "plotly.min.js"
 """The script that lies beside a page, and is loaded when the first picture is about to be seen."""
 
-BESIDE = re.compile(r"plotly\.min\.js|curves-\d+\.js|(lines|cases|steps|ratios|whole|quality|speed|rows)\.parquet")
+BESIDE = re.compile(
+    r"plotly\.min\.js|curves-\d+\.js|(lines|cases|steps|ratios|whole|quality|speed|rows|claims|tried)\.parquet"
+)
 """What may lie beside a page: plotly's script, the curves of cases, and the data of its tables."""
 
 HERE = Path(__file__).parent
@@ -48,14 +50,14 @@ def render(template: str, context: dict[str, Any], data: dict[str, Any]) -> str:
         "utf-8"
     )
     ours = {
-        "styles": _trust(styles),
-        "script": _trust(script),
+        "styles": trust(styles),
+        "script": trust(script),
         "hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "data": jinja2.utils.htmlsafe_json_dumps(data, separators=(",", ":"), allow_nan=False),
     }
     loader = jinja2.FileSystemLoader(HERE / "templates")
     environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_clean_value
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=clean_value
     )
     return environment.get_template(template).render(context | ours)
 
@@ -83,11 +85,12 @@ def _read_script(name: str) -> str:
     return (HERE / "static" / f"{name}.js").read_text("utf-8")
 
 
-def _clean_value(value: object) -> object:
+def clean_value(value: object) -> object:
+    """Return a value as a template may show it: text without what a page would obey."""
     return clean_text(value) if type(value) is str else value
 
 
-def _trust(text: str) -> Markup:
+def trust(text: str) -> Markup:
     """Return text that Jinja does not escape: our own scripts and styles and those of the libraries, never a set's."""
     return Markup(text)  # noqa: S704
 

@@ -14,10 +14,11 @@ from plotly.subplots import make_subplots
 from farreach.results.analysis import overview
 from farreach.results.analysis.labels import label_learner, label_side
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING, sort_words
+from farreach.results.analysis.statistics import INCONCLUSIVE
 from farreach.results.figures import palette
 from farreach.results.report.phrases import write_limit
 from farreach.results.storage.sanitising import clean_text
-from farreach.results.timing import scaling
+from farreach.results.timing import ratios, scaling
 from farreach.results.vocabulary import CELLS
 
 SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down"}
@@ -87,7 +88,7 @@ def _draw_atlas(part: pd.DataFrame) -> go.Figure:
     cells = [
         [str(cell) for cell in group[CELL].cat.categories if (group[CELL] == cell).any()][::-1] for group in groups
     ]
-    figure = _make_facets(settings, [len(names) for names in cells], height=LINE + 10, legend=False)
+    figure = make_facets(settings, [len(names) for names in cells], height=LINE + 10, legend=False)
     for row, (group, names) in enumerate(zip(groups, cells, strict=True), start=1):
         fields = {(str(line[CELL]), str(line[CLIP])): line for line in group.to_dict("records")}
         said = {
@@ -124,12 +125,14 @@ def draw_forest(pairs: pd.DataFrame) -> Chart:
     note = write_limit(whole, pairs, "setting")
     settings = list(dict.fromkeys(pairs["setting"]))
     groups = [pairs[pairs["setting"] == setting] for setting in settings]
-    figure = _make_facets(settings, [len(group) for group in groups], height=LINE + 6)
+    figure = make_facets(settings, [len(group) for group in groups], height=LINE + 6)
     named: set[str] = set()
     for row, group in enumerate(groups, start=1):
         for _, line in group.iloc[::-1].iterrows():
-            framework = str(line["slower framework"])
+            framework, known = str(line["faster framework"]), line["verdict"] == ratios.FASTER
             look = palette.LOOKS.get(framework, palette.SPARE[0])
+            colour, symbol = (look.colour, SYMBOLS[look.marker]) if known else (GREY, f"{SYMBOLS[look.marker]}-open")
+            name = text(framework) if known else INCONCLUSIVE
             ends = None
             if pd.notna(line["low"]):
                 ends = {
@@ -143,26 +146,26 @@ def draw_forest(pairs: pd.DataFrame) -> Chart:
             figure.add_trace(
                 go.Scatter(
                     x=[line["times as fast"]],
-                    y=[text(f"{label_side(line, 'slower')} over\n{label_side(line, 'faster')}")],
+                    y=[text(f"{label_side(line, 'faster')} over\n{label_side(line, 'slower')}")],
                     error_x=ends,
                     mode="markers",
-                    marker={"color": look.colour, "symbol": SYMBOLS[look.marker], "size": 10},
-                    name=text(framework),
-                    legendgroup=text(framework),
-                    showlegend=framework not in named,
+                    marker={"color": colour, "symbol": symbol, "size": 10},
+                    name=name,
+                    legendgroup=name,
+                    showlegend=name not in named,
                     hovertemplate=f"%{{y}}: %{{x:.3g}} ({line['low']:.3g} to {line['high']:.3g})<extra></extra>",
                 ),
                 row=row,
                 col=1,
             )
-            named.add(framework)
+            named.add(name)
         figure.add_vline(x=1, line_width=1, line_color=GREY, row=row, col=1)
-    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS])
+    figure.update_xaxes(type="log", tickvals=TICKS, ticktext=[f"{tick:g}" for tick in TICKS], showticklabels=True)
     figure.update_yaxes(type="category", showgrid=False)
-    figure.update_xaxes(title="ratio of step times", row=len(settings), col=1)
+    figure.update_xaxes(title="times as fast", row=len(settings), col=1)
     caption = (
-        "Median ratio of the times of a training step with its 95 % interval; right of 1 the second named is faster. "
-        "Colour and mark: the first named."
+        "How many times as fast a training step is in the first named as in the second, median ratio of the times with "
+        "its 95 % interval; right of 1 the first named is faster. Colour and mark: the first named; grey: inconclusive."
     )
     return Chart("ratios", "How many times as fast", caption + note, plain(figure))
 
@@ -170,7 +173,7 @@ def draw_forest(pairs: pd.DataFrame) -> Chart:
 def draw_reach(table: pd.DataFrame) -> Chart:
     """Return reach against length; `table` is `tabulate_reach`."""
     tasks = list(dict.fromkeys(table["task"]))
-    figure = _make_facets(tasks, [6] * len(tasks), shared=False)
+    figure = make_facets(tasks, [6] * len(tasks), shared=False)
     seen = palette.choose_looks(table)
     for row, task in enumerate(tasks, start=1):
         part = table[table["task"] == task]
@@ -217,17 +220,17 @@ def draw_growth(table: pd.DataFrame) -> list[Chart]:
     """Return the step time against T, hidden units and batch; `table` is that of `scaling.list_points`."""
     found = scaling.list_points(table)
     found = found[found["cost"] == "step time"]
+    found = found.assign(**{LEARNER: [label_learner(line) for line in found.to_dict("records")]})
+    seen = palette.choose_looks(found)
     made = []
     for axis, part in found.groupby("axis", observed=True):
         cells = sort_words(part["cell"].astype(str), CELLS)
-        figure = _make_facets(cells, [6] * len(cells), shared=False)
+        figure = make_facets(cells, [6] * len(cells), shared=False)
         for row, cell in enumerate(cells, start=1):
             lines = part[part["cell"] == cell].groupby(["framework", "path"], observed=True)
             for (framework, path), line in lines:
-                look, name = (
-                    palette.LOOKS.get(str(framework), palette.SPARE[0]),
-                    text(label_learner({"framework": framework, "path": path})),
-                )
+                learner = label_learner({"framework": framework, "path": path})
+                look, name = seen[learner], text(learner)
                 exponent, low, high = scaling.fit_exponent(
                     line["value"].to_numpy(float), line["middle"].to_numpy(float)
                 )
@@ -261,11 +264,11 @@ def draw_growth(table: pd.DataFrame) -> list[Chart]:
     return made
 
 
-def _make_facets(
+def make_facets(
     titles: list[str], lines: list[int], *, height: int = LINE, shared: bool = True, legend: bool = True
 ) -> go.Figure:
     """Return a column of facets with room for so many lines in each: one that fits a phone too."""
-    gap, top = (40 if shared else 72), (70 if legend else 34)
+    gap, top = (58 if shared else 72), (70 if legend else 34)
     total = height * sum(lines) + gap * (len(titles) - 1) + top + 60
     figure = make_subplots(
         rows=len(titles),

@@ -15,7 +15,7 @@ from farreach.results.site.tables import Table
 from farreach.results.storage.files import write_file
 from farreach.results.storage.sanitising import clean_text
 
-DIGITS = 4
+DIGITS = 6
 """Significant figures that travel into the page."""
 
 
@@ -35,7 +35,9 @@ def encode_tables(made: list[Table]) -> dict[str, Any]:
     used: dict[str, dict[str, pd.Series[Any]]] = {}
     for one in made:
         shown = one.head
-        names = [getattr(column, name) for column in one.columns for name in ("key", "low", "high", "of", "best")]
+        names = [
+            getattr(column, name) for column in one.columns for name in ("key", "low", "high", "of", "best", "word")
+        ]
         names += [name for filtered in one.filters.values() for name in filtered]
         names += [str(name) for name in shown] if one.opens == "facts" else []
         used.setdefault(one.source, {}).update({name: shown[name] for name in names if name})

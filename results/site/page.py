@@ -14,10 +14,13 @@ from farreach.results.analysis import overview, run_times, tables
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.staleness import Versions
 from farreach.results.figures import captions, palette
-from farreach.results.report import contents, own_runs, result_set
-from farreach.results.report.phrases import write_cores
+from farreach.results.report import contents, own_runs, result_set, timing_contents
+from farreach.results.report.answers import Answer
+from farreach.results.report.glances import Glance
+from farreach.results.report.glances.base import SHOWN as SHOWN_ROWS
+from farreach.results.report.phrases import write_cores, write_count
 from farreach.results.report.speed_sentences import name_steps, write_stale
-from farreach.results.site import bundle, charts, claim_table, encoding, row_dialog, timing_tables
+from farreach.results.site import bundle, charts, claim_table, encoding, glance_charts, row_dialog, timing_tables
 from farreach.results.site import tables as lines
 from farreach.results.site.charts import Chart
 from farreach.results.site.tables import Table
@@ -32,6 +35,9 @@ FOLDER = "report"
 SHOWN = 1_000
 """Lines of failures and machines that the page lists."""
 
+
+GLANCED = {"success-length": "lengths", "gaps": "agreement"}
+"""The pictures that stand beside an answer, and the name of that answer."""
 
 SENTENCES = 2_000
 """Rows of a set above which the page leaves out further findings: they would be too many to read."""
@@ -79,7 +85,9 @@ def _list_tables(results: contents.Results, each: pd.DataFrame) -> list[Table]:
 def _draw_charts(results: contents.Results) -> list[Chart]:
     """Return the pictures that have something to show."""
     timed = results.timed
-    pictures = charts.draw_atlas(overview.tabulate_atlas(results.rows))
+    beside = [glance_charts.draw_success(results.rows), glance_charts.draw_gaps(results.rows)]
+    pictures = [chart for chart in beside if chart is not None]
+    pictures += charts.draw_atlas(overview.tabulate_atlas(results.rows))
     pictures += [charts.draw_forest(name_steps(timed.pairs))] if len(timed.pairs) else []
     far = overview.tabulate_reach(results.rows)
     pictures += [charts.draw_reach(far)] if len(far) else []
@@ -113,7 +121,9 @@ def _collect_context(results: contents.Results, shown: list[Table], pictures: li
         "title": contents.name_report(results),
         "facts": _write_facts(results),
         "warnings": own_runs.write_warnings(rows),
-        "answers": results.answers,
+        "glances": _list_glances(results, pictures),
+        "shown": SHOWN_ROWS,
+        "colours": {name: look.colour for name, look in palette.LOOKS.items()},
         "findings": results.findings if len(rows) <= SENTENCES else [],
         "trouble": [*results.trouble, *write_stale(groups)],
         "tables": shown,
@@ -122,17 +132,27 @@ def _collect_context(results: contents.Results, shown: list[Table], pictures: li
         "machines": tables.tabulate_machines(rows).head(SHOWN),
         "commands": [result_set.write_command(folder), *sorted(commands)],
         "most": lines.MOST,
-        "charts": [(chart, _link_files(folder, chart.name)) for chart in pictures],
+        "twins": [name for name in (contents.PAGE, timing_contents.PAGE) if (folder / name).exists()],
+        "charts": [(chart, _link_files(folder, chart.name)) for chart in pictures if chart.name not in GLANCED],
         "gallery": _list_gallery(folder, {chart.name for chart in pictures}),
     }
+
+
+def _list_glances(results: contents.Results, pictures: list[Chart]) -> list[tuple[Glance, Answer, Chart | None]]:
+    """Return each answer at a glance, with all that is behind it and the picture that stands beside it."""
+    charts_by_name = {chart.name: chart for chart in pictures}
+    places = {place: charts_by_name.get(name) for name, place in GLANCED.items()}
+    return [
+        (glance, answer, places.get(glance.name))
+        for glance, answer in zip(results.glances, results.answers, strict=True)
+    ]
 
 
 def _write_facts(results: contents.Results) -> list[str]:
     """Return what the head of the page says of the set: cases, versions, machine."""
     rows = results.rows.frame
     if rows.empty:
-        groups = results.timed.groups
-        return [f"{len(groups)} timed steps" if groups else "no case has finished"]
+        return _write_timed_facts(results.timed.groups)
     versions = rows[["framework", "framework_version"]].drop_duplicates().astype(str).agg(" ".join, axis="columns")
     machines = rows[["processor", "cores", "cores_granted"]].drop_duplicates()
     named = (f"{row['processor']}, {write_cores(row['cores'], row['cores_granted'])}" for _, row in machines.iterrows())
@@ -143,9 +163,35 @@ def _write_facts(results: contents.Results) -> list[str]:
         f"{len(rows):,} case{'s' if len(rows) > 1 else ''}",
         join_words(sorted(versions)),
         *places,
-        f"commit {join_words(commits[:3])}{' and others' if len(commits) > 3 else ''}",  # noqa: PLR2004
+        _write_commits(commits),
         f"schema {join_words(sorted(str(one) for one in rows['schema'].unique()))}",
     ]
+
+
+def _write_timed_facts(groups: list[dict[str, Any]]) -> list[str]:
+    """Return what the head of a page of timings says: steps, versions, machines, commits."""
+    if not groups:
+        return ["no case has finished"]
+    ran = [
+        (one["framework"], one.get("facts", {}).get("framework_version", ""))
+        for group in groups
+        for one in group["contenders"]
+    ]
+    versions = sorted({f"{framework} {version}".strip() for framework, version in ran})
+    made = [group["facts"] for group in groups]
+    known = [one for one in made if one.get("processor") and one.get("cores")]
+    machines = [f"{one['processor']}, {write_cores(one['cores'], one.get('cores_granted'))}" for one in known]
+    commits = sorted({str(one["commit"]) for one in made})
+    return [
+        write_count(len(groups), "timed step"),
+        join_words(versions),
+        *dict.fromkeys(machines),
+        _write_commits(commits),
+    ]
+
+
+def _write_commits(commits: list[str]) -> str:
+    return f"commit {join_words(commits[:3])}{' and others' if len(commits) > 3 else ''}"  # noqa: PLR2004
 
 
 def _link_files(folder: Path, name: str) -> list[str]:

@@ -1,10 +1,10 @@
-"""The command that makes one row again."""
+"""The command that makes one row again, a trained case or a timed step."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,7 +21,13 @@ OWN_OPTION = {"device", "threads"}
 PROGRAMS = ("python -m benchmarks", "farreach")
 """How the command line is called, in a checkout and installed."""
 
-VALUED = ("--only", "--device", "--threads", "--jobs", "--out", "--plugins")
+VALUED = (
+    *("--only", "--device", "--threads", "--jobs", "--out", "--plugins"),
+    *("--limit", "--width", "--dask", "--patience"),
+)
+KEPT = ("--limit", "--width")
+"""Options of `speed` that say how long a step is timed."""
+
 FOLDER = "results/runs/again"
 
 
@@ -46,7 +52,7 @@ def write_command(row: Mapping[str, Any], also: list[str]) -> str:
         words = shlex.split(made)
     except ValueError:
         return made
-    program = next((one.split() for one in PROGRAMS if words[: len(one.split()) + 1] == [*one.split(), "run"]), None)
+    program = _find_program(words, "run")
     if program is None:
         return made
     given, narrowed, plugged = _parse_words(words[len(program) + 1 :])
@@ -62,6 +68,71 @@ def write_command(row: Mapping[str, Any], also: list[str]) -> str:
     return shlex.join([*program, "run", *given, *options, *where, *plugged, "--out", FOLDER])
 
 
+STEP_FACTS = (
+    "task",
+    "cell",
+    "clip",
+    "optimizer",
+    "schedule",
+    "regulariser",
+    "initial",
+    "layers",
+    "hidden",
+    "batch",
+    "dtype",
+)
+"""Facts of a timed step that its command names."""
+
+
+def write_timing_command(made: str, step: Mapping[str, Any], frameworks: Sequence[str]) -> str:
+    """Return the command that times one step again, of these frameworks alone, into a new folder.
+
+    Args:
+        made: the command that timed it.
+        step: the fields of the step in its file, parameters as a mapping.
+        frameworks: who is timed.
+
+    What the command narrowed the suite by otherwise is kept, and so are its path, its limits and what it timed against.
+    Where `speed` did not time the step, the command that did is all there is, and is returned as it stands.
+    """
+    try:
+        words = shlex.split(made)
+    except ValueError:
+        return made
+    program = _find_program(words, "speed")
+    if program is None:
+        return made
+    given, narrowed, plugged = _parse_words(words[len(program) + 1 :])
+    named = {name: _format_value(step.get(name)) for name in STEP_FACTS if step.get(name) is not None}
+    named |= {name: _format_value(value) for name, value in step["parameters"].items()}
+    wanted = [f"{key}={value}" for key, value in named.items() if value is not None]
+    wanted += [f"framework={name}" for name in dict.fromkeys(frameworks)]
+    left_out = {*named, *OWN_OPTION, "framework"}
+    wanted += [text for text in narrowed if text.partition("=")[0] not in left_out]
+    options = [option for text in wanted for option in ("--only", text)]
+    kept = [option for name in KEPT if (option := _find_option(words, name))]
+    kept += [["--handwritten"]] if "--handwritten" in words else []
+    kept += [] if step["device"] == "cpu" else [["--device", str(step["device"])]]
+    kept += [] if step["threads"] == 1 else [["--threads", str(step["threads"])]]
+    more = [word for option in kept for word in option]
+    return shlex.join([*program, "speed", *given, *options, *more, *plugged, "--out", FOLDER])
+
+
+def _find_program(words: list[str], command: str) -> list[str] | None:
+    """Return how a command of the command line was called, None where it is another."""
+    return next((one.split() for one in PROGRAMS if words[: len(one.split()) + 1] == [*one.split(), command]), None)
+
+
+def _find_option(words: list[str], name: str) -> list[str]:
+    """Return an option of a command with its value; nothing where it has none."""
+    for at, word in enumerate(words):
+        if word == name:
+            return words[at : at + 2]
+        if word.startswith(f"{name}="):
+            return [word]
+    return []
+
+
 def _parse_words(words: list[str]) -> tuple[list[str], list[str], list[str]]:
     """Return the suite, the values of --only, and the options --plugins, out of the words behind ``run``."""
     suite, only, plugged, at = [], [], list[str](), 0
@@ -73,7 +144,7 @@ def _parse_words(words: list[str]) -> tuple[list[str], list[str], list[str]]:
             plugged += [name, value] if name == "--plugins" else []
             at += 1 if equals else 2
         else:
-            suite.append(words[at])
+            suite += [] if words[at].startswith("-") else [words[at]]
             at += 1
     return suite[:1], only, plugged
 

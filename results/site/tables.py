@@ -38,6 +38,8 @@ class Column:
         best: a column that is true where the value is set in bold.
         hint: what the heading says when it is pointed at.
         most: for ``spark``, what its scale reaches at least; it begins at 0, or at the least value below.
+        word: a column of words, shown where there is no value.
+        rank: where there is no room for all columns, those of the highest rank fold away first; 0 never does.
 
     """
 
@@ -50,6 +52,8 @@ class Column:
     best: str = ""
     hint: str = ""
     most: float = 0.0
+    word: str = ""
+    rank: int = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,18 +90,22 @@ class Table:
 
 
 LABELLED = (
-    Column(SETTING, "setting"),
-    Column(CELL, "cell"),
-    Column(CLIP, "clip"),
-    Column(LEARNER, "framework"),
+    Column(SETTING, "setting", rank=0),
+    Column(CELL, "cell", rank=1),
+    Column(CLIP, "clip", rank=1),
+    Column(LEARNER, "framework", rank=2),
 )
 LABEL_FILTERS = {column.title: [column.key] for column in LABELLED}
 FILTERS = {"task": ["task"], "framework": [LEARNER], "cell": [CELL], "clip": [CLIP], "device": ["device"]}
 FILTERS |= {"mode": ["mode"]}
 
+WORD = "instead"
+"""What stands where a line has no value, since every run of it diverged."""
+
 BOLD = (
     "Bold: the highest median of its setting, and every line whose median may be as high, by the 95 % interval of a "
-    f"median; none below {FEWEST_PAIRS} seeds, or where the best reaches down to the floor (skill 0)."
+    f"median, and which as many seeds solved; none below {FEWEST_PAIRS} seeds, or where the best reaches down to the "
+    "floor (skill 0)."
 )
 
 
@@ -142,6 +150,7 @@ def tabulate_lines(rows: Rows, times: StepTimes) -> pd.DataFrame:
     table["diagnosis"] = groups["found"].agg(_count_labels).to_numpy()
     table["metric"] = table["metric"].map(format_metric)
     table["keys"] = groups["key"].agg(list).to_numpy()
+    table[WORD] = np.where(table["diverged"] == table["seeds"], "diverged", "")
     table["best skill"] = _find_best(table, "median", "median low", "median high")
     enough = table[(table["judged"] == 0) & (table["seeds"] >= FEWEST_PAIRS)]
     table["best score"] = _find_best(enough, "score", "score low", "score high").reindex(table.index, fill_value=False)
@@ -168,6 +177,7 @@ def tabulate_runs(rows: Rows, times: StepTimes) -> pd.DataFrame:
     outcomes = {True: "solved", False: "not solved"}
     frame["outcome"] = frame["solved"].astype(object).map(outcomes).astype(object).fillna(DASH).astype(str)
     frame["outcome"] = frame["outcome"].where(frame["status"] != "diverged", "diverged")
+    frame[WORD] = np.where(frame["status"] == "diverged", "diverged", "")
     frame["step ms"] = pd.to_numeric(frame["step_seconds"]) * 1e3
     if times:
         frame = frame.join(time_to_solve.time_cases(frame, times))
@@ -179,25 +189,19 @@ def tabulate_runs(rows: Rows, times: StepTimes) -> pd.DataFrame:
 
 def make_accuracy(table: pd.DataFrame) -> Table:
     """Return the table of what each framework reached; `table` is that of `tabulate_lines`."""
+    skill = Column("skill", "skill", "fixed", "skill low", "skill high", best="best skill", word=WORD, rank=0)
+    solved = "seeds that met the task's criterion"
     columns = (
         *LABELLED,
-        Column(
-            "skill",
-            "skill",
-            "fixed",
-            "skill low",
-            "skill high",
-            best="best skill",
-            hint="1 - loss / floor, mean and range over seeds",
-        ),
-        Column("solved", "solved", "of", of="judged", hint="seeds that met the task's criterion"),
-        Column("steps to solve", "steps to solve", "number", hint="median over the seeds that solved it"),
-        *([Column(tables.TIME, tables.TIME, hint=TIMED)] if tables.TIME in table else []),
-        Column("score", "score", "number", "score low", "score high", best="best score"),
-        Column("metric", "metric", hint="what the score is"),
-        Column("loss", "loss", "number"),
-        Column("clipped", "clipped", hint="share of the steps on which the clip changed the gradient"),
-        Column("diverged", "diverged", "of", of="seeds"),
+        Column("solved", "solved", "of", of="judged", hint=solved, rank=0),
+        dataclasses.replace(skill, hint="1 - loss / floor, mean and range over seeds"),
+        Column("clipped", "clipped", hint="share of the steps on which the clip changed the gradient", rank=2),
+        Column("steps to solve", "steps to solve", "number", hint="median over the seeds that solved it", rank=3),
+        *([Column(tables.TIME, tables.TIME, hint=TIMED, rank=6)] if tables.TIME in table else []),
+        Column("diverged", "diverged", "of", of="seeds", rank=4),
+        Column("metric", "metric", hint="the task's headline figure", rank=7),
+        Column("score", "its value", "number", "score low", "score high", best="best score", word=WORD, rank=7),
+        Column("loss", "loss", "number", word=WORD, rank=8),
     )
     note = f"Means over seeds; in brackets their range. {BOLD}"
     return Table("accuracy", "lines", "Accuracy", note, table, columns, FILTERS, "runs")
@@ -207,12 +211,12 @@ def make_gradients(table: pd.DataFrame) -> Table:
     """Return the table of the gradients; `table` is that of `tabulate_lines`."""
     columns = (
         *LABELLED,
-        Column("norm median", "norm", "number", hint="global gradient norm before the clip, median"),
+        Column("norm median", "norm", "number", rank=2, hint="global gradient norm before the clip, median"),
         Column("norm max", "largest norm", "number"),
         Column("clip fraction", "steps clipped", "share"),
         Column("clipped elements", "elements clipped", "share"),
         Column("reach", "reach", "share", "reach low", "reach high", hint="steps over which 1 % of the norm is left"),
-        Column("diagnosis", "diagnosis", "long"),
+        Column("diagnosis", "diagnosis", "long", rank=1),
         Column("diverged at", "diverged at", "number", hint="first step of the first seed"),
     )
     note = (
@@ -231,8 +235,8 @@ def make_cases(table: pd.DataFrame) -> Table:
         *LABELLED,
         Column("seed", "seed", "number"),
         Column("replicate", "replicate", "number", hint="0, or the number of a replicate with permuted hidden units"),
-        Column("skill", "skill", "fixed"),
-        Column("outcome", "outcome"),
+        Column("skill", "skill", "fixed", word=WORD, rank=1),
+        Column("outcome", "outcome", rank=0),
         Column("steps_to_solve", "steps to solve", "number"),
         *([TIME_COLUMN] if SECONDS[0] in table else []),
         Column("clip_fraction", "steps clipped", "share"),
@@ -254,6 +258,9 @@ def _find_best(table: pd.DataFrame, name: str, low: str, high: str) -> pd.Series
     """Return which lines are the best of their setting, or tie with it by interval; none on the floor."""
     known = table[table[low].notna() & (table["diverged"] == 0)]
     found = pd.Series(data=False, index=table.index)
+    share = (table["solved"] / table["judged"].where(table["judged"] > 0)).astype(float).fillna(0.0)
+    most = share.groupby(table[SETTING], observed=True).transform("max")
+    known = known[(share == most).reindex(known.index)]
     for _, part in known.groupby(SETTING, observed=True):
         floor = float(part[low].to_numpy()[part[name].argmax()])
         if floor > 0:

@@ -11,14 +11,15 @@ from farreach.results.analysis.labels import label_learner, label_side
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, LEARNER, SETTING
 from farreach.results.report.speed_sentences import METHOD
+from farreach.results.site.rerun_command import write_timing_command
 from farreach.results.site.tables import Column, Table
 from farreach.results.timing import interleaved
 from farreach.results.timing.ratios import FASTER, STEP, USUAL
 
 _STEP: tuple[Column, ...] = (
-    Column("task", "task"),
-    Column("parameters", "length"),
-    Column("cell", "cell"),
+    Column("task", "task", rank=0),
+    Column("parameters", "length", rank=1),
+    Column("cell", "cell", rank=1),
     Column("hidden", "hidden", "number"),
     Column("batch", "batch", "number"),
     Column("device", "device"),
@@ -37,10 +38,10 @@ def make_ratios(pairs: pd.DataFrame, groups: list[dict[str, Any]]) -> Table | No
     pairs["again"] = _list_commands(pairs, groups)
     columns = (
         *_list_step_columns(pairs),
-        Column("faster", "faster", best="known"),
-        Column("slower", "slower"),
-        Column("times as fast", "times as fast", "number", "low", "high", best="known"),
-        Column("verdict", "verdict"),
+        Column("faster", "faster", best="known", rank=0),
+        Column("slower", "slower", rank=1),
+        Column("times as fast", "times as fast", "number", "low", "high", best="known", rank=0),
+        Column("verdict", "verdict", rank=1),
     )
     filters = {name: [name] for name in ("task", "cell", "device")}
     filters |= {"framework": ["faster framework", "slower framework"]}
@@ -58,6 +59,7 @@ def make_steps(rows: Rows, groups: list[dict[str, Any]], machine: dict[str, Any]
         "low ms",
         "high ms",
         best="best",
+        rank=0,
         hint="median with its 95 % interval in this launch",
     )
     if groups:
@@ -71,7 +73,7 @@ def make_steps(rows: Rows, groups: list[dict[str, Any]], machine: dict[str, Any]
             Column("peak MiB", "peak MiB", "number"),
             Column("compile s", "compile s", "number"),
         )
-        columns = (*_list_step_columns(frame), Column("implementation", "implementation"), time, *more)
+        columns = (*_list_step_columns(frame), Column("implementation", "implementation", rank=0), time, *more)
         note = "Timed in alternating blocks. Bold: the fastest of its step, and whatever is inconclusive against it."
         return Table("steps", "steps", "Speed", note, tables.show_parameters(frame), columns, filters, "facts")
     frame = tables.tabulate_step_times(rows)
@@ -101,11 +103,15 @@ def _list_step_columns(frame: pd.DataFrame) -> list[Column]:
 
 
 def _list_commands(frame: pd.DataFrame, groups: list[dict[str, Any]]) -> list[str]:
-    """Return the command that timed each line's step."""
-    commands = {tuple(interleaved.list_step(group).values()): str(group["facts"]["command"]) for group in groups}
-    return [
-        commands.get(tuple(row.get(name, USUAL.get(name)) for name in STEP), "") for row in frame.to_dict("records")
-    ]
+    """Return for each line the command that times its step again, of the frameworks that the line names alone."""
+    found = {tuple(interleaved.list_step(group).values()): group for group in groups}
+    commands = []
+    for row in frame.to_dict("records"):
+        group = found.get(tuple(row.get(name, USUAL.get(name)) for name in STEP))
+        sides = [row[name] for name in ("framework", "faster framework", "slower framework") if name in row]
+        made = str(group["facts"]["command"]) if group else ""
+        commands.append(write_timing_command(made, group["step"], list(map(str, sides))) if group else "")
+    return commands
 
 
 def _find_best(frame: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series[bool]:

@@ -54,10 +54,21 @@ def is_run_folder(folder: Path) -> bool:
     return any((folder / part).is_dir() for part in RUN)
 
 
+def list_any_sets(folder: Path) -> list[Path]:
+    """Return the result sets that a folder is or holds, with cases or with timings alone; none where there are none."""
+    sets = [path for path in (folder, *sorted(folder.glob("*"))) if is_set(path)]
+    return sets[:1] if sets and sets[0] == folder else sets
+
+
+def has_cases(folder: Path) -> bool:
+    """Return whether a result set has rows of trained cases."""
+    return (folder / ROWS if is_packed(folder) else folder / "rows").exists()
+
+
 def list_sets(folder: Path) -> list[Path]:
     """Return the result sets with cases that a folder is or holds; raise `StoreError` where there are none."""
     places = [folder, *sorted(folder.glob("*"))]
-    sets = [path for path in places if (path / ROWS if is_packed(path) else path / "rows").exists()]
+    sets = [path for path in places if has_cases(path)]
     if not sets:
         timed = any(is_set(path) for path in places)
         message = f"no results in {folder}"

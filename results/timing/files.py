@@ -52,6 +52,12 @@ class Tried(TypedDict):
     compile_seconds: Number
 
 
+class Versions(TypedDict):
+    """What ran an implementation."""
+
+    framework_version: NotRequired[Word]
+
+
 class ImplementationTimes(TypedDict):
     """What one way to run the step took."""
 
@@ -70,6 +76,7 @@ class ImplementationTimes(TypedDict):
     joules: NotRequired[Number | None]
     device_seconds: NotRequired[Number | None]
     device_peak_bytes: NotRequired[Count | None]
+    facts: NotRequired[Versions]
 
 
 class Failed(TypedDict):
@@ -90,6 +97,9 @@ class Made(TypedDict):
 
     command: Word
     commit: Word
+    processor: NotRequired[Word]
+    cores: NotRequired[Size]
+    cores_granted: NotRequired[Size | None]
 
 
 class Accelerator(TypedDict):

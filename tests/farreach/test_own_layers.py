@@ -1,4 +1,4 @@
-"""Norms of each parameter on request: those of the gradients at the clip and at the update, computed apart."""
+"""Norms of each parameter on request, computed apart, and the measurement of what recording costs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import farreach
 
 torch = pytest.importorskip("torch")
 
+from farreach import cost  # noqa: E402 - after the skip
 from farreach.pytorch import Recorder  # noqa: E402 - after the skip
 
 STEPS = 12
@@ -63,3 +64,12 @@ def test_per_layer_writes_the_norm_of_every_parameter_before_and_after_the_clip(
     layers = farreach.load(tmp_path).layers
     assert len(layers) == STEPS * 4
     assert layers["norm_before"].iloc[0] == float(lines[0][f"{layers['parameter'].iloc[0]} before"])
+
+
+def test_the_cost_of_recording_is_measured_beside_the_step_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    found = cost.measure_cost("pytorch", blocks=3)
+    assert 0 < found.plain < 1
+    assert abs(found.added) < 1
+    with pytest.raises(SystemExit, match="unknown framework 'caffe'; allowed: pytorch, jax, keras"):
+        cost.main(["caffe"])
+    assert capsys.readouterr() == ("", "")

@@ -296,7 +296,8 @@ def test_the_advice_names_the_planted_threshold_at_each_learning_rate(tmp_path: 
     found = gathered(tmp_path, records(PLANTED))
     assert [one.recommended for one in found.verdicts] == [0.1] * 3
     said = advice_report.write_findings(found)
-    assert said[0].startswith("At adam 0.003 the recommended threshold is norm 0.1, with an interval of 0.1 alone.")
+    assert said[0].startswith("At adam 0.003 the recommended threshold is norm 0.1, with an interval of 0.1 alone, ")
+    assert "chosen by the average skill: that clipping helps is not shown." in said[0]
     assert "3 of 3 seeds solved it, in 600 steps in the median, the average skill was 0." in said[0]
     assert "and 50 % of the steps were clipped. Without clipping, 0 of 3 seeds solved it" in said[0]
     assert "the same is recommended 3 of 3 times" in said[0]

@@ -84,7 +84,7 @@ def write_report(folder: Path, *, anew: bool = True) -> None:
         freshness.note_report(results, now, paths)
     output.console.print()
     output.print_list(warned)
-    output.console.print(terminal.render_answers(results.answers))
+    output.console.print(terminal.render_answers(results.answers, results.glances))
     output.print_list(sentences)
     if table:
         output.console.print(table)

@@ -31,9 +31,10 @@ function percent(share) {
 
 function number(value) {
   if (value === null || value === undefined) return DASH;
-  if (Number.isInteger(value)) return Math.abs(value) < 1e6 ? String(value) : value.toExponential(2);
   const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-4) return value.toExponential(2);
+  if (size >= 1e9) return value.toExponential(2);
+  if (Number.isInteger(value)) return String(value);
+  if (size < 1e-4) return value.toExponential(2);
   return size >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
 }
 
@@ -91,7 +92,7 @@ function written(table, column, row) {
   }
   if (column.kind === "spark") return [blocks(value, column.most), ""];
   if (table.data[column.key].codes) return [value, ""];
-  if (value === null) return [DASH, ""];
+  if (value === null) return [(column.word && word(table.data[column.word], row)) || DASH, ""];
   const write = WRITE[column.kind] ?? number;
   const [low, high] = [column.low, column.high].map((name) => (name ? word(table.data[name], row) : null));
   return [write(value), low === null || high === null ? "" : `${write(low)} to ${write(high)}`];

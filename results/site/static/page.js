@@ -29,4 +29,10 @@ buildPanel();
 buildPictures();
 applyState();
 openFromState();
+let fitted = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === fitted) return;
+  fitted = innerWidth;
+  for (const name of Object.keys(drawn)) fold(name);
+});
 document.documentElement.dataset.ready = "yes";

@@ -69,7 +69,10 @@ function command(text) {
 
 function showFacts(table, row) {
   const {again, ...facts} = Object.fromEntries(Object.entries(table.data).map(([name, data]) => [name, word(data, row)]));
-  for (const column of table.columns) delete facts[column.best]; // a mark for the table, not a figure
+  for (const column of table.columns) { // marks for the table, not figures
+    delete facts[column.best];
+    delete facts[column.word];
+  }
   const series = Object.entries(table.series);
   for (const [name] of series) delete facts[name];
   const places = series.map((_, at) => `<div><h4>${escapeHTML(series[at][1])}</h4><div data-curve="series-${at}"></div></div>`);

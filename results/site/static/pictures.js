@@ -94,8 +94,12 @@ function profiles(flow, line) {
 // One row over the sets of a history; pointed at, a set says its commit.
 function drawSeries(place, values, title, framework) {
   const own = DATA.colours[String(framework).split(" ")[0]] ?? "#767676";
+  const series = axes("commit of the set, oldest first", escapeHTML(title), false);
+  const shown = Math.ceil(values.length / 12); // of many sets every so many is named
+  const named = values.map((_, at) => at).filter((at) => at % shown === 0);
+  Object.assign(series.xaxis, {tickvals: named.map((at) => at + 1), ticktext: named.map((at) => escapeHTML(String(DATA.points[at] ?? "").split(", ").at(-1).slice(0, 7))), automargin: true});
   const data = [{x: values.map((_, at) => at + 1), y: values, text: DATA.points, mode: "lines+markers", line: {color: own}, hovertemplate: "%{text}: %{y:.4g}<extra></extra>"}];
-  draw(opened.querySelector(`[data-curve=${place}]`), {data, layout: {height: 260, margin: {l: 62, r: 8, t: 20, b: 40}, ...axes("set, oldest first", escapeHTML(title), false)}});
+  draw(opened.querySelector(`[data-curve=${place}]`), {data, layout: {height: 280, margin: {l: 62, r: 8, t: 20, b: 70}, ...series}});
 }
 
 function axes(x, y, log) {

@@ -125,6 +125,15 @@ function drawTable(name) {
   made.on("buttons-action", (_event, _button, _table, _node, config) => {
     tools.querySelector("[role=status]").textContent = `${config.does} ${shownRows(made).length} rows.`;
   });
+  const unfold = document.createElement("button");
+  unfold.type = "button";
+  unfold.className = "unfold";
+  unfold.setAttribute("aria-pressed", "false");
+  unfold.addEventListener("click", () => {
+    unfold.setAttribute("aria-pressed", String(unfold.getAttribute("aria-pressed") !== "true"));
+    fold(name);
+  });
+  tools.prepend(unfold);
   made.search.fixed("filters", (_text, row) => passes(table, row.at, wanted));
   made.on("order.dt", () => {
     if (applying) return;
@@ -138,6 +147,27 @@ function drawTable(name) {
     if (row) openRow(table, row.at);
   });
   return (drawn[name] = made);
+}
+
+// Hide columns, those of the highest rank first and of one rank the last first, until the table fits its place.
+function fold(name) {
+  const table = TABLES[name];
+  const made = drawn[name];
+  const panel = document.getElementById(`panel-${name}`);
+  const unfold = panel.querySelector(".unfold");
+  if (panel.hidden) return;
+  const place = panel.querySelector(".scroll");
+  const order = table.columns.map((column, at) => [column.rank, at]).filter(([rank]) => rank > 0).sort((a, b) => b[0] - a[0] || b[1] - a[1]);
+  made.columns(order.map(([, at]) => at)).visible(true, false);
+  const whole = unfold.getAttribute("aria-pressed") === "true";
+  let hidden = 0;
+  const element = document.getElementById(`table-${name}`);
+  while (!whole && hidden < order.length && element.scrollWidth > place.clientWidth + 1) {
+    made.column(order[hidden][1]).visible(false, false);
+    hidden += 1;
+  }
+  unfold.hidden = !hidden && !whole;
+  unfold.textContent = whole ? "Fold columns that do not fit" : `Show ${hidden} folded columns`;
 }
 
 let wanted = {};
@@ -164,6 +194,7 @@ function applyState() {
     const [key, way] = (state.get("sort") ?? "").split(/:(?=[a-z]+$)/);
     const at = TABLES[name].columns.findIndex((column) => column.key === key);
     made.order(at < 0 ? [] : [[at, way === "desc" ? "desc" : "asc"]]).search(state.get("q") ?? "").draw();
+    fold(name);
   }
   applying = false;
 }
