@@ -174,7 +174,7 @@ def test_the_recorder_needs_the_framework_alone_and_the_report_the_extra_report(
     refused = call(programs, "run", "quick", cwd=tmp_path, path=path)
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1
-    assert "needs the extra suite, of which is not installed: datasets, psutil," in refused.stderr
+    assert "needs the extra suite, of which is not installed: autograd, datasets, psutil," in refused.stderr
 
 
 def test_the_installed_suite_trains_in_the_working_directory_and_its_version_stands_for_the_commit(
