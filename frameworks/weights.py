@@ -51,7 +51,7 @@ def draw(
     this where they say so, by draws of their own, and leave the rest as the seed drew it.
 
     An lru has eigenvalues uniform on a ring (`farreach.frameworks.draws.RING`), B and C normal, and gamma the logarithm
-    of sqrt(1 - |a|²); an indrnn has recurrent weights uniform from 0 to their bound.
+    of ``sqrt(1 - |a|²)``; an indrnn has recurrent weights uniform from 0 to their bound.
 
     ``chrono`` (lstm, gru): with u uniform on (1, chrono_length - 1) for each unit, the lstm has b_f = log u and
     b_i = -b_f. The gru, whose z keeps the state (the paper's has 1 - z there), has b_z = log u in its first row.

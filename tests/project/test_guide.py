@@ -15,6 +15,7 @@ import typer
 
 from farreach.benchmarks.__main__ import app
 from farreach.benchmarks.commands import COMMANDS
+from farreach.benchmarks.commands.shared.words import split_plugins
 from farreach.benchmarks.matrix import registry
 from farreach.results.storage.result_set import Store
 from farreach.results.storage.sets import open_set
@@ -90,7 +91,8 @@ PLACEHOLDER = re.compile(r"[\[\]|]|\.\.\.|\b[A-Z]{2,}\b")
 def test_every_command_of_a_document_exists_with_its_options(path: Path) -> None:
     program = typer.main.get_command(app)
     for line in list_commands(path):
-        name, *rest = shlex.split(line.removeprefix("python -m benchmarks "))
+        words, _ = split_plugins(shlex.split(line.removeprefix("python -m benchmarks ")))
+        name, *rest = words
         if name == "COMMAND":
             continue
         command = program.commands[name]
