@@ -79,9 +79,13 @@ class LengthCount:
 
 @dataclasses.dataclass(frozen=True)
 class CellLengths:
-    """How far one cell gets on a task from first weights of one kind: what it did at each length, ascending."""
+    """How far one cell gets on a task from first weights of one kind: what it did at each length, ascending.
+
+    `cell` is how it is told from the others, `kind` the cell alone.
+    """
 
     cell: str
+    kind: str
     initial: str
     lengths: tuple[LengthCount, ...]
 
@@ -184,6 +188,7 @@ def find_lengths(rows: Rows) -> list[TaskLengths]:
             tuple(
                 CellLengths(
                     str(cell),
+                    str(group["cell"].iloc[0]),
                     str(initial),
                     tuple(_judge_length(float(str(at)), one) for at, one in group.groupby("length")),
                 )

@@ -95,7 +95,6 @@ def _draw_cell(cell: CellLengths, name: str, *, shift: float) -> go.Scatter:
     lines = cell.lengths
     shares = [one.count.solved / one.count.seeds for one in lines]
     ends = [one.interval for one in lines]
-    plain_name = cell.cell.partition(" ")[0]
     return go.Scatter(
         x=[one.length + shift for one in lines],
         y=shares,
@@ -109,10 +108,10 @@ def _draw_cell(cell: CellLengths, name: str, *, shift: float) -> go.Scatter:
         },
         mode="lines+markers",
         line={
-            "color": CELL_COLOURS.get(plain_name, GREY),
-            "dash": DASHES[CELL_DASHES.get(plain_name, "-.")] if cell.initial == DEFAULT else "dashdot",
+            "color": CELL_COLOURS.get(cell.kind, GREY),
+            "dash": DASHES[CELL_DASHES.get(cell.kind, "-.")] if cell.initial == DEFAULT else "dashdot",
         },
-        marker={"symbol": SYMBOLS[CELL_MARKERS.get(plain_name, "D")], "size": 10},
+        marker={"symbol": SYMBOLS[CELL_MARKERS.get(cell.kind, "D")], "size": 10},
         name=name,
         legendgroup=name,
         customdata=[f"{one.count.solved} of {one.count.seeds} seeds at {one.length:g}" for one in lines],

@@ -83,7 +83,7 @@ OTHER = """
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running import digest
 
-there = {name: registry.find_version(name) for name in ("tensorflow", "keras", "jax")}
+there = {name: registry.find_version(name) for name in ("tensorflow", "keras", "jax", "autograd")}
 registry.find_version = lambda name: (there | {"numpy": "1.0"}).get(name)
 digest.hash_code = lambda framework, mode: "other"
 """

@@ -65,5 +65,5 @@ def list_commands(path: Path) -> Iterator[str]:
     """Yield every command line of a document that starts the suite, whether on a line of its own or in a sentence."""
     text = path.read_text()
     yield from (line.strip() for line in re.findall(r"^ {4,6}(python -m benchmarks .*)$", text, re.MULTILINE))
-    prose = re.sub(r"^(    |\|).*$|```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^(    |\|)[^\n]*$|```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     yield from (" ".join(found.split()) for found in re.findall(r"`(python -m benchmarks [^`]*)`", prose))
