@@ -54,7 +54,7 @@ def _make_whole(frame: pd.DataFrame) -> Table:
     told = frame.assign(told=frame["skill"].isin([comparison.BETTER, comparison.WORSE]))
     columns = (
         Column("pairs of", "pairs of"),
-        Column("skill", "verdict", best="told"),
+        Column("skill", "verdict", best="told", rank=1),
         Column("skill old", "skill, old", "fixed"),
         Column("skill new", "skill, new", "fixed"),
         Column("difference", "new - old", "number", best="told", hint="of the mean skills"),
@@ -73,7 +73,7 @@ def _make_quality(frame: pd.DataFrame) -> Table:
     frame["told"] = frame["quality"].isin([comparison.BETTER, comparison.WORSE])
     columns = (
         *tables.LABELLED,
-        Column("quality", "verdict", best="told"),
+        Column("quality", "verdict", best="told", rank=1),
         Column("bits", "bits", hint="one seed in one environment: the same to the last bit, or changed"),
         Column("skill old", "skill, old", "fixed"),
         Column("skill new", "skill, new", "fixed"),
@@ -96,10 +96,12 @@ def _make_speed(frame: pd.DataFrame) -> Table:
     frame["told"] = frame["speed"].isin([comparison.BETTER, comparison.WORSE])
     columns = (
         *(tables.LABELLED if SETTING in frame else (Column("step", "step"), Column("framework", "framework"))),
-        Column("speed", "verdict", best="told"),
+        Column("speed", "verdict", best="told", rank=1),
         Column("ms old", "ms, old", "number"),
         Column("ms new", "ms, new", "number"),
-        Column("new / old", "new / old", "number", "low", "high", best="told", hint="above 1 the new one is slower"),
+        Column(
+            "new / old", "new / old", "number", "low", "high", best="told", hint="above 1 the new one is slower", rank=2
+        ),
         Column("runs old", "runs, old", "number"),
         Column("runs new", "runs, new", "number"),
     )
