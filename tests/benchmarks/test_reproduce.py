@@ -185,7 +185,7 @@ def test_a_row_gives_its_case_back(recorded: Path) -> None:
 def test_a_key_is_enough_where_the_set_lies_in_its_place(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = min(Store(recorded).list_finished())
     assert len(rerun.find_rows(str(recorded / key), []).rows) == 1
-    monkeypatch.setattr(registry, "ROOT", recorded.parent.parent)
+    monkeypatch.setattr(registry, "HERE", recorded.parent.parent)
     monkeypatch.setattr(rerun, "SETS", (recorded.parent.name,))
     (row,) = rerun.find_rows(key, []).rows.values()
     assert row["key"] == key
@@ -202,7 +202,7 @@ def test_a_row_of_a_packed_set_is_found_by_its_folder_and_by_its_key(
 ) -> None:
     packing.pack_set(recorded, tmp_path / "sets" / "packed")
     key = min(Store(recorded).list_finished())
-    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    monkeypatch.setattr(registry, "HERE", tmp_path)
     monkeypatch.setattr(rerun, "SETS", ("sets",))
     for target in (key, str(tmp_path / "sets" / "packed" / key)):
         (row,) = rerun.find_rows(target, []).rows.values()
