@@ -215,7 +215,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
     ("arguments", "said"),
     [
         (["fly"], "No such command 'fly'"),
-        (["list", "dishes"], "unknown list 'dishes'; allowed: tasks, frameworks, suites"),
+        (["list", "dishes"], "unknown list 'dishes'; allowed: tasks, frameworks, architectures, suites"),
         (["run"], "Missing argument"),
         (["run", "quik"], "unknown suite 'quik'; allowed: "),
         (["run", "quick", "--speed", "1"], "No such option: --speed"),

@@ -112,6 +112,7 @@ def test_a_new_row_makes_report_documents_and_pictures_stale(root: Path) -> None
     packing.pack_set(root / "run", folder)
     assert [one.rpartition("/")[2] for one in documents.list_stale(root)] == [
         "report.md does not give the answers of its rows",
+        "report.md does not show the answers of its rows at a glance",
         "report.md does not have the compact table of its rows",
     ]
     documents.write_documents(root)
