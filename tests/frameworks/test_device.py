@@ -22,8 +22,10 @@ from farreach.benchmarks.speed.messages import list_known
 from farreach.benchmarks.studies import certification
 from farreach.frameworks import environment, weights
 from farreach.frameworks.base import Training, UnsupportedError
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.results.report import timing
 from farreach.results.timing import interleaved
+from farreach.results.timing.ratios import USUAL
 from tests.support import gpu
 from tests.support.commands import run_command
 from tests.support.models import CELLS, make_batches, make_model
@@ -393,7 +395,7 @@ def test_a_row_on_a_gpu_is_held_against_the_gpus_peak_of_its_own_precision() -> 
 
 def test_tables_of_the_cpu_have_no_columns_of_a_device() -> None:
     table = interleaved.list_costs([make_group(make_contender("jax (scan)", np.full(30, 0.002)))], MACHINE)
-    assert list(table) == [name for name in interleaved.COSTS if name != "loop"]
+    assert list(table) == [name for name in interleaved.COSTS if name not in {"loop", *USUAL}]
     assert table["share of peak"].iloc[0] == pytest.approx(0.1)
 
 
@@ -423,7 +425,9 @@ def test_checks_and_launches_are_made_for_a_device() -> None:
         found = certification.list_checks(name, "cuda")
         assert len(found) == len(certification.list_checks(name))
         assert {one.device for one in found} == {"cuda"}
-        assert all(one.path == registry.choose_path(name, "cuda", one.cell, one.clip) for one in found)
+        usual = [one for one in found if LAYOUTS[one.cell].family == "recurrent"]
+        assert all(one.path == registry.choose_path(name, "cuda", one.cell, one.clip) for one in usual)
+        assert all(one.path in registry.list_paths(name, "cuda", one.cell) for one in found)
         assert certification.Check(**dataclasses.asdict(found[0])) == found[0]
     launches = aa_check.list_launches(["pytorch"], 6, 1, "cuda")
     assert {launch.case.device for launch in launches} == {"cuda"}
