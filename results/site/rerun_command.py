@@ -48,21 +48,14 @@ def write_command(row: Mapping[str, Any], also: list[str]) -> str:
     did not make the row, the command that did is all there is, and is returned as it stands.
     """
     made = str(row["command"])
-    try:
-        words = shlex.split(made)
-    except ValueError:
-        return made
+    words = _split_command(made)
     program = _find_program(words, "run")
     if program is None:
         return made
     given, narrowed, plugged = _parse_words(words[len(program) + 1 :])
     named = {name: _format_value(row.get(name)) or _format_value(STANDS_FOR.get(name)) for name in (*ALWAYS, *also)}
     named |= {name: _format_value(value) for name, value in json.loads(str(row["parameters"])).items()}
-    wanted = [f"{key}={value}" for key, value in named.items() if value is not None]
-    wanted += [
-        text for text in narrowed if text.partition("=")[0] not in named and text.partition("=")[0] not in OWN_OPTION
-    ]
-    options = [option for text in wanted for option in ("--only", text)]
+    options = _list_only(named, [], narrowed, {*named, *OWN_OPTION})
     where = [] if row["device"] == "cpu" else ["--device", str(row["device"])]
     where += [] if row["threads"] == 1 else ["--threads", _format_value(row["threads"]) or ""]
     return shlex.join([*program, "run", *given, *options, *where, *plugged, "--out", FOLDER])
@@ -95,27 +88,36 @@ def write_timing_command(made: str, step: Mapping[str, Any], frameworks: Sequenc
     What the command narrowed the suite by otherwise is kept, and so are its path, its limits and what it timed against.
     Where `speed` did not time the step, the command that did is all there is, and is returned as it stands.
     """
-    try:
-        words = shlex.split(made)
-    except ValueError:
-        return made
+    words = _split_command(made)
     program = _find_program(words, "speed")
     if program is None:
         return made
     given, narrowed, plugged = _parse_words(words[len(program) + 1 :])
     named = {name: _format_value(step.get(name)) for name in STEP_FACTS if step.get(name) is not None}
     named |= {name: _format_value(value) for name, value in step["parameters"].items()}
-    wanted = [f"{key}={value}" for key, value in named.items() if value is not None]
-    wanted += [f"framework={name}" for name in dict.fromkeys(frameworks)]
-    left_out = {*named, *OWN_OPTION, "framework"}
-    wanted += [text for text in narrowed if text.partition("=")[0] not in left_out]
-    options = [option for text in wanted for option in ("--only", text)]
+    also = [f"framework={name}" for name in dict.fromkeys(frameworks)]
+    options = _list_only(named, also, narrowed, {*named, *OWN_OPTION, "framework"})
     kept = [option for name in KEPT if (option := _find_option(words, name))]
     kept += [["--handwritten"]] if "--handwritten" in words else []
     kept += [] if step["device"] == "cpu" else [["--device", str(step["device"])]]
     kept += [] if step["threads"] == 1 else [["--threads", str(step["threads"])]]
     more = [word for option in kept for word in option]
     return shlex.join([*program, "speed", *given, *options, *more, *plugged, "--out", FOLDER])
+
+
+def _split_command(made: str) -> list[str]:
+    """Return the words of a command; none where it is no line that a shell takes."""
+    try:
+        return shlex.split(made)
+    except ValueError:
+        return []
+
+
+def _list_only(named: Mapping[str, str | None], also: list[str], narrowed: list[str], left_out: set[str]) -> list[str]:
+    """Return the options ``--only`` of facts that have a value, of `also`, and of those given but for `left_out`."""
+    wanted = [f"{key}={value}" for key, value in named.items() if value is not None]
+    wanted += [*also, *(text for text in narrowed if text.partition("=")[0] not in left_out)]
+    return [option for text in wanted for option in ("--only", text)]
 
 
 def _find_program(words: list[str], command: str) -> list[str] | None:

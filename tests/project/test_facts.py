@@ -42,10 +42,8 @@ ALLOWED = {
     "site/rerun_command.py _find_program split": "the command that a row was made by",
     "site/rerun_command.py _parse_words partition": "the command that a row was made by",
     "site/rerun_command.py _parse_words startswith": "the command that a row was made by",
-    "site/rerun_command.py write_timing_command partition": "the command that a row was made by",
-    "site/rerun_command.py write_timing_command split": "the command that a row was made by",
-    "site/rerun_command.py write_command partition": "the command that a row was made by",
-    "site/rerun_command.py write_command split": "the command that a row was made by",
+    "site/rerun_command.py _list_only partition": "the command that a row was made by",
+    "site/rerun_command.py _split_command split": "the command that a row was made by",
     "site/row_dialog.py _describe_case startswith": "the name of a column",
     "timing/interleaved.py get_kind partition": "the name of a file with a hand-written loop",
 }
