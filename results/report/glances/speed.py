@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
+from collections.abc import Hashable
 from typing import Any
 
 import pandas as pd
@@ -29,11 +30,8 @@ ALONE = "Median milliseconds of a training step, with the 95 % interval in this 
 
 def glance_at_speed(pairs: pd.DataFrame, groups: list[dict[str, Any]]) -> Glance:
     """Say who is the fastest at how many steps, over a grid of all of them."""
-    if not groups:
-        missing = "Not known: no training step was timed (python -m benchmarks speed times them)."
-        return Glance("faster", FASTER, missing)
     if pairs.empty:
-        return _glance_at_times(groups)
+        return _glance_at_times(interleaved.list_costs(groups).to_dict("records"))
     winners = find_winners(pairs)
     shown = _write_steps([one.step for one in winners])
     fields = {place: _make_field(one) for place, one in zip(shown, winners, strict=True)}
@@ -70,9 +68,11 @@ def _make_field(one: StepWinner) -> Field:
     return Field("inconclusive", f"{_name(one.fastest)} over {_name(one.next)} {text}", "inconclusive")
 
 
-def _glance_at_times(groups: list[dict[str, Any]]) -> Glance:
-    """Say what a step takes, where no two implementations were timed."""
-    lines = interleaved.list_costs(groups).to_dict("records")
+def _glance_at_times(lines: list[dict[Hashable, Any]]) -> Glance:
+    """Say what a step takes, where no two implementations were timed; no lines: none was, or all were set aside."""
+    if not lines:
+        missing = "Not known: no training step was timed (python -m benchmarks speed times them)."
+        return Glance("faster", FASTER, missing)
     shown = _write_steps([{str(name): value for name, value in line.items() if name in STEP} for line in lines])
     fields = {}
     for place, line in zip(shown, lines, strict=True):
