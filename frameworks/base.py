@@ -42,6 +42,9 @@ WHOLE = 100.0
 LEAST_NORM = 1e-3
 """The least norm that ``agc`` takes a unit of the weights to have."""
 
+SKIPPED = "skipped"
+"""Among the further figures of a step: 1 where its gradient was not finite and the update was left out, else 0."""
+
 OMEGAS = ("omega", "omega2")
 """The penalties on what happens to the norm of the gradient on its way back."""
 
@@ -301,6 +304,7 @@ class Trace:
         norm_after: global gradient norm after the clip.
         clipped: share of the gradient's elements that the clip changed, 0 to 1; under ``backprop``, of the derivatives.
         seconds: wall time of the chunk, from idle device to idle device.
+        extra: what else a way to train says of each step, by name; `SKIPPED` is 1 where an update was left out.
 
     """
 
@@ -309,6 +313,20 @@ class Trace:
     norm_after: Array
     clipped: Array
     seconds: float
+    extra: dict[str, Array] = dataclasses.field(default_factory=dict)
+
+
+def make_trace(figures: Array, seconds: float, extra: Sequence[str] = ()) -> Trace:
+    """Return the trace of a chunk that took so many seconds.
+
+    Args:
+        figures: of every step, [steps, 4 + extra]: loss, norm before, norm after, share clipped, then the others.
+        seconds: wall time of the chunk.
+        extra: the names of the others.
+
+    """
+    loss, before, after, clipped, *others = figures.astype(np.float64, copy=False).T
+    return Trace(loss, before, after, clipped, seconds, dict(zip(extra, others, strict=True)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

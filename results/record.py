@@ -45,6 +45,7 @@ LATER: set[tuple[str, Any]] = {
     *(("radius", 1.0), ("metric_version", 1), ("initial", "default"), ("until", "steps")),
     *(("chrono_length", None), ("forget_bias", None), ("heads", None)),
     *(("decay", None), ("accumulator", 0.0), ("weight_decay", None)),
+    *(("replicas", 1), ("microbatches", 1), ("clip_at", "after")),
     *(("schedule", "constant"), ("warmup", 0), ("rate_end", 0.0), ("rate_every", None), ("rate_factor", None)),
 }
 """Facts that joined later, and the value that every case before them had: with it a key stays what it was."""
@@ -184,7 +185,17 @@ class Case:
         float | None,
         Fact("What schedule step multiplies the rate by; None for others and only then.", 0, 1, before=None),
     ] = None
-    batch: Annotated[int, Fact("Examples of a training batch.")] = 32
+    batch: Annotated[int, Fact("Examples of a training batch, over all replicas and microbatches.")] = 32
+    replicas: Annotated[int, Fact("Processes that each train on a part of every batch.", 1, before=1)] = 1
+    microbatches: Annotated[
+        int, Fact("Parts that each replica's part is divided into, one after another.", 1, before=1)
+    ] = 1
+    clip_at: Annotated[
+        str,
+        Fact(
+            "What is clipped: the sum of the parts' gradients (after), or each before the sum (before).", before="after"
+        ),
+    ] = "after"
     steps: Annotated[int, Fact("Training steps, a multiple of evaluate_every.")] = 1_000
     until: Annotated[
         str,
@@ -197,7 +208,9 @@ class Case:
     seed: Annotated[int, Fact("Seed of the initial weights and of the training data.")] = 0
     replicate: Annotated[int, Fact("0: hidden units as drawn; k > 0: permuted replicate k.")] = 0
     device: Annotated[str, Fact("The device: cpu or cuda.")] = "cpu"
-    dtype: Annotated[str, Fact("The precision: float32 or float64.")] = "float32"
+    dtype: Annotated[
+        str, Fact("The precision: float32, float64, or with weights in float32 a mixed one, bfloat16 or float16.")
+    ] = "float32"
     mode: Annotated[
         str,
         Fact(
@@ -270,7 +283,7 @@ class Result:
         float | None, Fact("Mean training loss of the middle third of the steps minus that of the last.", before=None)
     ] = None
     steps_skipped: Annotated[
-        int | None, Fact("Of steps_done, those whose update a loss scaler left out; a user's run alone.", before=None)
+        int | None, Fact("Of steps_done, those whose update a loss scaler left out; None without one.", before=None)
     ] = None
     warnings: Annotated[
         str | None, Fact("What the recorder of a user's run warned of, a JSON list of texts.", before=None)

@@ -27,6 +27,7 @@ from farreach.frameworks.base import (
     Training,
 )
 from farreach.frameworks.layouts import LAYOUTS
+from farreach.frameworks.split import Split
 from farreach.results import record
 from farreach.results.record import (
     BELONGS_TO,
@@ -50,6 +51,7 @@ NUMERICS = 1
 """What every key holds, so that the rows of earlier days keep theirs: what moves a number, a row's digest says."""
 
 MOST = {"layers": 1_000, "hidden": 2**16, "batch": 2**20, "steps": 5 * 10**6, "threads": 2**12}
+MOST |= {"replicas": 64, "microbatches": 2**10}
 """The largest values that a case may have: beyond, a slip of the keyboard would be found when the memory is full."""
 
 NATIVE_CLIPS = (NONE, "norm", "value")
@@ -58,6 +60,12 @@ NATIVE_CLIPS = (NONE, "norm", "value")
 DRAWN = {"radius": 1.0, "initial": "default", "forget_bias": None, "replicate": 0}
 """How first weights are drawn that are not a framework's own, and what that is by default."""
 
+MIXED = ("bfloat16", "float16")
+"""The dtypes of which weights, optimizer and loss stay float32."""
+
+WHOLE_UPDATES = {"clip": ("backprop",), "regulariser": OMEGAS}
+"""What is of a whole batch's derivatives, and so not defined where they come in parts."""
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "cell": get_args(Cell),
     "activation": get_args(Activation),
@@ -65,10 +73,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "clip": (NONE, *get_args(ClipKind)),
     "regulariser": (NONE, "l1", "l2", *OMEGAS),
     "optimizer": get_args(Optimizer),
+    "clip_at": ("after", "before"),
     "until": UNTIL,
     "schedule": ("constant", "cosine", "step"),
     "device": get_args(Device),
-    "dtype": get_args(Precision),
+    "dtype": (*get_args(Precision), *MIXED),
     "mode": get_args(Mode),
 }
 """The words that a field of a case may have."""
@@ -105,6 +114,7 @@ class Case(record.Case):
             raise registry.UsageError(message)
         self._check_path(registry.MATCHED)
         self._check_loop()
+        self._check_variant()
         if not (math.isfinite(self.radius) and self.radius > 0):
             message = f"radius must be a positive finite number, not {self.radius}"
             raise registry.UsageError(message)
@@ -174,6 +184,29 @@ class Case(record.Case):
             )
             raise registry.UsageError(message)
 
+    def _check_variant(self) -> None:
+        """Refuse what an update in parts, or one in mixed precision, cannot do."""
+        parts = self.replicas * self.microbatches
+        whole = [word for name, words in WHOLE_UPDATES.items() if (word := getattr(self, name)) in words]
+        message = ""
+        if self.batch % parts:
+            message = f"batch must be a multiple of replicas x microbatches, {parts}, not {self.batch}"
+        elif parts == 1 and self.clip_at != "after":
+            message = f"clip_at {self.clip_at} needs more than one replica or microbatch"
+        elif self.clip_at != "after" and self.clip in {NONE, "autoclip"}:
+            message = f"clip_at {self.clip_at} is not defined for clip {self.clip}"
+        elif parts > 1 and whole:
+            message = f"{whole[0]} is of the derivatives of a whole batch, not of {parts} parts"
+        elif self.variant == "replicas" and self.dtype in MIXED:
+            message = f"dtype {self.dtype} takes no replicas and no microbatches"
+        elif self.variant and self.mode == registry.NATIVE:
+            message = f"mode native takes no replicas, no microbatches and no dtype {' or '.join(MIXED)}"
+        elif self.variant and not registry.has_part(self.framework, self.variant):
+            what = "replicas or microbatches" if self.variant == "replicas" else f"dtype {self.dtype}"
+            message = f"{self.framework} has no {what}: frameworks/{self.framework}/{self.variant}.py is missing"
+        if message:
+            raise registry.UsageError(message)
+
     def _check_native(self) -> None:
         """Refuse what a framework does not offer itself, and what means another thing in each."""
         offered = registry.list_activations(self.framework)
@@ -213,6 +246,20 @@ class Case(record.Case):
     def training(self) -> Training:
         """Return the recipe: optimizer, learning rate and schedule, clip and regulariser."""
         return make_training(self)
+
+    @property
+    def variant(self) -> str:
+        """Which file of the framework's folder trains it in mode matched: ``replicas``, ``mixed``, or none of them."""
+        if self.replicas * self.microbatches > 1:
+            return "replicas"
+        return "mixed" if self.dtype in MIXED else ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What its variant is made with beside what every framework is made with."""
+        if self.variant == "replicas":
+            return {"split": Split(self.replicas, self.microbatches, self.clip_at)}  # type: ignore[arg-type]
+        return {}
 
     @property
     def lane(self) -> Lane:
@@ -263,6 +310,9 @@ class Case(record.Case):
         numbers = [name for name in BELONGS_TO if getattr(self, name) != COLUMNS[name].before]
         recipe = [f"{self.learning_rate:g}", *({self.schedule} - {"constant"})]
         recipe += [f"{name.replace('_', ' ')} {getattr(self, name):g}" for name in numbers]
+        numbers = [name for name in ("replicas", "microbatches", "clip_at") if (name, getattr(self, name)) not in LATER]
+        recipe += [f"{name.replace('_', ' ')} {getattr(self, name)}" for name in numbers]
+        recipe += [self.dtype] if self.dtype in MIXED else []
         copy = f" replicate {self.replicate}" if self.replicate else ""
         native = "" if self.mode == registry.MATCHED else f" {self.mode}"
         native += "" if self.until == UNTIL[0] else f" until {self.until}"

@@ -28,6 +28,9 @@ STARTS = (
 )
 """The files that every case goes through, whichever its framework."""
 
+STARTS_OF: dict[str, tuple[str, ...]] = {"": (), "replicas": ("frameworks/split.py",), "mixed": ()}
+"""The files that the cases of a variant go through beside."""
+
 ROOMS = ("frameworks/", "tasks/base.py")
 """What is followed: what those files import elsewhere reads and writes, and computes nothing."""
 
@@ -56,11 +59,15 @@ class Kind(Protocol):
     @property
     def path(self) -> str: ...  # noqa: D102
 
+    @property
+    def variant(self) -> str: ...  # noqa: D102
+
 
 @functools.cache
-def list_files(framework: str, mode: str) -> list[str]:
+def list_files(framework: str, mode: str, variant: str = "") -> list[str]:
     """Return the files whose code can move a number of a framework's cases in a mode, below the folder of the rooms."""
-    starts = [*STARTS, f"frameworks/{framework}/{'__init__' if mode == registry.MATCHED else mode}.py"]
+    first = (variant or "__init__") if mode == registry.MATCHED else mode
+    starts = [*STARTS, f"frameworks/{framework}/{first}.py", *STARTS_OF[variant]]
     if registry.has_part(framework, "gradient_flow"):
         starts.append(f"frameworks/{framework}/gradient_flow.py")
     return find_closure(registry.find_source, starts, ROOMS)
@@ -81,7 +88,7 @@ def predict_digest(case: Case, row: Mapping[str, Any]) -> str:
 def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
     needs = {*registry.list_needs(case.framework), *registry.list_needs(case.framework, case.mode), "numpy"}
     settings = {
-        "code": hash_code(case.framework, case.mode),
+        "code": hash_code(case.framework, case.mode, case.variant),
         "versions": {name: registry.find_version(name) for name in sorted(needs)},
         "case": [case.framework, case.mode, case.device, case.dtype, case.path],
         "kernel": facts["kernel"],
@@ -92,6 +99,6 @@ def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def hash_code(framework: str, mode: str) -> str:
+def hash_code(framework: str, mode: str, variant: str = "") -> str:
     """Return the digest of the code, read once a process: what is edited later does not run in it."""
-    return hash_files(registry.find_source, list_files(framework, mode))
+    return hash_files(registry.find_source, list_files(framework, mode, variant))

@@ -20,7 +20,7 @@ from farreach.benchmarks.running.digest import make_digest
 from farreach.benchmarks.running.gradient_probe import Observer, count_steps_before, is_due
 from farreach.benchmarks.running.messages import Columns, Outcome
 from farreach.frameworks import weights
-from farreach.frameworks.base import Learner, Trace, Weights
+from farreach.frameworks.base import SKIPPED, Learner, Trace, Weights
 from farreach.results.record import CONFIRMATIONS, Result, Times, number
 from farreach.results.vocabulary import NONE, SOLVED
 from farreach.tasks.base import EVALUATION_BATCH, Array, Batch, Task
@@ -46,15 +46,24 @@ class Clock:
         return self.seconds | {"other": total - sum(self.seconds.values())}
 
 
-def build(case: Case) -> Learner:
-    """Return the case's model in its framework: with the weights that every framework starts from, or its own."""
+def build(case: Case, **more: object) -> Learner:
+    """Return the case's model in its framework: with the weights that every framework starts from, or its own.
+
+    Args:
+        case: what is trained.
+        more: what its variant takes beside, such as the place of a replica among the others.
+
+    """
     model = case.model()
-    facts = {"device": case.device, "dtype": case.dtype, "threads": case.threads, "path": case.path}
+    facts = (
+        {"device": case.device, "dtype": case.dtype, "threads": case.threads, "path": case.path} | case.options | more
+    )
+    folder = f"farreach.frameworks.{case.framework}"
     if case.mode == registry.NATIVE:
-        module = importlib.import_module(f"farreach.frameworks.{case.framework}.native")
+        module = importlib.import_module(f"{folder}.native")
         return module.Native(model, case.training(), case.seed, **facts)  # type: ignore[no-any-return]
-    module = importlib.import_module(f"farreach.frameworks.{case.framework}")
     initial = weights.permute_hidden(model, weights.draw(model, case.seed, **list_initial(case)), case.replicate)
+    module = importlib.import_module(f"{folder}.{case.variant}" if case.variant else folder)
     return module.Framework(model, case.training(), initial, **facts)  # type: ignore[no-any-return]
 
 
@@ -65,8 +74,8 @@ def draw_chunks(task: Task, case: Case) -> Iterator[list[Batch]]:
         yield list(itertools.islice(stream, case.evaluate_every))
 
 
-def train(case: Case, progress: Callable[[int], None]) -> Outcome:
-    """Train one case from its first weights to its last evaluation, or to its divergence."""
+def train(case: Case, progress: Callable[[int], None], find: Callable[[Case], Learner] | None = None) -> Outcome:
+    """Train one case, whom `find` or `build` returns, from its first weights to its last evaluation or divergence."""
     clock = Clock()
     with clock.measuring("data"):
         task = case.load()
@@ -74,7 +83,7 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
         observer = Observer(None if case.mode == registry.NATIVE else case.framework, task, case.model())
         stream = draw_chunks(task, case)
         chunk = next(stream)
-    framework = build(case)
+    framework = (find or build)(case)
     with clock.measuring("compile"):
         framework.prepare(chunk, shape)
         observer.prepare(framework)
@@ -125,16 +134,25 @@ def train(case: Case, progress: Callable[[int], None]) -> Outcome:
 
 
 def join_curves(traces: list[Trace]) -> Columns:
-    """Return the per-step curves: step (from 1), loss, norms before and after, share clipped."""
+    """Return the per-step curves: step (from 1), loss, norms before and after, share clipped, and what is extra."""
     names = ("loss", "norm_before", "norm_after", "clipped")
-    joined = {name: np.concatenate([getattr(trace, name) for trace in traces]).tolist() for name in names}
-    return {"step": list(range(1, len(joined["loss"]) + 1))} | joined
+    joined = {name: np.concatenate([getattr(trace, name) for trace in traces]) for name in names}
+    joined |= {name: np.concatenate([trace.extra[name] for trace in traces]) for name in traces[0].extra}
+    steps = range(1, len(joined["loss"]) + 1)
+    return {"step": list(steps)} | {name: values.tolist() for name, values in joined.items()}
 
 
 def find_divergence(traces: list[Trace]) -> int | None:
-    """Return the first step (from 1) whose loss or gradient norm is not finite, or None."""
-    finite = np.concatenate([np.isfinite(trace.loss) & np.isfinite(trace.norm_before) for trace in traces])
+    """Return the first step (from 1) whose loss or gradient norm is not finite and that no loss scaler left out."""
+    finite = np.concatenate(
+        [np.isfinite(trace.loss) & (np.isfinite(trace.norm_before) | find_skipped(trace)) for trace in traces]
+    )
     return None if finite.all() else int(np.argmin(finite)) + 1
+
+
+def find_skipped(trace: Trace) -> Array:
+    """Return which steps of a trace a loss scaler left out, [steps] of bool."""
+    return trace.extra.get(SKIPPED, np.zeros(len(trace.loss))) > 0
 
 
 def find_solved_step(task: Task, evaluations: list[dict[str, float]]) -> int | None:
@@ -180,8 +198,10 @@ def make_result(
     diverged = find_divergence(traces)
     # The diverging step and all after it have no gradient, so nothing that the clip could change.
     lived = slice(None, None if diverged is None else diverged - 1)
-    norms = np.concatenate([trace.norm_before for trace in traces])[lived]
-    clipped = np.concatenate([trace.clipped for trace in traces])[lived]
+    # Nor has a step that a loss scaler left out, though training goes on from it.
+    skipped = np.concatenate([find_skipped(trace) for trace in traces])[lived]
+    norms = np.concatenate([trace.norm_before for trace in traces])[lived][~skipped]
+    clipped = np.concatenate([trace.clipped for trace in traces])[lived][~skipped]
     clips = case.clip != NONE and len(clipped) > 0
     last = {} if diverged or not evaluations else evaluations[-1]
     has_criterion = task.solved({"loss": np.inf, task.metric: -np.inf}) is not None
@@ -205,6 +225,7 @@ def make_result(
         scale_median=None if case.clip in {NONE, "backprop"} else find_scale_median(traces),
         gain_late=number(find_late_gain(np.concatenate([trace.loss for trace in traces])[lived])),
         steps_done=sum(len(trace.loss) for trace in traces),
+        steps_skipped=int(skipped.sum()) if SKIPPED in traces[0].extra else None,
         metrics={name: number(value) for name, value in last.items() if name not in {"step", "loss"}},
         steps_before=count_steps_before(task),
         moved=number(measure_move(first, final)),

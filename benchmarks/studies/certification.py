@@ -149,6 +149,11 @@ class Check:
         return registry.MATCHED
 
     @property
+    def variant(self) -> str:
+        """None: one process does the whole update."""
+        return ""
+
+    @property
     def size(self) -> tuple[int, int, int]:
         """Examples of a batch, time steps and hidden units."""
         rows, time, hidden = SIZES[self.dtype]

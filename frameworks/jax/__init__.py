@@ -114,7 +114,14 @@ def configure(device: str, threads: int) -> None:
 
 
 class Framework:
-    """One model in training, in JAX; see `farreach.frameworks.base.Framework`."""
+    """One model in training, in JAX; see `farreach.frameworks.base.Framework`.
+
+    Attributes:
+        extra: names of the figures that a step returns behind the four of every step.
+
+    """
+
+    extra: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -163,8 +170,7 @@ class Framework:
         limits, count = self._list_limits(len(batches)), np.int32(len(batches))
         self.carried, figures = self.chunk(self.carried, self.stack_batches(batches), limits, count)
         rows = np.asarray(figures, np.float64)  # the chunk's only sync point
-        loss, before, after, clipped = rows.T
-        return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
+        return base.make_trace(rows, time.perf_counter() - start, self.extra)
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""

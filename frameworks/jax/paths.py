@@ -18,6 +18,9 @@ from farreach.frameworks.jax.optimizers import update_weights
 from farreach.frameworks.jax.penalties import differentiate_omega, differentiate_omega2, penalise_gradients
 from farreach.frameworks.layouts import LAYOUTS
 
+Differentiate = Callable[[Any, Any, Any], tuple[Any, Any, Any, list[Any]]]
+"""Of weights, threshold and batch: loss, gradient, share of the derivatives that was cut or None, further figures."""
+
 
 @functools.cache
 def compile_program(
@@ -29,10 +32,28 @@ def compile_program(
     penalty's strength and the weight decay are run-time inputs, so that a grid of any of them or of seeds compiles
     once; a learning rate for each step is another one.
     """
-    family = find_family(model)
-    network = family.Network(model, path)
+    network = find_family(model).Network(model, path)
+    differentiate = (_prepare_cut_gradient if kind == "backprop" else prepare_gradient)(model, network)
+    step = make_step(model, network, optimizer, differentiate, kind=kind, penalty=penalty, decay=decay)
+    return jax.jit(make_chunk(step), donate_argnums=0), jax.jit(network)
 
-    differentiate = (_prepare_cut_gradient if kind == "backprop" else _prepare_gradient)(model, network)
+
+def make_step(
+    model: Model,
+    network: Any,
+    optimizer: Optimizer,
+    differentiate: Differentiate,
+    *,
+    kind: str,
+    penalty: str,
+    decay: float | None,
+) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+    """Return one update: of state, batch and limits the next state and the figures, [4 + extra].
+
+    `differentiate` gives of weights, threshold and batch the loss, the gradient, the share of the derivatives that was
+    cut (None: the clip says what was clipped), and a list of further figures.
+    """
+    family = find_family(model)
 
     def compute_omega_gradients(weights: Any, inputs: Any, targets: Any, mask: Any) -> Any:
         """Return the gradient of an Omega with respect to every recurrent kernel, from the same loops, as XLA sees."""
@@ -51,16 +72,15 @@ def compile_program(
     def step(state: Any, batch: Any, limits: Any) -> Any:
         weights, slots, steps, history = state
         threshold, rate, strength, weight_decay = limits
-        inputs, targets, mask = batch
-        loss, gradients, cut = differentiate(weights, threshold, batch)
+        loss, gradients, cut, extra = differentiate(weights, threshold, batch)
         if penalty in OMEGAS:
-            added = compute_omega_gradients(weights, inputs, targets, mask)
+            added = compute_omega_gradients(weights, *batch)
             gradients = gradients | {name: gradients[name] + strength * addition for name, addition in added.items()}
         gradients = penalise_gradients(penalty, weights, gradients, names=list(weights), strength=strength)
         gradients, before, after, clipped, history = clip_gradients(
             kind, gradients, threshold, weights=weights, names=list(weights), history=history
         )
-        clipped = cut if kind == "backprop" else clipped
+        clipped = clipped if cut is None else cut
         steps += 1
         weights, slots = update_weights(
             optimizer,
@@ -74,9 +94,14 @@ def compile_program(
         )
         if LAYOUTS[model.cell].is_projected:
             weights = family.project_weights(model, weights)
-        return (weights, slots, steps, history), jnp.stack([loss, before, after, clipped])
+        return (weights, slots, steps, history), jnp.stack([loss, before, after, clipped, *extra])
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    return step
+
+
+def make_chunk(step: Callable[[Any, Any, Any], tuple[Any, Any]], extra: int = 0) -> Callable[..., Any]:
+    """Return `count` updates of a chunk: of state, batches, limits and count the state and the figures of each step."""
+
     def chunk(state: Any, batches: Any, limits: Any, count: Any) -> Any:
         def body(at: Any, carry: Any) -> Any:
             state, figures = carry
@@ -85,23 +110,23 @@ def compile_program(
             state, row = step(state, tuple(part[at] for part in batches), now)
             return state, figures.at[at].set(row)
 
-        mask = batches[-1]
-        return lax.fori_loop(0, count, body, (state, jnp.zeros((len(mask), 4), mask.dtype)))
+        mask = batches[2]
+        return lax.fori_loop(0, count, body, (state, jnp.zeros((len(mask), 4 + extra), mask.dtype)))
 
-    return chunk, jax.jit(network)
+    return chunk
 
 
-def _prepare_gradient(model: Model, network: Any) -> Callable[..., Any]:
+def prepare_gradient(model: Model, network: Any) -> Differentiate:
     """Return what gives the loss of a batch and its gradient; nothing is cut on the way back."""
 
     @jax.value_and_grad
     def differentiate(weights: Any, inputs: Any, targets: Any, mask: Any) -> Any:
         return compute_loss(model, network(weights, inputs), targets, mask)
 
-    return lambda weights, _, batch: (*differentiate(weights, *batch), 0.0)
+    return lambda weights, _, batch: (*differentiate(weights, *batch), None, [])
 
 
-def _prepare_cut_gradient(model: Model, network: Any) -> Callable[..., Any]:
+def _prepare_cut_gradient(model: Model, network: Any) -> Differentiate:
     """Return what gives loss, gradient with derivatives cut to a bound on the way back, and the share that was cut."""
 
     @functools.partial(jax.value_and_grad, argnums=(0, 1))
@@ -112,7 +137,8 @@ def _prepare_cut_gradient(model: Model, network: Any) -> Callable[..., Any]:
     def differentiate_cut(weights: Any, bound: Any, batch: Any) -> Any:
         loss, (gradients, cut) = differentiate(weights, bound, batch)
         steps, rows = batch[0].shape[:2]
-        return loss, gradients, cut / (model.layers * steps * rows * LAYOUTS[model.cell].cuts * model.hidden)
+        share = cut / (model.layers * steps * rows * LAYOUTS[model.cell].cuts * model.hidden)
+        return loss, gradients, share, []
 
     return differentiate_cut
 

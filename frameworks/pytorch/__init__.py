@@ -106,7 +106,14 @@ def configure(device: str, threads: int) -> None:
 
 
 class Framework:
-    """One model in training, in PyTorch; see `farreach.frameworks.base.Framework`."""
+    """One model in training, in PyTorch; see `farreach.frameworks.base.Framework`.
+
+    Attributes:
+        extra: names of the figures that a step returns behind the four of every step.
+
+    """
+
+    extra: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -166,8 +173,7 @@ class Framework:
             rows = [self.step(*part) for part in zip(*parts, strict=True)]
         self.updates += len(rows)
         figures = torch.stack(rows).to("cpu", torch.float64).numpy()  # the chunk's only sync point
-        loss, before, after, clipped = figures.T
-        return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
+        return base.make_trace(figures, time.perf_counter() - start, self.extra)
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""

@@ -65,8 +65,14 @@ def configure(device: str, threads: int) -> None:
 
 
 class Framework:
-    """One model in training, in NumPy; see `farreach.frameworks.base.Framework`."""
+    """One model in training, in NumPy; see `farreach.frameworks.base.Framework`.
 
+    Attributes:
+        extra: names of the figures that a step returns behind the four of every step.
+
+    """
+
+    extra: tuple[str, ...] = ()
     trained: Weights
     slots: tuple[Weights, ...]
     steps: int
@@ -104,15 +110,7 @@ class Framework:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for batch in batches:
                 cut = DerivativeClip(threshold if kind == "backprop" else np.inf)
-                loss, gradients, _ = self.family.compute_gradients(self.model, self.trained, batch, cut)
-                penalty: Regulariser | None = self.training.regulariser
-                if penalty and penalty.kind in base.OMEGAS:
-                    added = compute_omega_gradients(penalty.kind, self.model, self.trained, batch)
-                    gradients |= {name: gradients[name] + penalty.strength * value for name, value in added.items()}
-                elif penalty:
-                    gradients = penalise_gradients(
-                        penalty.kind, self.trained, gradients, names=list(self.trained), strength=penalty.strength
-                    )
+                loss, gradients, extra = self.compute_gradients(batch, cut)
                 gradients, before, after, clipped, self.history = clip_gradients(
                     kind,
                     gradients,
@@ -135,9 +133,21 @@ class Framework:
                 )
                 if LAYOUTS[self.model.cell].is_projected:
                     self.trained = self.family.project_weights(self.model, self.trained)
-                rows.append((loss, before, after, clipped))
-        losses, befores, afters, shares = np.array(rows).T
-        return base.Trace(losses, befores, afters, shares, seconds=time.perf_counter() - start)
+                rows.append((loss, before, after, clipped, *extra))
+        return base.make_trace(np.array(rows), time.perf_counter() - start, self.extra)
+
+    def compute_gradients(self, batch: Batch, cut: DerivativeClip) -> tuple[float, Weights, list[float]]:
+        """Return the loss of a batch, the gradient that is clipped, the penalty's in it, and the further figures."""
+        loss, gradients, _ = self.family.compute_gradients(self.model, self.trained, batch, cut)
+        penalty: Regulariser | None = self.training.regulariser
+        if penalty and penalty.kind in base.OMEGAS:
+            added = compute_omega_gradients(penalty.kind, self.model, self.trained, batch)
+            gradients |= {name: gradients[name] + penalty.strength * value for name, value in added.items()}
+        elif penalty:
+            gradients = penalise_gradients(
+                penalty.kind, self.trained, gradients, names=list(self.trained), strength=penalty.strength
+            )
+        return loss, gradients, []
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""

@@ -108,8 +108,14 @@ def configure(device: str, threads: int) -> None:
 
 
 class Framework:
-    """One model in training, in TensorFlow; see `farreach.frameworks.base.Framework`."""
+    """One model in training, in TensorFlow; see `farreach.frameworks.base.Framework`.
 
+    Attributes:
+        extra: names of the figures that a step returns behind the four of every step.
+
+    """
+
+    extra: tuple[str, ...] = ()
     carried: tuple[Tensors, list[Tensors], Any, Any]  # weights, slots, updates done, history
 
     def __init__(
@@ -167,8 +173,7 @@ class Framework:
         rows = figures.numpy().astype(np.float64)  # the chunk's only sync point
         if self.device != "/CPU:0":
             tf.test.experimental.sync_devices()  # the figures do not wait for the last update
-        loss, before, after, clipped = rows.T
-        return base.Trace(loss, before, after, clipped, seconds=time.perf_counter() - start)
+        return base.make_trace(rows, time.perf_counter() - start, self.extra)
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores [batch, S, outputs] of inputs [batch, time, ...]."""

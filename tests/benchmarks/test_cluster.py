@@ -85,7 +85,7 @@ from farreach.benchmarks.running import digest
 
 there = {name: registry.find_version(name) for name in ("tensorflow", "keras", "jax", "autograd")}
 registry.find_version = lambda name: (there | {"numpy": "1.0"}).get(name)
-digest.hash_code = lambda framework, mode: "other"
+digest.hash_code = lambda *kind: "other"
 """
 
 
