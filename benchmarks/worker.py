@@ -22,7 +22,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from farreach.benchmarks.running.messages import Failed, Message, Progress, Ready, Run, decode, encode
+from farreach.benchmarks.running.messages import Failed, Message, Ready, Run, decode, encode
 from farreach.benchmarks.running.reasons import write_reason
 from farreach.benchmarks.running.training import train
 from farreach.benchmarks.speed import device as devices
@@ -44,7 +44,7 @@ class Session:
         self.loaded: dict[str, timed.TimedStep] = {}
         idle = timed.measure_resident()
         self.answers: dict[type[Message], Callable[[Any], Message]] = {
-            Run: lambda request: train(request.case, lambda steps: send(Progress(steps))),
+            Run: lambda request: train(request.case, send),
             Load: self._load_step,
             Steps: lambda request: timed.time_call(self._find_chunk(request.slot), gpu),
             Memory: lambda request: timed.measure_memory(self._find_chunk(request.slot), gpu, idle=idle),

@@ -9,6 +9,7 @@ from farreach.benchmarks.cluster import worker, workplace
 from farreach.benchmarks.cluster.pool import Pool
 from farreach.benchmarks.cluster.workers import Work
 from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.messages import Progress
 from farreach.benchmarks.running.sweep import ELSEWHERE, Keeper, Listener, Plan
 from farreach.results.storage.result_set import Store
 
@@ -40,7 +41,7 @@ class ClusterSweep(Keeper):
     def _hear_progress(self, key: str, case: Case, steps: float) -> None:
         """Hear how far a case is; one that another run into this folder has finished meanwhile is not run again."""
         if steps != workplace.BEGUN:
-            self.listener.hear_progress(case, int(steps))
+            self.listener.hear_progress(case, Progress(int(steps)))
         elif self.store.has(key):
             self.pool.settle_work(key, {"elsewhere": True})
 

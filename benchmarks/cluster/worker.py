@@ -127,7 +127,7 @@ def _train_case(request: Answer, alone: bool, errand: Errand) -> Answer:  # noqa
     case = Case.from_json(request["case"])
     with PLACE.enter(errand, errand.room if alone else case.threads), PLACE.lend_live(case.lane, errand) as lent:
         started, began, before = environment.read_clock(), time.perf_counter(), lent.live.imports
-        outcome = lent.live.ask(Run(case), Outcome, errand.report_progress)
+        outcome = lent.live.ask(Run(case), Outcome, lambda heard: errand.report_progress(heard.steps))
         seconds = dict.fromkeys(TIMES, 0.0) | outcome.times.by_kind() | {"imports": lent.live.imports - before}
         seconds["other"] += time.perf_counter() - began - sum(seconds.values())
         return {

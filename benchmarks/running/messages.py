@@ -51,9 +51,20 @@ class Failed(Message):
 
 @dataclasses.dataclass(frozen=True)
 class Progress(Message):
-    """Before the answer: so many training steps are done."""
+    """Before the answer: how far a case is.
+
+    Attributes:
+        steps: training steps done.
+        loss: that of the last batch before its update; None where it is not finite, or not heard of.
+        norm: of its gradient before the clip, alike.
+        solved: whether the criterion is confirmed.
+
+    """
 
     steps: int
+    loss: float | None = None
+    norm: float | None = None
+    solved: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,10 +21,10 @@ from filelock import FileLock
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case, Lane, require_allowed
 from farreach.benchmarks.running import environment
-from farreach.benchmarks.running.messages import Outcome, Run
+from farreach.benchmarks.running.messages import Outcome, Progress, Run
 from farreach.benchmarks.running.records import make_record
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
-from farreach.results.record import TIMES
+from farreach.results.record import TIMES, Result
 from farreach.results.storage.parts import PARTS
 from farreach.results.storage.result_set import Store, list_keys
 
@@ -67,14 +67,17 @@ class Plan:
 class Listener(Protocol):
     """Who hears how a sweep is going, always in the thread that runs it."""
 
-    def hear_progress(self, case: Case, steps: int) -> None:
-        """Hear that a case has done so many steps."""
+    def hear_progress(self, case: Case, heard: Progress) -> None:
+        """Hear how far a case is."""
         ...
 
-    def hear_end(self, case: Case, said: str) -> None:
-        """Hear that a case has ended, and how."""
+    def hear_end(self, case: Case, said: str, ending: str = "") -> None:
+        """Hear that a case has ended, and how: in words, and as one of `ENDINGS` where it is known."""
         ...
 
+
+ENDINGS = ("solved", "not solved", "finished", "diverged", "failed")
+"""How a case ends: not solved or, of a task without a criterion, finished."""
 
 PATIENCE = 0.5
 """Seconds between two looks at cases that another run is at work on."""
@@ -96,6 +99,13 @@ def plan_run(cases: list[Case], store: Store, said: dict[Case, dict[str, Any]] |
     """Name every case by its key and find out which are done; damaged ones are set aside and so are missing."""
     keyed = {case.key(): case for case in cases}
     return Plan(keyed, store.keep_whole(keyed), said or {})
+
+
+def name_ending(result: Result) -> str:
+    """Return which of `ENDINGS` a result is."""
+    if result.status == "diverged" or result.solved is None:
+        return result.status
+    return "solved" if result.solved else "not solved"
 
 
 def require_frameworks(cases: list[Case]) -> None:
@@ -165,11 +175,12 @@ class Keeper(abc.ABC):
             return
         self.finished += 1
         skill = "diverged" if record.result.skill is None else f"skill {record.result.skill:.3f}"
-        self.listener.hear_end(case, f"{skill}, {record.times.seconds_training:.1f} s of training")
+        said = f"{skill}, {record.times.seconds_training:.1f} s of training"
+        self.listener.hear_end(case, said, name_ending(record.result))
 
     def _fail(self, case: Case, reason: str) -> None:
         self.failed.append(Failure(case, reason))
-        self.listener.hear_end(case, f"failed: {reason}")
+        self.listener.hear_end(case, f"failed: {reason}", "failed")
 
     def _log(self, started: str, wall: float) -> None:
         self.store.log(
@@ -296,7 +307,7 @@ class Sweep(Keeper):
             outcome = worker.ask(
                 Run(turn.case),
                 Outcome,
-                lambda steps: self.events.put(lambda: self.listener.hear_progress(turn.case, steps)),
+                lambda heard: self.events.put(lambda: self.listener.hear_progress(turn.case, heard)),
             )
         except (CaseFailedError, StartError) as error:
             if not self.stopping.is_set():

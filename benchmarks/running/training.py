@@ -18,7 +18,7 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.matrix.recipes import list_initial
 from farreach.benchmarks.running.digest import make_digest
 from farreach.benchmarks.running.gradient_probe import Observer, count_steps_before, is_due
-from farreach.benchmarks.running.messages import Columns, Outcome
+from farreach.benchmarks.running.messages import Columns, Outcome, Progress
 from farreach.frameworks import weights
 from farreach.frameworks.base import SKIPPED, Learner, Trace, Weights
 from farreach.results.record import CONFIRMATIONS, Result, Times, number
@@ -74,7 +74,7 @@ def draw_chunks(task: Task, case: Case) -> Iterator[list[Batch]]:
         yield list(itertools.islice(stream, case.evaluate_every))
 
 
-def train(case: Case, progress: Callable[[int], None], find: Callable[[Case], Learner] | None = None) -> Outcome:
+def train(case: Case, progress: Callable[[Progress], None], find: Callable[[Case], Learner] | None = None) -> Outcome:
     """Train one case, whom `find` or `build` returns, from its first weights to its last evaluation or divergence."""
     clock = Clock()
     with clock.measuring("data"):
@@ -111,7 +111,7 @@ def train(case: Case, progress: Callable[[int], None], find: Callable[[Case], Le
         if is_due(done, last=last):
             with clock.measuring("probes"):
                 observer.look(framework, done)
-        progress(done)
+        progress(describe_progress(task, done, traces[-1], evaluations))
         if last:
             break
         with clock.measuring("data"):
@@ -131,6 +131,12 @@ def train(case: Case, progress: Callable[[int], None], find: Callable[[Case], Le
         flow=observer.flow,
         spectra=observer.spectra,
     )
+
+
+def describe_progress(task: Task, done: int, trace: Trace, evaluations: list[dict[str, float]]) -> Progress:
+    """Return how far a case is after `done` steps, of which `trace` holds the last."""
+    loss, norm = number(float(trace.loss[-1])), number(float(trace.norm_before[-1]))
+    return Progress(done, loss, norm, solved=find_solved_step(task, evaluations) is not None)
 
 
 def join_curves(traces: list[Trace]) -> Columns:

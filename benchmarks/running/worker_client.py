@@ -98,13 +98,15 @@ class Live:
         wanted = merge_environment(read_environment(framework, device), os.environ)
         return os.environ | dict.fromkeys(NUMPY_THREADS, threads) | list_variables(framework) | wanted
 
-    def ask(self, request: Message, answer: type[Answer], progress: Callable[[int], None] = lambda _: None) -> Answer:
+    def ask(
+        self, request: Message, answer: type[Answer], progress: Callable[[Progress], None] = lambda _: None
+    ) -> Answer:
         """Send a request and return its answer.
 
         Args:
             request: what is asked.
             answer: the kind of message that answers it.
-            progress: hears how many training steps are done.
+            progress: hears how far it is.
 
         Raises:
             CaseFailedError: there is none: the request failed, or the process died or sent something else.
@@ -122,7 +124,7 @@ class Live:
         except BrokenPipeError:
             raise self._describe_end() from None
         while isinstance(reply := self._read_message(), Progress):
-            progress(reply.steps)
+            progress(reply)
         return self._expect(reply, answer)
 
     def stop(self) -> None:

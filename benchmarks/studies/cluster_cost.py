@@ -31,7 +31,7 @@ from farreach.benchmarks.cluster.sweep import ClusterSweep
 from farreach.benchmarks.cluster.workers import Workers
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running import sweep, training
+from farreach.benchmarks.running import messages, sweep, training
 from farreach.results.analysis import labels
 from farreach.results.storage.result_set import Store
 
@@ -70,10 +70,10 @@ if worker_client.Live.ask.__name__ != "waiting":  # Dask loads a preload twice
 class Quiet:
     """A listener that says nothing."""
 
-    def hear_progress(self, case: Case, steps: int) -> None:
+    def hear_progress(self, case: Case, heard: messages.Progress) -> None:
         """Hear nothing."""
 
-    def hear_end(self, case: Case, said: str) -> None:
+    def hear_end(self, case: Case, said: str, ending: str = "") -> None:
         """Hear nothing."""
 
 

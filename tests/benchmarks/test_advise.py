@@ -17,6 +17,7 @@ from rich.console import Console
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import sweep
+from farreach.benchmarks.running.messages import Progress
 from farreach.benchmarks.studies import threshold_search
 from farreach.results.report import result_set
 from farreach.results.storage.result_set import Store
@@ -80,11 +81,11 @@ def test_each_kind_of_clip_has_its_grid(clip: Any, grid: tuple[float, ...]) -> N
 
 def test_the_cases_of_one_framework_are_dealt_among_workers_each_once(tmp_path: Path) -> None:
     class Deaf:
-        def hear_progress(self, case: Case, steps: int) -> None:
-            del case, steps
+        def hear_progress(self, case: Case, heard: Progress) -> None:
+            del case, heard
 
-        def hear_end(self, case: Case, said: str) -> None:
-            del case, said
+        def hear_end(self, case: Case, said: str, ending: str = "") -> None:
+            del case, said, ending
 
     store = Store(tmp_path)
     store.create()

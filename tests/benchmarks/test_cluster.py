@@ -32,6 +32,7 @@ from farreach.benchmarks.cluster.workers import Work, Workers, count_slots  # no
 from farreach.benchmarks.matrix import registry, suite  # noqa: E402
 from farreach.benchmarks.matrix.case import Case  # noqa: E402
 from farreach.benchmarks.running import sweep, training  # noqa: E402
+from farreach.benchmarks.running.messages import Progress  # noqa: E402
 from farreach.benchmarks.speed import command, pairs  # noqa: E402
 from farreach.benchmarks.speed.implementations import group_cases  # noqa: E402
 from farreach.results.report import timing, timing_contents  # noqa: E402
@@ -204,10 +205,11 @@ def run_here(
     heard: list[str] = []
 
     class Listener:
-        def hear_progress(self, case: Case, steps: int) -> None:
-            assert 0 < steps <= case.steps
+        def hear_progress(self, case: Case, heard: Progress) -> None:
+            assert 0 < heard.steps <= case.steps
 
-        def hear_end(self, case: Case, said: str) -> None:
+        def hear_end(self, case: Case, said: str, ending: str = "") -> None:
+            assert ending in {"", *sweep.ENDINGS}
             assert said
             heard.append(case.label())
             act(len(heard))

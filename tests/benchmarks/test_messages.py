@@ -103,4 +103,4 @@ def test_a_worker_whose_first_line_is_no_message_does_not_start(tmp_path: Path) 
 
 def test_a_line_is_the_name_of_the_message_and_json() -> None:
     name, _, content = encode(Progress(3)).partition(" ")
-    assert (name, json.loads(content)) == ("Progress", {"steps": 3})
+    assert (name, json.loads(content)) == ("Progress", {"steps": 3, "loss": None, "norm": None, "solved": False})

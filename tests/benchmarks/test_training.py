@@ -219,7 +219,7 @@ def run_script(
     monkeypatch.setattr(training, "build", lambda _: Scripted(losses))
     monkeypatch.setattr(gradient_probe.registry, "has_part", lambda *_: False)
     heard: list[int] = []
-    return training.train(make_case(**fields), heard.append), heard
+    return training.train(make_case(**fields), lambda one: heard.append(one.steps)), heard
 
 
 def test_a_chunk_is_evaluated_and_told_and_a_step_has_its_share_of_a_chunks_seconds(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import sweep
+from farreach.benchmarks.running.messages import Progress
 
 
 class Listener:
@@ -16,10 +17,10 @@ class Listener:
         self.act = act
         self.sweep: sweep.Sweep | None = None
 
-    def hear_progress(self, case: Case, _steps: int) -> None:
+    def hear_progress(self, case: Case, _heard: Progress) -> None:
         self.act(self.sweep, case)
 
-    def hear_end(self, _case: Case, _said: str) -> None:
+    def hear_end(self, _case: Case, _said: str, _ending: str = "") -> None:
         pass
 
 
