@@ -261,6 +261,11 @@ class Result:
     ] = None
     cell_reach_middle: Annotated[float | None, Fact("The same in the middle of training.", 0, 1, before=None)] = None
     cell_reach_end: Annotated[float | None, Fact("The same at the end of training.", 0, 1, before=None)] = None
+    input_reach_start: Annotated[
+        float | None, Fact("Reach of dL/dx_t of the model's input before training.", 0, 1, before=None)
+    ] = None
+    input_reach_middle: Annotated[float | None, Fact("The same in the middle of training.", 0, 1, before=None)] = None
+    input_reach_end: Annotated[float | None, Fact("The same at the end of training.", 0, 1, before=None)] = None
     growth_start: Annotated[
         float | None, Fact("Growth before training: change of ln |dL/dh_t| per step back in time.", before=None)
     ] = None

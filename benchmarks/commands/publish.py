@@ -6,12 +6,15 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farreach.benchmarks.commands.shared import output
 from farreach.benchmarks.matrix import registry
+
+if TYPE_CHECKING:
+    from farreach.results.publishing.submissions import Verdict
 
 SPHINX = ("sphinx", "myst_parser", "furo")
 """What builds the documentation."""
@@ -32,26 +35,58 @@ def publish(
             help="Build the site into DIR: documentation, every published set's page, published claims. Needs Sphinx.",
         ),
     ] = None,
+    submit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Check the set in DIR and pack it into --out, to be offered; with --check, check one that is packed.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Of --submit: default results/submitted/NAME, the name of DIR.")
+    ] = None,
 ) -> None:
     """Write what the documents quote of the published sets anew, or check that it is current, or build the site.
+
+    With --submit it is about a set of yours, which it checks and packs; exit 1 where it is not taken.
 
     Example:
         python -m benchmarks publish --check
         python -m benchmarks publish --site site
+        python -m benchmarks publish --submit results/runs/quick --out results/submitted/my-laptop
     """
-    from farreach.results.publishing import documents
-    from farreach.results.publishing import pictures as screenshots
-
-    root = registry.HERE
-    if root != registry.ROOT:
-        message = "publish writes the documents of a checkout, and this suite is installed"
+    if out is not None and submit is None:
+        message = "--out belongs to --submit"
         raise registry.UsageError(message)
+    if submit is not None:
+        if pictures or site is not None or (check and out is not None):
+            message = "--submit takes --check, or --out, and no other option"
+            raise registry.UsageError(message)
+        raise typer.Exit(_check_submission(submit) if check else _submit(submit, out))
     if site is not None:
         if check or pictures:
             message = "--site builds the site alone, so it takes no --check and no --pictures"
             raise registry.UsageError(message)
+        _require_checkout()
         _write_site(site)
         return
+    _write_documents(check=check, pictures=pictures)
+
+
+def _require_checkout() -> None:
+    """Refuse to write documents where there are none."""
+    if registry.HERE != registry.ROOT:
+        message = "publish writes the documents of a checkout, and this suite is installed"
+        raise registry.UsageError(message)
+
+
+def _write_documents(*, check: bool, pictures: bool) -> None:
+    """Write what the documents quote, and pictures of the page too, or check that it is current."""
+    from farreach.results.publishing import documents
+    from farreach.results.publishing import pictures as screenshots
+
+    _require_checkout()
+    root = registry.HERE
     if check and pictures:
         message = "--check writes nothing, so it takes no --pictures"
         raise registry.UsageError(message)
@@ -66,6 +101,34 @@ def publish(
     output.print_written(changed)
     if not changed:
         output.print_line("all documents were current already")
+
+
+def _submit(folder: Path, out: Path | None) -> int:
+    """Check a set and pack it; return the exit status."""
+    from farreach.results.publishing import submissions
+
+    place = out or registry.HERE / "results" / "submitted" / folder.resolve().name
+    verdict, packed = submissions.submit_set(folder, place)
+    _print_verdict(verdict)
+    if packed:
+        output.print_list(packed.sentences())
+        output.print_line("docs/submitting.md says how to offer it")
+    return 1 if verdict.against else 0
+
+
+def _check_submission(folder: Path) -> int:
+    """Check a packed set as it is; return the exit status."""
+    from farreach.results.publishing import submissions
+
+    verdict = submissions.check_packed(folder.resolve())
+    _print_verdict(verdict)
+    return 1 if verdict.against else 0
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    """Print what stands against a set, or that nothing does, and what its readers should know."""
+    output.print_list(list(verdict.notes))
+    output.print_list([f"not taken: {reason}" for reason in verdict.against] or ["nothing stands against it"])
 
 
 def _write_site(out: Path) -> None:

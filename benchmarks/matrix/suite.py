@@ -132,10 +132,10 @@ class RegulariserAxis(Graded):
     strength: _allow_many(Positive) | None = None  # type: ignore[valid-type]
 
 
-ORDER: tuple[str, ...] = ("framework", "task", "parameters", "cell", "activation", "layers", "radius", "initial")
-ORDER += ("chrono_length", "forget_bias", "hidden", "optimizer", "decay", "accumulator", "weight_decay", "batch")
-ORDER += ("steps", "until", "dtype", "mode", "regulariser", "clip", "learning_rate", "schedule", "warmup", "rate_end")
-ORDER += ("rate_every", "rate_factor", "replicate", "seed")
+ORDER: tuple[str, ...] = ("framework", "task", "parameters", "cell", "activation", "layers", "heads", "radius")
+ORDER += ("initial", "chrono_length", "forget_bias", "hidden", "optimizer", "decay", "accumulator", "weight_decay")
+ORDER += ("batch", "replicas", "microbatches", "clip_at", "steps", "until", "dtype", "mode", "regulariser", "clip")
+ORDER += ("learning_rate", "schedule", "warmup", "rate_end", "rate_every", "rate_factor", "replicate", "seed")
 """The fields of a case that a block may have several values of; in its product the last changes fastest."""
 
 FIELDS = {field.name: field for field in dataclasses.fields(Case)}

@@ -297,13 +297,16 @@ def measure_differences(check: Check, steps: int = STEPS) -> Found:
     inputs = batches[0].inputs
     is_other = any((permuted[name] != value).any() for name, value in first.items())
     worst["replicate"] = compare_tensors(checked.predict(inputs), right.predict(inputs)) if is_other else np.inf
+    losses = []
     for chunk in chunks:
         checked.restore(right.state())
-        _raise_worst(worst, _compare_outcomes(_take_step(checked, chunk), _take_step(right, chunk), check.dtype))
-    right.restore(start)
+        theirs, ours = _take_step(checked, chunk), _take_step(right, chunk)
+        _raise_worst(worst, _compare_outcomes(theirs, ours, check.dtype))
+        losses.append(ours.values["loss"])
+    free = np.concatenate(losses)  # the reference went on from its own state: that was its free run
     checked.restore(start)
     replicate = _build_reference(model, training, permuted)
-    free, drifted, apart = (_train_freely(one, chunks) for one in (right, checked, replicate))
+    drifted, apart = (_train_freely(one, chunks) for one in (checked, replicate))
     drifts = {"drift": _measure_drift(drifted, free), "copy_drift": _measure_drift(apart, free)}
     return Found(worst | drifts, checked.kernel)
 

@@ -20,6 +20,9 @@ from farreach.results.record import POINTS
 HELD = 0.9
 """A run that solved its task should reach at least this share of the steps before the scored ones."""
 
+KINDS = {"h": "reach", "c": "cell_reach", "x": "input_reach"}
+"""What of is measured how far it reaches, and the column of a row: dL/dh_t, an lstm's dL/dc_t, dL/dx_t of the input."""
+
 FARTHER = 0.05
 """Share of the steps by which an rnn must reach farther than a gated cell before it is named."""
 
@@ -66,10 +69,10 @@ class Surprise:
 def measure_reach(rows: Rows) -> pd.DataFrame:
     """Return how far the gradient reached, one line per setting, cell, clip and framework; shares are 0 to 1.
 
-    Columns beyond `REACH`, for ``start``, ``middle`` and ``end`` of training: ``h`` and ``c`` (lstm), the mean over
-    seeds, each with ``low`` and ``high``, their range (none of a single seed); half life at the end in steps (median
-    over seeds; infinite where the norm does not fall); solved (seeds), and held (how many of those reach `HELD`, by the
-    farther of the two).
+    Columns beyond `REACH`, for ``start``, ``middle`` and ``end`` of training: those of `KINDS`, the mean over seeds,
+    each with ``low`` and ``high``, their range (none of a single seed); half life at the end in steps (median over
+    seeds; infinite where the norm does not fall); solved (seeds), and held (how many of those reach `HELD`, by the
+    farther of h and c).
     """
     frame = _list_probed(rows)
     facts = [name for name in LINE if name in frame]
@@ -80,7 +83,8 @@ def measure_reach(rows: Rows) -> pd.DataFrame:
         line: dict[str, Any] = dict(zip(GROUP, names, strict=True)) | {name: group[name].iloc[0] for name in facts}
         line |= {"seeds": seeds.count_seeds(group), "steps before": group["steps_before"].iloc[0]}
         for point in POINTS:
-            for name, column in (("h", f"reach_{point}"), ("c", f"cell_reach_{point}")):
+            for name, kind in KINDS.items():
+                column = f"{kind}_{point}"
                 values = seeds.average_by_seed(group, column)
                 low, high = find_range(values)
                 line |= {
@@ -192,7 +196,8 @@ def _list_probed(rows: Rows) -> pd.DataFrame:
     frame = rows.as_drawn.frame
     if "reach_start" not in frame:
         return frame.iloc[:0]
-    names = [f"{kind}_{point}" for kind in ("reach", "cell_reach", "growth") for point in POINTS]
+    names = [f"{kind}_{point}" for kind in (*KINDS.values(), "growth") for point in POINTS]
     seen = frame["reach_start"].notna()
     kept = frame if seen.all() else frame[seen]
+    kept = kept.assign(**{name: np.nan for name in names if name not in kept})
     return kept.astype({name: float for name in names if kept[name].dtype != float})

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from farreach.results.analysis import statistics
-from farreach.results.record import POINTS
+from farreach.results.record import INPUT, POINTS
 
 LEFT = 0.01
 """A step is reached while the norm there is at least this share of the norm at the group's first step."""
@@ -87,19 +87,21 @@ def find_points(steps: list[int]) -> dict[str, int]:
 def summarise_flow(seen: pd.DataFrame, before: int) -> dict[str, float | None]:
     """Return what a record keeps of a flow, for the first layer, the one nearest to the input.
 
-    ``reach_start``, ``cell_reach_start`` (lstm: of dL/dc_t), ``growth_start`` with ``_low`` and ``_high``, and the
-    same for ``middle`` and ``end``. None where there is no flow, or no answer.
+    ``reach_start``, ``cell_reach_start`` (lstm: of dL/dc_t), ``input_reach_start`` (of dL/dx_t of the model's input,
+    which older flows lack), ``growth_start`` with ``_low`` and ``_high``, and the same for ``middle`` and ``end``. None
+    where there is no flow, or no answer.
     """
     first = seen[seen["layer"] == 0] if len(seen) else seen
     points = find_points(sorted(set(first["step"]))) if len(seen) else {}
     found: dict[str, float | None] = {}
     for point in POINTS:
         part = first[first["step"] == points[point]].sort_values("time") if points else first
-        h, c = (part[name].to_numpy(float) if points else np.empty(0) for name in ("h", "c"))
+        h, c, x = (part[name].to_numpy(float) if points and name in part else np.empty(0) for name in ("h", "c", INPUT))
         grown = fit_growth(h, before) if len(h) else None
         found |= {
             f"reach_{point}": measure_reach(h, before) if len(h) else None,
             f"cell_reach_{point}": measure_reach(c, before) if len(c) and not np.isnan(c).all() else None,
+            f"input_reach_{point}": measure_reach(x, before) if len(x) and not np.isnan(x).all() else None,
             f"growth_{point}": None if grown is None else grown.rate,
             f"growth_{point}_low": None if grown is None else grown.low,
             f"growth_{point}_high": None if grown is None else grown.high,

@@ -76,9 +76,16 @@ CAPTIONS = {
     "gradient-flow": (
         "The gradient through time",
         (
-            "Norm of the slope of the loss along the first layer's state at each step, relative to the first scored "
-            "step, on a fixed batch: geometric mean over seeds, with their range. Without clipping where that was run; "
-            "the first framework's."
+            "Norm of the gradient of the loss with respect to the first layer's state at each step, relative to the "
+            "first scored step, on a fixed batch: geometric mean over seeds, with their range. Without clipping where "
+            "that was run; the first framework's."
+        ),
+    ),
+    "gradient-input": (
+        "The gradient that reaches the input",
+        (
+            "The same of the gradient with respect to the model's input at each step, which every architecture has: "
+            "solid at the end of training, dotted before it."
         ),
     ),
     "gradient-heat": (

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from farreach.results.analysis import reach
 from farreach.results.analysis.selection import CELL, SETTING
 from farreach.results.figures import palette, style
+from farreach.results.record import INPUT
 
 Load = Callable[[str], pd.DataFrame]
 
@@ -61,7 +62,14 @@ def draw_profiles(flows: Flows) -> dict[str, Figure]:
     Solid at the end of training, dotted before it; the geometric mean over seeds relative to the first scored step,
     with their range. The lstm's dL/dc_t at the end is dashed.
     """
-    return {task: _draw_profiles(parts) for task, parts in flows.items()}
+    return {task: _draw_profiles(parts, "h", "c") for task, parts in flows.items()}
+
+
+def draw_input_profiles(flows: Flows) -> dict[str, Figure]:
+    """Return the same of dL/dx_t of the model's input, which every architecture has; of older flows nothing."""
+    known = {task: [part for part in parts if INPUT in part.flow] for task, parts in flows.items()}
+    known = {task: [part for part in parts if part.flow[INPUT].notna().any()] for task, parts in known.items()}
+    return {task: _draw_profiles(parts, INPUT) for task, parts in known.items() if parts}
 
 
 def draw_heat_maps(flows: Flows) -> dict[str, Figure]:
@@ -96,7 +104,8 @@ def _read_flow(load: Load, key: str) -> pd.DataFrame:
     return flow[flow["layer"] == 0].assign(run=key) if len(flow) else flow
 
 
-def _draw_profiles(parts: list[Part]) -> Figure:
+def _draw_profiles(parts: list[Part], column: str, beside: str | None = None) -> Figure:
+    """Draw a column of the flows of a task, and dashed at the end of training another one, where it is known."""
     with style.use_style():
         settings = list(dict.fromkeys(part.setting for part in parts))
         figure, axes = style.make_grid(len(settings))
@@ -108,21 +117,17 @@ def _draw_profiles(parts: list[Part]) -> Figure:
             for part in (part for part in parts if part.setting == setting):
                 colour = palette.CELL_COLOURS.get(part.cell, palette.GREY)
                 ends = part.ends
-                _draw_profile(ax, ends["start"], part.before, "h", color=colour, linestyle=":")
-                _draw_profile(ax, ends["end"], part.before, "h", color=colour, linestyle="-")
-                if part.flow["c"].notna().any():
-                    _draw_profile(ax, ends["end"], part.before, "c", color=colour, linestyle="--")
+                _draw_profile(ax, ends["start"], part.before, column, color=colour, linestyle=":")
+                _draw_profile(ax, ends["end"], part.before, column, color=colour, linestyle="-")
+                if beside and part.flow[beside].notna().any():
+                    _draw_profile(ax, ends["end"], part.before, beside, color=colour, linestyle="--")
             ax.axhline(reach.LEFT, color="0.4", linewidth=1, linestyle="-.", zorder=1)
             style.make_log_axis(ax)
             ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-            ax.set(xlabel="step before the scored ones", ylabel="norm of dL/dh$_t$, relative")
+            ax.set(xlabel="step before the scored ones", ylabel=f"norm of dL/d{column}$_t$, relative")
             style.write_title(ax, setting, width=34)
-        kinds: dict[str, Any] = {
-            "end of training": "-",
-            "before training": ":",
-            "end, dL/dc$_t$ (lstm)": "--",
-            "1 %": "-.",
-        }
+        kinds: dict[str, Any] = {"end of training": "-", "before training": ":"}
+        kinds |= ({f"end, dL/d{beside}$_t$ (lstm)": "--"} if beside else {}) | {"1 %": "-."}
         entries |= {name: Line2D([], [], color="0.3", linestyle=dash) for name, dash in kinds.items()}
         style.draw_legend(figure, entries)
     return figure

@@ -47,6 +47,7 @@ def draw_figures(results: Results, folder: Path) -> Iterator[tuple[str, Path]]:
         "gradient-norm": lambda: curve_figures.draw_gradient_norm(read.as_drawn.frame, curves),
         "clip-fraction": lambda: training.draw_clip_fraction(rows.as_drawn.frame),
         "gradient-flow": lambda: gradient_flow.draw_profiles(flows),
+        "gradient-input": lambda: gradient_flow.draw_input_profiles(flows),
         "gradient-heat": lambda: gradient_flow.draw_heat_maps(flows),
         "matched-native": lambda: training.draw_modes(matched_native.pair_modes(rows)),
         "step-time": lambda: _draw_step_time(results),

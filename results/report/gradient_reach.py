@@ -41,9 +41,12 @@ def write_reach(table: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=REACH)
     shown = table[[name for name in REACH if name in table]].copy()
     for point in POINTS:
-        for name, what in (("h", "dL/dh"), ("c", "dL/dc")):
+        for name in observatory.KINDS:
+            what = f"dL/d{name}"
             columns = [f"{point} {name}{end}" for end in ("", " low", " high")]
             shown[f"{point} {what}"] = [_write_spread(*values) for values in table[columns].itertuples(index=False)]
+            if name == "x" and table[columns].isna().all(axis=None):
+                shown = shown.drop(columns=f"{point} {what}")  # which older rows do not know
     shown["half life"] = [_write_half_life(value) for value in table["half life"]]
     shown["solved, held 0.9"] = [f"{row['solved']}, {row['held']}" for _, row in table.iterrows()]
     return shown

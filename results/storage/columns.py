@@ -90,7 +90,7 @@ COLUMNS = {column.name: column for column in _columns()}
 REQUIRED = {column.name for column in COLUMNS.values() if column.required}
 """The columns that every row has, of whichever version of the schema."""
 
-REACHED = [name for name in COLUMNS if name.startswith(("reach_", "cell_reach_", "growth_"))]
+REACHED = [name for name in COLUMNS if name.startswith(("reach_", "cell_reach_", "input_reach_", "growth_"))]
 """What nobody can know who did not count the steps before the scored ones."""
 
 

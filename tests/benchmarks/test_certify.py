@@ -42,8 +42,9 @@ STEPS = 5
 
 STEPPED = "steps += 1"
 SPARSE = {
-    "gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]": (
-        "gradients = list(gradients); sparse = gradients[0]; gradients[0] = sparse.values"
+    "return [tf.convert_to_tensor(gradient) for gradient in gradients]": (
+        "global sparse; gradients = list(gradients); sparse = gradients[0]; gradients[0] = sparse.values\n"
+        "    return gradients"
     ),
     STEPPED: STEPPED
     + "; gradients[0] = tf.convert_to_tensor(tf.IndexedSlices(gradients[0], sparse.indices, sparse.dense_shape))",
@@ -390,6 +391,7 @@ def test_a_row_stands_under_the_certificate_of_its_digest_alone(
     assert "1 of them ran on another processor" in write_coverage(found)[0]
 
 
+@pytest.mark.slow
 def test_a_row_needs_a_check_of_each_of_its_kinds_that_was_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

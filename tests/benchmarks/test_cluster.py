@@ -330,6 +330,7 @@ def test_a_run_that_ends_early_leaves_nothing_at_work_and_the_same_command_carri
     assert (ended.done_before, ended.finished, ended.failed) == (2, 1, [])
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_versions_is_not_used_and_named(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
@@ -354,6 +355,7 @@ def test_a_worker_with_other_versions_is_not_used_and_named(
     assert set(Store(tmp_path / "out").rows()["jobs"]) == {3}
 
 
+@pytest.mark.slow
 def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one_line(
     cluster: Cluster,
     workers: Callable[..., list[subprocess.Popen[bytes]]],
@@ -390,6 +392,7 @@ def test_work_for_a_gpu_goes_to_the_worker_that_declares_one(
     assert where == {address for address, resources in named.items() if resources}
 
 
+@pytest.mark.slow
 def test_groups_of_implementations_are_timed_on_one_worker_of_a_machine(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
@@ -539,6 +542,7 @@ def test_a_cluster_without_workers_is_said_before_anything_runs(
     assert f"the cluster at {cluster.address} has no workers" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run", "speed"])
 def test_without_the_package_the_command_line_names_it(command: str, tmp_path: Path) -> None:
     program = (

@@ -97,6 +97,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("measure", "function", "broken"), [one[1:] for one in BROKEN], ids=[one[0] for one in BROKEN])
 def test_a_broken_interval_is_flagged_and_the_right_one_is_not(
     measure: Any, function: str, broken: Any, monkeypatch: pytest.MonkeyPatch

@@ -170,6 +170,7 @@ def test_a_resumed_run_says_what_other_code_made_and_runs_it_again_when_asked_to
     assert resume.find_moved(sweep.plan_run([CASE], store), store) == {CASE.key()}  # nobody knows what made it
 
 
+@pytest.mark.slow
 def test_the_command_says_it_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "short.toml").write_text(format_suite())
     words = ["run", str(tmp_path / "short.toml"), "--out", str(tmp_path / "out"), "--jobs", "1"]

@@ -124,6 +124,7 @@ def test_a_length_of_chrono_that_is_no_number_is_refused(tmp_path: Path) -> None
         expand(tmp_path, DRAWN.replace('"length"', '"longest"'))
 
 
+@pytest.mark.slow
 def test_drawn_cases_run_carry_on_and_keep_their_study_in_the_row(tmp_path: Path) -> None:
     path, out = tmp_path / "drawn.toml", tmp_path / "out"
     path.write_text(DRAWN.replace("recipes = 4", "recipes = 2").replace("[0, 1, 4]", "[0]"))

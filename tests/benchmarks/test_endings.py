@@ -64,6 +64,7 @@ def suite(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RuntimeError("no\nfont"), StoreError("the disk is full"), KeyboardInterrupt()])
 def test_a_report_that_fails_after_a_run_costs_no_row_and_is_one_line(
     error: BaseException, suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -196,6 +196,7 @@ def parquet() -> dict[str, bytes]:
 FILES = parquet()
 
 
+@pytest.mark.slow
 @within("parquet")
 @given(data=st.data())
 def test_a_mutated_parquet_file_is_a_table_or_damaged(place: Path, data: st.DataObject) -> None:
@@ -475,6 +476,7 @@ def test_mutated_rows_go_through_a_whole_report(place: Path) -> None:
         assert len(Store(folder).list_finished()) > 20  # a good part contradicts nothing, and is drawn
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quickly")
 def test_mutated_timings_go_through_a_whole_report(place: Path, timing_files: dict[str, bytes]) -> None:
     fed: list[tuple[str, bytes]] = []
@@ -553,6 +555,7 @@ def list_quick() -> list[Case]:
     return suite.load_suite("quick").list_cases(["reference"])
 
 
+@pytest.mark.slow
 @within("only")
 @given(words=st.lists(WORDS | st.text(max_size=12), min_size=1, max_size=4))
 def test_any_only_narrows_or_is_refused(words: list[str]) -> None:

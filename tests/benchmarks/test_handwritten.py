@@ -140,6 +140,7 @@ def life(name: str, cell: str) -> Life:
     return Life(gradient, figures, moments, weights, float(early), float(np.mean(later[-10 // stride :])))
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("name", NAMES)
@@ -177,6 +178,7 @@ def test_adam_is_given_the_whole_gradient_scaled_to_the_threshold(name: str, cel
     assert max(np.abs(after[part] - value).max() for part, value in before.items()) == pytest.approx(RATE, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_calls_do_not_matter_and_a_warm_up_trains(name: str) -> None:
     """What a call leaves behind, Adam's memory too, the next goes on from."""

@@ -170,6 +170,7 @@ def test_two_runs_into_one_folder_share_the_work(tmp_path: Path) -> None:
     assert not [*(out / "locks").iterdir()]
 
 
+@pytest.mark.slow
 def test_a_run_takes_over_what_a_killed_one_held(tmp_path: Path) -> None:
     path, out = write_suite(tmp_path, 1), tmp_path / "out"
     store = Store(out)
@@ -219,6 +220,7 @@ def test_the_workers_of_a_run_that_is_killed_alone_end_too(tmp_path: Path) -> No
     assert alive == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_one_line_and_loses_nothing(tmp_path: Path) -> None:
     path, out = write_suite(tmp_path, 3), tmp_path / "out"
     wait_for_end(start_run(path, out, "--only", "seed=0"))
@@ -254,6 +256,7 @@ def flip_bits(path: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
     ("part", "harm"),
@@ -290,6 +293,7 @@ def test_a_damaged_file_is_named_set_aside_and_run_again(
     assert Store(out).rows()["weights_sha256"].tolist() == Store(whole).rows()["weights_sha256"].tolist()
 
 
+@pytest.mark.slow
 def test_sets_of_two_machines_merge_by_copying_folders_together(three: tuple[str, Path], tmp_path: Path) -> None:
     _, first = three
     other = write_suite(tmp_path, 2)

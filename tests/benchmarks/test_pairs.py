@@ -304,6 +304,7 @@ def suite(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, tmp_path: Path) -> None:
     arguments = [suite, "--only", "framework=reference", "--limit", "1", "--out", str(tmp_path / "out")]
     done = run_command("speed", *arguments)

@@ -24,6 +24,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
+@pytest.mark.slow
 def test_a_portable_row_says_so_and_is_run_again_as_it_was_made(tmp_path: Path) -> None:
     (tmp_path / "short.toml").write_text(format_suite(framework="pytorch"))
     out = tmp_path / "out"

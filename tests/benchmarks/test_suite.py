@@ -45,6 +45,11 @@ def expand_suite(folder: Path, text: str = GOOD) -> list[Case]:
     return suite.load_suite(write_suite(folder, text)).list_cases()
 
 
+def test_every_field_of_a_block_reaches_its_cases() -> None:
+    """A field that `ORDER` does not name would be read, and dropped in silence."""
+    assert {*suite.Block.model_fields} - {"draw", "evaluate_every", "path"} == {*suite.ORDER}
+
+
 def test_a_block_is_the_product_of_its_axes(tmp_path: Path) -> None:
     cases = expand_suite(tmp_path)
     assert len(cases) == 2 * 2 * 2 * 3 * 2

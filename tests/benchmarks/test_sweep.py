@@ -174,6 +174,7 @@ def test_a_killed_worker_costs_its_case_only(tiny: str, tmp_path: Path) -> None:
     assert (again.done_before, again.finished, again.failed) == (2, 1, [])
 
 
+@pytest.mark.slow
 def test_a_case_that_fails_is_named_and_the_run_exits_1(tmp_path: Path) -> None:
     path = tmp_path / "broken.toml"
     path.write_text(TINY + '[[block]]\ntask = "speech"\nparameters = { source = "hub:no/such" }\nsteps = 100\n')
@@ -187,6 +188,7 @@ def test_a_case_that_fails_is_named_and_the_run_exits_1(tmp_path: Path) -> None:
     assert "no/such" in (out / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     Path(tiny).write_text(slow_down(TINY))

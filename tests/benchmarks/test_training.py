@@ -14,7 +14,7 @@ import pytest
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import gradient_probe, training
 from farreach.frameworks import reference, weights
-from farreach.frameworks.base import Array, Model, Trace
+from farreach.frameworks.base import SKIPPED, Array, Model, Trace
 from farreach.results.record import Result
 from farreach.tasks.base import Batch, Task
 from tests.support.models import make_model
@@ -379,3 +379,30 @@ def test_evaluation_calls_have_one_shape() -> None:
     shape = training.shape_evaluation(batch)
     assert shape.shape == (250, 8, 2)
     np.testing.assert_array_equal(shape[:250], batch.inputs[:250])
+
+
+def test_a_step_that_a_loss_scaler_left_out_is_counted_and_is_no_divergence() -> None:
+    trace = dataclasses.replace(
+        make_trace([0.5, 0.4, 0.3]),
+        norm_before=np.array([2.0, math.inf, 4.0]),
+        clipped=np.array([1.0, 0.0, 1.0]),
+        extra={SKIPPED: np.array([0.0, 1.0, 0.0])},
+    )
+    assert training.find_divergence([trace]) is None
+    result = describe([trace])
+    assert (result.status, result.steps_done, result.steps_skipped) == ("finished", 3, 1)
+    assert (result.norm_before_median, result.norm_before_max, result.clip_fraction) == (3.0, 4.0, 1.0)
+
+
+@pytest.mark.parametrize("extra", [{}, {SKIPPED: np.zeros(3)}])
+def test_the_same_step_diverges_where_nothing_left_it_out(extra: dict[str, Array]) -> None:
+    trace = dataclasses.replace(make_trace([0.5, 0.4, 0.3]), norm_before=np.array([2.0, math.inf, 4.0]), extra=extra)
+    assert training.find_divergence([trace]) == 2
+    assert describe([trace]).steps_skipped == (0 if extra else None)
+
+
+def test_what_a_trace_has_beside_is_a_column_of_the_curves() -> None:
+    traces = [dataclasses.replace(make_trace([0.5, 0.4]), extra={"cosine": np.array([1.0, 0.5])}) for _ in range(2)]
+    curves = training.join_curves(traces)
+    assert curves["step"] == [1, 2, 3, 4]
+    assert curves["cosine"] == [1.0, 0.5, 1.0, 0.5]

@@ -126,6 +126,7 @@ def find_right(framework: str, update: OwnUpdate) -> np.ndarray:
     return (orders[0] if orders else usual)(CLIPS[update.clip])
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=9)
 @pytest.mark.parametrize(("framework", "number"), CASES)
 def test_what_reaches_the_optimizer_follows_from_the_order_of_clips_and_sums(

@@ -153,6 +153,7 @@ def test_without_its_extra_every_command_is_one_line_that_names_it(programs: Pat
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_the_recorder_needs_the_framework_alone_and_the_report_the_extra_report(programs: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     program = tmp_path / "training.py"
@@ -177,6 +178,7 @@ def test_the_recorder_needs_the_framework_alone_and_the_report_the_extra_report(
     assert "needs the extra suite, of which is not installed: autograd, datasets, psutil," in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_installed_suite_trains_in_the_working_directory_and_its_version_stands_for_the_commit(
     programs: Path, tmp_path: Path
 ) -> None:

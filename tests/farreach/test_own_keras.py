@@ -112,6 +112,7 @@ def test_the_curves_are_those_of_a_loop_written_by_hand(tmp_path: Path, clip: di
         assert 0 < curves["clipped"].mean() < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "path"),
     [
@@ -134,6 +135,7 @@ def test_every_way_of_running_records_every_step(tmp_path: Path, how: dict[str, 
     assert row["path"] == path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [False, True])
 def test_recording_does_not_change_the_training(tmp_path: Path, *, tokens: bool) -> None:
     inputs = RANDOM.integers(0, 7, (len(INPUTS), 5)) if tokens else INPUTS

@@ -127,6 +127,7 @@ def find_reach(norms: np.ndarray) -> float:
     return float(back.argmin() if not back.all() else len(back)) / len(back)
 
 
+@pytest.mark.slow
 def test_jax_lightning_and_keras_end_in_one_report_with_reach_diagnosis_and_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

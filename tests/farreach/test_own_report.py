@@ -114,6 +114,7 @@ def test_a_diverged_run_is_said_and_counted(tmp_path: Path) -> None:
     result_set.write(tmp_path)
 
 
+@pytest.mark.slow
 def test_own_runs_beside_a_suite_change_nothing_that_is_said_of_the_suite(tmp_path: Path) -> None:
     suite = synthetic.write(tmp_path, [one for one in synthetic.quick() if one.case.task == "adding"])
     alone = findings.write_findings(label_rows(suite.rows()), [])
@@ -159,6 +160,7 @@ def test_an_absolute_path_on_the_command_line_is_not_published(tmp_path: Path, m
 # The examples
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("script", "package", "environment"),

@@ -192,6 +192,7 @@ for step in range(1, 40):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "code", "steps"),
     [

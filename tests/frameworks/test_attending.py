@@ -150,6 +150,7 @@ def test_a_transformer_never_looks_at_padding(module: Any) -> None:
     assert np.abs(before[0, :2] - after[0, :2]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_sequence_of_padding_alone_has_finite_scores_and_gradients(module: Any, cell: str) -> None:
     model = make_model(cell, tokens=True, layers=2, length=TIME)
@@ -208,6 +209,7 @@ def turn_round(right: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("framework", COMPARED)
 @pytest.mark.parametrize(

@@ -219,6 +219,7 @@ FEW = 20
 """Maps of memory that appear without a compilation; one compiled step has ten times as many."""
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=4)
 @pytest.mark.skipif(not MAPS.exists(), reason="this system does not list the maps of a process")
 @pytest.mark.parametrize("training", EVERY, ids=lambda one: f"{one.optimizer}-{one.clip.kind if one.clip else 'none'}")

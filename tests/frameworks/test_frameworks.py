@@ -356,6 +356,7 @@ def test_the_other_frameworks_take_subnormal_numbers_for_zero(framework: str) ->
     assert (product @ product).max() > 0  # NumPy keeps them
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=3)
 def test_every_path_on_offer_computes_the_same(module: ModuleType) -> None:
     for cell in CELLS:
@@ -369,6 +370,7 @@ def test_every_path_on_offer_computes_the_same(module: ModuleType) -> None:
             np.testing.assert_allclose(loss, losses[0], rtol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", NAMES)
 def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> None:
     case = Case(
@@ -393,6 +395,7 @@ def test_a_forced_divergence_is_recorded_and_ends_the_case(framework: str) -> No
     assert not finite[outcome.result.diverged_at - 1]
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("framework", NAMES)
 def test_a_repeated_case_has_the_same_curves_and_weights(framework: str) -> None:
@@ -412,6 +415,7 @@ def test_a_repeated_case_has_the_same_curves_and_weights(framework: str) -> None
     assert first.result.weights_sha256 == second.result.weights_sha256
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=4)
 @pytest.mark.skipif(len(NAMES) < 2, reason="needs two frameworks")
 @pytest.mark.parametrize("cell", CELLS)

@@ -225,6 +225,7 @@ def test_a_missing_gpu_is_said_in_one_line() -> None:
     assert said.strip() in {"JAX finds a GPU", "JAX finds no CUDA GPU on this machine"}
 
 
+@pytest.mark.slow
 def test_separate_processes_end_in_the_same_bits() -> None:
     program = (
         "from farreach.frameworks import weights\n"

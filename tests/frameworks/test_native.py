@@ -71,6 +71,7 @@ def test_every_native_file_belongs_to_a_framework_that_is_compared() -> None:
     assert NATIVE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_repeated_run_is_the_same_bit_for_bit_and_another_seed_is_another(module: ModuleType, cell: str) -> None:
     model = make_model(cell, tokens=True)
@@ -86,6 +87,7 @@ def test_a_repeated_run_is_the_same_bit_for_bit_and_another_seed_is_another(modu
     assert weights.digest(first.weights()) == weights.digest(again.weights()) != weights.digest(other.weights())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_training_lowers_the_loss_and_predictions_have_the_scored_steps(module: ModuleType, cell: str) -> None:
     for model in (make_model(cell), make_model(cell, tokens=True, layers=2)):
@@ -250,6 +252,7 @@ def test_the_accumulator_of_adagrad_starts_as_the_frameworks_own(module: ModuleT
         np.testing.assert_allclose((value - after[name])[large], expected[large], rtol=1e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_decays_that_mean_the_same_in_each_framework_are_those_of_the_case(module: ModuleType) -> None:
     rate = 1e-3
     start, decayed, plain = measure_update(module, Training("adamw", rate, weight_decay=0.5))

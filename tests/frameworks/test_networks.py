@@ -125,6 +125,7 @@ def find_step(cell: str) -> float:
     return 2e-6 if cell == "transformer" else 2e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "activation"), NEW)
 @pytest.mark.parametrize(("layers", "tokens"), [(1, False), (2, True)])
 def test_gradients_are_the_derivatives_of_the_loss(cell: str, activation: str, layers: int, tokens: bool) -> None:
@@ -216,6 +217,7 @@ def test_the_references_gates_have_derivatives_wherever_they_are(far: float) -> 
     assert not gradients["layer0.input"].any()  # at 0 the derivative of relu is 0, as in the frameworks
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("name", FRAMEWORKS)
 @pytest.mark.parametrize("cell", [*GATED, "lru"])

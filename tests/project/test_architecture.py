@@ -81,6 +81,7 @@ def test_the_paths_that_the_page_names_are_there() -> None:
     assert [path for path in named if not (registry.ROOT / path).exists()] == []
 
 
+@pytest.mark.slow
 def test_the_example_task_and_suite_keep_the_contract_and_train(project: Path) -> None:
     add(project, "Add a task", "Add a suite")
     assert "parity" in call(project, "benchmarks list tasks")

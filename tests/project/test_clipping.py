@@ -161,6 +161,7 @@ def test_the_page_has_these_loops() -> None:
     assert {*LOOPS} == {*BEFORE}
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("heading", BEFORE)
 def test_a_loop_of_the_page_clips_the_gradient_of_the_whole_update(heading: str, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_a_link_to_a_page_that_is_not_there_fails_the_build(tmp_path: Path) -> N
     assert "nowhere" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1400, "dark"), (2560, "light")])
 def test_a_page_is_as_wide_as_the_window(site: Path, browser: Any, width: int, scheme: str) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -82,6 +83,7 @@ def test_a_page_is_as_wide_as_the_window(site: Path, browser: Any, width: int, s
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_in_what_we_wrote(site: Path, browser: Any, scheme: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)

@@ -26,6 +26,8 @@ ALLOWED = {
     "publishing/reports.py <module> compile": "the pictures and tables that a page links to",
     "publishing/reports.py _drop_links partition": "a heading of a page",
     "publishing/reports.py _drop_links sub": "empty lines of a page",
+    "publishing/submissions.py <module> compile": "the name of a folder, and paths within a command",
+    "publishing/submissions.py _find_unknown endswith": "a commit, which says so itself where it is not whole",
     "report/markdown.py code findall": "the backticks of a text",
     "report/markdown.py code split": "white space of a text",
     "report/markdown.py escape split": "white space of a text",

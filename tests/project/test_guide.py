@@ -109,6 +109,7 @@ def test_the_page_of_the_command_line_has_every_command() -> None:
     assert set(re.findall(r"`([\w-]+)`(?=[^|]* \| [^|]* \|$)", table, re.MULTILINE)) >= set(COMMANDS)
 
 
+@pytest.mark.slow
 def test_the_quick_start_lists_runs_shows_and_reports(place: Path) -> None:
     listed, first, shown, reported = list(list_commands(registry.ROOT / "docs" / "quickstart.md"))
     assert "quick" in ran(listed, place)
@@ -126,6 +127,7 @@ def test_the_pages_list_tasks_and_help(place: Path) -> None:
     assert "--thresholds" in ran("python -m benchmarks advise --help", place)
 
 
+@pytest.mark.slow
 def test_the_loop_of_ones_own_is_recorded_and_reported(place: Path) -> None:
     code = re.findall(r"```python\n(.*?)```", read_page("own-model"), re.DOTALL)[0]
     torch.manual_seed(0)
@@ -141,6 +143,7 @@ def test_the_loop_of_ones_own_is_recorded_and_reported(place: Path) -> None:
     assert len(Store(place / "mine").rows()) == 1
 
 
+@pytest.mark.slow
 def test_the_keras_model_of_ones_own_is_recorded(place: Path) -> None:
     code = re.findall(r"```python\n(.*?)```", read_page("own-model"), re.DOTALL)[1]
     program = (

@@ -105,6 +105,7 @@ def test_a_name_that_no_fault_has_is_refused(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "error: no fault has such a name or such a file\n"
 
 
+@pytest.mark.slow
 def test_a_caught_fault_is_counted_and_a_survivor_is_reported(tmp_path: Path) -> None:
     """In processes of its own; it takes seconds, since the project is copied and a test process started three times."""
     folder = write_table(tmp_path, CAUGHT + TESTS + SURVIVOR + TESTS)

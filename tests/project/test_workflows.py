@@ -24,7 +24,7 @@ from tests.support.rows import hash_rows
 from tests.support.sweeps import format_suite
 
 FILES = sorted((registry.ROOT / ".github" / "workflows").glob("*.yml"))
-README = "".join((registry.ROOT / name).read_text() for name in ("README.md", "docs/lasting.md"))
+README = "".join((registry.ROOT / name).read_text() for name in ("README.md", "docs/lasting.md", "docs/submitting.md"))
 
 MATRIX = {"framework": "pytorch", "shard": "1/3", "python": "3.11", "versions": "pinned"}
 """What a matrix puts into a command, and what stands there in the documents."""
@@ -190,6 +190,7 @@ def test_the_nightly_commands_run_merge_report_compare_and_publish(tmp_path: Pat
         assert [one for one in linked if not (site / one).exists()] == []
 
 
+@pytest.mark.slow
 def test_a_night_in_which_nothing_is_learned_fails_the_gate_and_is_published_all_the_same(tmp_path: Path) -> None:
     """The published rows, all with three times the floor's loss and nothing solved, as another machine ran them."""
     published, broken = registry.ROOT / "results" / "published" / "nightly", tmp_path / "broken"

@@ -296,6 +296,7 @@ def test_a_profile_is_the_share_of_tasks_solved_within_a_factor_of_the_fewest_st
     assert figures.draw_profile(tuning.tabulate_profile(synthetic.label(synthetic.record()))) == {}
 
 
+@pytest.mark.slow
 def test_the_report_of_any_set_with_such_rows_has_the_figures(tmp_path: Path) -> None:
     from farreach.results.report import contents, gallery  # noqa: PLC0415 - loads what draws
 

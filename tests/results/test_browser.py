@@ -330,6 +330,7 @@ def test_the_keyboard_is_enough(quick: Path, opened: Opened) -> None:
     until(page, "!document.getElementById('opened').open")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light")])
 def test_axe_finds_no_serious_fault(quick: Path, opened: Opened, size: dict[str, int], scheme: str) -> None:
     page = opened(quick, size=size, scheme=scheme)
@@ -363,6 +364,7 @@ def test_hostile_names_show_as_text_and_run_nothing(opened: Opened, tmp_path: Pa
     assert isolated.count()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("records", [[], [synthetic.record()], [synthetic.diverged()]], ids=["empty", "one", "failed"])
 def test_a_set_that_carries_little_opens_without_an_error(opened: Opened, tmp_path: Path, records: list[Any]) -> None:
     synthetic.write(tmp_path, records, runs=[synthetic.run_line()])

@@ -166,6 +166,7 @@ def test_a_history_averages_the_seeds_that_every_set_has_and_names_each_commit(t
     assert "of 1 row some sets have further seeds, which are left out" in said
 
 
+@pytest.mark.slow
 def test_the_page_draws_each_row_names_the_commit_and_opens_it(opened: Opened, tmp_path: Path) -> None:
     nights(tmp_path / "nights", slower=(13, {"gru": 1.2}), changed=(6, ("lstm",)))
     history_page.write(tmp_path, trace(tmp_path / "nights"), command="python -m benchmarks history nights")

@@ -114,6 +114,7 @@ class Tokens:
         return value if value is None or isinstance(value, int | float | np.generic) else self.read(repr(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["synthetic", "quick", "native"])
 def test_under_random_labels_every_number_verdict_and_sentence_is_the_same(
     name: str, monkeypatch: pytest.MonkeyPatch

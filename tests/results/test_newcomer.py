@@ -98,6 +98,7 @@ def read_field(page: Any, name: str, row: str, column: str) -> str:
     return str(line.locator("th, td").nth(heads.index(column)).inner_text())
 
 
+@pytest.mark.slow
 def test_a_newcomer_answers_from_what_is_seen(asked: tuple[Path, Planted], opened: Opened) -> None:
     folder, planted = asked
     page = opened(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from farreach.results.analysis import observatory, reach
 from farreach.results.analysis.rows import label_rows
 from farreach.results.figures import gradient_flow
+from farreach.results.record import POINTS
 from farreach.results.report import gradient_reach, result_set
 from farreach.results.storage.result_set import Store
 from tests.support import synthetic
@@ -102,6 +104,45 @@ def test_a_record_has_the_figures_of_the_first_layer_in_the_order_of_time() -> N
     found = reach.summarise_flow(pd.DataFrame(lines), 20)
     assert found["growth_end"] == pytest.approx(math.log(0.9))
     assert (found["reach_start"], found["reach_end"], found["cell_reach_end"]) == (1.0, 1.0, 1.0)
+
+
+def test_a_record_has_the_reach_of_the_input_beside_the_first_layer_where_the_flow_has_it() -> None:
+    steps, before = 21, 20
+    norms = 0.7 ** np.arange(before, -1.0, -1.0)  # 1 % is left over 12 of 20 steps: 0.7^12 > 0.01 > 0.7^13
+    flow = pd.DataFrame({"step": 0, "layer": 0, "time": range(steps), "h": 1.0, "c": np.nan, "x": norms})
+    below = flow.assign(layer=1, x=np.nan)
+    found = reach.summarise_flow(pd.concat([below, flow]), before)
+    assert found["input_reach_end"] == pytest.approx(12 / 20)
+    assert found["reach_end"] == 1.0
+    older = reach.summarise_flow(flow.drop(columns="x"), before)
+    assert (older["input_reach_end"], older["reach_end"]) == (None, 1.0)
+    unknown = reach.summarise_flow(flow.assign(x=np.nan), before)
+    assert unknown["input_reach_start"] is None
+
+
+def test_the_figure_of_the_input_draws_the_norm_of_its_gradient_and_is_not_there_for_older_flows() -> None:
+    steps = np.arange(11)
+    flow = pd.DataFrame({"step": 0, "layer": 0, "time": steps, "h": 1.0, "c": np.nan, "x": 2.0 * 0.5 ** (10.0 - steps)})
+    whole = pd.concat([flow.assign(run="a"), flow.assign(run="a", step=100)])
+    part = gradient_flow.Part("adding T=10", "transformer", "transformer", 0, 10, whole)
+    (drawn,) = gradient_flow.draw_input_profiles({"adding": [part]}).values()
+    lines = [line for ax in drawn.axes for line in ax.get_lines() if len(line.get_xdata()) == len(steps)]
+    assert len(lines) == 2  # before training, and at its end
+    for line in lines:
+        assert line.get_ydata() == pytest.approx(0.5 ** (10.0 - steps))
+        assert [*line.get_xdata()] == [*(steps - 10.0)]
+    older = dataclasses.replace(part, flow=whole.drop(columns="x"))
+    assert gradient_flow.draw_input_profiles({"adding": [older]}) == {}
+
+
+def test_the_table_has_the_reach_of_the_input_where_rows_know_it(tmp_path: Path) -> None:
+    rows = solved_set(tmp_path).rows()
+    told = gradient_reach.write_reach(observatory.measure_reach(label_rows(rows)))
+    assert not any(name.endswith("dL/dx") for name in told)
+    known = rows.assign(**{f"input_reach_{point}": 0.25 for point in POINTS})
+    table = observatory.measure_reach(label_rows(known))
+    assert set(table["end x"]) == {0.25}
+    assert {"start dL/dx", "middle dL/dx", "end dL/dx"} <= set(gradient_reach.write_reach(table))
 
 
 def solved_set(folder: Path) -> Store:

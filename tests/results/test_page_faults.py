@@ -155,6 +155,7 @@ def test_show_knows_the_tables_of_timings_by_their_names_in_the_report() -> None
     assert "pytorch" in done.stdout
 
 
+@pytest.mark.slow
 def test_pictures_for_paper_are_dark_on_a_dark_page(opened: Opened, tmp_path: Path) -> None:
     synthetic.write(tmp_path, [synthetic.record()])
     (tmp_path / "figures").mkdir()

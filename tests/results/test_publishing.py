@@ -106,6 +106,7 @@ def test_a_manifest_with_other_facts_than_its_rows_is_stale(root: Path) -> None:
     assert documents.list_stale(root) == ["results/published/quick/manifest.json does not give the facts of its rows"]
 
 
+@pytest.mark.slow
 def test_a_new_row_makes_report_documents_and_pictures_stale(root: Path) -> None:
     folder = root / documents.PUBLISHED / "quick"
     synthetic.write(root / "run", [synthetic.record(seed=3, solved=False, loss=0.1, steps_to_solve=None)])
@@ -119,6 +120,7 @@ def test_a_new_row_makes_report_documents_and_pictures_stale(root: Path) -> None
     assert documents.list_stale(root) == [f"the pictures in {pictures.FOLDER} were taken from other rows"]
 
 
+@pytest.mark.slow
 def test_figures_that_no_document_shows_are_removed_with_their_links(root: Path) -> None:
     folder = root / documents.PUBLISHED / "quick"
     (root / "docs").mkdir(exist_ok=True)

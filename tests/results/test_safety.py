@@ -206,6 +206,7 @@ def test_a_picture_is_the_same_whatever_the_last_digits_of_its_layout(tmp_path: 
 # Whole or not there
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_leaves_the_old_one_as_it_was(there: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert call_command("report", str(there))[0] == 0
     before = hash_all(there)
@@ -321,6 +322,7 @@ def test_nothing_is_removed_behind_a_link(there: Path) -> None:
     assert (there / name).is_symlink()
 
 
+@pytest.mark.slow
 def test_a_report_killed_at_any_moment_is_made_whole_by_the_next_command(there: Path) -> None:
     """Three moments; `python -m tests.campaign` kills at thirty."""
     assert call_command("report", str(there))[0] == 0

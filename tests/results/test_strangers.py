@@ -334,6 +334,7 @@ def test_a_damaged_timing_is_not_done(there: Path) -> None:
     assert not timing_contents.read_timings(open_set(there)).damaged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["5", "{}", '{"gflops": 5}', "/dev/zero"])
 def test_a_damaged_machine_is_said_and_measured_again(there: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
     path = there / interleaved.MACHINE
@@ -468,6 +469,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", HARMS)
 def test_what_is_no_plain_file_stops_no_report(there: Path, harm: str) -> None:
     next((there / "runs").glob("*.json")).rename(there / "runs" / "r.json")

@@ -108,6 +108,7 @@ def test_each_case_has_its_own() -> None:
     assert (found["seconds low"] < found["seconds to solve"]).tolist() == [True, False]
 
 
+@pytest.mark.slow
 def test_report_and_page_show_it_wherever_they_show_the_steps(tmp_path: Path) -> None:
     synthetic.write(tmp_path, solve(300, 400, 500))
     result_set.write(tmp_path)

@@ -85,6 +85,7 @@ def test_html_in_a_text_is_shown_and_not_obeyed(site: Path) -> None:
     assert "<b>2</b>" not in (site / "semantics.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "scheme"), [(PHONE, "light"), ({"width": 1400, "height": 900}, "dark")])
 def test_axe_finds_no_serious_fault_on_pages_to_read(
     browser: Any, site: Path, size: dict[str, int], scheme: str
