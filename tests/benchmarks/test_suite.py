@@ -122,10 +122,12 @@ def test_every_shipped_suite_expands(name: str) -> None:
         "atlas-depth": {"adding", "order", "digits"},
         "tuning": {"adding", "order", "digits"},
         "beyond": {"adding", "order", "copy", "speech"},
+        "architectures": {"adding", "selective_copy", "translation", "recall"},
     }
     assert {case.task for case in cases} == tasks.get(name, set(registry.list_tasks()))
     cells = {"pascanu": {"rnn"}, "atlas-regularisers": {"rnn"}}
     cells |= {"atlas-optimizers": {"rnn", "gru"}, "overhead": {"rnn", "lstm"}}
+    cells["architectures"] = {"rnn", "lstm", "gru", "mingru", "lru", "attention", "transformer"}
     assert {case.cell for case in cases} == cells.get(name, {"rnn", "lstm", "gru"})
 
 
