@@ -7,6 +7,7 @@ import functools
 import itertools
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from farreach.frameworks.base import Clip, Model, Regulariser, Training, Unsuppo
 from farreach.frameworks.layouts import LAYOUTS
 from farreach.frameworks.split import Split
 from farreach.tasks.base import Batch
+from tests.support.paths import quickest
 from tests.support.replicas import (
     Update,
     build_parted,
@@ -127,7 +129,7 @@ def test_three_and_one_become_one_and_one_where_each_part_is_clipped(framework: 
         device="cpu",
         dtype="float64",
         threads=1,
-        path=registry.list_paths(framework, "cpu", "rnn")[0],
+        path=quickest(framework, "rnn"),
         split=Split(1, 2, clip_at),  # type: ignore[arg-type]
     )
     trace = learner.train([even])
@@ -144,6 +146,7 @@ def test_three_and_one_become_one_and_one_where_each_part_is_clipped(framework: 
     assert {name: float(value[0]) for name, value in trace.extra.items()} == pytest.approx(figures, rel=1e-12)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("microbatches", [2, 4])
 @pytest.mark.parametrize("update", RECIPES, ids=lambda update: f"{update.cell}-{update.clip}")
 @pytest.mark.parametrize("framework", ENGINES)
@@ -162,6 +165,7 @@ def test_microbatches_add_up_for_every_optimizer_and_clip(framework: str, cell: 
                 hold(framework, side, run_update(build_parted(framework, side), side))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", ENGINES)
 def test_every_path_adds_up(framework: str) -> None:
     for cell in ("lstm", "mingru"):
@@ -216,11 +220,11 @@ def test_two_processes_make_the_update_of_one(framework: str) -> None:
             hold(framework, update, first)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("framework", ENGINES)
+@pytest.mark.parametrize(
+    ("framework", "fault"),
+    [(framework, fault) for framework in ENGINES for fault, places in FAULTS.items() if framework in places],
+)
 def test_a_fault_of_two_processes_is_found(framework: str, fault: str) -> None:
-    if fault not in list_grouped(framework):
-        pytest.skip("this framework has one reduction for both sides of the clip")
     update = dataclasses.replace(list_grouped(framework)[fault], fault=None)
     first, _ = run_grouped(framework)[fault]
     right = run_update(build_parted("reference", update), update)
@@ -228,14 +232,11 @@ def test_a_fault_of_two_processes_is_found(framework: str, fault: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("replicas", [2, 4])
-@pytest.mark.parametrize("cell", LAYOUTS)
+@pytest.mark.parametrize(("cell", "replicas"), [*((cell, 2) for cell in LAYOUTS), ("lstm", 4), ("transformer", 4)])
 @pytest.mark.parametrize("framework", ENGINES)
 def test_processes_make_the_update_of_one_for_every_optimizer_and_clip(
     framework: str, cell: str, replicas: int
 ) -> None:
-    if replicas > 2 and cell not in {"lstm", "transformer"}:
-        pytest.skip("four processes with one cell of each kind of path")
     few = [update for update in PRODUCT if update.cell == cell]
     updates = [side for update in few for side in list_sides(dataclasses.replace(update, replicas=replicas, steps=5))]
     answers = run_group(framework, updates, replicas, patience=1_500)
@@ -244,28 +245,32 @@ def test_processes_make_the_update_of_one_for_every_optimizer_and_clip(
         hold(framework, update, read_found({name: value for name, value in found[0].items() if name != "kernel"}))
 
 
-@pytest.mark.parametrize("framework", [registry.REFERENCE, *ENGINES])
+REFUSED: list[tuple[dict[str, Any], Split, str]] = [
+    ({"clip": Clip("autoclip", 30.0)}, Split(1, 2, "before"), "clip_at before is not defined for clip autoclip"),
+    ({}, Split(1, 2, "before"), "clip_at before is not defined for clip none"),
+    ({"clip": Clip("backprop", 0.1)}, Split(1, 2), "backprop is of the derivatives of a whole batch"),
+    ({"regulariser": Regulariser("omega", 0.1)}, Split(1, 2), "omega is of the derivatives of a whole batch"),
+    ({}, Split(2), "2 replicas need a group of 2 processes, not of 1"),
+]
+"""A recipe, a split that is not defined for it, and what is said; the last is for those that have processes alone."""
+
+
 @pytest.mark.parametrize(
-    ("recipe", "split", "words"),
+    ("framework", "recipe", "split", "words"),
     [
-        ({"clip": Clip("autoclip", 30.0)}, Split(1, 2, "before"), "clip_at before is not defined for clip autoclip"),
-        ({}, Split(1, 2, "before"), "clip_at before is not defined for clip none"),
-        ({"clip": Clip("backprop", 0.1)}, Split(1, 2), "backprop is of the derivatives of a whole batch"),
-        ({"regulariser": Regulariser("omega", 0.1)}, Split(1, 2), "omega is of the derivatives of a whole batch"),
-        ({}, Split(2), "2 replicas need a group of 2 processes, not of 1"),
+        *((framework, *refused) for framework in ENGINES for refused in REFUSED),
+        *((registry.REFERENCE, *refused) for refused in REFUSED[:-1]),
     ],
 )
 def test_what_is_not_defined_in_parts_is_refused_in_one_line(
-    framework: str, recipe: dict[str, object], split: Split, words: str
+    framework: str, recipe: dict[str, Any], split: Split, words: str
 ) -> None:
-    if framework == registry.REFERENCE and split.replicas > 1:
-        pytest.skip("the reference needs no group")
     update = dataclasses.replace(BASE, cell="rnn")
     check = update.make_check(framework)
     with pytest.raises(UnsupportedError, match=words) as caught:
         load_replicas(framework).Framework(
             check.model(),
-            Training("sgd", 0.1, **recipe),  # type: ignore[arg-type]
+            Training("sgd", 0.1, **recipe),
             check.draw_weights(),
             device="cpu",
             dtype="float64",
