@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import importlib
 import io
 import os
@@ -22,13 +23,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from farreach.benchmarks.running.messages import Failed, Message, Ready, Run, decode, encode
+from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running.messages import Failed, Message, Outcome, Ready, Run, decode, encode
 from farreach.benchmarks.running.reasons import write_reason
-from farreach.benchmarks.running.training import train
+from farreach.benchmarks.running.training import build, train
 from farreach.benchmarks.speed import device as devices
 from farreach.benchmarks.speed import timed
 from farreach.benchmarks.speed.messages import Device, Energy, Limits, Load, Loaded, Memory, Steps
-from farreach.frameworks.base import UnsupportedError
+from farreach.frameworks.base import Learner, UnsupportedError
 from farreach.frameworks.environment import read_variables
 
 PR_SET_PDEATHSIG = 1
@@ -44,7 +46,7 @@ class Session:
         self.loaded: dict[str, timed.TimedStep] = {}
         idle = timed.measure_resident()
         self.answers: dict[type[Message], Callable[[Any], Message]] = {
-            Run: lambda request: train(request.case, send),
+            Run: lambda request: _train_case(request.case, send),
             Load: self._load_step,
             Steps: lambda request: timed.time_call(self._find_chunk(request.slot), gpu),
             Memory: lambda request: timed.measure_memory(self._find_chunk(request.slot), gpu, idle=idle),
@@ -73,6 +75,18 @@ class Session:
             message = f"nothing is loaded as {slot}"
             raise RuntimeError(message)
         return self.loaded[slot].chunk
+
+
+def _train_case(case: Case, send: Send) -> Outcome:
+    """Train a case; where its learner has measured what its products are of, the answer says so."""
+    built: list[Learner] = []
+
+    def find(case: Case) -> Learner:
+        built.append(build(case))
+        return built[-1]
+
+    outcome = train(case, send, find)
+    return dataclasses.replace(outcome, precision=getattr(built[-1], "precision", ""))
 
 
 def end_with_parent(parent: int) -> None:

@@ -327,7 +327,7 @@ class Environment:
 
     framework_version: Annotated[str, Fact("Version of the framework.")]
     kernel: Annotated[str, Fact("The recurrent kernel that ran.")]
-    precision: Annotated[str, Fact("What float32 products really use (TF32 or not).")]
+    precision: Annotated[str, Fact("What products really use: TF32 or not; in mixed precision what was measured.")]
     digest: Annotated[
         str, Fact("Digest of the code and the settings that can move a number: names its certificate.", before="")
     ] = ""

@@ -197,6 +197,8 @@ class Case(record.Case):
             message = f"clip_at {self.clip_at} is not defined for clip {self.clip}"
         elif parts > 1 and whole:
             message = f"{whole[0]} is of the derivatives of a whole batch, not of {parts} parts"
+        elif self.dtype in MIXED and whole:
+            message = f"{whole[0]} is of single derivatives, not defined in mixed precision: it takes no {self.dtype}"
         elif self.variant == "replicas" and self.dtype in MIXED:
             message = f"dtype {self.dtype} takes no replicas and no microbatches"
         elif self.variant and self.mode == registry.NATIVE:

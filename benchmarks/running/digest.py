@@ -37,6 +37,9 @@ ROOMS = ("frameworks/", "tasks/base.py")
 DEVICE = ("precision", "device_software", "device_settings")
 """The facts of a device that can move a number, where it has them."""
 
+UNSETTLED: dict[str, tuple[str, ...]] = {"": (), "replicas": (), "mixed": ("precision",)}
+"""Those of them that a variant's case measures itself, so that no other process knows them; its kernel names them."""
+
 LENGTH = 16
 """Characters of a digest."""
 
@@ -92,7 +95,7 @@ def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
         "versions": {name: registry.find_version(name) for name in sorted(needs)},
         "case": [case.framework, case.mode, case.device, case.dtype, case.path],
         "kernel": facts["kernel"],
-        "device": [facts.get(name) or "" for name in DEVICE],
+        "device": [facts.get(name) or "" for name in DEVICE if name not in UNSETTLED[case.variant]],
         "variables": json.loads(facts["variables"]),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:LENGTH]

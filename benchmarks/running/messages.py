@@ -87,6 +87,7 @@ class Outcome(Message):
         evaluations: per evaluation: step, loss and the task's metrics.
         flow: columns `farreach.results.record.FLOW` and `INPUT`.
         spectra: columns `farreach.results.record.SPECTRA`.
+        precision: what the products were of, as it was measured; empty where that is a fact of the process.
 
     """
 
@@ -98,6 +99,7 @@ class Outcome(Message):
     evaluations: list[dict[str, Any]]
     flow: Columns
     spectra: Columns
+    precision: str = ""
 
 
 def encode(message: Message) -> str:

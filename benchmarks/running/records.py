@@ -16,11 +16,13 @@ from farreach.results.record import Environment, Record
 def make_record(key: str, case: Case, outcome: Outcome, facts: dict[str, Any]) -> Record:
     """Join what was asked, what came out and where it ran into one record.
 
-    `facts` are the fields of `Environment` but kernel and digest, and the suite.
+    `facts` are the fields of `Environment` but kernel and digest, and the suite. The precision that the outcome
+    measured stands in place of that of the process.
     """
     before = outcome.result.steps_before or 0
     reached: dict[str, Any] = reach.summarise_flow(pd.DataFrame(outcome.flow), before)
     there = {name: value for name, value in facts.items() if name != "suite"}
+    there |= {"precision": outcome.precision} if outcome.precision else {}
     return Record(
         key=key,
         suite=facts["suite"],

@@ -11,7 +11,7 @@ from farreach.results.analysis import observatory, run_times, tables
 from farreach.results.analysis.labels import format_percent, join_words
 from farreach.results.analysis.rows import Rows
 from farreach.results.analysis.selection import CELL, CLIP, LEARNER, SETTING
-from farreach.results.report import conclusions, gradient_reach, matched_native, own_runs
+from farreach.results.report import conclusions, gradient_reach, matched_native, own_runs, precision
 from farreach.results.report.phrases import list_labels, write_clip, write_clipping, write_count
 from farreach.results.vocabulary import NONE
 
@@ -32,6 +32,7 @@ def write_findings(rows: Rows, runs: list[dict[str, Any]]) -> list[str]:
     elif len(rows.ours):
         found.append("No case ran in mode matched that is no permuted replicate, so nothing is said about divergence.")
     found += conclusions.write_findings(rows.ours)
+    found += precision.write_findings(rows.ours)
     found += own_runs.write_own_runs(rows.own)
     found += matched_native.write_findings(rows.ours) if len(rows.ours) else []
     return [*found, write_wall_time(runs)]

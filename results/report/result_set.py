@@ -11,6 +11,7 @@ import pandas as pd
 
 from farreach.results.analysis import agreement, certificates, matched_native, observatory, run_times, tables
 from farreach.results.analysis.labels import format_percent
+from farreach.results.analysis.precision import judge_precision, tabulate_precision
 from farreach.results.analysis.rows import SETTINGS, Rows, limit_curves, limit_settings
 from farreach.results.analysis.staleness import Versions
 from farreach.results.analysis.tables import show_labels, tabulate_accuracy, tabulate_gradients
@@ -33,6 +34,7 @@ from farreach.results.vocabulary import PROGRAM
 TABLES = (
     *("summary", "accuracy", "metrics", "gradients", "reach", "spectra", "diagnoses", "divergence", "agreement"),
     *("certificates", "step-times", "time-shares", "speed-ratios", "speed", "matched-native", "matched-native-gaps"),
+    "precision",
 )
 """The tables that a report may have."""
 
@@ -220,6 +222,9 @@ def _write_tables(results: Results, folder: Path) -> Iterator[tuple[str, str]]:
     if len(own):
         made.insert(6, ("matched-native", "Matched and native: each framework with its own defaults", own, table(own)))
         made.insert(7, ("matched-native-gaps", "Matched and native: two frameworks' gap in skill", apart, table(apart)))
+    mixed = tables.show_parameters(tabulate_precision(judge_precision(rows)))
+    if len(mixed):
+        made.insert(6, ("precision", "Precision: mixed beside float32", mixed, table(mixed)))
     for name, heading, frame, body in made:
         path = folder / name
         write_csv(path.with_suffix(".csv"), frame)

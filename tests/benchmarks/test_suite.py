@@ -123,11 +123,13 @@ def test_every_shipped_suite_expands(name: str) -> None:
         "tuning": {"adding", "order", "digits"},
         "beyond": {"adding", "order", "copy", "speech"},
         "architectures": {"adding", "selective_copy", "translation", "recall"},
+        "precision": {"adding", "order"},
     }
     assert {case.task for case in cases} == tasks.get(name, set(registry.list_tasks()))
     cells = {"pascanu": {"rnn"}, "atlas-regularisers": {"rnn"}}
     cells |= {"atlas-optimizers": {"rnn", "gru"}, "overhead": {"rnn", "lstm"}}
     cells["architectures"] = {"rnn", "lstm", "gru", "mingru", "lru", "attention", "transformer"}
+    cells["precision"] = {"rnn", "minlstm"}
     assert {case.cell for case in cases} == cells.get(name, {"rnn", "lstm", "gru"})
 
 
