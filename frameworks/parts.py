@@ -3,6 +3,7 @@
     native.py         class ``Native``, see `NativeLearner`: mode native
     gradient_flow.py  ``measure_flow``, see `MeasureFlow`: the gradient through time
     own_clips.py      see `OwnClips`: what the framework's own clip functions do
+    replicas.py       ``join_group`` and a class ``Framework``: a batch in parts, see `farreach.frameworks.split`
     own_updates.py    ``UPDATES``, see `farreach.frameworks.own_updates`: updates in parts, by the framework's own tools
     device.py         see `DeviceProbe`: needed where ``PATHS`` offers ``cuda``
     mixed.py          class ``Framework`` of the dtypes of `farreach.frameworks.scaling`: mixed precision

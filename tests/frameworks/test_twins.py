@@ -21,6 +21,7 @@ CALLS = "the documentation of each framework has it so: the test is of its defau
 BACKWARD = "NumPy differentiates nothing: the way back is written out"
 CUT = "an operation of its own, where PyTorch has hooks"
 ONE_PROGRAM = "a program compiled for a chunk of steps, where PyTorch runs step by step"
+PIECES = dict.fromkeys(("Differentiate", "make_step", "make_chunk", "prepare_gradient"), ONE_PROGRAM)
 
 KEEPS_NAMES = "a PyTorch layer names its weights itself, and keeps kernels transposed"
 STEPS = "step by step alone, as the equations are written"
@@ -66,7 +67,7 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
     ("pytorch", "__init__"): {"DTYPES": "PyTorch's types have no names as strings"},
     ("reference", "__init__"): {
         "copy_weights": "the shared layout is NumPy's own, so that what is handed out is copied",
-        "Framework.compute_gradients": "a batch in parts is differentiated part by part, in the one process",
+        "Framework.compute_gradients": BACKWARD,
     },
     ("pytorch", "paths"): {
         **dict.fromkeys(("WITHOUT_CUDNN", "use_kernels"), "PyTorch takes cuDNN or not by a flag of the process"),
@@ -78,15 +79,14 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "name_kernel": "PyTorch chooses the library by the weight, too",
     },
     ("tensorflow", "paths"): {
-        **dict.fromkeys(
-            ("compile_program", "Differentiate", "make_step", "make_chunk", "prepare_gradient"), ONE_PROGRAM
-        ),
+        **PIECES,
+        "compile_program": ONE_PROGRAM,
         "name_kernel": "the path alone tells it",
         "COMPILED": "a program is compiled by XLA, or is TensorFlow's graph",
     },
     ("jax", "paths"): {
+        **PIECES,
         "compile_program": f"{ONE_PROGRAM}; JAX takes the types from its arguments",
-        **dict.fromkeys(("Differentiate", "make_step", "make_chunk", "prepare_gradient"), ONE_PROGRAM),
         "name_kernel": "the path alone tells it",
     },
     ("reference", "clip"): {"LEAST_NORM": "its constants are its own, so that a wrong one of the others is found"},
@@ -94,6 +94,7 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "MOMENTUM": "its constants are its own, so that a wrong one of the others is found",
         "find_rate": "its schedules are its own: the others have theirs from one place",
     },
+    ("reference", "replicas"): {"Framework.compute_gradients": "its step asks for the parts' sum by this name"},
     ("reference", "penalties"): {"PENALISED": BACKWARD, "compute_omega_gradients": BACKWARD},
     ("pytorch", "recurrent"): {
         "LAYERS": "native layers",
@@ -169,6 +170,7 @@ ABSENT: dict[tuple[str, str], dict[str, str]] = {
         "Framework.stack_batches": "there is no device that a chunk is copied to",
         "Framework.make_tensor": "there is no device that an array is copied to",
     },
+    ("reference", "replicas"): {"Framework.kernel": "one process makes all parts, by the same loops"},
     ("reference", "gradient_flow"): {"differentiate_shifts": "its families' own gradients have them"},
     ("reference", "linear"): {
         **dict.fromkeys(("loop_states", "scan_states", "loop_turning", "scan_turning"), STEPS),

@@ -20,7 +20,9 @@ from farreach.results.figures import style
 from farreach.results.record import Record
 from farreach.results.report import advice as advice_report
 from farreach.results.report import advice_files, terminal
+from farreach.results.site import advice_page
 from tests.support import synthetic
+from tests.support.browsing import Opened
 
 NONE = math.nan
 
@@ -320,6 +322,24 @@ def test_the_advice_says_of_a_threshold_what_the_report_of_the_same_folder_says(
     said = advice_report.write_findings(found)[0]
     assert ("That more seeds solve it than without a clip is shown" in said) == (seeds >= 5)
     assert ("So few seeds are listed, not tested" in said) == (seeds < 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", [0.1, 1.0])
+def test_the_page_says_the_advice_marks_the_threshold_and_draws_it(
+    opened: Opened, tmp_path: Path, planted: float
+) -> None:
+    points = dict.fromkeys(PLANTED, [0.1] * 3) | {planted: [0.97] * 3}
+    found = gathered(tmp_path, records(points))
+    first, *_ = advice_page.write(tmp_path, found)
+    page = opened(tmp_path, page=first.name)
+    assert first.name == "advice.html"
+    assert f"the recommended threshold is norm {planted:g}" in page.locator("main").inner_text()
+    marked = page.locator("table tbody tr:has(.best), table tbody tr:has(b), table tbody tr:has(strong)")
+    assert marked.count() == 3  # one at each learning rate
+    assert all(f"norm {planted:g}" in row for row in marked.all_inner_texts())
+    page.locator("[data-chart]").first.scroll_into_view_if_needed()
+    page.wait_for_selector("[data-chart] .plot-container")
 
 
 def test_the_files_hold_the_advice_the_tries_and_a_figure(tmp_path: Path) -> None:

@@ -177,6 +177,11 @@ def test_the_page_draws_each_row_names_the_commit_and_opens_it(opened: Opened, t
     until(page, "document.querySelectorAll('#opened [data-curve] .plot-container').length === 2")
     points = page.evaluate("document.querySelector('#opened [data-curve]').data[0].text")
     assert len(points) == NIGHTS
+    places, names = page.evaluate(
+        "(({tickvals, ticktext}) => [tickvals, ticktext])(document.querySelector('#opened [data-curve]').layout.xaxis)"
+    )
+    assert all(place == int(place) for place in places)  # 1.5 is no night
+    assert [*names] == [f"commit{place - 1:02d}"[:7] for place in places]
     assert serious(page) == []
 
 
