@@ -187,11 +187,9 @@ def test_a_fault_of_microbatches_is_found(framework: str, fault: str) -> None:
 def list_grouped(framework: str) -> dict[str, Update]:
     """Return the updates of two processes in the default tier, and those with a fault in them, by name."""
     usual = [
-        Update("lstm", "adam", "norm", 2),
         Update("gru", "sgd", "variable", 2, 2, regulariser="l2"),
         Update("rnn", "rmsprop", "value", 2, 1, "before", regulariser="l1", inputs="vectors"),
-        Update("gru", "momentum", "agc", 2, 4, "before"),
-        Update("lru", "adamw", "autoclip", 2, 2),
+        Update("gru", "adamw", "autoclip", 2, inputs="vectors"),
     ]
     found = {f"{update.cell}-{update.clip}-{update.clip_at}": update for update in usual}
     for fault, places in FAULTS.items():

@@ -164,7 +164,7 @@ def measure_worst(found: dict[str, Array], right: dict[str, Array]) -> float:
     return worst
 
 
-def run_group(framework: str, updates: list[Update], count: int, *, patience: float = 300.0) -> list[list[Any]]:
+def run_group(framework: str, updates: list[Update], count: int, *, patience: float = 900.0) -> list[list[Any]]:
     """Return what each of so many processes found, [processes][updates]: a dictionary as of `run_update`, of lists.
 
     All make the updates together, one after another, and one group serves them all.
