@@ -7,34 +7,25 @@ error. `farreach.benchmarks.running.messages` says what a line is.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import dataclasses
 import importlib
 import io
 import os
-import select
 import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running.messages import Failed, Message, Outcome, Ready, Run, decode, encode
+from farreach.benchmarks.running.messages import Failed, Message, Ready, Run, decode, encode
+from farreach.benchmarks.running.parent import end_with_parent
 from farreach.benchmarks.running.reasons import write_reason
-from farreach.benchmarks.running.training import build, train
+from farreach.benchmarks.running.replicas import end_groups, train_case
 from farreach.benchmarks.speed import device as devices
 from farreach.benchmarks.speed import timed
 from farreach.benchmarks.speed.messages import Device, Energy, Limits, Load, Loaded, Memory, Steps
-from farreach.frameworks.base import Learner, UnsupportedError
+from farreach.frameworks.base import UnsupportedError
 from farreach.frameworks.environment import read_variables
-
-PR_SET_PDEATHSIG = 1
-"""From <sys/prctl.h>: which signal a process gets when the thread that started it has ended."""
 
 Send = Callable[[Message], None]
 
@@ -46,7 +37,7 @@ class Session:
         self.loaded: dict[str, timed.TimedStep] = {}
         idle = timed.measure_resident()
         self.answers: dict[type[Message], Callable[[Any], Message]] = {
-            Run: lambda request: _train_case(request.case, send),
+            Run: lambda request: train_case(request.case, send),
             Load: self._load_step,
             Steps: lambda request: timed.time_call(self._find_chunk(request.slot), gpu),
             Memory: lambda request: timed.measure_memory(self._find_chunk(request.slot), gpu, idle=idle),
@@ -77,40 +68,9 @@ class Session:
         return self.loaded[slot].chunk
 
 
-def _train_case(case: Case, send: Send) -> Outcome:
-    """Train a case; where its learner has measured what its products are of, the answer says so."""
-    built: list[Learner] = []
-
-    def find(case: Case) -> Learner:
-        built.append(build(case))
-        return built[-1]
-
-    outcome = train(case, send, find)
-    return dataclasses.replace(outcome, precision=getattr(built[-1], "precision", ""))
-
-
-def end_with_parent(parent: int) -> None:
-    """End this process when the one that started it has ended, however that was.
-
-    A parent that is killed closes our input, which nobody reads in the midst of a case: its claims would be free, and
-    another run would begin what is still computed here. On Linux the system sees to it, since a process that is stopped
-    cannot; then this thread is for a parent that ended before it was asked to.
-    """
-    try:
-        ended = os.pidfd_open(parent)
-    except (AttributeError, OSError):  # not on Linux
-        while os.getppid() == parent:
-            time.sleep(1)
-    else:
-        select.select([ended], [], [])
-    os._exit(1)
-
-
 def main(framework: str, device: str, threads: str) -> None:
     """Serve requests until standard input ends."""
-    with contextlib.suppress(AttributeError, OSError):  # not on Linux
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it ends us when it is ready
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
@@ -138,6 +98,7 @@ def main(framework: str, device: str, threads: str) -> None:
         except Exception as error:  # noqa: BLE001 - a case that fails costs that case only
             traceback.print_exc()
             send(Failed(write_reason(error)))
+    end_groups()
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def make_request(case: Case) -> Answer:
     return {
         "case": case.to_json(),
         "identity": case.identity(),
-        "code": digest.hash_code(case.framework, case.mode, case.variant),
+        "code": digest.hash_code(case.framework, case.mode, case.variant, case.replicas > 1),
         "plugins": registry.describe_plugins(case.task, case.framework),
     }
 
@@ -75,7 +75,7 @@ def find_refusal(case: dict[str, Any], identity: dict[str, Any], code: str, plug
             asked = Case.from_json(case)
             require_allowed([asked])
             ours = asked.identity()
-            is_same = digest.hash_code(framework, mode, asked.variant) == code
+            is_same = digest.hash_code(framework, mode, asked.variant, asked.replicas > 1) == code
             plugged = registry.describe_plugins(asked.task, framework)
     except (registry.UsageError, TaskError) as error:
         return str(error)
@@ -125,7 +125,7 @@ def _train_case(request: Answer, alone: bool, errand: Errand) -> Answer:  # noqa
     if reason:
         return {"refused": reason, "which": 0}
     case = Case.from_json(request["case"])
-    with PLACE.enter(errand, errand.room if alone else case.threads), PLACE.lend_live(case.lane, errand) as lent:
+    with PLACE.enter(errand, errand.room if alone else case.cores), PLACE.lend_live(case.lane, errand) as lent:
         started, began, before = environment.read_clock(), time.perf_counter(), lent.live.imports
         outcome = lent.live.ask(Run(case), Outcome, lambda heard: errand.report_progress(heard.steps))
         seconds = dict.fromkeys(TIMES, 0.0) | outcome.times.by_kind() | {"imports": lent.live.imports - before}

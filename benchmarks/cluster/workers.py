@@ -176,7 +176,11 @@ class Workers:
         reasons = [f"{address}: {reason}" for address in workers if (reason := self._find_reason(address, work))]
         if not workers:
             return describe_empty(self.address)
-        if not any(count_slots(facts, work.cases[0]) for facts in workers.values()):
+        case = work.cases[0]
+        if case.replicas > max(int(facts["nthreads"]) for facts in workers.values()):
+            wanted = f"at least as many threads (--nthreads {case.replicas}); none at {self.address} has"
+            return f"cases of {case.replicas} replicas go to workers with {wanted}"
+        if not any(count_slots(facts, case) for facts in workers.values()):
             return f"cases on cuda go to workers that declare a GPU (--resources GPU=1); none at {self.address} does"
         if reasons:
             return f"no worker at {self.address} can run this; {reasons[0]}"
@@ -206,6 +210,12 @@ class Workers:
 
 
 def count_slots(facts: Mapping[str, Any], case: Case) -> int:
-    """Return how many cases like this one a worker runs at a time; 0 where it has no such device."""
-    count = max(1, int(facts["nthreads"]) // case.threads)
-    return count if case.device == "cpu" else min(count, int(facts["resources"].get("GPU", 0)))
+    """Return how many cases like this one a worker runs at a time.
+
+    0 where it has no such device, or fewer threads than the case has replicas: those are processes of one worker.
+    """
+    threads = int(facts["nthreads"])
+    if case.replicas > 1 and threads < case.replicas:
+        return 0
+    count = max(1, threads // case.cores)
+    return count if case.device == "cpu" else min(count, int(facts["resources"].get("GPU", 0)) // case.replicas)

@@ -22,7 +22,9 @@ def certify(
 
     Certificates are written where all checks of a framework ran, or to --out. The published ones are written from a
     checkout without changes alone. KEY of --only is a field of a check: framework, path, cell, activation, layers,
-    inputs, optimizer, clip, regulariser, scored, chunk, dtype, initial, numbers, schedule.
+    inputs, optimizer, clip, regulariser, scored, chunk, dtype, initial, numbers, schedule; and replicas, microbatches,
+    clip_at, without which updates in parts are not checked: replicas=2 is two processes, microbatches=2 two parts of a
+    batch, one after another.
 
     Example:
         python -m benchmarks certify --only framework=pytorch --only cell=lstm
@@ -37,7 +39,8 @@ def certify(
     refusals.make_portable(portable=portable, device=device)
     chosen = certificate.choose_checks(only or [], device)
     folder = out or (certificates.PUBLISHED if registry.HERE == registry.ROOT else registry.PUBLISHED / "certificates")
-    writes = out or any(len(checks) == len(certification.list_checks(name, device)) for name, checks in chosen.items())
+    whole = {name: certificate.find_whole(name, checks, only or [], device) for name, checks in chosen.items()}
+    writes = out or any(whole.values())
     if writes and folder.resolve() == certificates.PUBLISHED.resolve():
         certificate.require_clean_commit(folder)
     files.require_writable(folder)
@@ -50,7 +53,7 @@ def certify(
             made, results = certificate.make_certificates(framework, tracked, logs, device)
         console.print(render_checks(framework, results, certification.STEPS))
         passed = passed and all(map(is_within_bounds, results))
-        if out or len(checks) == len(certification.list_checks(framework, device)):
+        if out or len(checks) == len(whole[framework]):
             output.print_written([certificates.write_certificate(folder, one) for one in made])
         else:
             output.print_line("only some of the checks ran, so no certificate was written")

@@ -61,13 +61,16 @@ def run(  # noqa: PLR0913 - typer reads the options from the arguments
     cases = suites.choose_shard(suites.narrow_cases([*said], only or [], suite), shard)
     sweep.require_frameworks(cases)
     name = files.make_name(Path(suite).stem)
+    replicas = max(case.replicas for case in cases)
     folder = out or registry.RUNS / name
     if dry_run:
-        runs.list_work(name, cases, folder, runs.collect_facts(name, jobs, threads)["jobs"])
+        runs.list_work(name, cases, folder, runs.collect_facts(name, jobs, threads, replicas)["jobs"])
         return
     store = refusals.open_store(folder)
     plan = runs.plan_run(cases, store, said, stale=stale)
-    facts = runs.collect_facts(name, jobs, threads)
+    if not dask:
+        runs.say_crowded(plan.missing.values())
+    facts = runs.collect_facts(name, jobs, threads, replicas)
     if dask and plan.missing:
         with runs.connect_cluster(dask, patience, folder) as pool:
             from farreach.benchmarks.cluster.sweep import list_work

@@ -264,6 +264,11 @@ class Case(record.Case):
         return {}
 
     @property
+    def cores(self) -> int:
+        """How many cores it keeps busy: the threads of all its replicas."""
+        return self.threads * self.replicas
+
+    @property
     def lane(self) -> Lane:
         """What a live process that runs this case is kept for."""
         return self.framework, self.device, self.threads, self.dtype

@@ -31,6 +31,9 @@ STARTS = (
 STARTS_OF: dict[str, tuple[str, ...]] = {"": (), "replicas": ("frameworks/split.py",), "mixed": ()}
 """The files that the cases of a variant go through beside."""
 
+GROUP = ("benchmarks/replica.py", "benchmarks/running/replicas.py")
+"""And those of several replicas."""
+
 ROOMS = ("frameworks/", "tasks/base.py")
 """What is followed: what those files import elsewhere reads and writes, and computes nothing."""
 
@@ -65,12 +68,16 @@ class Kind(Protocol):
     @property
     def variant(self) -> str: ...  # noqa: D102
 
+    @property
+    def replicas(self) -> int: ...  # noqa: D102
+
 
 @functools.cache
-def list_files(framework: str, mode: str, variant: str = "") -> list[str]:
+def list_files(framework: str, mode: str, variant: str = "", grouped: bool = False) -> list[str]:  # noqa: FBT001, FBT002
     """Return the files whose code can move a number of a framework's cases in a mode, below the folder of the rooms."""
     first = (variant or "__init__") if mode == registry.MATCHED else mode
     starts = [*STARTS, f"frameworks/{framework}/{first}.py", *STARTS_OF[variant]]
+    starts += GROUP if grouped else ()
     if registry.has_part(framework, "gradient_flow"):
         starts.append(f"frameworks/{framework}/gradient_flow.py")
     return find_closure(registry.find_source, starts, ROOMS)
@@ -91,7 +98,7 @@ def predict_digest(case: Case, row: Mapping[str, Any]) -> str:
 def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
     needs = {*registry.list_needs(case.framework), *registry.list_needs(case.framework, case.mode), "numpy"}
     settings = {
-        "code": hash_code(case.framework, case.mode, case.variant),
+        "code": hash_code(case.framework, case.mode, case.variant, case.replicas > 1),
         "versions": {name: registry.find_version(name) for name in sorted(needs)},
         "case": [case.framework, case.mode, case.device, case.dtype, case.path],
         "kernel": facts["kernel"],
@@ -102,6 +109,9 @@ def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def hash_code(framework: str, mode: str, variant: str = "") -> str:
-    """Return the digest of the code, read once a process: what is edited later does not run in it."""
-    return hash_files(registry.find_source, list_files(framework, mode, variant))
+def hash_code(framework: str, mode: str, variant: str = "", grouped: bool = False) -> str:  # noqa: FBT001, FBT002
+    """Return the digest of the code, read once a process: what is edited later does not run in it.
+
+    `grouped` says whether several replicas train.
+    """
+    return hash_files(registry.find_source, list_files(framework, mode, variant, grouped))

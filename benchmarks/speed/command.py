@@ -75,6 +75,9 @@ def choose_groups(
         registry.require_framework(name)
     cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads, notice=notice)
     cases = suites.narrow_cases(cases, [text for text in only if not text.startswith("path=")], suite)
+    if any(case.replicas > 1 for case in cases):
+        message = "speed times steps of one process: leave out those of several replicas (--only replicas=1)"
+        raise registry.UsageError(message)
     groups = group_cases(cases, paths[0] if paths else AUTO)
     if handwritten:
         there = {

@@ -10,13 +10,16 @@ from typing import Any
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.running import environment
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live, StartError
-from farreach.benchmarks.studies import certification
+from farreach.benchmarks.studies import certification, split_checks
 from farreach.benchmarks.studies.certification import Check
 from farreach.benchmarks.studies.messages import Certify, Differences
 from farreach.frameworks.base import Device
 from farreach.results.analysis import certificates
 from farreach.results.record import number
 from farreach.results.storage.certificates import CheckResult
+
+UNSPLIT = {"replicas": 1, "microbatches": 1, "clip_at": "after"}
+"""What --only says where it is about no update in parts."""
 
 FRESH = 100
 """Checks in one process: XLA keeps the programs of each, some 170 maps of memory, and Linux grants a process 65,530."""
@@ -25,9 +28,16 @@ FRESH = 100
 def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Check]]:
     """Return the checks by framework that meet every KEY=VALUE; raise `UsageError` where that is none."""
     everything = [
-        check for framework in registry.list_compared() for check in certification.list_checks(framework, device)
+        check
+        for framework in registry.list_compared()
+        for part in list_lists(framework, only, device)
+        for check in part
     ]
     fields = [field.name for field in dataclasses.fields(Check)]
+    if any(text.startswith("microbatches=") for text in only) and not any(
+        text.startswith("replicas=") for text in only
+    ):
+        only = [*only, "replicas=1"]  # of several replicas where that is said
     wanted: dict[str, set[str]] = {}
     for text in only:
         key, _, value = text.partition("=")
@@ -46,6 +56,23 @@ def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Che
     for framework in by_framework:
         registry.require_framework(framework)
     return by_framework
+
+
+def list_lists(framework: str, only: list[str], device: Device = "cpu") -> list[list[Check]]:
+    """Return the lists of checks that --only is about: of updates in parts where it says so, else of all others.
+
+    A certificate comes of a list that ran whole.
+    """
+    values = dict.fromkeys(split_checks.KEYS, "") | dict(text.split("=", 1) for text in only if "=" in text)
+    if all(values[key] in {"", str(usual)} for key, usual in UNSPLIT.items()):
+        return [certification.list_checks(framework, device)]
+    return split_checks.list_everything(framework, device)
+
+
+def find_whole(framework: str, checks: Iterable[Check], only: list[str], device: Device = "cpu") -> list[Check]:
+    """Return those of the chosen checks whose lists were chosen whole."""
+    chosen = {*checks}
+    return [check for part in list_lists(framework, only, device) if chosen.issuperset(part) for check in part]
 
 
 def require_clean_commit(folder: Path) -> None:

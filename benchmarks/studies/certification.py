@@ -11,6 +11,7 @@ measured beside that of a permuted replicate of the reference.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import itertools
 from collections.abc import Callable, Iterable
@@ -19,7 +20,8 @@ from typing import Any, cast
 import numpy as np
 
 from farreach.benchmarks.matrix import registry
-from farreach.frameworks import reference, weights
+from farreach.benchmarks.running.replicas import Replicated, find_group
+from farreach.frameworks import weights
 from farreach.frameworks.base import (
     OMEGAS,
     Activation,
@@ -38,7 +40,8 @@ from farreach.frameworks.base import (
 )
 from farreach.frameworks.layouts import LAYOUTS, count_gates, list_weights
 from farreach.frameworks.schedule import Schedule
-from farreach.results.analysis.certificates import BOUNDS, CROSSED
+from farreach.frameworks.split import ClipAt, Split
+from farreach.results.analysis.certificates import BOUNDS, CROSSED, PARTS, WHOLE, list_bounds
 from farreach.tasks.base import Batch
 
 STEPS = 200
@@ -142,6 +145,9 @@ class Check:
     initial: str = "default"
     numbers: str = "usual"  # of the optimizer; or those of `OTHERS`
     schedule: str = "constant"
+    replicas: int = 1
+    microbatches: int = 1
+    clip_at: ClipAt = "after"
 
     @property
     def mode(self) -> str:
@@ -150,8 +156,23 @@ class Check:
 
     @property
     def variant(self) -> str:
-        """None: one process does the whole update."""
-        return ""
+        """``replicas`` of an update in parts; none where one process does the whole update."""
+        return "replicas" if self.split.parts > 1 else ""
+
+    @property
+    def split(self) -> Split:
+        """How a batch is divided."""
+        return Split(self.replicas, self.microbatches, self.clip_at)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What its variant is made with beside what every framework is made with."""
+        return {"split": self.split} if self.variant else {}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether an update in parts is to be that of the whole batch: its clip comes after the reduction."""
+        return bool(self.variant) and self.clip_at == "after" and self.dtype == "float64"
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -279,19 +300,20 @@ def measure_differences(check: Check, steps: int = STEPS) -> Found:
     the reference in free runs. In float32 those of `BOUNDS`, and under ``replicate.`` the same between the framework
     and its own permuted replicate, which is what rounding alone does.
     """
-    model, training = check.model(), check.training()
+    model = check.model()
     rows, time, _ = check.size
     batches = draw_batches(model, steps, rows, time)
     chunks = [batches[at : at + check.chunk] for at in range(0, len(batches), check.chunk)]
     first = check.draw_weights()
-    right = _build_reference(model, training, first)
+    right = _build_reference(check, first)
+    whole = _build_reference(dataclasses.replace(check, replicas=1, microbatches=1), first) if check.is_whole else None
     checked = _build_checked(check, first)
     checked.prepare(chunks[0], batches[0].inputs)
     if check.dtype == "float32":
         return Found(_measure_rounded(check, right, checked, batches), checked.kernel)
     start = right.state()
     permuted = weights.permute_hidden(model, first, replicate=1)
-    worst = dict.fromkeys(BOUNDS[check.dtype], 0.0)
+    worst = dict.fromkeys(list_bounds(check.dtype, check.split.parts, check.clip_at), 0.0)
     worst["radius"] = _compare_radius(check, first)
     checked.restore(State(permuted, start.slots, steps=0))
     inputs = batches[0].inputs
@@ -299,13 +321,19 @@ def measure_differences(check: Check, steps: int = STEPS) -> Found:
     worst["replicate"] = compare_tensors(checked.predict(inputs), right.predict(inputs)) if is_other else np.inf
     losses = []
     for chunk in chunks:
-        checked.restore(right.state())
-        theirs, ours = _take_step(checked, chunk), _take_step(right, chunk)
+        state = right.state()
+        checked.restore(state)
+        theirs = _take_step(checked, chunk)
+        if whole is not None:
+            whole.restore(state)
+            found = _compare_outcomes(theirs, _take_step(whole, chunk), check.dtype)
+            _raise_worst(worst, {WHOLE: max(found.values())})
+        ours = _take_step(right, chunk)
         _raise_worst(worst, _compare_outcomes(theirs, ours, check.dtype))
         losses.append(ours.values["loss"])
     free = np.concatenate(losses)  # the reference went on from its own state: that was its free run
     checked.restore(start)
-    replicate = _build_reference(model, training, permuted)
+    replicate = _build_reference(check, permuted)
     drifted, apart = (_train_freely(one, chunks) for one in (checked, replicate))
     drifts = {"drift": _measure_drift(drifted, free), "copy_drift": _measure_drift(apart, free)}
     return Found(worst | drifts, checked.kernel)
@@ -337,6 +365,7 @@ class _Outcome:
     predictions: Array
     values: dict[str, Array]  # by the name of a trace's figure, [batches]
     weights: Weights
+    extra: dict[str, Array]  # likewise, the further figures of an update in parts
 
 
 def _take_step(framework: Framework, batches: list[Batch]) -> _Outcome:
@@ -344,18 +373,25 @@ def _take_step(framework: Framework, batches: list[Batch]) -> _Outcome:
     predictions = framework.predict(batches[0].inputs)
     trace = framework.train(batches)
     values = {name: getattr(trace, name) for name in ("loss", "norm_before", "norm_after", "clipped")}
-    return _Outcome(predictions, values, framework.weights())
+    return _Outcome(predictions, values, framework.weights(), trace.extra)
 
 
 def _compare_outcomes(theirs: _Outcome, ours: _Outcome, dtype: Precision) -> dict[str, float]:
     """Return the relative differences by name, of those that have a bound in this precision."""
     found = {name: _measure_drift(values, ours.values[name]) for name, values in theirs.values.items()}
     found["predictions"] = compare_tensors(theirs.predictions, ours.predictions)
+    if ours.extra:
+        missing = {PARTS: np.inf} if theirs.extra.keys() != ours.extra.keys() else {}
+        found[PARTS] = max(
+            [*missing.values(), *(_measure_drift(theirs.extra[name], ours.extra[name]) for name in ours.extra)]
+        )
     if dtype == "float64":
         found["weights"] = _compare_weights(theirs.weights, ours.weights)
     else:
         found["weights"] = max(compare_tensors(theirs.weights[name], value) for name, value in ours.weights.items())
-    return {name: value for name, value in found.items() if name in BOUNDS[dtype]}
+    return {
+        name: value for name, value in found.items() if name in BOUNDS[dtype] or (name, dtype) == (PARTS, "float64")
+    }
 
 
 def _raise_worst(worst: dict[str, float], found: dict[str, float]) -> None:
@@ -387,20 +423,27 @@ def draw_batches(model: Model, steps: int, rows: int = ROWS, time: int = TIME) -
     return [one() for _ in range(steps)]
 
 
-def _build_reference(model: Model, training: Training, first: Weights) -> reference.Framework:
-    return reference.Framework(model, training, first, device="cpu", dtype="float64", threads=1, path="numpy")
+def _build_reference(check: Check, first: Weights) -> Framework:
+    """Return the reference implementation of a check, which makes its update in the same parts."""
+    same = dataclasses.replace(check, framework=registry.REFERENCE, device="cpu", path="numpy")
+    return build_part(same, first)
 
 
 def _build_checked(check: Check, first: Weights) -> Framework:
-    framework: Framework = importlib.import_module(f"farreach.frameworks.{check.framework}").Framework(
-        check.model(),
-        check.training(),
-        first,
-        device=check.device,
-        dtype=check.dtype,
-        threads=1,
-        path=check.path,
-    )
+    """Return the framework that is checked, as a group of replicas where it has several."""
+    if check.replicas == 1:
+        return build_part(check, first)
+    alone = dataclasses.replace(check, replicas=1, microbatches=1, clip_at="after")
+    group = find_group((check.framework, check.device, 1, check.dtype), check.replicas)
+    return Replicated(group, functools.partial(build_part, check, first), build_part(alone, first))
+
+
+def build_part(check: Check, first: Weights, **more: Any) -> Framework:
+    """Return the framework of a check with these first weights; `more` is the place of a replica among the others."""
+    folder = f"farreach.frameworks.{check.framework}"
+    module = importlib.import_module(f"{folder}.{check.variant}" if check.variant else folder)
+    facts: dict[str, Any] = {"device": check.device, "dtype": check.dtype, "threads": 1, "path": check.path}
+    framework: Framework = module.Framework(check.model(), check.training(), first, **facts, **check.options, **more)
     return framework
 
 

@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pandas as pd
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.registry import HOME
+from farreach.benchmarks.running.replica_group import find_addresses
 from farreach.benchmarks.running.worker_client import NUMPY_THREADS
 from farreach.frameworks.base import Array
 from farreach.frameworks.environment import merge_environment
@@ -168,15 +168,6 @@ def wait_for_answers(processes: list[subprocess.Popen[str]], patience: float) ->
         return [json.loads(answer) for answer in answers], ""
     except ValueError:
         return [], "an answer is no list of numbers"
-
-
-def find_addresses(count: int) -> list[str]:
-    """Return so many addresses of this machine alone whose ports are free."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
 def _add_flags(environment: Mapping[str, str], own: tuple[tuple[str, str], ...]) -> dict[str, str]:

@@ -31,6 +31,10 @@ In float32 ten times the largest difference between permuted replicates of one f
 predictions, over 200 steps of each of the checks in the three frameworks. A thousandth lies far beyond each.
 """
 
+PARTS, WHOLE = "parts", "whole"
+"""What is compared besides of an update in parts, in float64: the further figures of a step with the reference's, whose
+update is in the same parts; and, where the clip comes after the reduction, all with the update of the whole batch."""
+
 TAME = 1e-12
 """Where a permuted replicate of the reference drifts less than this, a framework must drift less than the bound."""
 
@@ -47,7 +51,7 @@ Why = Literal["undigested", "unknown", "failed", "unchecked"]
 
 STANDING = ["framework", "framework_version", "device", "path", "kernel", "dtype", "mode", "digest"]
 KIND = ["cell", "activation", "initial", "forget_bias", "layers", "optimizer", "clip", "regulariser", "processor"]
-KIND += ["decay", "accumulator", "schedule"]
+KIND += ["decay", "accumulator", "schedule", "replicas", "microbatches", "clip_at"]
 
 CROSSED = {"optimizer": ("sgd", "momentum", "rmsprop", "adam"), "clip": (NONE, "norm", "value")}
 """The optimizers and the clips of which each is checked with each, at both numbers of layers; any other by itself."""
@@ -95,11 +99,24 @@ class Coverage:
     native: int
 
 
+def list_bounds(dtype: str, parts: int = 1, clip_at: str = "after") -> dict[str, float]:
+    """Return the bounds of a check in a precision, of an update in so many parts; none where there is no such."""
+    bounds = dict(BOUNDS.get(dtype, {}))
+    if dtype == "float64" and parts > 1:
+        bounds |= {PARTS: bounds["loss"]} | ({WHOLE: bounds["loss"]} if clip_at == "after" else {})
+    return bounds
+
+
+def _list_bounds_of(check: CheckResult) -> dict[str, float]:
+    parts = check.get("replicas", 1) * check.get("microbatches", 1)
+    return list_bounds(check["dtype"], parts, check.get("clip_at", "after"))
+
+
 def is_within_bounds(check: CheckResult) -> bool:
     """Say whether a check stays within the bounds of its precision; what is missing or not finite never does."""
     found = {name: math.inf if value is None else value for name, value in check["differences"].items()}
-    bounds = BOUNDS.get(check["dtype"])
-    if check["fault"] is not None or bounds is None:
+    bounds = _list_bounds_of(check)
+    if check["fault"] is not None or not bounds:
         return False
     in_step = all(0 <= found.get(name, math.inf) <= bound for name, bound in bounds.items())
     if "drift" not in found:
@@ -142,6 +159,28 @@ def list_demands(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return demands
 
 
+def list_split_demands(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the same for a row whose updates are in parts.
+
+    Two replicas stand for any number, and so do two microbatches. What a part weighs is demanded by checks in which
+    the parts count unlike, which are those of several scored steps.
+    """
+    split = {name: min(int(row[name]), SEVERAL) for name in ("replicas", "microbatches")}
+    base = {name: row[name] for name in ("cell", "activation", "path", "device")} | {"replicas": split["replicas"]}
+    exact = base | {"dtype": "float64"}
+    demands = [exact | {"clip_at": row["clip_at"]} | split, exact | {"clip_at": row["clip_at"], "clip": row["clip"]}]
+    if all(row[name] in words for name, words in CROSSED.items()):
+        demands.append(exact | {name: row[name] for name in CROSSED})
+    demands += [exact | {"optimizer": row["optimizer"]}, exact | {"inputs": "tokens"}]
+    demands += [exact | {"scored": scored} for scored in SCORED]
+    if row["regulariser"] != NONE:
+        demands.append(exact | {"regulariser": row["regulariser"]})
+    if row["dtype"] != "float64":
+        kernel = base | {"dtype": row["dtype"], "clip_at": row["clip_at"]}
+        demands += [kernel | {"scored": scored} for scored in ("last", "every")]
+    return demands
+
+
 def judge_row(row: Mapping[str, Any], held: Mapping[str, Certificate]) -> tuple[Why | None, list[dict[str, Any]]]:
     """Return why a row stands under none of these certificates, None where it does, and the checks that it lacks."""
     if not row["digest"]:
@@ -150,7 +189,8 @@ def judge_row(row: Mapping[str, Any], held: Mapping[str, Certificate]) -> tuple[
     if certificate is None:
         return "unknown", []
     lacking = []
-    for demand in list_demands(row):
+    is_split = any(int(row.get(name) or 1) > 1 for name in ("replicas", "microbatches"))
+    for demand in list_split_demands(row) if is_split else list_demands(row):
         like: list[Any] = [
             check for check in certificate["checks"] if all(check.get(name) == value for name, value in demand.items())
         ]
@@ -219,6 +259,6 @@ def list_checks(checks: list[CheckResult]) -> pd.DataFrame:
 
 def _find_worst(check: CheckResult) -> float:
     """Return the largest of a check's differences as a share of its bound."""
-    bounds, found = BOUNDS[check["dtype"]], check["differences"]
+    bounds, found = _list_bounds_of(check), check["differences"]
     values = (found.get(name) for name in bounds)
     return max(math.inf if value is None else value / bounds[name] for name, value in zip(bounds, values, strict=True))

@@ -72,6 +72,14 @@ CAPTIONS = {
             "lines are the thresholds of clip norm, in the line style of the runs that they clip."
         ),
     ),
+    "norm-direction": (
+        "Updates in parts: norm and direction",
+        (
+            "Each case whose batches are divided, under clip norm: median over its steps of the norm after the clip, "
+            "over the threshold, against the median cosine of the angle to the gradient. Clipped after the reduction, "
+            "the norm is at most the threshold and the direction that of the gradient."
+        ),
+    ),
     "clip-fraction": ("Clip fraction", "Share of the training steps on which the clip changed the gradient."),
     "gradient-flow": (
         "The gradient through time",
@@ -111,6 +119,7 @@ OPTIONAL = {
     "ratios",
     "reach-length",
     "training-loss",
+    "norm-direction",
     "matched-native",
 }
 """Figures that are passed over in silence where there is nothing to draw: not every set has such runs."""

@@ -68,7 +68,9 @@ def render_checks(framework: str, results: list[CheckResult], steps: int) -> Tab
         model = f"{row['dtype']} {row['layers']} {row['cell']} {row['activation']} {row['inputs']} {row['scored']}"
         kinds = {row["regulariser"], row["initial"], row["schedule"]} - {NONE, "default", "constant"}
         numbers = ["with other numbers"] * (row["numbers"] == "other")
-        update = " ".join([row["optimizer"], row["clip"], *sorted(kinds), *numbers])
+        split = [f"{row[name]} {name}" for name in ("replicas", "microbatches") if row.get(name, 1) > 1]
+        split += [f"clipped {row['clip_at']}"] if split else []
+        update = " ".join([row["optimizer"], row["clip"], *sorted(kinds), *numbers, *split])
         drifts = [_write_number(row.get(name)) for name in ("drift", "copy_drift")]
         passed = "yes" if row["passed"] else f"[red]NO[/red] {row['fault'] or ''}"
         table.add_row(f"{model} {update}, {row['kernel']}", f"{row[WORST]:.2g}", *drifts, passed)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farreach.results.analysis import atlas, matched_native, observatory, overview, tables, tuning
+from farreach.results.analysis import atlas, matched_native, observatory, overview, splits, tables, tuning
 from farreach.results.analysis.rows import limit_curves, limit_settings
 from farreach.results.analysis.selection import CELL
 from farreach.results.figures import atlas as atlas_figures
 from farreach.results.figures import curves as curve_figures
 from farreach.results.figures import gradient_flow, style, timing, training
 from farreach.results.figures import overview as overview_figures
+from farreach.results.figures import splits as split_figures
 from farreach.results.figures.captions import NO_TIMINGS, TIMINGS
 from farreach.results.record import FLOW
 from farreach.results.report.contents import Results, tolerate_damage
@@ -45,6 +46,7 @@ def draw_figures(results: Results, folder: Path) -> Iterator[tuple[str, Path]]:
         "learning": lambda: curve_figures.draw_learning(read.as_drawn.frame, evaluations),
         "training-loss": lambda: curve_figures.draw_training_loss(read.own.as_drawn.frame, curves),
         "gradient-norm": lambda: curve_figures.draw_gradient_norm(read.as_drawn.frame, curves),
+        "norm-direction": lambda: split_figures.draw_splits(splits.measure_cases(read, curves)),
         "clip-fraction": lambda: training.draw_clip_fraction(rows.as_drawn.frame),
         "gradient-flow": lambda: gradient_flow.draw_profiles(flows),
         "gradient-input": lambda: gradient_flow.draw_input_profiles(flows),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import agreement, certificates, matched_native, observatory, run_times, tables
+from farreach.results.analysis import agreement, certificates, matched_native, observatory, run_times, splits, tables
 from farreach.results.analysis.labels import format_percent
 from farreach.results.analysis.precision import judge_precision, tabulate_precision
 from farreach.results.analysis.rows import SETTINGS, Rows, limit_curves, limit_settings
@@ -25,8 +25,10 @@ from farreach.results.report.glances.base import Field, Glance
 from farreach.results.report.gradient_reach import write_reach
 from farreach.results.report.markdown import code, escape, table
 from farreach.results.report.phrases import write_time
+from farreach.results.report.splits import HEADING, show_splits, write_splits
 from farreach.results.storage.csv_files import write_csv
 from farreach.results.storage.files import list_files, write_text
+from farreach.results.storage.parts import CURVES
 from farreach.results.storage.staging import replace_files
 from farreach.results.timing import interleaved, time_to_solve
 from farreach.results.vocabulary import PROGRAM
@@ -34,7 +36,7 @@ from farreach.results.vocabulary import PROGRAM
 TABLES = (
     *("summary", "accuracy", "metrics", "gradients", "reach", "spectra", "diagnoses", "divergence", "agreement"),
     *("certificates", "step-times", "time-shares", "speed-ratios", "speed", "matched-native", "matched-native-gaps"),
-    "precision",
+    *("precision", "splits"),
 )
 """The tables that a report may have."""
 
@@ -225,6 +227,10 @@ def _write_tables(results: Results, folder: Path) -> Iterator[tuple[str, str]]:
     mixed = tables.show_parameters(tabulate_precision(judge_precision(rows)))
     if len(mixed):
         made.insert(6, ("precision", "Precision: mixed beside float32", mixed, table(mixed)))
+    read = limit_curves(rows)
+    divided = splits.tabulate_splits(splits.measure_cases(read, tolerate_damage(results.store.curves, CURVES)), read)
+    if len(divided):
+        made.insert(5, ("splits", HEADING, show_splits(divided), write_splits(divided)))
     for name, heading, frame, body in made:
         path = folder / name
         write_csv(path.with_suffix(".csv"), frame)

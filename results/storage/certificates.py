@@ -32,6 +32,9 @@ class CheckResult(TypedDict):
     initial: NotRequired[str]  # certificates of before have none but the default
     numbers: NotRequired[str]  # nor but the usual ones
     schedule: NotRequired[str]  # nor but a constant one
+    replicas: NotRequired[int]  # nor but one
+    microbatches: NotRequired[int]  # likewise
+    clip_at: NotRequired[str]  # nor but after
     dtype: str
     path: str
     device: str

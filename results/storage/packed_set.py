@@ -47,7 +47,7 @@ from farreach.results.storage.parquet import (
     read_table,
     report_damage,
 )
-from farreach.results.storage.parts import COLUMNS, COUNTS, OPTIONAL, PARTS, arrange_part, declare_column
+from farreach.results.storage.parts import COLUMNS, COUNTS, PARTS, arrange_part, declare_column, is_optional
 from farreach.results.storage.sanitising import CONTROL, format_line
 
 MANIFEST = "manifest.json"
@@ -226,11 +226,11 @@ def _check_file(path: Path, facts: dict[str, Any]) -> None:
 
 def _check_schema(path: Path, schema: pa.Schema, part: str) -> None:
     """Raise `DamagedError` where a part has other columns than `parts` declares; floats may be of either size."""
-    more = OPTIONAL.get(part, ())
     for field in schema:
         name = field.name
         declared = pa.field("key", TEXT) if name == "key" else declare_column(name)
-        known = name in {"key", *COLUMNS[part], *more} or (part == "evaluations" and name not in COUNTS)
+        known = name in {"key", *COLUMNS[part]} or is_optional(part, name)
+        known = known or (part == "evaluations" and name not in COUNTS)
         if not known or not PLAIN_NAME.fullmatch(name):
             raise DamagedError(path, f"it has a column {format_line(name, most=40)}, which is not known")
         if not _is_alike(field.type, declared.type):
@@ -263,7 +263,7 @@ def _check_lines(table: pa.Table, key: str) -> None:
 
 def _drop_absent(part: str, table: pa.Table) -> pa.Table:
     """Leave out the columns without a value that a case does not have: another task's metrics, of thinned curves."""
-    optional = [name for name in table.column_names if name in OPTIONAL.get(part, ()) or part == "evaluations"]
+    optional = [name for name in table.column_names if is_optional(part, name) or part == "evaluations"]
     required = {"step", "loss"} if part == "evaluations" else set()
     return table.drop_columns(
         [name for name in optional if name not in required and table[name].null_count == len(table)]

@@ -1,6 +1,6 @@
 """What lies beside the row of a case: the declared columns of each part, and how a table of other types becomes one.
 
-curves        per training step: step, loss, norm_before, norm_after, clipped
+curves        per training step: step, loss, norm_before, norm_after, clipped; of updates in parts `DIVIDED` too
 evaluations   per evaluation: step, loss and the task's metrics
 flow          per training step probed, layer and time step: norms of dL/dh_t and dL/dc_t, and of dL/dx_t
 spectra       per training step probed, layer and gate: spectral radius, largest singular value
@@ -9,6 +9,7 @@ spectra       per training step probed, layer and gate: spectral radius, largest
 from __future__ import annotations
 
 import hashlib
+import re
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,13 @@ COLUMNS = {"curves": CURVES, "evaluations": ("step", "loss"), "flow": FLOW, "spe
 OPTIONAL = {"curves": ("steps", "events"), "flow": (INPUT,)}
 """The columns that a part may have besides: of curves that were thinned, and of flows since they are of the input."""
 
+DIVIDED = ("norm_reduced", "cosine")
+"""Further columns of curves whose updates were made in parts: the norm of the sum of the parts' gradients before any
+clip, and the cosine of the angle between that sum and what the clip left."""
+
+PART = re.compile(r"norm_part(\d|[1-5]\d|6[0-3])")
+"""And of each part, by its number from 0, the norm of its weighted gradient before the clip; of the first 64 parts."""
+
 COUNTS = {"step", "layer", "time", "steps", "events"}
 """The columns that are whole numbers; ``gate`` is a text, all others are floats."""
 
@@ -38,6 +46,12 @@ COUNTS = {"step", "layer", "time", "steps", "events"}
 def declare_column(name: str) -> pa.Field:
     """Return the declared type of a column of any part."""
     return pa.field(name, pa.int64() if name in COUNTS else TEXT if name == "gate" else pa.float64())
+
+
+def is_optional(part: str, name: str) -> bool:
+    """Return whether a part may have a column that is not among its `COLUMNS`; evaluations may have any."""
+    more = part == "curves" and (name in DIVIDED or PART.fullmatch(name) is not None)
+    return more or name in OPTIONAL.get(part, ())
 
 
 def arrange_part(part: str, table: pa.Table) -> pa.Table:
@@ -49,7 +63,8 @@ def arrange_part(part: str, table: pa.Table) -> pa.Table:
     if part == "evaluations":
         names = [*dict.fromkeys([*COLUMNS[part], *table.column_names])]
     else:
-        names = [*COLUMNS[part], *(name for name in OPTIONAL.get(part, ()) if name in table.column_names)]
+        names = [*COLUMNS[part], *(name for name in table.column_names if is_optional(part, name))]
+        names = [*dict.fromkeys(names)]
     schema = pa.schema([declare_column(name) for name in names])
     if not len(table):
         return schema.empty_table()

@@ -448,6 +448,8 @@ def test_as_many_cases_run_at_a_time_as_the_threads_and_the_gpus_of_a_worker_all
     facts = {"nthreads": 8, "resources": {"GPU": 2}}
     cuda = {"framework": "pytorch", "path": "eager", "dtype": "float32", "device": "cuda"}
     assert [count_slots(facts, make_case(threads=threads)) for threads in (1, 3, 16)] == [8, 2, 1]
+    assert [count_slots(facts, make_case(replicas=count, batch=32)) for count in (2, 8, 16)] == [4, 1, 0]
+    assert count_slots(facts, make_case(replicas=2, batch=32, threads=8)) == 1  # more threads than cores are allowed
     assert count_slots(facts, make_case(**cuda)) == 2
     assert count_slots(facts | {"resources": {}}, make_case(**cuda)) == 0
 

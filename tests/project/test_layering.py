@@ -71,7 +71,7 @@ def test_a_room_imports_only_what_flows_into_it(room: str) -> None:
 
 FLOORS = {
     "results": ("publishing", "site", "report", "figures", "timing", "analysis", "storage"),
-    "benchmarks": ("worker", "commands", "studies", "cluster", "speed", "running", "matrix"),
+    "benchmarks": ("worker", "replica", "commands", "studies", "cluster", "speed", "running", "matrix"),
 }
 """From top to bottom. The worker is a program of its own, as the command line is: it is started and never imported."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +26,21 @@ if TYPE_CHECKING:
 RESUME = "what was finished is kept, the same command carries on"
 
 
-def collect_facts(suite: str, jobs: int | None, threads: int = 1) -> dict[str, Any]:
-    """Return what every record says of this run."""
+def collect_facts(suite: str, jobs: int | None, threads: int = 1, replicas: int = 1) -> dict[str, Any]:
+    """Return what every record says of this run; `replicas` are the most that a case of it has."""
     return {
         "suite": suite,
         "command": format_command(),
-        "jobs": jobs or max(1, granted.count_cores() // threads),
+        "jobs": jobs or max(1, granted.count_cores() // (threads * replicas)),
     }
+
+
+def say_crowded(cases: Iterable[Case]) -> None:
+    """Say once that there are fewer cores than a case has replicas with their threads."""
+    most = max((case.cores for case in cases if case.replicas > 1), default=0)
+    cores = granted.count_cores()
+    if most > cores:
+        output.print_line(f"replicas keep {most} cores busy and there are {cores}: their steps take turns")
 
 
 @contextmanager

@@ -1,0 +1,149 @@
+"""A case that several replicas train: what the loop that trains holds in their stead.
+
+`Replicated` is a learner like any other. Its updates are the group's; it predicts, and the gradient through time is
+measured, by a plain `Framework` in this process that always has the group's state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from farreach.benchmarks.matrix.case import Case, Lane
+from farreach.benchmarks.running.messages import Outcome, Progress
+from farreach.benchmarks.running.replica_group import GroupError, ReplicaGroup
+from farreach.benchmarks.running.replica_messages import Drop, Make, Prepare, Restore, Train, Trained
+from farreach.benchmarks.running.training import build, train
+from farreach.frameworks.base import Array, Framework, State, Trace, Weights
+from farreach.tasks.base import Batch
+
+_GROUPS: dict[tuple[Lane, int], ReplicaGroup] = {}
+"""The group of this process by its lane and its size: one at most, which waits for the next case of them."""
+
+
+class Replicated:
+    """A model that a group trains, and a plain copy of it in this process.
+
+    Attributes:
+        cpu: processor seconds that the replicas spent on training, all together.
+
+    """
+
+    def __init__(self, group: ReplicaGroup, make: Callable[..., Any], local: Framework) -> None:
+        self.group, self.local, self.model = group, local, local.model
+        self.number = next(group.numbers)
+        self.cpu = 0.0
+        if group.is_alive and self.number > KEPT:
+            group.ask(Drop((self.number - KEPT - 1,)))
+        self.kernel: str = group.ask(Make(self.number, make))[0]
+        self.held: State = local.state()
+
+    def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
+        """Compile in every replica, and here what predicts."""
+        start = time.perf_counter()
+        self.group.ask(Prepare(self.number, batches, inputs))
+        self.local.predict(inputs)
+        return time.perf_counter() - start
+
+    def train(self, batches: Sequence[Batch]) -> Trace:
+        """Have the group do one update per batch; the seconds are those of the slowest replica.
+
+        Raises:
+            GroupError: a replica died, or the replicas no longer agree.
+
+        """
+        answers: list[Trained] = self.group.ask(Train(self.number, batches))
+        first, *others = answers
+        if np.isfinite(first.trace.loss).all() and any(not _is_same(first, one) for one in others):
+            self.group.stop()
+            message = "the replicas do not agree: after the same updates their weights or their figures differ"
+            raise GroupError(message)
+        self.cpu += sum(one.cpu for one in answers)
+        self._take_state(first.state)
+        return dataclasses.replace(first.trace, seconds=max(one.trace.seconds for one in answers))
+
+    def predict(self, inputs: Array) -> Array:
+        """Return the scores of inputs."""
+        return self.local.predict(inputs)
+
+    def weights(self) -> Weights:
+        """Return a copy of the weights."""
+        return {name: value.copy() for name, value in self.held.weights.items()}
+
+    def state(self) -> State:
+        """Return weights, slots and the number of updates."""
+        return self.held
+
+    def restore(self, state: State) -> None:
+        """Have every replica go on from this state."""
+        self.group.ask(Restore(self.number, state))
+        self._take_state(state)
+
+    def _take_state(self, state: State | None) -> None:
+        if state is None:
+            message = "the first replica gave no state"
+            raise GroupError(message)
+        self.held = state
+        self.local.restore(state)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the gradient through time is measured by: tensors and networks of the plain copy."""
+        if name == "local":  # not there yet
+            raise AttributeError(name)
+        return getattr(self.local, name)
+
+
+KEPT = 2
+"""Models that replicas hold beside a new one; a check has three at a time."""
+
+
+def find_group(lane: Lane, count: int) -> ReplicaGroup:
+    """Return the group of a lane, which is kept for the next one that asks; a group of any other is ended."""
+    if (lane, count) not in _GROUPS:
+        end_groups()
+        framework, device, threads, _ = lane
+        _GROUPS[lane, count] = ReplicaGroup(framework, device, threads, count)
+    return _GROUPS[lane, count]
+
+
+def end_groups() -> None:
+    """End the processes of the group that waits for the next case."""
+    while _GROUPS:
+        _GROUPS.popitem()[1].stop()
+
+
+def build_replicated(case: Case) -> Replicated:
+    """Return what trains a case of several replicas."""
+    group = find_group(case.lane, case.replicas)
+    alone = dataclasses.replace(case, replicas=1, microbatches=1, clip_at="after")
+    local: Any = build(alone)
+    return Replicated(group, functools.partial(build, case), local)
+
+
+def train_case(case: Case, progress: Callable[[Progress], None]) -> Outcome:
+    """Train one case, by a group of replicas where it has several; its processor time is that of all processes."""
+    if case.replicas == 1:
+        return train(case, progress)
+    made: list[Replicated] = []
+
+    def find(asked: Case) -> Replicated:
+        made.append(build_replicated(asked))
+        return made[0]
+
+    outcome = train(case, progress, find)
+    spent = made[0].cpu / outcome.times.seconds_training
+    return dataclasses.replace(
+        outcome, times=dataclasses.replace(outcome.times, cpu_to_wall=outcome.times.cpu_to_wall + spent)
+    )
+
+
+def _is_same(one: Trained, other: Trained) -> bool:
+    """Say whether two replicas have the same weights, and said the same of every step."""
+    named = ("loss", "norm_before", "norm_after", "clipped")
+    figures = [(getattr(one.trace, name), getattr(other.trace, name)) for name in named]
+    return one.digest == other.digest and all(np.array_equal(a, b, equal_nan=True) for a, b in figures)
