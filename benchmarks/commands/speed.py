@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from farreach.benchmarks.commands.shared import options, output, refusals, reports, runs, words
 from farreach.benchmarks.matrix import registry
+
+if TYPE_CHECKING:
+    from farreach.benchmarks.matrix.case import Case
+    from farreach.benchmarks.speed.pairs import TimingPlan
 
 
 def speed(  # noqa: PLR0913 - typer reads the options from the arguments
@@ -51,7 +55,8 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
 ) -> None:
     """Time the frameworks' training steps against each other, in alternating blocks.
 
-    Each framework runs on its fastest path, unless --only path=PATH names one.
+    Each framework runs on its fastest path, unless --only path=PATH names one. With --only replicas=N each step of N
+    replicas is timed beside the same step in one process, on the suite's path.
 
     Example:
         python -m benchmarks speed --only cell=lstm --only framework=pytorch --only framework=jax --limit 20
@@ -71,6 +76,12 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     stem = files.make_name(Path(suite).stem)
     name = "aa-test" if aa_test else f"{stem}-handwritten" if handwritten else stem
     folder = out or registry.RUNS / (name if device == "cpu" else f"{name}-{device}")
+    if not aa_test and any(text.startswith("replicas=") and text != "replicas=1" for text in only or []):
+        given = ("handwritten", "energy", "dask", "patience")
+        refusals.refuse_options(context, given, "with --only replicas=N, which times one process and N replicas")
+        cases = command.choose_cases(suite, only or [], device=device, threads=threads, notice=output.print_line)
+        _time_replicas(cases, plan, folder)
+        return
     if aa_test:
         launches = command.list_launches(aa_test, only or [], device=device, threads=threads)
         cases = [launch.case for launch in launches]
@@ -101,3 +112,27 @@ def speed(  # noqa: PLR0913 - typer reads the options from the arguments
     told = not any(job.path.exists() for job in jobs) or reports.tell_run(folder)
     output.print_failures(failed)
     raise typer.Exit(0 if told and not failed else 1)
+
+
+def _time_replicas(cases: list[Case], plan: TimingPlan, folder: Path) -> None:
+    """Time each step in one process and in replicas, print what that gives, and write it into the folder."""
+    import pandas as pd
+
+    from farreach.benchmarks.speed import pairs, replicas
+    from farreach.results.record import render_parameters
+    from farreach.results.report.splits import write_efficiency
+    from farreach.results.storage import csv_files, files
+
+    files.require_writable(files.make_folder(folder))
+    steps = replicas.choose_steps(case for case in cases if case.replicas > 1)
+    runs.say_crowded(steps)
+    lines: list[dict[str, object]] = []
+    with runs.end_on_interruption():
+        try:
+            for line in replicas.time_steps(steps, plan, folder / "logs"):
+                output.print_line(write_efficiency(line))
+                lines.append(line | {"parameters": render_parameters(line["parameters"])})
+        except pairs.ImplementationFailedError as error:
+            raise registry.UsageError(str(error)) from error
+    csv_files.write_csv(folder / replicas.FILE, pd.DataFrame(lines))
+    output.print_written([folder / replicas.FILE])

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from farreach.frameworks.base import Array, State
+from farreach.frameworks.base import Array, State, Trace
 from farreach.tasks.base import Batch
 
 HEAD = struct.Struct("<Q")
@@ -71,7 +71,7 @@ class Trained:
 
     """
 
-    trace: Any
+    trace: Trace
     state: State | None
     digest: str
     cpu: float

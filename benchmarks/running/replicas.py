@@ -19,7 +19,7 @@ from farreach.benchmarks.running.messages import Outcome, Progress
 from farreach.benchmarks.running.replica_group import GroupError, ReplicaGroup
 from farreach.benchmarks.running.replica_messages import Drop, Make, Prepare, Restore, Train, Trained
 from farreach.benchmarks.running.training import build, train
-from farreach.frameworks.base import Array, Framework, State, Trace, Weights
+from farreach.frameworks.base import Array, Framework, Learner, State, Trace, Weights
 from farreach.tasks.base import Batch
 
 _GROUPS: dict[tuple[Lane, int], ReplicaGroup] = {}
@@ -123,6 +123,11 @@ def build_replicated(case: Case) -> Replicated:
     alone = dataclasses.replace(case, replicas=1, microbatches=1, clip_at="after")
     local: Any = build(alone)
     return Replicated(group, functools.partial(build, case), local)
+
+
+def find_learner(case: Case) -> Learner:
+    """Return what trains a case: a group where it has several replicas, else its framework in this process."""
+    return build(case) if case.replicas == 1 else build_replicated(case)
 
 
 def train_case(case: Case, progress: Callable[[Progress], None]) -> Outcome:

@@ -52,6 +52,17 @@ Measure = Callable[[list[Job], Path, Callable[[Job, float], None]], Iterator[Mea
 """What does jobs, here or elsewhere, and says for each how far it is: `run_here`, or its like on a cluster."""
 
 
+def choose_cases(
+    suite: str, only: list[str], *, device: Device, threads: int, notice: Callable[[str], None] = lambda _: None
+) -> list[Case]:
+    """Return the cases of a suite that --only leaves, but for what it says of the path."""
+    frameworks = suites.choose_frameworks(only) or registry.list_installed()
+    for name in frameworks:
+        registry.require_framework(name)
+    cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads, notice=notice)
+    return suites.narrow_cases(cases, [text for text in only if not text.startswith("path=")], suite)
+
+
 def choose_groups(
     suite: str,
     only: list[str],
@@ -70,13 +81,9 @@ def choose_groups(
     if len(paths) > 1:
         message = f"speed takes one path, {AUTO} or {DEFAULT}, not {' and '.join(paths)}"
         raise registry.UsageError(message)
-    frameworks = suites.choose_frameworks(only) or registry.list_installed()
-    for name in frameworks:
-        registry.require_framework(name)
-    cases = suites.load_suite(suite).list_cases(frameworks, device=device, threads=threads, notice=notice)
-    cases = suites.narrow_cases(cases, [text for text in only if not text.startswith("path=")], suite)
+    cases = choose_cases(suite, only, device=device, threads=threads, notice=notice)
     if any(case.replicas > 1 for case in cases):
-        message = "speed times steps of one process: leave out those of several replicas (--only replicas=1)"
+        message = "speed times steps of one process against each other: narrow by --only replicas=1, or by replicas=N"
         raise registry.UsageError(message)
     groups = group_cases(cases, paths[0] if paths else AUTO)
     if handwritten:

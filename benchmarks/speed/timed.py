@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.running.training import build, shape_evaluation
+from farreach.benchmarks.running.replicas import find_learner
+from farreach.benchmarks.running.training import shape_evaluation
 from farreach.benchmarks.speed.implementations import refuse_loop
 from farreach.benchmarks.speed.messages import Chunk, Joules, Peak
 from farreach.benchmarks.speed.resources import EnergyMeter, PeakMemory
@@ -38,7 +39,7 @@ class OurStep:
     """A case's own step, norms recorded, as every suite runs it."""
 
     def __init__(self, case: Case, count: int) -> None:
-        self.learner = build(case)
+        self.learner = find_learner(case)
         self.batches = _draw_batches(case, count)
         self.compile_seconds = self.learner.prepare(self.batches, shape_evaluation(self.batches[0]))
         self.kernel = self.learner.kernel

@@ -435,7 +435,8 @@ def _build_checked(check: Check, first: Weights) -> Framework:
         return build_part(check, first)
     alone = dataclasses.replace(check, replicas=1, microbatches=1, clip_at="after")
     group = find_group((check.framework, check.device, 1, check.dtype), check.replicas)
-    return Replicated(group, functools.partial(build_part, check, first), build_part(alone, first))
+    group_of: Any = Replicated(group, functools.partial(build_part, check, first), build_part(alone, first))
+    return group_of  # type: ignore[no-any-return]
 
 
 def build_part(check: Check, first: Weights, **more: Any) -> Framework:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
-from farreach.results.analysis.labels import DASH, format_percent
+from farreach.results.analysis.labels import DASH, format_percent, label_learner, label_step
 from farreach.results.analysis.splits import LENGTH, LONGER, SPLIT, TURNED
 from farreach.results.analysis.tables import format_skill, show_labels
 from farreach.results.report.markdown import table
@@ -38,6 +41,18 @@ def write_splits(frame: pd.DataFrame) -> str:
     shown["skill"] = [format_skill(value) for value in frame["skill"]]
     shown["change"] = [_write_change(*line) for line in frame[["change", "low", "high"]].itertuples(index=False)]
     return f"{EXPLANATION}\n\n{table(shown.drop(columns=['low', 'high']))}"
+
+
+def write_efficiency(line: Mapping[str, Any]) -> str:
+    """Say how a step's time scales with replicas, given the facts of its case and what timing it gave."""
+    what = label_step({**line, "parameters": dict(line["parameters"])})
+    spread = "" if pd.isna(line["low"]) else f" ({line['low']:.0%} to {line['high']:.0%})".replace("%", " %")
+    one, every = (f"{1e3 * line[name]:.3g} ms" for name in ("seconds_one", "seconds_all"))
+    efficiency = f"{line['efficiency']:.0%}".replace("%", " %")
+    return (
+        f"{what}, {label_learner(line)}, clipped {line['clip_at']}: {one} a step in one process, {every} in "
+        f"{line['replicas']} replicas: efficiency {efficiency}{spread}"
+    )
 
 
 def _write_change(change: float, low: float, high: float) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -25,6 +26,7 @@ from farreach.benchmarks.running import digest, replica_group, replicas
 from farreach.benchmarks.running.messages import Outcome, Progress, Run
 from farreach.benchmarks.running.replica_group import GroupError, ReplicaGroup
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live
+from farreach.benchmarks.speed.replicas import FILE
 from farreach.benchmarks.studies import certificate, certification, split_checks
 from farreach.benchmarks.studies.certification import Check
 from farreach.frameworks.reference import replicas as reference
@@ -232,10 +234,22 @@ def test_a_framework_without_its_engine_is_refused_in_one_line(tmp_path: Path, m
     assert "reference has no replicas or microbatches: frameworks/reference/replicas.py is missing" in said
 
 
-@pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
-def test_speed_refuses_several_replicas_in_one_line() -> None:
-    said = read_refusal("speed", "replicas", "--only", "framework=pytorch", "--only", "replicas=2")
-    assert "speed times steps of one process" in said
+def test_speed_times_one_process_beside_its_replicas(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    suite.write_text(format_suite(replicas=[1, 2], seed=[0, 1]))
+    said = read_refusal("speed", str(suite), "--out", str(tmp_path / "out"))
+    assert "narrow by --only replicas=1, or by replicas=N" in said
+    words = ["speed", str(suite), "--only", "replicas=2", "--limit", "2", "--out", str(tmp_path / "out")]
+    assert "--energy has no effect with --only replicas=N" in read_refusal(*words, "--energy")
+    status, printed, errors = call_command(*words)
+    assert (status, errors) == (0, "")
+    assert printed.count("efficiency") == 1
+    line = pd.read_csv(tmp_path / "out" / FILE).iloc[0]
+    assert line["replicas"] == 2
+    assert line["low"] <= line["efficiency"] <= line["high"]
+    # The reference makes all parts in every process: two replicas gain nothing.
+    assert 0 < line["efficiency"] < 0.7
+    assert f"efficiency {line['efficiency']:.0%}".replace("%", " %") in printed
 
 
 def test_more_replicas_than_cores_are_run_and_that_is_said_once(
