@@ -35,6 +35,11 @@ PATIENCE = 40.0
 LEAST = 0.001
 """The share of a processor below which it counts as doing nothing: libraries look round now and then."""
 
+WANTING = (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
+"""The states of a process that does something, or would if the machine let it."""
+
+STOPPED = psutil.STATUS_STOPPED
+
 TICK = 0.5
 """Seconds between two looks at the processes."""
 
@@ -111,16 +116,15 @@ class Member:
         """Count these seconds as idle, or begin to count anew where it did something."""
         self.idle += elapsed
         cpu = self.measure_cpu()
-        if cpu - self.cpu > LEAST * max(self.idle, 10.0):
+        if cpu - self.cpu > LEAST * max(self.idle, 10.0) or self.find_status() in WANTING:
             self.rest(cpu)
 
-    @property
-    def is_stopped(self) -> bool:
-        """Whether somebody has stopped its process."""
+    def find_status(self) -> str:
+        """Return what the system says of its process: that it sleeps, or is stopped."""
         try:
-            return self.watched.status() == psutil.STATUS_STOPPED
+            return str(self.watched.status())
         except psutil.Error:
-            return False
+            return ""
 
     def describe_end(self) -> str:
         """Return how its process ended, "" where it has not."""
@@ -203,7 +207,9 @@ class ReplicaGroup:
                     member.look(min(member.waited, 2 * TICK))  # of a machine that slept no more than that
                     member.waited = 0.0
             if idle := [rank for rank, member in enumerate(self.members) if member.idle > PATIENCE]:
-                rank = next((one for one in idle if self.members[one].is_stopped), idle[0])  # others wait for that one
+                rank = next(
+                    (one for one in idle if self.members[one].find_status() == STOPPED), idle[0]
+                )  # others wait for that one
                 message = f"{self._name(rank)} did nothing for {PATIENCE:g} s, so the replicas were ended"
                 raise GroupError(message)
 
