@@ -124,9 +124,10 @@ def test_every_shipped_suite_expands(name: str) -> None:
         "beyond": {"adding", "order", "copy", "speech"},
         "architectures": {"adding", "selective_copy", "translation", "recall"},
         "precision": {"adding", "order"},
+        "replicas": {"adding", "copy", "order"},
     }
     assert {case.task for case in cases} == tasks.get(name, set(registry.list_tasks()))
-    cells = {"pascanu": {"rnn"}, "atlas-regularisers": {"rnn"}}
+    cells = {"pascanu": {"rnn"}, "atlas-regularisers": {"rnn"}, "replicas": {"rnn"}}
     cells |= {"atlas-optimizers": {"rnn", "gru"}, "overhead": {"rnn", "lstm"}}
     cells["architectures"] = {"rnn", "lstm", "gru", "mingru", "lru", "attention", "transformer"}
     cells["precision"] = {"rnn", "minlstm"}
