@@ -26,7 +26,8 @@ from farreach.benchmarks.running import digest, replica_group, replicas
 from farreach.benchmarks.running.messages import Outcome, Progress, Run
 from farreach.benchmarks.running.replica_group import GroupError, ReplicaGroup
 from farreach.benchmarks.running.worker_client import CaseFailedError, Live
-from farreach.benchmarks.speed.replicas import FILE
+from farreach.benchmarks.speed import pairs
+from farreach.benchmarks.speed.replicas import FILE, measure_efficiency
 from farreach.benchmarks.studies import certificate, certification, split_checks
 from farreach.benchmarks.studies.certification import Check
 from farreach.frameworks.reference import replicas as reference
@@ -246,10 +247,22 @@ def test_speed_times_one_process_beside_its_replicas(tmp_path: Path) -> None:
     assert printed.count("efficiency") == 1
     line = pd.read_csv(tmp_path / "out" / FILE).iloc[0]
     assert line["replicas"] == 2
-    assert line["low"] <= line["efficiency"] <= line["high"]
-    # The reference makes all parts in every process: two replicas gain nothing.
-    assert 0 < line["efficiency"] < 0.7
+    assert min(line["seconds_one"], line["seconds_all"], line["rounds"]) > 0
     assert f"efficiency {line['efficiency']:.0%}".replace("%", " %") in printed
+
+
+def test_two_replicas_that_take_three_quarters_of_the_time_have_an_efficiency_of_two_thirds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = 100
+    seconds = np.tile([2e-3, 1.5e-3], (rounds, 1))
+    times = pairs.RoundTimes(seconds, np.ones_like(seconds), waiting=0.0, clock_step=0.0)
+    monkeypatch.setattr(pairs, "settle_rounds", lambda *_: (rounds, rounds))
+    monkeypatch.setattr(pairs, "time_rounds", lambda *_: times)
+    found = measure_efficiency(TWO, pairs.TimingPlan(), tmp_path)
+    for name in ("efficiency", "low", "high"):
+        assert found[name] == pytest.approx(2 / 3)
+    assert (found["seconds_one"], found["seconds_all"], found["rounds"]) == (2e-3, 1.5e-3, rounds)
 
 
 def test_more_replicas_than_cores_are_run_and_that_is_said_once(

@@ -42,9 +42,12 @@ def plant(clip_at: str, seed: int, parts: int = 2, **more: Any) -> tuple[Any, di
     count = len(found["curves"])
     step = np.arange(count)
     norms = np.where(step < BEYOND * count, 0.9, 0.4) if clip_at == "before" else np.full(count, 0.5)
-    further = {"norm_reduced": np.full(count, 2.0), "cosine": np.where(step % 2, 0.8, 0.9) if parts > 1 else 1.0}
+    further: dict[str, Any] = {
+        "norm_reduced": np.full(count, 2.0),
+        "cosine": np.where(step % 2, 0.8, 0.9) if parts > 1 else 1.0,
+    }
     further |= {f"norm_part{part}": np.full(count, float(part)) for part in range(parts)}
-    found["curves"] = found["curves"].assign(norm_after=norms, **further)
+    found["curves"] = pd.concat([found["curves"].assign(norm_after=norms), pd.DataFrame(further)], axis="columns")
     return one, found
 
 
@@ -85,7 +88,8 @@ def test_of_more_than_64_parts_the_first_are_kept(tmp_path: Path) -> None:
     made = Store(tmp_path)
     made.create()
     one, found = plant("before", 0, parts=64, microbatches=2)
-    found["curves"] = found["curves"].assign(**{f"norm_part{part}": 1.0 for part in range(64, 128)})
+    rest = pd.DataFrame(1.0, found["curves"].index, [f"norm_part{part}" for part in range(64, 128)])
+    found["curves"] = pd.concat([found["curves"], rest], axis="columns")
     made.write(one, found)
     kept = [name for name in made.curves(one.key) if name.startswith(PART)]
     assert kept == [f"{PART}{part}" for part in range(64)]
