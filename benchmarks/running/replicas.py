@@ -131,20 +131,22 @@ def find_learner(case: Case) -> Learner:
 
 
 def train_case(case: Case, progress: Callable[[Progress], None]) -> Outcome:
-    """Train one case, by a group of replicas where it has several; its processor time is that of all processes."""
-    if case.replicas == 1:
-        return train(case, progress)
-    made: list[Replicated] = []
+    """Train one case, by a group of replicas where it has several, whose processor time is that of all processes.
 
-    def find(asked: Case) -> Replicated:
-        made.append(build_replicated(asked))
+    Where a learner has measured what its products are of, the answer says so.
+    """
+    made: list[Learner] = []
+
+    def find(asked: Case) -> Learner:
+        made.append(find_learner(asked))
         return made[0]
 
     outcome = train(case, progress, find)
-    spent = made[0].cpu / outcome.times.seconds_training
-    return dataclasses.replace(
-        outcome, times=dataclasses.replace(outcome.times, cpu_to_wall=outcome.times.cpu_to_wall + spent)
-    )
+    outcome = dataclasses.replace(outcome, precision=getattr(made[0], "precision", ""))
+    if not isinstance(made[0], Replicated):
+        return outcome
+    spent = outcome.times.cpu_to_wall + made[0].cpu / outcome.times.seconds_training
+    return dataclasses.replace(outcome, times=dataclasses.replace(outcome.times, cpu_to_wall=spent))
 
 
 def _is_same(one: Trained, other: Trained) -> bool:
