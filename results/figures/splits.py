@@ -58,6 +58,6 @@ def _draw(cases: pd.DataFrame) -> Figure:
 
 
 def _name(replicas: int, microbatches: int) -> str:
-    counts = {"replica": replicas, "microbatch": microbatches}
-    said = [f"{count} {name}{'es' if name.endswith('h') else 's'}" for name, count in counts.items() if count > 1]
+    counts = {"replicas": replicas, "microbatches": microbatches}
+    said = [f"{count} {name}" for name, count in counts.items() if count > 1]
     return " of ".join(said)
