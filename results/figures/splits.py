@@ -13,6 +13,9 @@ from farreach.results.figures import palette, style
 MOST = 9
 """Tasks that the figure shows."""
 
+LEAST, TWICE = 0.8, 2.2
+"""What the axis of the norm spans at least: the threshold, and twice as much, which two parts can reach."""
+
 SIDES = {"after": "o", "before": "X"}
 
 
@@ -40,6 +43,9 @@ def _draw(cases: pd.DataFrame) -> Figure:
                     linewidths=0.3,
                 )
             ax.axhline(1, color="0.4", linewidth=1, linestyle="--")
+            ax.set_yscale("log")
+            low, high = ax.get_ylim()
+            ax.set_ylim(min(low, LEAST), max(high, TWICE))
             style.make_log_axis(ax)
             ax.set_xlabel("cosine of the angle to the gradient")
             ax.set_ylabel("norm after the clip / threshold")
