@@ -397,7 +397,11 @@ def test_a_clip_after_the_reduction_is_no_clip_before_it(monkeypatch: pytest.Mon
 
 
 @pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
-@pytest.mark.parametrize("fault", [None, clip_on_the_other_side, see_twice], ids=lambda fault: fault.__name__ if fault else "none")
+@pytest.mark.parametrize(
+    "fault",
+    [None, clip_on_the_other_side, see_twice],
+    ids=lambda fault: fault.__name__ if fault else "none",
+)
 def test_faults_of_a_framework_s_group_are_found(
     fault: Callable[..., Any] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
