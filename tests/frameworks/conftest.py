@@ -21,6 +21,7 @@ then every test would forget what the next one compiles again."""
 
 PROGRAMS = (
     ("paths", "compile_program"),
+    ("replicas", "_compile_chunk"),
     *(("mixed", name) for name in ("compile_program", "_compile_probe")),
     *(("gradient_flow", name) for name in ("_compile_probe", "_compile_shifted")),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import linecache
 import os
 import sys
 from pathlib import Path
@@ -98,12 +99,18 @@ def load_replicas(framework: str, fault: tuple[str, str] | None = None) -> Modul
     path = Path(str(module.__file__))
     source, (right, wrong) = path.read_text(), fault
     assert source.count(right) == 1, (framework, right)
+    source = source.replace(right, wrong)
+    # TensorFlow makes its graphs of the source that it finds under the name of the file: that of the whole one, else.
+    place = f"<{framework} with {wrong}>"
+    linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
     planted = ModuleType(name)
     sys.modules[name] = planted  # where a data class looks for its types
     try:
-        exec(compile(source.replace(right, wrong), str(path), "exec"), planted.__dict__)  # noqa: S102
+        exec(compile(source, place, "exec"), planted.__dict__)  # noqa: S102
     finally:
         sys.modules[name] = module
+    if hasattr(module, "_GROUP"):  # which this process has joined
+        planted.__dict__["_GROUP"] = module._GROUP  # noqa: SLF001
     return planted
 
 
