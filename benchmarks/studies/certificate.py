@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from farreach.results.storage.certificates import CheckResult
 
 UNSPLIT = {"replicas": 1, "microbatches": 1, "clip_at": "after"}
 """What --only says where it is about no update in parts."""
+
+STAMP = ("commit", "framework_version", "variables", "processor", "python", "numpy", "device_name", "precision")
+"""The facts that must be the same where what a check found before stands for running it again."""
 
 FRESH = 100
 """Checks in one process: XLA keeps the programs of each, some 170 maps of memory, and Linux grants a process 65,530."""
@@ -90,22 +94,25 @@ def make_certificates(
 
     There is one for each digest: of its own checks, and of those in float64 of the same cells, which are about the
     same arithmetic. A check that could not be run has no digest, and stands in each of its cell.
+
+    What was found is kept beside the log: who is stopped and begins again, on the same commit, goes on where it was.
     """
     facts = environment.collect_facts()  # of the start: the checkout may move on while this runs
     started = environment.read_clock()
     worker = Live(framework, device, 1, log / f"{framework}.log")
     results: list[Any] = []  # `CheckResult`, and in them kernel and digest
     try:
-        for at, check in enumerate(checks):
-            if at and at % FRESH == 0:
-                worker.stop()  # the next check starts it again
-            found: dict[str, Any] = {"differences": {}, "kernel": "", "digest": "", "fault": None}
-            try:
-                answer = worker.ask(Certify(check, certification.STEPS), Differences)
-                differences = {name: number(value) for name, value in answer.values.items()}
-                found |= {"differences": differences, "kernel": answer.kernel, "digest": answer.digest}
-            except CaseFailedError as error:
-                found["fault"] = str(error)
+        worker.start()
+        answers = Answers(log / f"{framework}.jsonl", facts | worker.facts)
+        asked = 0
+        for check in checks:
+            found = answers.find(check)
+            if found is None:
+                if asked and asked % FRESH == 0:
+                    worker.stop()  # the next check starts it again
+                asked += 1
+                found = _ask(worker, check)
+                answers.keep(check, found)
             results.append(dataclasses.asdict(check) | found)
     except StartError as error:
         raise registry.UsageError(str(error)) from error
@@ -139,6 +146,51 @@ def make_certificates(
             }
         )
     return made, results
+
+
+def _ask(worker: Live, check: Check) -> dict[str, Any]:
+    """Return what a check found: its differences, the kernel and the digest, or why it could not be run."""
+    found: dict[str, Any] = {"differences": {}, "kernel": "", "digest": "", "fault": None}
+    try:
+        answer = worker.ask(Certify(check, certification.STEPS), Differences)
+    except CaseFailedError as error:
+        return found | {"fault": str(error)}
+    differences = {name: number(value) for name, value in answer.values.items()}
+    return found | {"differences": differences, "kernel": answer.kernel, "digest": answer.digest}
+
+
+class Answers:
+    """What checks found, a line each in a file, for who begins again; of another commit or machine nothing counts."""
+
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+        self.path = path
+        self.stamp = {name: str(facts.get(name, "")) for name in STAMP} | {"steps": str(certification.STEPS)}
+        self.is_kept = not self.stamp["commit"].endswith(environment.CHANGED)
+        self.known: dict[str, dict[str, Any]] = {}
+        if not self.is_kept or not path.exists():
+            return
+        for line in path.read_text("utf-8", errors="replace").splitlines():
+            try:
+                known = json.loads(line)
+                if known["stamp"] == self.stamp:
+                    self.known[known["check"]] = known["found"]
+            except (ValueError, KeyError, TypeError):
+                continue  # half a line, of who was killed as it wrote it: the check is run again
+
+    def find(self, check: Check) -> dict[str, Any] | None:
+        """Return what a check found before, None where it has not been run."""
+        return self.known.get(_name_check(check))
+
+    def keep(self, check: Check, found: dict[str, Any]) -> None:
+        """Add what a check found; one that could not be run is tried again."""
+        if self.is_kept and found["fault"] is None:
+            line = json.dumps({"stamp": self.stamp, "check": _name_check(check), "found": found})
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"\n{line}\n")  # on a line of its own, even behind half of one
+
+
+def _name_check(check: Check) -> str:
+    return json.dumps(dataclasses.asdict(check), sort_keys=True)
 
 
 def _name_cell(result: dict[str, Any]) -> tuple[str, str, str]:

@@ -33,6 +33,7 @@ from farreach.results.analysis.certificates import (
     list_demands,
 )
 from farreach.results.report.certificates import write_coverage
+from farreach.results.storage.certificates import CheckResult
 from tests.support import certified, synthetic
 from tests.support.certified import publish_certificate
 from tests.support.paths import quickest
@@ -461,29 +462,77 @@ def test_a_checkout_with_changes_publishes_no_certificate(
     assert "commit first, or give --out" in line
 
 
-def test_a_process_is_renewed_before_the_programs_of_its_checks_fill_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    processes = []
+class FakeWorker:
+    """A worker that finds nothing wrong, and counts the checks of each of its processes."""
 
-    class Fake:
-        facts: dict[str, str] = {"framework_version": "1", "variables": "{}"}  # noqa: RUF012
+    facts: dict[str, str] = {"framework_version": "1", "variables": "{}"}  # noqa: RUF012
+    processes: list[int]
+    most = 1_000
 
-        def __init__(self, *_: object) -> None:
-            self.there = False
+    def __init__(self, *_: object) -> None:
+        self.there = False
 
-        def ask(self, *_: object) -> Differences:
-            if not self.there:
-                processes.append(0)
-            processes[-1] += 1
-            self.there = True
-            return Differences(values={"loss": 0.0}, kernel="a kernel", digest="0" * 16)
+    def start(self) -> None:
+        if not self.there:
+            self.processes.append(0)
+        self.there = True
 
-        def stop(self) -> None:
-            self.there = False
+    def ask(self, *_: object) -> Differences:
+        if sum(self.processes) == self.most:
+            raise KeyboardInterrupt
+        self.start()
+        self.processes[-1] += 1
+        return Differences(values={"loss": 0.0}, kernel="a kernel", digest="0" * 16)
 
-    monkeypatch.setattr(certificate, "Live", Fake)
+    def stop(self) -> None:
+        self.there = False
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
+    """Have checks asked of a fake worker, two of each process, on a commit without changes."""
+    monkeypatch.setattr(certificate, "Live", FakeWorker)
+    monkeypatch.setattr(FakeWorker, "processes", [], raising=False)
     monkeypatch.setattr(certificate, "FRESH", 2)
-    _, results = certificate.make_certificates("pytorch", certification.list_checks("pytorch")[:5], tmp_path)
-    assert (processes, len(results)) == ([2, 2, 1], 5)
+    monkeypatch.setattr(environment, "read_commit", lambda: "0123456789ab")
+    return FakeWorker
+
+
+def ask_checks(folder: Path) -> list[CheckResult]:
+    """Return what five checks found."""
+    return certificate.make_certificates("pytorch", certification.list_checks("pytorch")[:5], folder)[1]
+
+
+def test_a_process_is_renewed_before_the_programs_of_its_checks_fill_it(
+    worker: type[FakeWorker], tmp_path: Path
+) -> None:
+    assert len(ask_checks(tmp_path)) == 5
+    assert worker.processes == [2, 2, 1]
     assert len(certification.list_checks("tensorflow")) > 180
+
+
+def test_who_was_stopped_goes_on_where_it_was(
+    worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker, "most", 3)
+    with pytest.raises(KeyboardInterrupt):
+        ask_checks(tmp_path)
+    assert sum(worker.processes) == 3
+    with (tmp_path / "pytorch.jsonl").open("a") as file:
+        file.write('{"stamp": {"comm')  # it was killed as it wrote the next one
+    monkeypatch.setattr(worker, "most", 1_000)
+    again = ask_checks(tmp_path)
+    assert sum(worker.processes) == 5
+    assert again == ask_checks(tmp_path)
+    assert sum(worker.processes) == 5
+    assert {result["kernel"] for result in again} == {"a kernel"}
+
+
+@pytest.mark.parametrize("commit", ["ba9876543210", "0123456789ab+changes"])
+def test_on_another_commit_or_with_changes_every_check_is_run(
+    worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, commit: str
+) -> None:
+    ask_checks(tmp_path)
+    monkeypatch.setattr(environment, "read_commit", lambda: commit)
+    ask_checks(tmp_path)
+    assert sum(worker.processes) == 10
