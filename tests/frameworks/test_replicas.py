@@ -199,6 +199,11 @@ def list_grouped(framework: str) -> dict[str, Update]:
     return found
 
 
+def mark_slow(framework: str, *others: str) -> Any:
+    """Return the parameters of a test of two processes: those that XLA compiles for take half a minute or more."""
+    return pytest.param(framework, *others, marks=[] if framework == "pytorch" else [pytest.mark.slow])
+
+
 @functools.cache
 def run_grouped(framework: str) -> dict[str, list[dict[str, np.ndarray]]]:
     """Return what both processes found for each of `list_grouped`: one group serves them all."""
@@ -207,7 +212,7 @@ def run_grouped(framework: str) -> dict[str, list[dict[str, np.ndarray]]]:
     return {name: [read_found(found) for found in both] for name, *both in zip(updates, *answers, strict=True)}
 
 
-@pytest.mark.parametrize("framework", ENGINES)
+@pytest.mark.parametrize("framework", [mark_slow(framework) for framework in ENGINES])
 def test_two_processes_make_the_update_of_one(framework: str) -> None:
     for name, update in list_grouped(framework).items():
         if update.fault is None:
@@ -220,7 +225,7 @@ def test_two_processes_make_the_update_of_one(framework: str) -> None:
 
 @pytest.mark.parametrize(
     ("framework", "fault"),
-    [(framework, fault) for framework in ENGINES for fault, places in FAULTS.items() if framework in places],
+    [mark_slow(framework, fault) for framework in ENGINES for fault, places in FAULTS.items() if framework in places],
 )
 def test_a_fault_of_two_processes_is_found(framework: str, fault: str) -> None:
     update = dataclasses.replace(list_grouped(framework)[fault], fault=None)
