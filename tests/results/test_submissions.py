@@ -52,7 +52,7 @@ def test_a_whole_set_is_packed_and_passes_the_check_that_a_pull_request_runs(tmp
         ({"commit": ""}, "no commit: 1 row"),
         ({"commit": "0123456789ab+changes"}, "made with changes that no commit has: 1 row"),
         ({"command": ""}, "no command: 1 row"),
-        ({"command": "python -m benchmarks run /home/somebody/own.toml"}, "a path of one machine stands in it"),
+        ({"command": "python -m benchmarks run /srv/somebody/own.toml"}, "a path of one machine stands in it"),
         ({"command": "python -m benchmarks run own --out=~/runs/own"}, "a path of one machine stands in it"),
         ({"command": "python -m benchmarks run C:\\own\\own.toml"}, "a path of one machine stands in it"),
     ],
