@@ -155,9 +155,15 @@ def test_microbatches_add_up_to_the_whole_batch(framework: str, update: Update, 
         hold(framework, side, run_update(build_parted(framework, side), side))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", LAYOUTS)
-@pytest.mark.parametrize("framework", ENGINES)
+def mark_product(framework: str, cell: str, *others: int) -> Any:
+    """Return the parameters of a test of a whole product: a sample of it is slow, and the rest, hours, a campaign."""
+    is_sample = (framework, cell, *others) in {("pytorch", "lstm"), ("pytorch", "lstm", 2)}
+    return pytest.param(framework, cell, *others, marks=pytest.mark.slow if is_sample else pytest.mark.campaign)
+
+
+@pytest.mark.parametrize(
+    ("framework", "cell"), [mark_product(framework, cell) for framework in ENGINES for cell in LAYOUTS]
+)
 def test_microbatches_add_up_for_every_optimizer_and_clip(framework: str, cell: str) -> None:
     for update in PRODUCT:
         if update.cell == cell:
@@ -234,9 +240,14 @@ def test_a_fault_of_two_processes_is_found(framework: str, fault: str) -> None:
     assert measure_worst({name: value for name, value in first.items() if name != "kernel"}, right) > FAR
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("cell", "replicas"), [*((cell, 2) for cell in LAYOUTS), ("lstm", 4), ("transformer", 4)])
-@pytest.mark.parametrize("framework", ENGINES)
+@pytest.mark.parametrize(
+    ("framework", "cell", "replicas"),
+    [
+        mark_product(framework, cell, replicas)
+        for framework in ENGINES
+        for cell, replicas in [*((cell, 2) for cell in LAYOUTS), ("lstm", 4), ("transformer", 4)]
+    ],
+)
 def test_processes_make_the_update_of_one_for_every_optimizer_and_clip(
     framework: str, cell: str, replicas: int
 ) -> None:
