@@ -110,7 +110,7 @@ def _check_columns(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask, str]]
         if declared.kind == "number":
             yield ~np.isfinite(column.numbers), f"its {name} is not a finite number"
         if declared.least is not None:
-            yield column.numbers < declared.least, f"its {name} is below {declared.least:g}"
+            yield (column.numbers < declared.least) & ~column.null, f"its {name} is below {declared.least:g}"
         if declared.fact.most is not None:
             yield column.numbers > declared.fact.most, f"its {name} is above {declared.fact.most:g}"
     yield columns["key"].find(lambda word: not re.fullmatch(KEY, word)), "its key is not a valid key"
