@@ -131,6 +131,7 @@ def test_advice_is_written_the_rows_serve_a_report_and_the_same_command_trains_n
     assert (out / "advice.png").exists()
 
 
+@pytest.mark.slow
 def test_a_grid_of_one_threshold_is_called_what_it_is(tmp_path: Path) -> None:
     done = run_command("advise", *TINY, "--seeds", "1", "--thresholds", "0.1", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -168,6 +169,7 @@ def test_ctrl_c_keeps_what_was_finished(tmp_path: Path) -> None:
     assert not (tmp_path / "advice.md").exists()
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

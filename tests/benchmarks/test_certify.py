@@ -275,6 +275,7 @@ def test_a_fault_where_every_step_is_scored_or_in_the_order_of_batches_is_caught
     assert find_beyond(plain("pytorch", cell="rnn")) == set()
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("framework", INSTALLED)
 @pytest.mark.parametrize("regulariser", ["l1", "l2", "omega", "omega2"])
 def test_penalties_are_the_references(framework: str, regulariser: str) -> None:
@@ -291,6 +292,7 @@ RECIPES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("framework", INSTALLED)
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: "-".join(map(str, recipe.values())))
 def test_recipes_are_the_references(framework: str, recipe: dict[str, Any]) -> None:

@@ -294,6 +294,7 @@ def test_a_case_that_comes_from_two_workers_is_kept_once(
     assert second.poll() is None
 
 
+@pytest.mark.slow
 def test_a_case_that_kills_every_worker_fails_and_costs_no_other_case(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
@@ -378,6 +379,7 @@ def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one
     assert (ended.finished, ended.failed) == (6, [])
 
 
+@pytest.mark.slow
 def test_work_for_a_gpu_goes_to_the_worker_that_declares_one(
     workers: Callable[..., list[subprocess.Popen[bytes]]], pool: Pool, tmp_path: Path
 ) -> None:
@@ -493,6 +495,7 @@ def test_without_workers_or_scheduler_the_work_ends_with_a_reason(tmp_path: Path
         alone.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -536,6 +539,7 @@ def test_what_listens_but_is_no_scheduler_is_said_so(
     assert f"no Dask scheduler answers at {address} within 1 s" in said
 
 
+@pytest.mark.slow
 def test_a_cluster_without_workers_is_said_before_anything_runs(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

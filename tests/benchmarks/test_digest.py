@@ -66,6 +66,7 @@ def test_what_code_does_is_hashed_and_not_how_it_is_laid_out() -> None:
 KNOWN_DIGEST = "4d8c53f4187ef347e5777bef24fdc68bafc061796bf11bfd166d9f4a8268828f"
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("python", list_pythons())
 def test_the_digest_is_the_same_on_every_python(python: str) -> None:
     program = (
@@ -94,6 +95,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
     ("path", "right", "wrong", "moved"),
     [

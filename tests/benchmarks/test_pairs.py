@@ -321,6 +321,7 @@ def test_the_command_times_writes_the_page_and_does_not_time_again(suite: str, t
     assert "2 timings, 2 already done, 0 to do" in again.stdout
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -81,6 +81,7 @@ FAULTY = [
 ]
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(("name", "text", "fault"), FAULTY)
 def test_a_plugin_that_is_not_complete_is_one_line_where_it_is_listed_or_named(
     name: str, text: str, fault: str, write: Write, tmp_path: Path

@@ -265,6 +265,7 @@ def test_two_replicas_that_take_three_quarters_of_the_time_have_an_efficiency_of
     assert (found["seconds_one"], found["seconds_all"], found["rounds"]) == (2e-3, 1.5e-3, rounds)
 
 
+@pytest.mark.slow
 def test_more_replicas_than_cores_are_run_and_that_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,6 +384,7 @@ FAULTS: dict[Callable[..., Any], set[str]] = {
 }
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_fault_in_what_replicas_do_is_found(fault: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     check = dataclasses.replace(PLAIN, replicas=2)
@@ -396,6 +398,7 @@ def test_a_clip_after_the_reduction_is_no_clip_before_it(monkeypatch: pytest.Mon
     assert {"parts", "norm_after"} <= plant(monkeypatch, clip_on_the_other_side, check)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TORCH, reason="PyTorch is not installed")
 @pytest.mark.parametrize(
     "fault",

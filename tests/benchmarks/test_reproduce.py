@@ -273,6 +273,7 @@ def test_rows_that_were_made_before_a_stop_are_kept_and_said(
     assert [*tmp_path.glob("farreach-*")] == [kept]
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("source", ["hub:attacker/x", "hub:csv", "hub:..", "hub:../x", "/etc/passwd"])
 def test_a_strangers_row_reads_nothing_from_the_network_or_the_disk(
     recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str

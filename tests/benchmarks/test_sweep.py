@@ -213,6 +213,7 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_carries_on(tiny: st
     assert finished.returncode == 0
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -93,6 +93,7 @@ def written(recorder: Recorder) -> tuple[pd.DataFrame, dict[str, Any]]:
     return Store(recorder.path.parent.parent).curves(recorder.path.stem), json.loads(recorder.path.read_text())
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.filterwarnings("ignore::farreach.ClipWarning")
 @pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
@@ -296,6 +297,7 @@ def test_a_fit_that_was_interrupted_is_recorded(tmp_path: Path) -> None:
     assert (row["steps_done"], row["warnings"]) == (5, None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("doubles")
 @pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
 def test_the_gradient_through_time_is_that_of_the_layers(tmp_path: Path, kind: str) -> None:

@@ -49,6 +49,7 @@ def test_keras_has_its_backend_and_its_defaults_whatever_the_user_set(
     assert Live("pytorch", device_name, 1, tmp_path / "log").make_environment()["KERAS_BACKEND"] == "jax"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("tensorflow" not in INSTALLED, reason="TensorFlow is not installed")
 def test_a_users_file_for_keras_moves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "keras.json").write_text('{"backend": "jax", "floatx": "float16", "epsilon": 0.5}')

@@ -201,6 +201,7 @@ def test_norms_that_float32_cannot_square_are_measured() -> None:
     assert found.x == pytest.approx([2**0.5 * 1e-30] * 3, rel=1e-6, abs=0)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 @pytest.mark.parametrize("tokens", [False, True])
 def test_the_gradient_of_the_input_is_that_of_an_input_moved_by_hand(

@@ -75,6 +75,7 @@ def test_the_recorded_loss_is_that_of_the_predictions(module: ModuleType, cell: 
     assert framework.train([batch]).loss[0] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("clip", [None, Clip("norm", 0.05), Clip("norm", 1e6), Clip("value", 0.01)])
 def test_the_norm_after_the_clip_is_that_of_the_update(module: ModuleType, cell: str, clip: Clip | None) -> None:

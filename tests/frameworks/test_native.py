@@ -214,6 +214,7 @@ def test_flax_draws_orthogonal_and_lecun_kernels_and_zero_biases() -> None:
     assert kernel.std() == pytest.approx(1 / np.sqrt(HIDDEN), rel=0.1)
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
     ("optimizer", "first"),
     [

@@ -106,6 +106,7 @@ def list_sides(update: Update) -> list[Update]:
     return [dataclasses.replace(update, clip_at=side) for side in sides]
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("clip_at", ["after", "before"])
 @pytest.mark.parametrize("framework", [registry.REFERENCE, *ENGINES])
 def test_three_and_one_become_one_and_one_where_each_part_is_clipped(framework: str, clip_at: str) -> None:
@@ -181,6 +182,7 @@ def test_every_path_adds_up(framework: str) -> None:
                 hold(framework, side, run_update(build_parted(framework, side), side))
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name not in OF_GROUPS])
 @pytest.mark.parametrize("framework", ENGINES)
 def test_a_fault_of_microbatches_is_found(framework: str, fault: str) -> None:

@@ -108,6 +108,7 @@ def test_a_number_of_an_optimizer_that_cannot_be_is_refused(numbers: dict[str, f
         Training(**numbers)  # type: ignore[arg-type]
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("optimizer", RECIPES)
 def test_every_step_of_a_recipe_is_the_references(module: ModuleType, optimizer: str) -> None:
     """From the reference's state within 1e-10, over a warm-up, the whole rate and the fall after it."""

@@ -122,6 +122,7 @@ def test_the_example_framework_trains_as_the_reference_does(project: Path) -> No
     assert numbers.loc[("plain", "none"), "clip_fraction"] == 0
 
 
+@pytest.mark.slow
 def test_the_example_framework_refuses_what_it_lacks_in_one_line(project: Path) -> None:
     add(project, "Add a framework")
     said = call(project, "benchmarks run plain --only framework=plain --only cell=lstm", status=2)

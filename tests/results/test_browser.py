@@ -159,6 +159,7 @@ def test_a_page_without_its_folder_still_answers_and_says_what_is_missing(
 # Sharing
 
 
+@pytest.mark.slow
 def test_a_shared_link_shows_the_same_view(quick: Path, opened: Opened) -> None:
     page = opened(quick)
     page.get_by_role("tab", name="Gradients").click()
@@ -192,6 +193,7 @@ def test_a_link_with_nonsense_shows_the_page(quick: Path, opened: Opened) -> Non
 # Taking away
 
 
+@pytest.mark.slow
 def test_a_view_is_saved_as_csv_with_the_intervals(quick: Path, opened: Opened) -> None:
     page = opened(quick, "#task=adding&cell=lstm")
     with page.expect_download() as waiting:
@@ -204,6 +206,7 @@ def test_a_view_is_saved_as_csv_with_the_intervals(quick: Path, opened: Opened) 
     assert back["skill low"].notna().all()
 
 
+@pytest.mark.slow
 def test_no_text_of_a_view_that_is_saved_is_a_formula(quick: Path, opened: Opened, tmp_path: Path) -> None:
     folder = shutil.copytree(quick, tmp_path / "quick")
     written = (folder / pages.PAGE).read_text()
@@ -265,6 +268,7 @@ def test_the_whole_table_lies_beside_as_parquet(quick: Path, opened: Opened) -> 
 # Looks
 
 
+@pytest.mark.slow
 def test_the_theme_follows_the_system_switches_and_is_remembered(quick: Path, opened: Opened) -> None:
     def paper(page: Any) -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
@@ -298,6 +302,7 @@ def test_every_picture_is_drawn(quick: Path, opened: Opened) -> None:
     assert "100 %" in overview.inner_text()
 
 
+@pytest.mark.slow
 def test_a_phone_shows_it_without_scrolling_sideways(quick: Path, opened: Opened) -> None:
     page = opened(quick, size=PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -345,6 +350,7 @@ def test_axe_finds_no_serious_fault(quick: Path, opened: Opened, size: dict[str,
     assert faults + serious(page) == []
 
 
+@pytest.mark.slow
 def test_hostile_names_show_as_text_and_run_nothing(opened: Opened, tmp_path: Path) -> None:
     write_hostile(tmp_path)
     page = opened(tmp_path)

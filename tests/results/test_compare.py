@@ -246,6 +246,7 @@ def test_planted_damage_is_found_where_it_is(damage: Callable[[pd.DataFrame], pd
     assert BETTER not in found.values()
 
 
+@pytest.mark.slow
 def test_the_gate_fails_on_the_whole_and_says_where_it_could_tell_nothing(tmp_path: Path) -> None:
     rows = [synthetic.record(parameters=json.dumps({"T": T}), loss=0.005) for T in range(5, 17)]
     worse = [synthetic.change(one, loss=0.5, weights_sha256="f" * 64, platform="elsewhere") for one in rows]
@@ -292,6 +293,7 @@ def test_rows_of_one_side_alone_are_named(tmp_path: Path) -> None:
     assert "lstm none pytorch is in the old set alone." in comparison_report.write_findings(found)[-1]
 
 
+@pytest.mark.slow
 def test_the_gate_exits_1_and_the_page_is_written(tmp_path: Path) -> None:
     synthetic.write(tmp_path / "old", make_seeds(12))
     synthetic.write(tmp_path / "new", make_seeds(12, draw=1, skill=0.5, framework_version="9.9"))

@@ -52,6 +52,7 @@ def trace(folder: Path) -> history.History:
     return history.trace_rows(history.read_sets([folder]))
 
 
+@pytest.mark.slow
 def test_where_nothing_moved_nothing_is_said_to_have_moved(tmp_path: Path) -> None:
     seen = trace(nights(tmp_path))
     assert seen.lines["bits"].tolist() == [IDENTICAL] * 3
@@ -62,6 +63,7 @@ def test_where_nothing_moved_nothing_is_said_to_have_moved(tmp_path: Path) -> No
     assert "No step in the times was found." in said
 
 
+@pytest.mark.slow
 def test_a_slower_step_is_found_near_its_commit_in_its_row_alone(tmp_path: Path) -> None:
     seen = trace(nights(tmp_path, slower=(13, {"gru": 1.1})))
     by_cell = seen.lines.set_index("cell_label")
@@ -185,6 +187,7 @@ def test_the_page_draws_each_row_names_the_commit_and_opens_it(opened: Opened, t
     assert serious(page) == []
 
 
+@pytest.mark.slow
 def test_hostile_names_show_as_text_in_a_history(opened: Opened, tmp_path: Path) -> None:
     for at in range(2):
         rows = [

@@ -119,6 +119,7 @@ def test_a_newcomer_answers_from_what_is_seen(asked: tuple[Path, Planted], opene
     assert "python -m benchmarks run quick --only" in page.locator("#opened .command").inner_text()
 
 
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize("size", [PHONE, {"width": 1400, "height": 900}, {"width": 2560, "height": 1300}])
 def test_a_table_shows_its_result_at_every_width(
     asked: tuple[Path, Planted], opened: Opened, size: dict[str, int]

@@ -197,6 +197,7 @@ def test_every_case_is_diagnosed_in_the_table(tmp_path: Path) -> None:
     assert observatory.count_diagnoses(rows).drop(columns=["setting", "cell_label"]).to_numpy().sum() == 9
 
 
+@pytest.mark.slow
 def test_the_report_draws_the_flow_and_survives_its_absence(tmp_path: Path) -> None:
     store = solved_set(tmp_path)
     made = {path.name for path in result_set.write(tmp_path)}

@@ -217,6 +217,7 @@ def native_only() -> list[Record]:
     return [synthetic.record(mode="native")]
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(
     ("records", "expected"),
     [

@@ -123,6 +123,7 @@ def duplicate(records: list[Record], changes: dict[str, Any]) -> list[Record]:
     return [*records, *again]
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=[*CHANGES])
 def test_what_shares_a_seed_adds_no_witness_and_narrows_no_interval(changes: dict[str, Any]) -> None:
     records = make_set()
