@@ -1,6 +1,6 @@
 """What lies beside the row of a case: the declared columns of each part, and how a table of other types becomes one.
 
-curves        per training step: step, loss, norm_before, norm_after, clipped; of updates in parts `DIVIDED` too
+curves        per training step: step, loss, norm_before, norm_after, clipped; and what `OPTIONAL` and `PART` name
 evaluations   per evaluation: step, loss and the task's metrics
 flow          per training step probed, layer and time step: norms of dL/dh_t and dL/dc_t, and of dL/dx_t
 spectra       per training step probed, layer and gate: spectral radius, largest singular value
@@ -29,15 +29,20 @@ CURVES = ("step", "loss", "norm_before", "norm_after", "clipped")
 COLUMNS = {"curves": CURVES, "evaluations": ("step", "loss"), "flow": FLOW, "spectra": SPECTRA}
 """The columns that each part has; evaluations have the task's metrics besides."""
 
-OPTIONAL = {"curves": ("steps", "events"), "flow": (INPUT,)}
-"""The columns that a part may have besides: of curves that were thinned, and of flows since they are of the input."""
-
 DIVIDED = ("norm_reduced", "cosine")
 """Further columns of curves whose updates were made in parts: the norm of the sum of the parts' gradients before any
 clip, and the cosine of the angle between that sum and what the clip left."""
 
 PART = re.compile(r"norm_part(\d|[1-5]\d|6[0-3])")
 """And of each part, by its number from 0, the norm of its weighted gradient before the clip; of the first 64 parts."""
+
+SCALED = ("skipped", "scale")
+"""Further columns of curves whose loss was scaled: 1 where the update was left out, and by what the loss was
+multiplied."""
+
+OPTIONAL = {"curves": ("steps", "events", *DIVIDED, *SCALED), "flow": (INPUT,)}
+"""The columns that a part may have besides: of curves that were thinned (steps, events), of updates in parts and of a
+scaled loss, and of flows since they are of the input."""
 
 COUNTS = {"step", "layer", "time", "steps", "events"}
 """The columns that are whole numbers; ``gate`` is a text, all others are floats."""
@@ -50,8 +55,7 @@ def declare_column(name: str) -> pa.Field:
 
 def is_optional(part: str, name: str) -> bool:
     """Return whether a part may have a column that is not among its `COLUMNS`; evaluations may have any."""
-    more = part == "curves" and (name in DIVIDED or PART.fullmatch(name) is not None)
-    return more or name in OPTIONAL.get(part, ())
+    return name in OPTIONAL.get(part, ()) or (part == "curves" and PART.fullmatch(name) is not None)
 
 
 def arrange_part(part: str, table: pa.Table) -> pa.Table:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from farreach.frameworks import scaling
 from farreach.results.analysis.precision import judge_precision, tabulate_precision
 from farreach.results.analysis.rows import Rows
+from farreach.results.publishing.packing import pack_set
 from farreach.results.record import Record
 from farreach.results.report.contents import read_results
 from farreach.results.report.precision import write_findings
 from farreach.results.report.result_set import write
+from farreach.results.storage.parts import SCALED
+from farreach.results.storage.result_set import Store
+from farreach.results.storage.sets import open_set
 from tests.support import synthetic
 
 MEASURED = "float16 products and layer output, float32 weights"
@@ -102,3 +108,19 @@ def test_a_set_of_one_dtype_has_none(tmp_path: Path) -> None:
     write(tmp_path)
     assert "Precision:" not in (tmp_path / "report.md").read_text()
     assert not (tmp_path / "tables" / "precision.csv").exists()
+
+
+def test_curves_of_a_scaled_loss_keep_what_was_skipped_and_the_scale(tmp_path: Path) -> None:
+    assert scaling.list_extra("float16") == SCALED
+    one, parts = synthetic.looked_at(synthetic.record(dtype="float16", steps_skipped=1))
+    curves = parts["curves"]
+    skipped = np.where(curves["step"] == 1, 1.0, 0.0)
+    parts |= {"curves": curves.assign(skipped=skipped, scale=65_536.0 - 32_768.0 * (curves["step"] > 1))}
+    store = Store(tmp_path / "run")
+    store.create()
+    store.write(one, parts)
+    pack_set(store.folder, tmp_path / "packed")
+    for there in (store, open_set(tmp_path / "packed")):
+        kept = there.curves(one.key)
+        assert kept["skipped"].sum() == 1
+        assert kept["scale"].tolist() == parts["curves"]["scale"].tolist()
