@@ -68,7 +68,7 @@ class Progress:
         """Move the bar to the steps that a case has done, and keep its figures for its line."""
         self.reached[case] = heard.steps * case.load().length
         self.running[case] = heard
-        self._move("running")
+        self._move()
 
     def hear_end(self, case: Case, said: str, ending: str = "") -> None:
         """Count a case, whole: one that diverged early has nothing left to do."""
@@ -76,7 +76,7 @@ class Progress:
         self.endings[ending] += 1
         self.running.pop(case, None)
         self.reached[case] = self.work[case]
-        self._move("running")
+        self._move()
         if not self.console.is_terminal:
             self.console.print(f"[{self.count}/{len(self.work)}] {case.label()}: {said}", markup=False)
 
@@ -91,9 +91,9 @@ class Progress:
         told = [f"{self.endings[ending]} {ending}" for ending in ENDINGS if self.endings[ending]]
         return Group(lines, Text(f"so far: {', '.join(told) or 'none has ended'}"), self.bar.get_renderable())
 
-    def _move(self, description: str) -> None:
+    def _move(self) -> None:
         done, count = sum(self.reached.values()), f"{self.count}/{len(self.work)}"
-        self.bar.update(self.line, completed=done, count=count, description=description)
+        self.bar.update(self.line, completed=done, count=count, description="running")
 
 
 def describe_figures(heard: messages.Progress) -> tuple[str, str, str]:

@@ -117,17 +117,22 @@ def end_groups() -> None:
         _GROUPS.popitem()[1].stop()
 
 
-def build_replicated(case: Case) -> Replicated:
-    """Return what trains a case of several replicas."""
-    group = find_group(case.lane, case.replicas)
-    alone = dataclasses.replace(case, replicas=1, microbatches=1, clip_at="after")
-    local: Any = build(alone)
-    return Replicated(group, functools.partial(build, case), local)
+def build_replicated(kind: Any, lane: Lane, make: Callable[..., Any]) -> Replicated:
+    """Return what trains a case of several replicas, or stands for one in a check.
+
+    Args:
+        kind: the case or check, a data class.
+        lane: whose group it takes.
+        make: makes the learner of a kind in the process that calls it, in a replica with the place of that.
+
+    """
+    alone = dataclasses.replace(kind, replicas=1, microbatches=1, clip_at="after")
+    return Replicated(find_group(lane, kind.replicas), functools.partial(make, kind), make(alone))
 
 
 def find_learner(case: Case) -> Learner:
     """Return what trains a case: a group where it has several replicas, else its framework in this process."""
-    return build(case) if case.replicas == 1 else build_replicated(case)
+    return build(case) if case.replicas == 1 else build_replicated(case, case.lane, build)
 
 
 def train_case(case: Case, progress: Callable[[Progress], None]) -> Outcome:

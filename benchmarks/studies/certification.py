@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from farreach.benchmarks.matrix import registry
-from farreach.benchmarks.running.replicas import Replicated, find_group
+from farreach.benchmarks.running.replicas import build_replicated
 from farreach.frameworks import weights
 from farreach.frameworks.base import (
     OMEGAS,
@@ -433,10 +433,9 @@ def _build_checked(check: Check, first: Weights) -> Framework:
     """Return the framework that is checked, as a group of replicas where it has several."""
     if check.replicas == 1:
         return build_part(check, first)
-    alone = dataclasses.replace(check, replicas=1, microbatches=1, clip_at="after")
-    group = find_group((check.framework, check.device, 1, check.dtype), check.replicas)
-    group_of: Any = Replicated(group, functools.partial(build_part, check, first), build_part(alone, first))
-    return group_of  # type: ignore[no-any-return]
+    lane = check.framework, check.device, 1, check.dtype
+    group: Any = build_replicated(check, lane, functools.partial(build_part, first=first))
+    return group  # type: ignore[no-any-return]
 
 
 def build_part(check: Check, first: Weights, **more: Any) -> Framework:

@@ -7,6 +7,7 @@ reduced but what is written here.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ from farreach.frameworks.jax.clip import clip_gradients, compute_norm
 from farreach.frameworks.jax.networks import find_family
 from farreach.frameworks.jax.paths import Differentiate, make_chunk, make_step, prepare_gradient
 from farreach.frameworks.jax.penalties import penalise_gradients
-from farreach.frameworks.split import Split
+from farreach.frameworks.split import REDUCED, Split
 from farreach.tasks.base import Batch
 
 _AXIS = "replicas"
@@ -101,9 +102,7 @@ class Framework(folder.Framework):
         if self.split.clip_at == "after":
             return trace
         # The step saw the gradient that was clipped already.
-        return base.Trace(
-            trace.loss, trace.extra[self.extra[0]], trace.norm_after, trace.clipped, trace.seconds, trace.extra
-        )
+        return dataclasses.replace(trace, norm_before=trace.extra[REDUCED])
 
     @property
     def kernel(self) -> str:

@@ -245,19 +245,23 @@ class Framework:
                 kind, gradients, threshold, weights=self.trained, names=self.names, history=self.history
             )
             clipped = self._measure_cut() if self.is_cut else clipped
-            update_weights(
-                self.training.optimizer,
-                self.trained,
-                gradients,
-                self.slots,
-                steps=self.steps,
-                learning_rate=self.training.learning_rate if rate is None else rate,
-                decay=self.training.decay,
-                weight_decay=self.training.weight_decay,
-            )
-            if LAYOUTS[self.model.cell].is_projected:
-                self.family.project_weights(self.model, self.trained, names=self.names)
+            self._update(gradients, rate)
         return torch.stack([loss, before, after, clipped])
+
+    def _update(self, gradients: list[torch.Tensor], rate: float | torch.Tensor | None) -> None:
+        """Update the weights in place by a gradient that was clipped, at the recipe's learning rate or at this one."""
+        update_weights(
+            self.training.optimizer,
+            self.trained,
+            gradients,
+            self.slots,
+            steps=self.steps,
+            learning_rate=self.training.learning_rate if rate is None else rate,
+            decay=self.training.decay,
+            weight_decay=self.training.weight_decay,
+        )
+        if LAYOUTS[self.model.cell].is_projected:
+            self.family.project_weights(self.model, self.trained, names=self.names)
 
     def _measure_cut(self) -> torch.Tensor:
         """Return the share of the derivatives of the last way back that were cut."""

@@ -20,9 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from farreach.frameworks import base, pytorch
 from farreach.frameworks.base import Array, Device, Model, Precision, Training, Weights
 from farreach.frameworks.dividing import require_split, take_part
-from farreach.frameworks.layouts import LAYOUTS
 from farreach.frameworks.pytorch.clip import clip_gradients, compute_norm
-from farreach.frameworks.pytorch.optimizers import update_weights
 from farreach.frameworks.pytorch.penalties import penalise_gradients
 from farreach.frameworks.split import Split
 from farreach.tasks.base import Batch
@@ -118,18 +116,7 @@ class Framework(pytorch.Framework):
             )
             before = compute_norm(reduced.whole)
             cosine = _compute_cosine(reduced.whole, gradients)
-            update_weights(
-                self.training.optimizer,
-                self.trained,
-                gradients,
-                self.slots,
-                steps=self.steps,
-                learning_rate=self.training.learning_rate if rate is None else rate,
-                decay=self.training.decay,
-                weight_decay=self.training.weight_decay,
-            )
-            if LAYOUTS[self.model.cell].is_projected:
-                self.family.project_weights(self.model, self.trained, names=self.names)
+            self._update(gradients, rate)
             clipped = reduced.changed if is_past else clipped
             return torch.cat([torch.stack([reduced.loss, before, after, clipped, before, cosine]), reduced.norms])
 

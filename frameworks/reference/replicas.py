@@ -19,7 +19,7 @@ from farreach.frameworks.base import Array, Device, Model, Precision, Training, 
 from farreach.frameworks.dividing import require_split
 from farreach.frameworks.reference.clip import clip_gradients, compute_norm
 from farreach.frameworks.reference.recurrent import DerivativeClip
-from farreach.frameworks.split import Split, split_batch
+from farreach.frameworks.split import REDUCED, Split, split_batch, weigh_parts
 from farreach.tasks.base import Batch
 
 _CHANGED = "changed"
@@ -77,20 +77,18 @@ class Framework(reference.Framework):
         changed = trace.extra.pop(_CHANGED)
         if self.split.clip_at == "after":
             return trace
-        reduced = trace.extra[self.split.extra[0]]
-        return dataclasses.replace(trace, norm_before=reduced, clipped=changed)
+        return dataclasses.replace(trace, norm_before=trace.extra[REDUCED], clipped=changed)
 
     def compute_gradients(self, batch: Batch, cut: DerivativeClip) -> tuple[float, Weights, list[float]]:
         """Return the weighted loss, the sum of the parts' gradients, each clipped under ``before``, and the figures."""
-        counted = [float(part.mask.sum()) for part in split_batch(batch, self.split)]
         loss, norms, changed = 0.0, [], 0.0
         whole = {name: np.zeros_like(value) for name, value in self.trained.items()}
         left = dict(whole)
-        for part, count in zip(split_batch(batch, self.split), counted, strict=True):
-            if not count:
+        weights = weigh_parts(batch, self.split).tolist()
+        for part, weight in zip(split_batch(batch, self.split), weights, strict=True):
+            if not weight:
                 norms.append(0.0)
                 continue
-            weight = count / sum(counted)
             own, gradients, _ = super().compute_gradients(part, cut)  # the penalty's whole gradient in it
             gradients = {name: weight * gradient for name, gradient in gradients.items()}
             loss += weight * own

@@ -7,6 +7,7 @@ reduction between them, and a chunk is no program of its own. Microbatches alone
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import os
@@ -20,7 +21,7 @@ from farreach.frameworks import tensorflow as folder
 from farreach.frameworks.base import Array, Device, Model, Optimizer, Precision, Training, Weights
 from farreach.frameworks.dividing import require_split, take_part
 from farreach.frameworks.layouts import list_names
-from farreach.frameworks.split import Split
+from farreach.frameworks.split import REDUCED, Split
 from farreach.frameworks.tensorflow.clip import clip_gradients, compute_norm
 from farreach.frameworks.tensorflow.networks import find_family
 from farreach.frameworks.tensorflow.paths import COMPILED, Differentiate, make_chunk, make_step, prepare_gradient
@@ -98,9 +99,7 @@ class Framework(folder.Framework):
         if self.split.clip_at == "after":
             return trace
         # The step saw the gradient that was clipped already.
-        return base.Trace(
-            trace.loss, trace.extra[self.extra[0]], trace.norm_after, trace.clipped, trace.seconds, trace.extra
-        )
+        return dataclasses.replace(trace, norm_before=trace.extra[REDUCED])
 
     @property
     def kernel(self) -> str:

@@ -114,7 +114,7 @@ def test_two_replicas_are_two_processes_that_serve_case_after_case_and_repeat_bi
 def test_the_time_of_a_step_is_that_of_the_slowest_replica_and_replicas_that_part_are_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    learner = replicas.build_replicated(TWO)
+    learner = replicas.find_learner(TWO)
     batches = [next(iter(TWO.load().batches(0, TWO.batch)))]
     learner.prepare(batches, batches[0].inputs)
     ask = learner.group.ask
@@ -364,11 +364,11 @@ def see_twice(check: Check, first: Any, rank: int = 0) -> Any:
 
 def plant(monkeypatch: pytest.MonkeyPatch, fault: Callable[..., Any] | None, check: Check) -> set[str]:
     """What a check finds beyond its bound where the replicas are made by a fault."""
-    right = certification.Replicated
+    right = replicas.Replicated
     first = check.draw_weights()
     if fault is not None:
         make = functools.partial(fault, check, first)
-        monkeypatch.setattr(certification, "Replicated", lambda group, _, local: right(group, make, local))
+        monkeypatch.setattr(replicas, "Replicated", lambda group, _, local: right(group, make, local))
     found = certification.measure_differences(check, STEPS).differences
     result: Any = dataclasses.asdict(check) | {"differences": found, "fault": None}
     beyond = {name for name, value in found.items() if "drift" not in name and not value <= 1e-10}
