@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from farreach.results.analysis import staleness
+from farreach.results.analysis import splits, staleness
 from farreach.results.analysis.labels import join_words
 from farreach.results.analysis.ledger import ClaimVerdict, judge_ledger
-from farreach.results.analysis.rows import Rows, label_rows, make_empty
+from farreach.results.analysis.rows import Rows, label_rows, limit_curves, make_empty
 from farreach.results.analysis.staleness import Versions
 from farreach.results.report.answers import Answer, answer_all
 from farreach.results.report.findings import write_findings
@@ -22,6 +22,7 @@ from farreach.results.report.staleness import write_stale
 from farreach.results.report.timing_contents import TimingSet, read_timings
 from farreach.results.storage.files import DamagedError, StoreError
 from farreach.results.storage.interface import OLD_TIMES, ResultSet
+from farreach.results.storage.parts import CURVES
 from farreach.results.storage.sets import open_set
 
 PAGE = "report.md"
@@ -59,6 +60,11 @@ class Results:
         """The answers to the questions that the set can be asked: the five, of a set of timings alone the first."""
         found = answer_all(self.rows, self.timed.pairs if self.timed.groups else None)
         return found[:1] if self.timed.groups and not len(self.rows) else found
+
+    @functools.cached_property
+    def divided(self) -> pd.DataFrame:
+        """What the clip left in each case whose updates were made in parts: its curves are read once."""
+        return splits.measure_cases(limit_curves(self.rows), tolerate_damage(self.store.curves, CURVES))
 
     @functools.cached_property
     def glances(self) -> list[Glance]:

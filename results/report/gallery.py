@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from farreach.results.analysis import atlas, matched_native, observatory, overview, splits, tables, tuning
+from farreach.results.analysis import atlas, matched_native, observatory, overview, tables, tuning
 from farreach.results.analysis.rows import limit_curves, limit_settings
-from farreach.results.analysis.selection import CELL
+from farreach.results.analysis.selection import CELL, SETTING
 from farreach.results.figures import atlas as atlas_figures
 from farreach.results.figures import curves as curve_figures
 from farreach.results.figures import gradient_flow, style, timing, training
@@ -46,7 +46,9 @@ def draw_figures(results: Results, folder: Path) -> Iterator[tuple[str, Path]]:
         "learning": lambda: curve_figures.draw_learning(read.as_drawn.frame, evaluations),
         "training-loss": lambda: curve_figures.draw_training_loss(read.own.as_drawn.frame, curves),
         "gradient-norm": lambda: curve_figures.draw_gradient_norm(read.as_drawn.frame, curves),
-        "norm-direction": lambda: split_figures.draw_splits(splits.measure_cases(read, curves)),
+        "norm-direction": lambda: split_figures.draw_splits(
+            results.divided[results.divided[SETTING].isin(rows.frame[SETTING])]
+        ),
         "clip-fraction": lambda: training.draw_clip_fraction(rows.as_drawn.frame),
         "gradient-flow": lambda: gradient_flow.draw_profiles(flows),
         "gradient-input": lambda: gradient_flow.draw_input_profiles(flows),

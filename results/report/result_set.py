@@ -28,7 +28,6 @@ from farreach.results.report.phrases import write_time
 from farreach.results.report.splits import HEADING, show_splits, write_splits
 from farreach.results.storage.csv_files import write_csv
 from farreach.results.storage.files import list_files, write_text
-from farreach.results.storage.parts import CURVES
 from farreach.results.storage.staging import replace_files
 from farreach.results.timing import interleaved, time_to_solve
 from farreach.results.vocabulary import PROGRAM
@@ -227,8 +226,7 @@ def _write_tables(results: Results, folder: Path) -> Iterator[tuple[str, str]]:
     mixed = tables.show_parameters(tabulate_precision(judge_precision(rows)))
     if len(mixed):
         made.insert(6, ("precision", "Precision: mixed beside float32", mixed, table(mixed)))
-    read = limit_curves(rows)
-    divided = splits.tabulate_splits(splits.measure_cases(read, tolerate_damage(results.store.curves, CURVES)), read)
+    divided = splits.tabulate_splits(results.divided, limit_curves(rows))
     if len(divided):
         made.insert(5, ("splits", HEADING, show_splits(divided), write_splits(divided)))
     for name, heading, frame, body in made:
