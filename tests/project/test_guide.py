@@ -76,10 +76,10 @@ def test_the_guide_compares_two_environments_side_by_side(place: Path) -> None:
 def test_the_guides_other_commands_are_the_workflows() -> None:
     others = [line.strip() for line in GUIDE.splitlines() if re.match(r"    (\.venv|python3|mkdir|cp) ?", line)]
     folder = registry.ROOT / ".github" / "workflows"
-    nightly = "".join((folder / name).read_text() for name in ("nightly.yml", "compat.yml"))
+    nightly = "".join((folder / name).read_text() for name in ("nightly.yml", "compat.yml", "slow.yml"))
     for word, one in (("framework", "pytorch"), ("shard", "1/3"), ("python", "3.11"), ("versions", "pinned")):
         nightly = nightly.replace(f"${{{{ matrix.{word} }}}}", one)
-    assert len(others) == 10
+    assert len(others) == 11
     assert all(line in nightly for line in others)
 
 

@@ -89,6 +89,15 @@ def test_ci_calls_what_ci_is() -> None:
     assert ".ci/run" in commands(registry.ROOT / ".github" / "workflows" / "ci.yml")
 
 
+def test_both_tiers_of_tests_run_somewhere() -> None:
+    """CI runs the quick tier, by the README's command; what is marked slow is run by a nightly workflow and by nothing else."""
+    ci = (registry.ROOT / ".ci" / "run").read_text().splitlines()
+    assert ".venv/bin/tox -e tests" in ci and not any("slow" in line for line in ci if not line.startswith("#"))
+    workflow = registry.ROOT / ".github" / "workflows" / "slow.yml"
+    assert ".venv/bin/tox -e tests -- -m slow" in commands(workflow)
+    assert "schedule" in loaded(workflow)[True]  # `on` is YAML's true
+
+
 def test_the_matrix_has_every_framework_and_every_shard() -> None:
     found = loaded(registry.ROOT / ".github" / "workflows" / "nightly.yml")["jobs"]["run"]["strategy"]["matrix"]
     assert sorted(found["framework"]) == registry.list_compared()
