@@ -23,6 +23,7 @@ from farreach.benchmarks.running.replica_messages import (
     Drop,
     Make,
     Prepare,
+    Read,
     Refused,
     Restore,
     Train,
@@ -53,6 +54,8 @@ class Replica:
                 return Done(self._train(request))
             case Restore():
                 return Done(self.held[request.number].restore(request.state))
+            case Read():
+                return Done(None if self.rank else self.held[request.number].state())
             case Drop():
                 for number in request.numbers:
                     self.held.pop(number, None)
@@ -64,8 +67,7 @@ class Replica:
         held, before = self.held[request.number], time.process_time()
         trace = held.train(request.batches)
         cpu = time.process_time() - before
-        state = held.state()
-        return Trained(trace, None if self.rank else state, weights.digest(state.weights), cpu)
+        return Trained(trace, weights.digest(held.weights()), cpu)
 
 
 def main(framework: str, device: str, threads: str, rank: str, *addresses: str) -> None:

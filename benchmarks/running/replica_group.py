@@ -22,7 +22,7 @@ from typing import IO, Any
 import psutil
 
 from farreach.benchmarks.matrix.registry import HOME
-from farreach.benchmarks.running.replica_messages import HEAD, Refused, decode, encode
+from farreach.benchmarks.running.replica_messages import HEAD, Make, Refused, decode, encode
 
 HOST = "127.0.0.1"
 
@@ -164,9 +164,15 @@ class ReplicaGroup:
                     raise
 
     def ask(self, request: object) -> list[Any]:
-        """Send a request to all replicas and return their answers; raise `GroupError`, and end all, where one fails."""
+        """Send a request to all replicas and return their answers; raise `GroupError`, and end all, where one fails.
+
+        A group is started for a model to be made; one that ended since holds no model that could go on.
+        """
         if not self.is_alive:
+            trouble = self._explain_trouble() if self.members else GroupError("the replicas have been ended")
             self.stop()
+            if not isinstance(request, Make):
+                raise trouble
             self.start()
         content = encode(request)
         for member in self.members:

@@ -53,6 +53,13 @@ class Restore:
 
 
 @dataclasses.dataclass(frozen=True)
+class Read:
+    """Give the state; only the first replica does."""
+
+    number: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Drop:
     """Let go of what these numbers stand for."""
 
@@ -65,14 +72,12 @@ class Trained:
 
     Attributes:
         trace: of the chunk.
-        state: after it; None but of the first replica.
         digest: SHA-256 of the weights after it.
         cpu: processor seconds that the replica spent on it.
 
     """
 
     trace: Trace
-    state: State | None
     digest: str
     cpu: float
 

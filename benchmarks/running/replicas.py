@@ -1,7 +1,7 @@
 """A case that several replicas train: what the loop that trains holds in their stead.
 
 `Replicated` is a learner like any other. Its updates are the group's; it predicts, and the gradient through time is
-measured, by a plain `Framework` in this process that always has the group's state.
+measured, by a plain `Framework` in this process that takes the group's state when it is asked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from farreach.benchmarks.matrix.case import Case, Lane
 from farreach.benchmarks.running.messages import Outcome, Progress
 from farreach.benchmarks.running.replica_group import GroupError, ReplicaGroup
-from farreach.benchmarks.running.replica_messages import Drop, Make, Prepare, Restore, Train, Trained
+from farreach.benchmarks.running.replica_messages import Drop, Make, Prepare, Read, Restore, Train, Trained
 from farreach.benchmarks.running.training import build, train
 from farreach.frameworks.base import Array, Framework, Learner, State, Trace, Weights
 from farreach.tasks.base import Batch
@@ -41,7 +41,7 @@ class Replicated:
         if group.is_alive and self.number > KEPT:
             group.ask(Drop((self.number - KEPT - 1,)))
         self.kernel: str = group.ask(Make(self.number, make))[0]
-        self.held: State = local.state()
+        self.held: State | None = local.state()
 
     def prepare(self, batches: Sequence[Batch], inputs: Array) -> float:
         """Compile in every replica, and here what predicts."""
@@ -64,19 +64,22 @@ class Replicated:
             message = "the replicas do not agree: after the same updates their weights or their figures differ"
             raise GroupError(message)
         self.cpu += sum(one.cpu for one in answers)
-        self._take_state(first.state)
+        self.held = None
         return dataclasses.replace(first.trace, seconds=max(one.trace.seconds for one in answers))
 
     def predict(self, inputs: Array) -> Array:
         """Return the scores of inputs."""
+        self.state()
         return self.local.predict(inputs)
 
     def weights(self) -> Weights:
         """Return a copy of the weights."""
-        return {name: value.copy() for name, value in self.held.weights.items()}
+        return {name: value.copy() for name, value in self.state().weights.items()}
 
     def state(self) -> State:
         """Return weights, slots and the number of updates."""
+        if self.held is None:
+            self._take_state(self.group.ask(Read(self.number))[0])
         return self.held
 
     def restore(self, state: State) -> None:
@@ -84,10 +87,7 @@ class Replicated:
         self.group.ask(Restore(self.number, state))
         self._take_state(state)
 
-    def _take_state(self, state: State | None) -> None:
-        if state is None:
-            message = "the first replica gave no state"
-            raise GroupError(message)
+    def _take_state(self, state: State) -> None:
         self.held = state
         self.local.restore(state)
 
@@ -95,6 +95,7 @@ class Replicated:
         """Return what the gradient through time is measured by: tensors and networks of the plain copy."""
         if name == "local":  # not there yet
             raise AttributeError(name)
+        self.state()
         return getattr(self.local, name)
 
 

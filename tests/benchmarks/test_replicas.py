@@ -180,9 +180,50 @@ def test_a_replica_that_hangs_is_ended_with_the_others(monkeypatch: pytest.Monke
 
 def test_a_request_that_fails_in_a_replica_is_one_line() -> None:
     group = ReplicaGroup("reference", "cpu", 1, 2)
+    group.start()
     with pytest.raises(GroupError, match=r"^replica 0 of 2: (KeyError|TypeError): .*$"):
         group.ask("no request")
     assert not group.members
+
+
+def test_the_state_travels_when_it_is_asked_for_and_not_with_every_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, alone = replicas.find_learner(TWO), replicas.find_learner(dataclasses.replace(TWO, replicas=1))
+    stream = iter(TWO.load().batches(0, TWO.batch))
+    batches = [next(stream), next(stream)]
+    for one in (learner, alone):
+        one.prepare(batches, batches[0].inputs)
+    asked: list[str] = []
+    ask = learner.group.ask
+
+    def note(request: Any) -> Any:
+        asked.append(type(request).__name__)
+        return ask(request)
+
+    monkeypatch.setattr(learner.group, "ask", note)
+    for one in (learner, alone):
+        one.train(batches)
+        one.train(batches)
+    assert asked == ["Train", "Train"]
+    np.testing.assert_allclose(learner.predict(batches[0].inputs), alone.predict(batches[0].inputs), rtol=1e-10)
+    for name, value in alone.weights().items():
+        np.testing.assert_allclose(learner.weights()[name], value, rtol=1e-10, atol=1e-15)
+    assert learner.state().steps == 4
+    assert asked == ["Train", "Train", "Read"]
+    learner.train(batches)
+    assert learner.state().steps == 6
+
+
+def test_a_replica_that_ended_between_two_requests_is_named() -> None:
+    learner = replicas.find_learner(TWO)
+    batches = [next(iter(TWO.load().batches(0, TWO.batch)))]
+    learner.prepare(batches, batches[0].inputs)
+    learner.train(batches)
+    learner.group.members[0].process.kill()
+    learner.group.members[0].process.wait()
+    with pytest.raises(GroupError, match=r"^replica 0 of 2 was killed by SIGKILL$"):
+        learner.predict(batches[0].inputs)
+    with pytest.raises(GroupError, match=r"^the replicas have been ended$"):
+        learner.train(batches)
 
 
 @pytest.mark.skipif(not TORCH, reason="PyTorch is not installed, whose replicas open a port")
