@@ -204,6 +204,11 @@ def list_shift_widths(model: Model) -> list[int]:
     return [below, *[layout.parts * model.hidden] * (model.layers if layout.has_states else 0)]
 
 
+def count_kept(model: Model, layer: int, steps: int) -> int:
+    """Return how many of a layer's last states are used: S of the last layer's, all of any other's."""
+    return model.scored if layer == model.layers - 1 else steps
+
+
 def list_activated() -> list[str]:
     """Return the cells that take more than one activation."""
     return [cell for cell, layout in LAYOUTS.items() if len(layout.activations) > 1]

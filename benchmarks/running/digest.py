@@ -1,8 +1,9 @@
 """The digest of a row: of the code and the settings that can move a number of its kind of case.
 
 A certificate is named by it. The code is that of the framework's folder, by its imports, of the first weights, the
-loop that trains, the gradient probe, and what `farreach.tasks.base` does to batches and scores. The data of a task are
-not in it: they have a version of their own. Nor is the processor: see docs/certificates.md.
+loop that trains, the gradient probe, and what `farreach.tasks.base` does to batches and scores. Of the architectures'
+files it is the one that runs the case, and those that this one imports. The data of a task are not in it: they have a
+version of their own. Nor is the processor: see docs/certificates.md.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.source import find_closure, hash_files
 from farreach.benchmarks.running.worker_client import Live
 from farreach.frameworks.environment import read_variables
+from farreach.frameworks.layouts import LAYOUTS
 
 STARTS = (
     *("benchmarks/matrix/recipes.py", "benchmarks/running/gradient_probe.py", "benchmarks/running/training.py"),
@@ -69,18 +71,29 @@ class Kind(Protocol):
     def variant(self) -> str: ...  # noqa: D102
 
     @property
+    def cell(self) -> str: ...  # noqa: D102
+
+    @property
     def replicas(self) -> int: ...  # noqa: D102
 
 
 @functools.cache
-def list_files(framework: str, mode: str, variant: str = "", grouped: bool = False) -> list[str]:  # noqa: FBT001, FBT002
-    """Return the files whose code can move a number of a framework's cases in a mode, below the folder of the rooms."""
+def list_files(framework: str, mode: str, cell: str, variant: str = "", *, grouped: bool = False) -> list[str]:
+    """Return the files whose code can move a number of a cell's cases in a mode, below the folder of the rooms."""
     first = (variant or "__init__") if mode == registry.MATCHED else mode
     starts = [*STARTS, f"frameworks/{framework}/{first}.py", *STARTS_OF[variant]]
     starts += GROUP if grouped else ()
     if registry.has_part(framework, "gradient_flow"):
         starts.append(f"frameworks/{framework}/gradient_flow.py")
-    return find_closure(registry.find_source, starts, ROOMS)
+    return find_closure(registry.find_source, starts, ROOMS, _cut_families(framework, cell))
+
+
+def _cut_families(framework: str, cell: str) -> dict[str, set[str]]:
+    """Return the files of the families that do not run a cell: the file that chooses between them imports all."""
+    if cell not in LAYOUTS:  # of a plug-in, which chooses by itself
+        return {}
+    others = {layout.family for layout in LAYOUTS.values()} - {LAYOUTS[cell].family}
+    return {f"frameworks/{framework}/networks.py": {f"frameworks/{framework}/{family}.py" for family in others}}
 
 
 def make_digest(case: Kind, kernel: str) -> str:
@@ -98,7 +111,7 @@ def predict_digest(case: Case, row: Mapping[str, Any]) -> str:
 def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
     needs = {*registry.list_needs(case.framework), *registry.list_needs(case.framework, case.mode), "numpy"}
     settings = {
-        "code": hash_code(case.framework, case.mode, case.variant, case.replicas > 1),
+        "code": hash_code(case.framework, case.mode, case.cell, case.variant, grouped=case.replicas > 1),
         "versions": {name: registry.find_version(name) for name in sorted(needs)},
         "case": [case.framework, case.mode, case.device, case.dtype, case.path],
         "kernel": facts["kernel"],
@@ -109,9 +122,9 @@ def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
 
 
 @functools.cache
-def hash_code(framework: str, mode: str, variant: str = "", grouped: bool = False) -> str:  # noqa: FBT001, FBT002
+def hash_code(framework: str, mode: str, cell: str, variant: str = "", *, grouped: bool = False) -> str:
     """Return the digest of the code, read once a process: what is edited later does not run in it.
 
     `grouped` says whether several replicas train.
     """
-    return hash_files(registry.find_source, list_files(framework, mode, variant, grouped))
+    return hash_files(registry.find_source, list_files(framework, mode, cell, variant, grouped=grouped))

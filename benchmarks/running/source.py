@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 Find = Callable[[str], Path]
 """Returns where a file lies, given its path below the folder that holds the rooms."""
@@ -22,13 +23,16 @@ def hash_source(text: str) -> str:
     return hashlib.sha256(_write_tree(ast.parse(text)).encode()).hexdigest()
 
 
-def find_closure(find: Find, starts: Iterable[str], rooms: Iterable[str]) -> list[str]:
+def find_closure(
+    find: Find, starts: Iterable[str], rooms: Iterable[str], cut: Mapping[str, Container[str]] = MappingProxyType({})
+) -> list[str]:
     """Return the files that these files import, and those that those import, by the import statements in them.
 
     Args:
         find: where a file lies.
         starts: files with which it begins.
         rooms: how the paths begin of the files that are followed; others are left out.
+        cut: which files are not followed from a file, for one that imports all of what it chooses from.
 
     Returns:
         Their paths as `find` takes them, sorted; imports that only a type checker sees are none.
@@ -40,8 +44,9 @@ def find_closure(find: Find, starts: Iterable[str], rooms: Iterable[str]) -> lis
         if path in found:
             continue
         found.add(path)
-        modules = _list_imports(ast.parse(find(path).read_text("utf-8")))
-        queue += [one for module in modules for one in _find_files(find, module) if one.startswith(begins)]
+        modules, passed = _list_imports(ast.parse(find(path).read_text("utf-8"))), cut.get(path, ())
+        files = (one for module in modules for one in _find_files(find, module))
+        queue += [one for one in files if one.startswith(begins) and one not in passed]
     return sorted(found)
 
 

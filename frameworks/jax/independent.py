@@ -14,6 +14,7 @@ from jax import numpy as jnp
 from farreach.frameworks.base import Model
 from farreach.frameworks.jax.linear import to_native, to_shared
 from farreach.frameworks.jax.recurrent import ACTIVATIONS, Tensors, cut_derivative
+from farreach.frameworks.layouts import count_kept
 
 __all__ = ["Network", "project_weights", "to_native", "to_shared"]
 
@@ -44,22 +45,23 @@ class Network:
         below = below if shifts is None else below + shifts[0]
         for layer in range(model.layers):
             kernel, u, bias = (weights[f"layer{layer}.{part}"] for part in ("input", "recurrent", "bias"))
-            below = self.run_layer(below @ kernel + bias, u, None if shifts is None else shifts[layer + 1], bound)
-        return below[-model.scored :] @ weights["output.kernel"] + weights["output.bias"], None
+            shift, last = None if shifts is None else shifts[layer + 1], count_kept(model, layer, len(below))
+            below = self.run_layer(below @ kernel + bias, u, shift, bound, last=last)
+        return below @ weights["output.kernel"] + weights["output.bias"], None
 
-    def run_layer(self, projected: jax.Array, u: jax.Array, shift: Any, bound: Any) -> jax.Array:
-        """Run one layer on its projected inputs [time, batch, H]; return its states, of the same shape."""
+    def run_layer(self, projected: jax.Array, u: jax.Array, shift: Any, bound: Any, *, last: int) -> jax.Array:
+        """Run one layer on its projected inputs [time, batch, H]; return the last of its states, [last, batch, H]."""
         activation = ACTIVATIONS[self.model.activation]
 
         def step(h: Any, now: Any) -> Any:
             total = now[0] + u * h
             h = activation(total if bound is None else cut_derivative(total, bound))
             h = h if shift is None else h + now[1]
-            return h, h
+            return h, None if last == 1 else h
 
         each = (projected,) if shift is None else (projected, shift)
-        states: jax.Array = lax.scan(step, jnp.zeros_like(projected[0]), each)[1]
-        return states
+        final, states = lax.scan(step, jnp.zeros_like(projected[0]), each)
+        return final[jnp.newaxis] if last == 1 else states[-last:]
 
 
 def project_weights(model: Model, weights: Tensors) -> Tensors:

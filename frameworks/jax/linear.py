@@ -13,6 +13,7 @@ from jax import numpy as jnp
 
 from farreach.frameworks.base import Model, Weights
 from farreach.frameworks.jax.recurrent import Tensors, cut_derivative
+from farreach.frameworks.layouts import count_kept
 
 
 class Network:
@@ -42,16 +43,16 @@ class Network:
             prefix = f"layer{layer}."
             part = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
             shift = None if shifts is None else shifts[layer + 1]
-            below = self.run_layer(part, below, shift, bound)
-        return below[-model.scored :] @ weights["output.kernel"] + weights["output.bias"], None
+            below = self.run_layer(part, below, shift, bound, last=count_kept(model, layer, len(below)))
+        return below @ weights["output.kernel"] + weights["output.bias"], None
 
-    def run_layer(self, weights: Tensors, inputs: jax.Array, shift: Any, bound: Any) -> jax.Array:
-        """Run one layer on inputs [time, batch, width]; return its outputs [time, batch, H]."""
+    def run_layer(self, weights: Tensors, inputs: jax.Array, shift: Any, bound: Any, *, last: int) -> jax.Array:
+        """Run one layer on inputs [time, batch, width]; return the last of its outputs, [last, batch, H]."""
         if self.model.cell == "lru":
-            return self._run_lru(weights, inputs, shift)
-        return self._run_gated(weights, inputs, shift, bound)
+            return self._run_lru(weights, inputs, shift, last=last)
+        return self._run_gated(weights, inputs, shift, bound, last=last)
 
-    def _run_gated(self, weights: Tensors, inputs: jax.Array, shift: Any, bound: Any) -> jax.Array:
+    def _run_gated(self, weights: Tensors, inputs: jax.Array, shift: Any, bound: Any, *, last: int) -> jax.Array:
         total = inputs @ weights["input"] + weights["bias"]
         *gates, candidate = jnp.split(total, 2 if self.model.cell == "mingru" else 3, axis=-1)
         gates = gates if bound is None else [cut_derivative(gate, bound) for gate in gates]
@@ -62,9 +63,9 @@ class Network:
         else:
             kept, added = 1 - first, first * candidate
         added = added if shift is None else added + shift
-        return scan_states(kept, added) if self.path == "scan" else loop_states(kept, added)
+        return (scan_states if self.path == "scan" else loop_states)(kept, added, last=last)
 
-    def _run_lru(self, weights: Tensors, inputs: jax.Array, shift: Any) -> jax.Array:
+    def _run_lru(self, weights: Tensors, inputs: jax.Array, shift: Any, *, last: int) -> jax.Array:
         size, angle = jnp.exp(-jnp.exp(weights["nu"])), jnp.exp(weights["theta"])
         scale = jnp.exp(weights["gamma"])
         real, imaginary = (scale * (inputs @ weights[f"{side}.input"]) for side in ("real", "imaginary"))
@@ -73,48 +74,51 @@ class Network:
                 part + by for part, by in zip((real, imaginary), jnp.split(shift, 2, axis=-1), strict=True)
             )
         run = scan_turning if self.path == "scan" else loop_turning
-        real, imaginary = run(size * jnp.cos(angle), size * jnp.sin(angle), real, imaginary)
-        y = real @ weights["real.kernel"] - imaginary @ weights["imaginary.kernel"] + inputs @ weights["skip.kernel"]
+        real, imaginary = run(size * jnp.cos(angle), size * jnp.sin(angle), real, imaginary, last=last)
+        y = real @ weights["real.kernel"] - imaginary @ weights["imaginary.kernel"]
+        y += inputs[-last:] @ weights["skip.kernel"]
         return y * jax.nn.sigmoid(y @ weights["gate.kernel"] + weights["bias"])
 
 
-def loop_states(kept: jax.Array, added: jax.Array) -> jax.Array:
-    """Return h_t = kept_t h_{t-1} + added_t from h_0 = 0, [time, batch, H], step by step."""
+def loop_states(kept: jax.Array, added: jax.Array, *, last: int) -> jax.Array:
+    """Return the last of h_t = kept_t h_{t-1} + added_t from h_0 = 0, [last, batch, H], step by step."""
 
     def step(h: Any, now: Any) -> Any:
         h = now[0] * h + now[1]
-        return h, h
+        return h, None if last == 1 else h
 
-    states: jax.Array = lax.scan(step, jnp.zeros_like(added[0]), (kept, added))[1]
-    return states
+    final, states = lax.scan(step, jnp.zeros_like(added[0]), (kept, added))
+    return final[jnp.newaxis] if last == 1 else states[-last:]
 
 
-def scan_states(kept: jax.Array, added: jax.Array) -> jax.Array:
+def scan_states(kept: jax.Array, added: jax.Array, *, last: int) -> jax.Array:
     """Return what `loop_states` does, in parallel."""
 
     def combine(before: Any, after: Any) -> Any:
         return after[0] * before[0], after[0] * before[1] + after[1]
 
     states: jax.Array = lax.associative_scan(combine, (kept, added))[1]
-    return states
+    return states[-last:]
 
 
 def loop_turning(
-    a_real: jax.Array, a_imaginary: jax.Array, real: jax.Array, imaginary: jax.Array
+    a_real: jax.Array, a_imaginary: jax.Array, real: jax.Array, imaginary: jax.Array, *, last: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Return h_t = a h_{t-1} + added_t, complex, a [H] and added [time, batch, H], each in two parts, step by step."""
+    """Return the last of h_t = a h_{t-1} + added_t, complex, in two parts each, [last, batch, H], step by step."""
 
     def step(h: Any, new: Any) -> Any:
         h = a_real * h[0] - a_imaginary * h[1] + new[0], a_real * h[1] + a_imaginary * h[0] + new[1]
-        return h, h
+        return h, None if last == 1 else h
 
     nothing = jnp.zeros_like(real[0])
-    states: tuple[jax.Array, jax.Array] = lax.scan(step, (nothing, nothing), (real, imaginary))[1]
-    return states
+    final, states = lax.scan(step, (nothing, nothing), (real, imaginary))
+    if last == 1:
+        return final[0][jnp.newaxis], final[1][jnp.newaxis]
+    return states[0][-last:], states[1][-last:]
 
 
 def scan_turning(
-    a_real: jax.Array, a_imaginary: jax.Array, real: jax.Array, imaginary: jax.Array
+    a_real: jax.Array, a_imaginary: jax.Array, real: jax.Array, imaginary: jax.Array, *, last: int
 ) -> tuple[jax.Array, jax.Array]:
     """Return what `loop_turning` does, in parallel."""
 
@@ -129,7 +133,7 @@ def scan_turning(
 
     turns = (jnp.broadcast_to(part, (len(real), 1, *part.shape)) for part in (a_real, a_imaginary))
     _, _, real, imaginary = lax.associative_scan(combine, (*turns, real, imaginary))
-    return real, imaginary
+    return real[-last:], imaginary[-last:]
 
 
 def to_native(model: Model, weights: Weights) -> Weights:

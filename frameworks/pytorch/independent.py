@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from farreach.frameworks.base import Model
+from farreach.frameworks.layouts import count_kept
 from farreach.frameworks.pytorch.linear import register_weights, to_native, to_shared
 from farreach.frameworks.pytorch.recurrent import ACTIVATIONS, CutLayers
 
@@ -41,7 +42,7 @@ class Network(torch.nn.Module):
         self.recurrent.derivatives.clear()
         for layer in range(self.model.layers):
             below = self.recurrent.run_layer(layer, below, None if shifts is None else shifts[layer + 1])
-        scores: torch.Tensor = self.output(below[-self.model.scored :])
+        scores: torch.Tensor = self.output(below)
         return scores
 
 
@@ -54,7 +55,7 @@ class IndependentLayers(CutLayers, torch.nn.Module):
         register_weights(self, model)
 
     def run_layer(self, layer: int, inputs: torch.Tensor, shift: torch.Tensor | None) -> torch.Tensor:
-        """Run one layer on inputs [time, batch, width]; return its states [time, batch, H]."""
+        """Run one layer on inputs [time, batch, width]; return its states [time, batch, H], S of the last layer's."""
         kernel, u, bias = (
             self.get_parameter(f"{name}_l{layer}") for name in ("weight_input", "weight_recurrent", "bias")
         )
@@ -64,7 +65,7 @@ class IndependentLayers(CutLayers, torch.nn.Module):
             h = self.activation(self._cut(torch.addcmul(now, u, h)))
             h = h if shift is None else h + shift[at]
             states.append(h)
-        return torch.stack(states)
+        return torch.stack(states[-count_kept(self.model, layer, len(states)) :])
 
 
 def project_weights(model: Model, weights: Sequence[torch.Tensor], *, names: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from farreach.frameworks.base import Model, Weights
-from farreach.frameworks.layouts import Weight, list_weights
+from farreach.frameworks.layouts import Weight, count_kept, list_weights
 from farreach.frameworks.pytorch.recurrent import CutLayers
 
 
@@ -40,7 +40,7 @@ class Network(torch.nn.Module):
         self.recurrent.derivatives.clear()
         for layer in range(self.model.layers):
             below = self.recurrent.run_layer(layer, below, None if shifts is None else shifts[layer + 1])
-        scores: torch.Tensor = self.output(below[-self.model.scored :])
+        scores: torch.Tensor = self.output(below)
         return scores
 
 
@@ -53,11 +53,11 @@ class LinearLayers(CutLayers, torch.nn.Module):
         register_weights(self, model)
 
     def run_layer(self, layer: int, inputs: torch.Tensor, shift: torch.Tensor | None) -> torch.Tensor:
-        """Run one layer on inputs [time, batch, width]; return its outputs [time, batch, H]."""
+        """Run one layer on inputs [time, batch, width]; return its outputs [time, batch, H], S of the last layer's."""
         run = self._run_lru if self.model.cell == "lru" else self._run_gated
-        return run(layer, inputs, shift)
+        return run(layer, inputs, shift, last=count_kept(self.model, layer, len(inputs)))
 
-    def _run_gated(self, layer: int, inputs: torch.Tensor, shift: torch.Tensor | None) -> torch.Tensor:
+    def _run_gated(self, layer: int, inputs: torch.Tensor, shift: torch.Tensor | None, *, last: int) -> torch.Tensor:
         total = functional.linear(
             inputs, self.get_parameter(f"weight_input_l{layer}"), self.get_parameter(f"bias_l{layer}")
         )
@@ -69,9 +69,9 @@ class LinearLayers(CutLayers, torch.nn.Module):
         else:
             kept, added = 1 - first, first * candidate
         added = added if shift is None else added + shift
-        return scan_states(kept, added) if self.path == "scan" else loop_states(kept, added)
+        return (scan_states if self.path == "scan" else loop_states)(kept, added, last=last)
 
-    def _run_lru(self, layer: int, inputs: torch.Tensor, shift: torch.Tensor | None) -> torch.Tensor:
+    def _run_lru(self, layer: int, inputs: torch.Tensor, shift: torch.Tensor | None, *, last: int) -> torch.Tensor:
         nu, theta, gamma = (self.get_parameter(f"{name}_l{layer}") for name in ("nu", "theta", "gamma"))
         size, angle, scale = torch.exp(-torch.exp(nu)), torch.exp(theta), torch.exp(gamma)
         sides = ("real", "imaginary")
@@ -82,9 +82,9 @@ class LinearLayers(CutLayers, torch.nn.Module):
             real, imaginary = (part + by for part, by in zip((real, imaginary), shift.chunk(2, dim=-1), strict=True))
         # A scan of one step would do nothing with the eigenvalues, whose gradient would then be missing.
         run = scan_turning if self.path == "scan" and inputs.shape[0] > 1 else loop_turning
-        real, imaginary = run(size * torch.cos(angle), size * torch.sin(angle), real, imaginary)
+        real, imaginary = run(size * torch.cos(angle), size * torch.sin(angle), real, imaginary, last=last)
         left, right = (self.get_parameter(f"weight_{side}_kernel_l{layer}") for side in sides)
-        skipped = functional.linear(inputs, self.get_parameter(f"weight_skip_kernel_l{layer}"))
+        skipped = functional.linear(inputs[-last:], self.get_parameter(f"weight_skip_kernel_l{layer}"))
         y = functional.linear(real, left) - functional.linear(imaginary, right) + skipped
         gate = functional.linear(
             y, self.get_parameter(f"weight_gate_kernel_l{layer}"), self.get_parameter(f"bias_l{layer}")
@@ -92,16 +92,16 @@ class LinearLayers(CutLayers, torch.nn.Module):
         return y * torch.sigmoid(gate)
 
 
-def loop_states(kept: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
-    """Return h_t = kept_t h_{t-1} + added_t from h_0 = 0, [time, batch, H], step by step."""
+def loop_states(kept: torch.Tensor, added: torch.Tensor, *, last: int) -> torch.Tensor:
+    """Return the last of h_t = kept_t h_{t-1} + added_t from h_0 = 0, [last, batch, H], step by step."""
     h, states = torch.zeros_like(added[0]), []
     for now, new in zip(kept.unbind(), added.unbind(), strict=True):
         h = torch.addcmul(new, now, h)
         states.append(h)
-    return torch.stack(states)
+    return torch.stack(states[-last:])
 
 
-def scan_states(kept: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
+def scan_states(kept: torch.Tensor, added: torch.Tensor, *, last: int) -> torch.Tensor:
     """Return what `loop_states` does, by doubling."""
     reach = 1
     while reach < len(added):
@@ -109,13 +109,13 @@ def scan_states(kept: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
         added = torch.cat([added[:reach], torch.addcmul(added[reach:], later, added[:-reach])])
         kept = torch.cat([kept[:reach], later * kept[:-reach]])
         reach *= 2
-    return added
+    return added[-last:]
 
 
 def loop_turning(
-    a_real: torch.Tensor, a_imaginary: torch.Tensor, real: torch.Tensor, imaginary: torch.Tensor
+    a_real: torch.Tensor, a_imaginary: torch.Tensor, real: torch.Tensor, imaginary: torch.Tensor, *, last: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return h_t = a h_{t-1} + added_t, complex, a [H] and added [time, batch, H], each in two parts, step by step."""
+    """Return the last of h_t = a h_{t-1} + added_t, complex, in two parts each, [last, batch, H], step by step."""
     h_real, h_imaginary = torch.zeros_like(real[0]), torch.zeros_like(real[0])
     reals, imaginaries = [], []
     for new_real, new_imaginary in zip(real.unbind(), imaginary.unbind(), strict=True):
@@ -125,11 +125,11 @@ def loop_turning(
         )
         reals.append(h_real)
         imaginaries.append(h_imaginary)
-    return torch.stack(reals), torch.stack(imaginaries)
+    return torch.stack(reals[-last:]), torch.stack(imaginaries[-last:])
 
 
 def scan_turning(
-    a_real: torch.Tensor, a_imaginary: torch.Tensor, real: torch.Tensor, imaginary: torch.Tensor
+    a_real: torch.Tensor, a_imaginary: torch.Tensor, real: torch.Tensor, imaginary: torch.Tensor, *, last: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what `loop_turning` does, by doubling."""
     reach = 1
@@ -141,7 +141,7 @@ def scan_turning(
         )
         a_real, a_imaginary = a_real * a_real - a_imaginary * a_imaginary, 2 * a_real * a_imaginary
         reach *= 2
-    return real, imaginary
+    return real[-last:], imaginary[-last:]
 
 
 def register_weights(layers: torch.nn.Module, model: Model) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from farreach.frameworks.base import Model
-from farreach.frameworks.layouts import list_names
-from farreach.frameworks.tensorflow.linear import differentiate_cut_network, to_native, to_shared
+from farreach.frameworks.layouts import count_kept, list_names
+from farreach.frameworks.tensorflow.linear import differentiate_cut_network, run_steps, to_native, to_shared
 from farreach.frameworks.tensorflow.recurrent import ACTIVATIONS, Tensors, cut_derivative
 
 __all__ = ["Network", "differentiate_cut", "project_weights", "to_native", "to_shared"]
@@ -43,20 +43,22 @@ class Network:
         for layer in range(model.layers):
             kernel, u, bias = (named[f"layer{layer}.{part}"] for part in ("input", "recurrent", "bias"))
             shift = None if shifts is None else shifts[layer + 1]
-            below = self.run_layer(tf.matmul(below, kernel) + bias, u, shift, bound)
-        states = tf.transpose(below[-model.scored :], [1, 0, 2])
+            last = count_kept(model, layer, below.shape[0])
+            below = self.run_layer(tf.matmul(below, kernel) + bias, u, shift, bound, last=last)
+        states = tf.transpose(below, [1, 0, 2])
         return tf.matmul(states, named["output.kernel"]) + named["output.bias"]
 
-    def run_layer(self, projected: Any, u: Any, shift: Any, bound: Any) -> Any:
-        """Run one layer on its projected inputs [time, batch, H]; return its states, of the same shape."""
+    def run_layer(self, projected: Any, u: Any, shift: Any, bound: Any, *, last: int) -> Any:
+        """Run one layer on its projected inputs [time, batch, H]; return the last of its states, [last, batch, H]."""
         activation = ACTIVATIONS[self.model.activation]
-        shift = tf.zeros_like(projected) if shift is None else shift
 
         def step(h: Any, now: Any) -> Any:
             total = now[0] + u * h
-            return activation(total if bound is None else cut_derivative(total, bound)) + now[1]
+            h = activation(total if bound is None else cut_derivative(total, bound))
+            return h if shift is None else h + now[1]
 
-        return tf.scan(step, (projected, shift), tf.zeros_like(projected[0]), parallel_iterations=1)
+        each = (projected,) if shift is None else (projected, shift)
+        return run_steps(step, each, tf.zeros_like(projected[0]), last=last)
 
 
 def differentiate_cut(model: Model, weights: Tensors, batch: Any, bound: Any) -> tuple[Any, Tensors, Any]:

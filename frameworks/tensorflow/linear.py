@@ -6,12 +6,13 @@ counts the 2^k steps before it. There is no logarithm and no product over all st
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from farreach.frameworks.base import Model, Weights
-from farreach.frameworks.layouts import LAYOUTS, list_names
+from farreach.frameworks.layouts import LAYOUTS, count_kept, list_names
 from farreach.frameworks.tensorflow.loss import compute_loss
 from farreach.frameworks.tensorflow.recurrent import Tensors, cut_derivative
 
@@ -43,17 +44,17 @@ class Network:
             prefix = f"layer{layer}."
             part = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
             shift = None if shifts is None else shifts[layer + 1]
-            below = self.run_layer(part, below, shift, bound)
-        states = tf.transpose(below[-model.scored :], [1, 0, 2])
+            below = self.run_layer(part, below, shift, bound, last=count_kept(model, layer, below.shape[0]))
+        states = tf.transpose(below, [1, 0, 2])
         return tf.matmul(states, named["output.kernel"]) + named["output.bias"]
 
-    def run_layer(self, weights: dict[str, Any], inputs: Any, shift: Any, bound: Any) -> Any:
-        """Run one layer on inputs [time, batch, width]; return its outputs [time, batch, H]."""
+    def run_layer(self, weights: dict[str, Any], inputs: Any, shift: Any, bound: Any, *, last: int) -> Any:
+        """Run one layer on inputs [time, batch, width]; return the last of its outputs, [last, batch, H]."""
         if self.model.cell == "lru":
-            return self._run_lru(weights, inputs, shift)
-        return self._run_gated(weights, inputs, shift, bound)
+            return self._run_lru(weights, inputs, shift, last=last)
+        return self._run_gated(weights, inputs, shift, bound, last=last)
 
-    def _run_gated(self, weights: dict[str, Any], inputs: Any, shift: Any, bound: Any) -> Any:
+    def _run_gated(self, weights: dict[str, Any], inputs: Any, shift: Any, bound: Any, *, last: int) -> Any:
         total = tf.matmul(inputs, weights["input"]) + weights["bias"]
         *gates, candidate = tf.split(total, 2 if self.model.cell == "mingru" else 3, axis=-1)
         gates = gates if bound is None else [cut_derivative(gate, bound) for gate in gates]
@@ -64,9 +65,9 @@ class Network:
         else:
             kept, added = 1 - first, first * candidate
         added = added if shift is None else added + shift
-        return scan_states(kept, added) if self.path == "scan" else loop_states(kept, added)
+        return (scan_states if self.path == "scan" else loop_states)(kept, added, last=last)
 
-    def _run_lru(self, weights: dict[str, Any], inputs: Any, shift: Any) -> Any:
+    def _run_lru(self, weights: dict[str, Any], inputs: Any, shift: Any, *, last: int) -> Any:
         size, angle = tf.exp(-tf.exp(weights["nu"])), tf.exp(weights["theta"])
         scale = tf.exp(weights["gamma"])
         real, imaginary = (scale * tf.matmul(inputs, weights[f"{side}.input"]) for side in ("real", "imaginary"))
@@ -76,18 +77,27 @@ class Network:
             )
         # A scan of one step would do nothing with the eigenvalues, whose gradient would then be missing.
         run = scan_turning if self.path == "scan" and inputs.shape[0] > 1 else loop_turning
-        real, imaginary = run(size * tf.cos(angle), size * tf.sin(angle), real, imaginary)
+        real, imaginary = run(size * tf.cos(angle), size * tf.sin(angle), real, imaginary, last=last)
         y = tf.matmul(real, weights["real.kernel"]) - tf.matmul(imaginary, weights["imaginary.kernel"])
-        y += tf.matmul(inputs, weights["skip.kernel"])
+        y += tf.matmul(inputs[-last:], weights["skip.kernel"])
         return y * tf.sigmoid(tf.matmul(y, weights["gate.kernel"]) + weights["bias"])
 
 
-def loop_states(kept: Any, added: Any) -> Any:
-    """Return h_t = kept_t h_{t-1} + added_t from h_0 = 0, [time, batch, H], step by step."""
-    return tf.scan(lambda h, now: now[0] * h + now[1], (kept, added), tf.zeros_like(added[0]), parallel_iterations=1)
+def loop_states(kept: Any, added: Any, *, last: int) -> Any:
+    """Return the last of h_t = kept_t h_{t-1} + added_t from h_0 = 0, [last, batch, H], step by step."""
+    return run_steps(lambda h, now: now[0] * h + now[1], (kept, added), tf.zeros_like(added[0]), last=last)
 
 
-def scan_states(kept: Any, added: Any) -> Any:
+def run_steps(step: Callable[[Any, Any], Any], each: Any, start: Any, *, last: int) -> Any:
+    """Return the last of the states, [last, ...], that steps make one of another and of the rows of `each`."""
+    if last == 1:
+        final = tf.foldl(step, each, start, parallel_iterations=1)
+        return tf.nest.map_structure(lambda state: state[tf.newaxis], final)
+    states = tf.scan(step, each, start, parallel_iterations=1)
+    return tf.nest.map_structure(lambda state: state[-last:], states)
+
+
+def scan_states(kept: Any, added: Any, *, last: int) -> Any:
     """Return what `loop_states` does, by doubling."""
     reach = 1
     while reach < added.shape[0]:
@@ -95,21 +105,21 @@ def scan_states(kept: Any, added: Any) -> Any:
         added = tf.concat([added[:reach], added[reach:] + later * added[:-reach]], axis=0)
         kept = tf.concat([kept[:reach], later * kept[:-reach]], axis=0)
         reach *= 2
-    return added
+    return added[-last:]
 
 
-def loop_turning(a_real: Any, a_imaginary: Any, real: Any, imaginary: Any) -> tuple[Any, Any]:
-    """Return h_t = a h_{t-1} + added_t, complex, a [H] and added [time, batch, H], each in two parts, step by step."""
+def loop_turning(a_real: Any, a_imaginary: Any, real: Any, imaginary: Any, *, last: int) -> tuple[Any, Any]:
+    """Return the last of h_t = a h_{t-1} + added_t, complex, in two parts each, [last, batch, H], step by step."""
 
     def step(h: Any, new: Any) -> Any:
         return a_real * h[0] - a_imaginary * h[1] + new[0], a_real * h[1] + a_imaginary * h[0] + new[1]
 
     nothing = tf.zeros_like(real[0])
-    states: tuple[Any, Any] = tf.scan(step, (real, imaginary), (nothing, nothing), parallel_iterations=1)
+    states: tuple[Any, Any] = run_steps(step, (real, imaginary), (nothing, nothing), last=last)
     return states
 
 
-def scan_turning(a_real: Any, a_imaginary: Any, real: Any, imaginary: Any) -> tuple[Any, Any]:
+def scan_turning(a_real: Any, a_imaginary: Any, real: Any, imaginary: Any, *, last: int) -> tuple[Any, Any]:
     """Return what `loop_turning` does, by doubling."""
     reach = 1
     while reach < real.shape[0]:
@@ -120,7 +130,7 @@ def scan_turning(a_real: Any, a_imaginary: Any, real: Any, imaginary: Any) -> tu
         )
         a_real, a_imaginary = a_real * a_real - a_imaginary * a_imaginary, 2 * a_real * a_imaginary
         reach *= 2
-    return real, imaginary
+    return real[-last:], imaginary[-last:]
 
 
 def differentiate_cut(model: Model, weights: Tensors, batch: Any, bound: Any) -> tuple[Any, Tensors, Any]:

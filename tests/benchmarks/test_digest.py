@@ -14,6 +14,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running import digest, resume, source, sweep
 from farreach.frameworks import environment
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.results.storage.result_set import Store
 from tests.support.commands import run_command
 from tests.support.sweeps import Listener, format_suite
@@ -76,7 +77,12 @@ def test_the_digest_is_the_same_on_every_python(python: str) -> None:
         "print(source.hash_source(sys.argv[3]), source.hash_files(pathlib.Path(sys.argv[2]).joinpath, sys.argv[4:]))\n"
     )
     files = sorted(
-        {one for name in registry.list_frameworks() for one in digest.list_files(name, registry.MATCHED)}
+        {
+            one
+            for name in registry.list_frameworks()
+            for cell in LAYOUTS
+            for one in digest.list_files(name, registry.MATCHED, cell)
+        }
         | {"benchmarks/matrix/case.py", "results/record.py", "results/analysis/certificates.py"}
     )
     words = [str(Path(source.__file__ or "")), str(registry.ROOT), KNOWN, *files]
@@ -127,11 +133,35 @@ def test_a_change_moves_the_digests_of_what_it_can_move_the_numbers_of(
     copied: Path, path: str, right: str, wrong: str, moved: set[str]
 ) -> None:
     names = ("pytorch", "tensorflow", "jax")
-    before = {name: digest.hash_code(name, registry.MATCHED) for name in names}
+    before = {name: digest.hash_code(name, registry.MATCHED, "rnn") for name in names}
     text = (copied / path).read_text()
     assert right in text
     (copied / path).write_text(text.replace(right, wrong, 1) + "# A comment more.\n")
-    assert {name for name in names if digest.hash_code(name, registry.MATCHED) != before[name]} == moved
+    assert {name for name in names if digest.hash_code(name, registry.MATCHED, "rnn") != before[name]} == moved
+
+
+@pytest.mark.parametrize(
+    ("path", "moved"),
+    [
+        ("recurrent", {*LAYOUTS}),  # others take its activations, and what cuts a derivative
+        ("linear", {"mingru", "minlstm", "lru", "indrnn"}),  # which takes its names from there
+        ("independent", {"indrnn"}),
+        ("attention", {"attention"}),
+        ("transformer", {"transformer"}),
+        ("networks", {*LAYOUTS}),
+    ],
+)
+def test_a_change_of_an_architecture_moves_the_digests_of_no_other(copied: Path, path: str, moved: set[str]) -> None:
+    before = {cell: digest.hash_code("pytorch", registry.MATCHED, cell) for cell in LAYOUTS}
+    file = copied / "frameworks" / "pytorch" / f"{path}.py"
+    file.write_text(file.read_text() + "\nMORE = 1\n")
+    assert {cell for cell in LAYOUTS if digest.hash_code("pytorch", registry.MATCHED, cell) != before[cell]} == moved
+
+
+@pytest.mark.parametrize("framework", registry.list_frameworks())
+def test_a_digest_has_the_file_that_runs_its_cell(framework: str) -> None:
+    for cell, layout in LAYOUTS.items():
+        assert f"frameworks/{framework}/{layout.family}.py" in digest.list_files(framework, registry.MATCHED, cell)
 
 
 def test_every_setting_moves_the_digest_and_what_moves_no_bit_does_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_a_folder_of_plugins_is_listed_trained_by_workers_and_named_in_every_row
     usual = train(str(tmp_path / "usual.toml"), Store(tmp_path / "usual"))
     assert usual["loss"].tolist() == [rows["loss"].iloc[0]]
     assert usual["plugins"].tolist() == [None]
-    assert "frameworks/mirror/naming.py" in digest.list_files("mirror", registry.MATCHED)
+    assert "frameworks/mirror/naming.py" in digest.list_files("mirror", registry.MATCHED, "rnn")
 
 
 def test_a_plugin_that_was_edited_marks_its_rows_as_made_by_other_code(

@@ -326,7 +326,7 @@ def test_more_replicas_than_cores_are_run_and_that_is_said_once(
 
 def test_a_digest_tells_one_process_microbatches_and_a_group_apart() -> None:
     kinds = [("", False), ("replicas", False), ("replicas", True)]
-    files = [{*digest.list_files("reference", "matched", *kind)} for kind in kinds]
+    files = [{*digest.list_files("reference", "matched", "rnn", kind, grouped=grouped)} for kind, grouped in kinds]
     assert files[0] < files[1] < files[2]
     assert {"frameworks/split.py", "frameworks/reference/replicas.py"} <= files[1]
     assert files[2] - files[1] == {"benchmarks/replica.py", "benchmarks/running/replicas.py"}

@@ -407,5 +407,5 @@ def test_a_native_row_has_a_digest_of_its_own() -> None:
     }
     digests = {mode: digest.make_digest(case, "a kernel") for mode, case in cases.items()}
     assert digests["matched"] != digests["native"]
-    assert "frameworks/pytorch/native.py" in digest.list_files("pytorch", "native")
-    assert "frameworks/pytorch/native.py" not in digest.list_files("pytorch", "matched")
+    assert "frameworks/pytorch/native.py" in digest.list_files("pytorch", "native", "rnn")
+    assert "frameworks/pytorch/native.py" not in digest.list_files("pytorch", "matched", "rnn")

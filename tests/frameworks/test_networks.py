@@ -304,15 +304,15 @@ def test_a_projection_over_one_step_is_refused() -> None:
 
 
 def swap_gates(right: Callable[..., Any]) -> Callable[..., Any]:
-    def wrong(kept: Any, added: Any) -> Any:
-        return right(1 - kept, added)
+    def wrong(kept: Any, added: Any, **last: int) -> Any:
+        return right(1 - kept, added, **last)
 
     return wrong
 
 
 def take_real_parts(right: Callable[..., Any]) -> Callable[..., Any]:
-    def wrong(*parts: Any) -> Any:
-        real, _ = right(*parts)
+    def wrong(*parts: Any, **last: int) -> Any:
+        real, _ = right(*parts, **last)
         return real, real
 
     return wrong

@@ -52,7 +52,9 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
     },
     ("jax", "linear"): NETWORK,
     ("jax", "independent"): NETWORK | {"project_weights": "weights are an argument"},
-    ("tensorflow", "linear"): NETWORK | dict.fromkeys(("differentiate_cut", "differentiate_cut_network"), CUT),
+    ("tensorflow", "linear"): NETWORK
+    | dict.fromkeys(("differentiate_cut", "differentiate_cut_network"), CUT)
+    | {"run_steps": "TensorFlow has a loop that keeps every state, and another that keeps the last"},
     ("tensorflow", "independent"): NETWORK | {"project_weights": "weights are an argument", "differentiate_cut": CUT},
     ("reference", "linear"): {
         **{name: reason for name, reason in NETWORK.items() if name != "Network.run_layer"},
