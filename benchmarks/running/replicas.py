@@ -78,18 +78,17 @@ class Replicated:
 
     def state(self) -> State:
         """Return weights, slots and the number of updates."""
-        if self.held is None:
-            self._take_state(self.group.ask(Read(self.number))[0])
-        return self.held
+        return self._take_state(self.group.ask(Read(self.number))[0]) if self.held is None else self.held
 
     def restore(self, state: State) -> None:
         """Have every replica go on from this state."""
         self.group.ask(Restore(self.number, state))
         self._take_state(state)
 
-    def _take_state(self, state: State) -> None:
+    def _take_state(self, state: State) -> State:
         self.held = state
         self.local.restore(state)
+        return state
 
     def __getattr__(self, name: str) -> Any:
         """Return what the gradient through time is measured by: tensors and networks of the plain copy."""
