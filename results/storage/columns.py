@@ -164,6 +164,6 @@ def _json_belonging(name: str, kind: str, words: tuple[str, ...]) -> dict[str, A
     needed = {"required": [name], "properties": {name: {"type": COLUMNS[name].kind, "exclusiveMinimum": 0}}}
     return {
         "if": {"required": [kind], "properties": {kind: {"enum": [*words]}}},
-        "then": needed if name in NEEDED else {},
+        "then": {"if": {"properties": {"mode": {"const": OWN}}}, "else": needed} if name in NEEDED else {},
         "else": {"properties": {name: {"enum": [*dict.fromkeys((COLUMNS[name].before, None))]}}},
     }

@@ -131,13 +131,14 @@ def _check_contradictions(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask
     biased = ~columns["forget_bias"].null
     yield biased & ~lstm, "its cell and its forget_bias contradict each other"
     yield biased & chrono, "its initial and its forget_bias contradict each other"
+    ours = columns["mode"].find(lambda word: word != OWN)
     for name, (kind, words) in BELONGS_TO.items():
         value, usual = columns[name], COLUMNS[name].before
         some = ~value.null if usual is None else value.numbers != usual
         here = columns[kind].find(words.__contains__)
-        wrong = some & ~here | (here & ~(value.numbers > 0) if name in NEEDED else False)
+        lacking = ours & here & ~(value.numbers > 0)  # a run of the user's own does not know it
+        wrong = some & ~here | (lacking if name in NEEDED else False)
         yield wrong, f"its {kind} and its {name} contradict each other"
-    ours = columns["mode"].find(lambda word: word != OWN)
     for name, column in COLUMNS.items():
         if not column.nullable:
             yield ours & columns[name].null, f"its {name} is missing"

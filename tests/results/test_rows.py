@@ -18,7 +18,7 @@ from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
 from farreach.results import record
 from farreach.results.publishing import documents
-from farreach.results.record import PARTS, Fact, Record
+from farreach.results.record import BELONGS_TO, PARTS, Fact, Record
 from farreach.results.storage import columns, row_check, rows
 from farreach.results.storage.columns import COLUMNS, REQUIRED, make_json_schema, render_json_schema
 from farreach.results.storage.files import DamagedError
@@ -172,6 +172,12 @@ def test_a_run_of_the_user_s_own_may_leave_out_what_it_does_not_know() -> None:
     with pytest.raises(DamagedError, match="is missing"):
         parse_row(make_text(row | {"mode": "matched"}), Path("rows/k.json"), KEY)
     assert list_errors(row | {"mode": "matched"}, SCHEMA)
+    # Whatever it was trained by, the numbers that belong to that may be unknown: AdamW's decay, a schedule's steps.
+    for kind, words in BELONGS_TO.values():
+        for word in words:
+            trained = row | {kind: word}
+            assert parse_row(make_text(trained), Path("rows/k.json"), KEY)[kind] == word
+            assert not list_errors(trained, SCHEMA)
     always = [name for name, column in COLUMNS.items() if column.fact.always and not column.nullable]
     assert {"task", "clip", "key"} <= {*always}
     for name in always:
