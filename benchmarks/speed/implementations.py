@@ -9,7 +9,7 @@ from typing import Any
 
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
-from farreach.benchmarks.speed.handwritten import TRAINERS
+from farreach.benchmarks.speed.handwritten import LATER, PLAIN, TRAINERS
 from farreach.frameworks.layouts import LAYOUTS
 from farreach.results.timing.ratios import USUAL
 
@@ -136,19 +136,24 @@ def refuse_loop(case: Case, loop: str) -> str:
     model, training = case.model(), case.training()
     kind = training.clip.kind if training.clip else "none"
     penalty = training.regulariser.kind if training.regulariser else "none"
-    is_plain = (case.dtype, kind, training.optimizer) == ("float32", "norm", "adam")
+    is_plain = (kind, training.optimizer, penalty, training.schedule) == ("norm", "adam", "none", None)
+    layout = LAYOUTS[model.cell]
     wants = {
-        "networks of one layer with one target per sequence": (model.loss, model.scored, model.layers) == ("mse", 1, 1),
-        "rnn, lstm and gru": LAYOUTS[model.cell].family == "recurrent",
-        "activation tanh": model.activation == "tanh",
+        "rnn, lstm and gru": layout.family == "recurrent" or loop in LATER,
+        "the architectures that came after rnn, lstm and gru": layout.family != "recurrent" or loop not in LATER,
+        "attention of one layer from vectors to classes": model.cell != "attention"
+        or (model.loss, model.layers, model.tokens) == ("cross_entropy", 1, False),
+        "networks of one layer with one target per sequence": model.cell == "attention"
+        or (model.loss, model.scored, model.layers, model.tokens) == ("mse", 1, 1, False),
+        f"activation {layout.activations[0]}": model.activation == layout.activations[0],
         "a clip": kind != "none",
         "clip backprop of cell lstm alone": kind != "backprop" or model.cell == "lstm",
         "momentum at one learning rate, which Keras has within its velocity": not (
             loop == "loop_tensorflow" and training.optimizer == "momentum" and training.schedule
         ),
         "no penalty but omega2": penalty in {"none", "omega2"},
-        "Adam at one learning rate under a norm clip in float32, without a penalty": loop not in TRAINERS
-        or (is_plain and penalty == "none" and training.schedule is None),
+        "Adam at one learning rate under a norm clip, without a penalty": loop not in PLAIN or is_plain,
+        "float32": loop not in TRAINERS or case.dtype == "float32",
     }
     wanted = next((wanted for wanted, is_met in wants.items() if not is_met), "")
     return wanted and f"{loop} is written for {wanted}"

@@ -15,6 +15,7 @@ import numpy as np
 from farreach.benchmarks.matrix.case import Case
 from farreach.benchmarks.running.replicas import find_learner
 from farreach.benchmarks.running.training import shape_evaluation
+from farreach.benchmarks.speed.handwritten import LATER
 from farreach.benchmarks.speed.implementations import refuse_loop
 from farreach.benchmarks.speed.messages import Chunk, Joules, Peak
 from farreach.benchmarks.speed.resources import EnergyMeter, PeakMemory
@@ -61,9 +62,11 @@ class HandwrittenStep:
 
     def __init__(self, case: Case, count: int, loop: str) -> None:
         self.loop = build_loop(case, loop)
-        batches, outputs = _draw_batches(case, count), case.model().outputs
+        batches, model = _draw_batches(case, count), case.model()
         self.inputs = np.stack([batch.inputs for batch in batches])
-        self.targets = np.stack([batch.targets for batch in batches]).reshape(count, case.batch, outputs)
+        self.targets = np.stack([batch.targets for batch in batches])
+        if model.loss == "mse":
+            self.targets = self.targets.reshape(count, case.batch, model.outputs)
         self.compile_seconds = self.loop.prepare(self.inputs, self.targets)
         self.kernel = loop
 
@@ -87,16 +90,22 @@ def build_loop(case: Case, loop: str) -> Any:
     numbers |= {penalty.kind: penalty.strength} if penalty else {}
     numbers |= {"steps": training.steps} if clip.kind == "autoclip" else {}
     module = importlib.import_module(f"farreach.benchmarks.speed.handwritten.{loop}")
+    usual = {
+        "cell": model.cell,
+        "features": model.features,
+        "hidden": model.hidden,
+        "outputs": model.outputs,
+        "learning_rate": training.learning_rate,
+        "threshold": clip.threshold,
+        "device": case.device,
+        "threads": case.threads,
+        "dtype": case.dtype,
+    }
+    if loop in LATER:
+        facts = {name: getattr(model, name) for name in ("heads", "length", "source", "scored")}
+        return module.Loop(**usual, facts=facts | {"path": case.path})
     return module.Loop(
-        cell=model.cell,
-        features=model.features,
-        hidden=model.hidden,
-        outputs=model.outputs,
-        learning_rate=training.learning_rate,
-        threshold=clip.threshold,
-        device=case.device,
-        threads=case.threads,
-        dtype=case.dtype,
+        **usual,
         clip=clip.kind,
         optimizer=training.optimizer,
         numbers=numbers or None,

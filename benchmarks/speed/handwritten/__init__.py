@@ -10,6 +10,10 @@ Recurrent matrices start orthogonal; every other default is the framework's own,
 PyTorch's. Where a tool keeps no norms, or no loss of each step, of itself, it is not made to: what it then returns is
 None, or the mean.
 
+The ``later_*`` do the same for the architectures that came after lstm and gru, by Adam at one learning rate under a
+norm clip: ``facts`` has a network's path, heads, length, source and scored steps, where it has them. That of attention
+is trained on classes.
+
 A loop runs in the process of its framework, beside ours, and so under the same settings: threads, full float32
 products and, on a GPU, algorithms that repeat themselves bit for bit.
 """
@@ -18,6 +22,9 @@ LOOPS = {
     "loop_pytorch": "pytorch",
     "loop_tensorflow": "tensorflow",
     "loop_jax": "jax",
+    "later_pytorch": "pytorch",
+    "later_tensorflow": "tensorflow",
+    "later_jax": "jax",
     "fit_keras": "tensorflow",
     "trainer_lightning": "pytorch",
 }
@@ -26,5 +33,11 @@ LOOPS = {
 NEEDS = {"trainer_lightning": ("lightning",)}
 """Distributions that a file needs beside those of its framework."""
 
+LATER = ("later_pytorch", "later_tensorflow", "later_jax")
+"""The files of the architectures that came after rnn, lstm and gru, which all others are written for."""
+
 TRAINERS = ("fit_keras", "trainer_lightning")
+"""The files that hand the loop over to a tool, and are written for float32."""
+
+PLAIN = (*TRAINERS, *LATER)
 """The files that are written for Adam at one learning rate under a norm clip alone."""
