@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from farreach.benchmarks.studies import certification, split_checks
 from farreach.benchmarks.studies.certification import Check
 from farreach.benchmarks.studies.messages import Certify, Differences
 from farreach.frameworks.base import Device
+from farreach.frameworks.layouts import LAYOUTS
 from farreach.results.analysis import certificates
 from farreach.results.record import number
 from farreach.results.storage.certificates import CheckResult
@@ -65,18 +66,32 @@ def choose_checks(only: list[str], device: Device = "cpu") -> dict[str, list[Che
 def list_lists(framework: str, only: list[str], device: Device = "cpu") -> list[list[Check]]:
     """Return the lists of checks that --only is about: of updates in parts where it says so, else of all others.
 
-    A certificate comes of a list that ran whole.
+    A certificate comes of a list that ran whole. Each is of one family of architectures, since the digests of two are
+    never the same.
     """
     values = dict.fromkeys(split_checks.KEYS, "") | dict(text.split("=", 1) for text in only if "=" in text)
     if all(values[key] in {"", str(usual)} for key, usual in UNSPLIT.items()):
-        return [certification.list_checks(framework, device)]
-    return split_checks.list_everything(framework, device)
+        together = [certification.list_checks(framework, device)]
+    else:
+        together = split_checks.list_everything(framework, device)
+    families = dict.fromkeys(layout.family for layout in LAYOUTS.values())
+    return [
+        [check for check in part if LAYOUTS[check.cell].family == family] for part in together for family in families
+    ]
 
 
 def find_whole(framework: str, checks: Iterable[Check], only: list[str], device: Device = "cpu") -> list[Check]:
     """Return those of the chosen checks whose lists were chosen whole."""
-    chosen = {*checks}
-    return [check for part in list_lists(framework, only, device) if chosen.issuperset(part) for check in part]
+    chosen = [*checks]
+    lists = [part for part in list_lists(framework, only, device) if {*chosen}.issuperset(part)]
+    whole = {check for part in lists for check in part}
+    return [check for check in chosen if check in whole]
+
+
+def is_made_of(certificate: Mapping[str, Any], checks: Collection[Check]) -> bool:
+    """Say whether all checks in a certificate are some of these."""
+    names = [field.name for field in dataclasses.fields(Check)]
+    return all(Check(**{name: result[name] for name in names}) in checks for result in certificate["checks"])
 
 
 def require_clean_commit(folder: Path) -> None:

@@ -124,3 +124,19 @@ def test_on_another_commit_or_with_changes_every_check_is_run(
     monkeypatch.setattr(environment, "read_commit", lambda: commit)
     ask_checks(tmp_path)
     assert sum(worker.processes) == 10
+
+
+def test_a_family_of_architectures_that_ran_whole_has_its_certificates(
+    worker: type[FakeWorker], tmp_path: Path
+) -> None:
+    only = ["framework=pytorch", "cell=transformer"]
+    (checks,) = certificate.choose_checks(only).values()
+    assert certificate.find_whole("pytorch", checks, only) == checks
+    assert certificate.find_whole("pytorch", checks[1:], only) == []
+    some = ["framework=pytorch", "cell=rnn", "cell=lstm", "cell=transformer"]  # and no gru, which is of their family
+    (chosen,) = certificate.choose_checks(some).values()
+    assert {*certificate.find_whole("pytorch", chosen, some)} == {*checks}
+    (one,), _ = certificate.make_certificates("pytorch", checks[:3], tmp_path)
+    assert certificate.is_made_of(one, checks)
+    assert not certificate.is_made_of(one, checks[1:])
+    assert worker.processes
