@@ -115,19 +115,25 @@ def add_loops(group: Group, loops: dict[str, str], refused: Callable[[str], None
     """Return a group a framework: its own step beside the loops that are written in it, and do what it does.
 
     `refused` hears of each that does not. A path of `OTHER_ARITHMETIC` is left out: what it gains says nothing about
-    our overhead.
+    our overhead. A recurrence that is written as a loop and as a scan is a group for each: the two do not the same.
     """
     groups = []
     fair = [one for one in group.implementations if one.case.path not in OTHER_ARITHMETIC]
-    for framework in dict.fromkeys(implementation.case.framework for implementation in fair):
-        ours = tuple(implementation for implementation in fair if implementation.case.framework == framework)
-        case = ours[0].case
-        reasons = {loop: refuse_loop(case, loop) for loop, runs_in in loops.items() if runs_in == framework}
+    alike: dict[tuple[str, str], list[Implementation]] = {}
+    for one in fair:
+        path = one.case.path if LAYOUTS[one.case.cell].family == "linear" else ""
+        alike.setdefault((one.case.framework, path), []).append(one)
+    for (framework, _), several in alike.items():
+        ours, case = tuple(several), several[0].case
+        is_later = LAYOUTS[case.cell].family != "recurrent"
+        meant = [loop for loop, runs_in in loops.items() if runs_in == framework and (loop in LATER) == is_later]
+        reasons = {loop: refuse_loop(case, loop) for loop in meant}
         written = tuple(Implementation(case, loop) for loop, reason in reasons.items() if not reason)
         for reason in filter(None, reasons.values()):
             refused(reason)
         if written:
-            groups.append(Group(ours + written, group.auto & {framework}))
+            auto = group.auto & {framework} if len(ours) > 1 else frozenset()
+            groups.append(Group(ours + written, auto))
     return groups
 
 

@@ -204,7 +204,7 @@ def test_a_loop_that_does_another_step_is_left_out_and_said() -> None:
     (found,) = implementations.add_loops(group, LOOPS, refused.append)
     assert [one.loop for one in found.implementations] == ["", "loop_pytorch"]
     assert refused == [
-        "trainer_lightning is written for Adam at one learning rate under a norm clip in float32, without a penalty"
+        "trainer_lightning is written for Adam at one learning rate under a norm clip, without a penalty"
     ]
     (group,) = implementations.group_cases([make_clipped(activation="relu")], implementations.DEFAULT)
     assert implementations.add_loops(group, LOOPS) == []
@@ -215,10 +215,21 @@ def test_every_step_of_the_suite_of_overheads_has_its_hand_written_loop() -> Non
         "overhead", [f"path={implementations.DEFAULT}"], device="cpu", threads=1, handwritten=True
     )
     frameworks = set(registry.list_installed()) & set(LOOPS.values())
-    assert len(groups) == 14 * len(frameworks)
+    assert len(groups) == (14 + 6) * len(frameworks)
     for group in groups:
         first, *others = group.implementations
-        assert f"loop_{first.case.framework}" in {one.loop for one in others}
+        kind = "loop" if first.case.cell in {"rnn", "lstm", "gru"} else "later"
+        assert f"{kind}_{first.case.framework}" in {one.loop for one in others}
+
+
+def test_a_linear_recurrence_meets_a_loop_on_each_of_its_paths() -> None:
+    groups = command.choose_groups(
+        "overhead", ["cell=lru", "framework=pytorch"], device="cpu", threads=1, handwritten=True
+    )
+    assert [[(one.case.path, one.loop) for one in group.implementations] for group in groups] == [
+        [(path, ""), (path, "later_pytorch")] for path in registry.list_paths("pytorch", "cpu", "lru")
+    ]
+    assert not any(group.auto for group in groups)
 
 
 def test_each_framework_meets_the_loops_that_are_written_in_it() -> None:

@@ -48,7 +48,7 @@ def _run_gated(weights: Weights, inputs: jax.Array, *, cell: str, path: str) -> 
     else:
         nothing = jnp.zeros_like(added[0])
         final, _ = lax.scan(lambda h, now: (now[0] * h + now[1], None), nothing, (kept, added))
-    return final @ weights["output"] + weights["output_bias"]
+    return final @ weights["output"] + weights["output_bias"]  # type: ignore[no-any-return]
 
 
 def _run_independent(weights: Weights, inputs: jax.Array) -> jax.Array:
@@ -82,7 +82,7 @@ def _run_lru(weights: Weights, inputs: jax.Array, *, path: str) -> jax.Array:
         (real, imaginary), _ = lax.scan(step, jax.tree.map(lambda part: jnp.zeros_like(part[0]), added), added)
     y = real @ weights["c_real"] - imaginary @ weights["c_imaginary"] + x[-1] @ weights["skip"]
     gated = y * jax.nn.sigmoid(y @ weights["gate"] + weights["gate_bias"])
-    return gated @ weights["output"] + weights["output_bias"]
+    return gated @ weights["output"] + weights["output_bias"]  # type: ignore[no-any-return]
 
 
 def _run_transformer(weights: Weights, inputs: jax.Array, *, heads: int) -> jax.Array:
@@ -229,5 +229,5 @@ class Loop:
         """Return the mean squared error, or over classes the cross-entropy of every scored step."""
         outputs = self.network(weights, inputs)
         if self.cell == "attention":
-            return optax.softmax_cross_entropy_with_integer_labels(outputs, targets).mean()
+            return optax.softmax_cross_entropy_with_integer_labels(outputs, targets).mean()  # type: ignore[no-any-return]
         return jnp.square(outputs - targets).mean()

@@ -26,7 +26,7 @@ def configure(threads: int) -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-class MinimalGRU(nn.Module):
+class _MinimalGRU(nn.Module):
     """minGRU (Feng et al. 2024): neither gate nor candidate sees the state."""
 
     def __init__(self, features: int, hidden: int, outputs: int, path: str) -> None:
@@ -41,7 +41,7 @@ class MinimalGRU(nn.Module):
         return self.output(_run(self.path, 1 - z, z * self.candidate(inputs)))  # type: ignore[no-any-return]
 
 
-class MinimalLSTM(nn.Module):
+class _MinimalLSTM(nn.Module):
     """minLSTM (Feng et al. 2024), its gates brought to a sum of 1."""
 
     def __init__(self, features: int, hidden: int, outputs: int, path: str) -> None:
@@ -57,7 +57,7 @@ class MinimalLSTM(nn.Module):
         return self.output(_run(self.path, kept, added))  # type: ignore[no-any-return]
 
 
-class Independent(nn.Module):
+class _Independent(nn.Module):
     """IndRNN (Li et al. 2018): each unit sees its own state alone, times a factor that is kept within 2^(1/T)."""
 
     def __init__(self, features: int, hidden: int, outputs: int, length: int) -> None:
@@ -80,7 +80,7 @@ class Independent(nn.Module):
             self.recurrent.clamp_(-self.bound, self.bound)
 
 
-class LinearUnits(nn.Module):
+class _LinearUnits(nn.Module):
     """LRU (Orvieto et al. 2023): a complex diagonal recurrence, in two parts, and a gated output."""
 
     def __init__(self, features: int, hidden: int, outputs: int, path: str) -> None:
@@ -104,7 +104,7 @@ class LinearUnits(nn.Module):
         return self.output(y * torch.sigmoid(self.gate(y)))  # type: ignore[no-any-return]
 
 
-class Transformer(nn.Module):
+class _Transformer(nn.Module):
     """A causal Transformer of one layer, its norms before, with learned positions."""
 
     def __init__(self, features: int, hidden: int, outputs: int, *, heads: int, length: int) -> None:
@@ -122,7 +122,7 @@ class Transformer(nn.Module):
         return self.output(self.encoder(x, mask.to(x.dtype), is_causal=True)[:, -1])  # type: ignore[no-any-return]
 
 
-class Attention(nn.Module):
+class _Attention(nn.Module):
     """An encoder of two directions and a decoder of grus, and Luong's attention (2015), score ``general``."""
 
     def __init__(self, features: int, hidden: int, outputs: int, *, source: int, scored: int) -> None:
@@ -184,12 +184,12 @@ def _turn_by_scan(a: _Pair, added: _Pair) -> _Pair:
 def _make_network(cell: str, features: int, hidden: int, outputs: int, *, facts: dict[str, Any]) -> nn.Module:
     """Return a network by its cell; `facts` are its path, heads, length, source and scored steps."""
     if cell == "attention":
-        return Attention(features, hidden, outputs, source=facts["source"], scored=facts["scored"])
+        return _Attention(features, hidden, outputs, source=facts["source"], scored=facts["scored"])
     if cell == "transformer":
-        return Transformer(features, hidden, outputs, heads=facts["heads"], length=facts["length"])
+        return _Transformer(features, hidden, outputs, heads=facts["heads"], length=facts["length"])
     if cell == "indrnn":
-        return Independent(features, hidden, outputs, facts["length"])
-    return {"mingru": MinimalGRU, "minlstm": MinimalLSTM, "lru": LinearUnits}[cell](
+        return _Independent(features, hidden, outputs, facts["length"])
+    return {"mingru": _MinimalGRU, "minlstm": _MinimalLSTM, "lru": _LinearUnits}[cell](
         features, hidden, outputs, facts["path"]
     )
 

@@ -25,7 +25,7 @@ def configure(threads: int) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
 
 
-class Gated(keras.layers.Layer):  # type: ignore[misc]
+class _Gated(keras.layers.Layer):  # type: ignore[misc]
     """A minGRU or minLSTM (Feng et al. 2024): inputs [batch, time, features] to the last state [batch, units]."""
 
     def __init__(self, cell: str, hidden: int, path: str, **options: Any) -> None:
@@ -45,7 +45,7 @@ class Gated(keras.layers.Layer):  # type: ignore[misc]
         return _run(self.way, f / (f + i), i / (f + i) * candidate)
 
 
-class Independent(keras.layers.Layer):  # type: ignore[misc]
+class _Independent(keras.layers.Layer):  # type: ignore[misc]
     """An IndRNN (Li et al. 2018): each unit sees its own state alone, times a factor within 2^(1/T)."""
 
     def __init__(self, hidden: int, length: int, **options: Any) -> None:
@@ -74,7 +74,7 @@ class _Within(keras.constraints.Constraint):  # type: ignore[misc]
         return tf.clip_by_value(weight, -self.bound, self.bound)
 
 
-class LinearUnits(keras.layers.Layer):  # type: ignore[misc]
+class _LinearUnits(keras.layers.Layer):  # type: ignore[misc]
     """An LRU (Orvieto et al. 2023), its complex numbers in two parts, with a gated output."""
 
     def __init__(self, hidden: int, path: str, **options: Any) -> None:
@@ -100,7 +100,7 @@ class LinearUnits(keras.layers.Layer):  # type: ignore[misc]
         return y * self.gate(y)
 
 
-class Transformer(keras.layers.Layer):  # type: ignore[misc]
+class _Transformer(keras.layers.Layer):  # type: ignore[misc]
     """A causal Transformer of one layer, its norms before, with learned positions; the last step's outcome."""
 
     def __init__(self, hidden: int, heads: int, length: int, **options: Any) -> None:
@@ -125,7 +125,7 @@ class Transformer(keras.layers.Layer):  # type: ignore[misc]
         return self.norm(x[:, -1])
 
 
-class Attention(keras.layers.Layer):  # type: ignore[misc]
+class _Attention(keras.layers.Layer):  # type: ignore[misc]
     """An encoder of two directions and a decoder of grus, and Luong's attention (2015), score ``general``."""
 
     def __init__(self, hidden: int, *, source: int, scored: int, **options: Any) -> None:
@@ -187,14 +187,14 @@ def _turn_by_scan(a: Any, added: Any) -> Any:
 def _make_layer(cell: str, hidden: int, *, facts: dict[str, Any], dtype: str) -> keras.layers.Layer:
     """Return a layer by its cell; `facts` are its path, heads, length, source and scored steps."""
     if cell == "attention":
-        return Attention(hidden, source=facts["source"], scored=facts["scored"], dtype=dtype)
+        return _Attention(hidden, source=facts["source"], scored=facts["scored"], dtype=dtype)
     if cell == "transformer":
-        return Transformer(hidden, facts["heads"], facts["length"], dtype=dtype)
+        return _Transformer(hidden, facts["heads"], facts["length"], dtype=dtype)
     if cell == "indrnn":
-        return Independent(hidden, facts["length"], dtype=dtype)
+        return _Independent(hidden, facts["length"], dtype=dtype)
     if cell == "lru":
-        return LinearUnits(hidden, facts["path"], dtype=dtype)
-    return Gated(cell, hidden, facts["path"], dtype=dtype)
+        return _LinearUnits(hidden, facts["path"], dtype=dtype)
+    return _Gated(cell, hidden, facts["path"], dtype=dtype)
 
 
 class Loop:
