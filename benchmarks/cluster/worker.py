@@ -61,7 +61,7 @@ def make_request(case: Case) -> Answer:
     return {
         "case": case.to_json(),
         "identity": case.identity(),
-        "code": digest.hash_code(case.framework, case.mode, case.variant, case.replicas > 1),
+        "code": digest.hash_case(case),
         "plugins": registry.describe_plugins(case.task, case.framework),
     }
 
@@ -75,7 +75,7 @@ def find_refusal(case: dict[str, Any], identity: dict[str, Any], code: str, plug
             asked = Case.from_json(case)
             require_allowed([asked])
             ours = asked.identity()
-            is_same = digest.hash_code(framework, mode, asked.variant, asked.replicas > 1) == code
+            is_same = digest.hash_case(asked) == code
             plugged = registry.describe_plugins(asked.task, framework)
     except (registry.UsageError, TaskError) as error:
         return str(error)

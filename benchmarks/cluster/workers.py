@@ -39,8 +39,8 @@ class Call:
         return pickle.dumps(self)
 
 
-Need = tuple[str, str, str, str]
-"""What a worker may lack: framework, mode, task, device."""
+Need = tuple[str, str, str, str, str, str]
+"""What a worker may lack, or have other code for: framework, mode, task, device, cell, variant."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,9 @@ class Work:
     @property
     def needs(self) -> tuple[Need, ...]:
         """What its worker must have, case by case."""
-        return tuple((case.framework, case.mode, case.task, case.device) for case in self.cases)
+        return tuple(
+            (case.framework, case.mode, case.task, case.device, case.cell, case.variant) for case in self.cases
+        )
 
     def make_call(self, topic: str, *, alone: bool) -> Call:
         """Return what a worker is to call."""
@@ -188,7 +190,8 @@ class Workers:
 
     def list_notices(self) -> list[str]:
         """Return a line for each worker that is not used for something."""
-        refused = [f"{address} is not used for {need[0]}: {reason}" for (address, need), reason in self.refused.items()]
+        each = (f"{address} is not used for {need[0]}: {reason}" for (address, need), reason in self.refused.items())
+        refused = [*dict.fromkeys(each)]
         trouble = f"has been unresponsive for {self.patience:g} s: its cases go to other workers"
         gone = [] if self.watch.view.workers or not self.watch.hosts else [self._describe_gone()]
         return refused + gone + [f"{address} {trouble}" for address in self.watch.view.silent]

@@ -111,7 +111,7 @@ def predict_digest(case: Case, row: Mapping[str, Any]) -> str:
 def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
     needs = {*registry.list_needs(case.framework), *registry.list_needs(case.framework, case.mode), "numpy"}
     settings = {
-        "code": hash_code(case.framework, case.mode, case.cell, case.variant, grouped=case.replicas > 1),
+        "code": hash_case(case),
         "versions": {name: registry.find_version(name) for name in sorted(needs)},
         "case": [case.framework, case.mode, case.device, case.dtype, case.path],
         "kernel": facts["kernel"],
@@ -119,6 +119,11 @@ def _hash_settings(case: Kind, facts: Mapping[str, Any]) -> str:
         "variables": json.loads(facts["variables"]),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:LENGTH]
+
+
+def hash_case(case: Kind) -> str:
+    """Return the digest of the code that can move a number of a case."""
+    return hash_code(case.framework, case.mode, case.cell, case.variant, grouped=case.replicas > 1)
 
 
 @functools.cache

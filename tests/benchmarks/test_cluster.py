@@ -29,7 +29,7 @@ from farreach.benchmarks.cluster import connect, timings, worker, workplace  # n
 from farreach.benchmarks.cluster.pool import Pool  # noqa: E402
 from farreach.benchmarks.cluster.sweep import ClusterSweep  # noqa: E402
 from farreach.benchmarks.cluster.workers import Work, Workers, count_slots  # noqa: E402
-from farreach.benchmarks.matrix import registry, suite  # noqa: E402
+from farreach.benchmarks.matrix import plugins, registry, suite  # noqa: E402
 from farreach.benchmarks.matrix.case import Case  # noqa: E402
 from farreach.benchmarks.running import sweep, training  # noqa: E402
 from farreach.benchmarks.running.messages import Progress  # noqa: E402
@@ -357,6 +357,38 @@ def test_a_worker_with_other_versions_is_not_used_and_named(
 
 
 @pytest.mark.slow
+def test_a_task_of_a_plugin_is_run_by_the_workers_that_have_it(
+    workers: Callable[..., list[subprocess.Popen[bytes]]],
+    pool: Pool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = tmp_path / "mine" / "tasks"
+    mine.mkdir(parents=True)
+    text = "from farreach.tasks import adding\n\n\nclass Task(adding.Task):\n    pass\n"
+    (mine / "faraway.py").write_text(f'"""Sums under another name."""\n\n{text}')
+    monkeypatch.setitem(sys.modules, "farreach.tasks.faraway", None)  # so that what is imported leaves nothing behind
+    del sys.modules["farreach.tasks.faraway"]
+    workers({})
+    monkeypatch.setenv(plugins.VARIABLE, str(mine.parent))
+    cases = [make_case(task="faraway", seed=seed) for seed in range(4)]
+    pool.workers.watch.ask_scheduler()
+    with pytest.raises(registry.UsageError, match=r"no worker at tcp://.* can run this; tcp://.*faraway"):
+        pool.workers.require_workers([Work(worker.run_case, worker.make_request(case), (case,)) for case in cases])
+    pool.workers.refused.clear()  # it comes when nobody asks any more
+    workers({})  # which inherits the folder
+    pool.workers.watch.ask_scheduler()
+    said = registry.describe_plugins("faraway", "reference")
+    request = worker.make_request(cases[0])
+    assert worker.find_refusal(*request.values()) == ""
+    request["plugins"] = "mine 0123"  # where the same name stands for other code, nothing is run under it
+    assert worker.find_refusal(*request.values()) == f"it has other plug-ins: {said}, not mine 0123"
+    _, ended = run_here(cases, Store(tmp_path / "out"), pool)
+    assert (ended.finished, ended.failed) == (4, [])
+    assert set(Store(tmp_path / "out").rows()["plugins"]) == {said}
+
+
+@pytest.mark.slow
 def test_a_worker_outside_a_checkout_and_a_cluster_without_a_gpu_are_said_in_one_line(
     cluster: Cluster,
     workers: Callable[..., list[subprocess.Popen[bytes]]],
@@ -603,6 +635,16 @@ def test_the_commands_of_the_documents_run_a_suite(document: str, heading: str, 
         for process in reversed(started):
             process.terminate()  # a nanny ends its worker then
             process.wait()
+
+
+def test_a_worker_is_asked_about_the_code_of_every_architecture_and_variant() -> None:
+    cases = [make_case(), make_case(cell="lstm"), make_case(seed=1), make_case(replicas=2, clip="norm", threshold=1.0)]
+    needs = Work(worker.run_case, {}, tuple(cases)).needs
+    assert len({*needs}) == 3
+    assert len({worker.make_request(case)["code"] for case in (cases[0], cases[2])}) == 1
+    assert len({worker.make_request(case)["code"] for case in (cases[0], cases[3])}) == 2
+    others = [make_case(cell=cell) for cell in ("lru", "mingru")]
+    assert len({worker.make_request(case)["code"] for case in (cases[0], *others)}) == 2
 
 
 def test_a_key_does_not_depend_on_where_it_is_made() -> None:
