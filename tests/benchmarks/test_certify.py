@@ -337,6 +337,21 @@ def test_a_difference_beyond_the_bound_or_a_nan_fails() -> None:
     assert is_passed(check, good | {"drift": 1e-9, "copy_drift": 1e-11})  # the reference's own replicate drifts too
 
 
+def test_in_float32_a_check_may_differ_by_what_rounding_does_in_it_and_never_by_a_thousandth() -> None:
+    check = plain(INSTALLED[0], dtype="float32")
+    good = dict.fromkeys(BOUNDS["float32"], 1e-7)
+    beyond = good | {"weights": 3e-4}
+    assert is_passed(check, good)
+    assert not is_passed(check, beyond)
+    assert not is_passed(check, beyond | {"replicate.weights": 2.9e-4})
+    assert not is_passed(check, beyond | {"replicate.loss": 1.0})
+    assert is_passed(check, beyond | {"replicate.weights": 3.1e-4})
+    assert not is_passed(check, good | {"weights": 1e-3, "replicate.weights": 1.0})  # a framework that is all noise
+    exact = plain(INSTALLED[0])
+    found = dict.fromkeys((*BOUNDS["float64"], "drift", "copy_drift"), 1e-15)
+    assert not is_passed(exact, found | {"weights": 2e-10, "replicate.weights": 1.0})
+
+
 def test_tokens_repeat_within_every_batch() -> None:
     check = dataclasses.replace(plain(INSTALLED[0]), inputs="tokens")
     for batch in certification.draw_batches(check.model(), 10):
