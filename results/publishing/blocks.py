@@ -210,9 +210,9 @@ def _sets(published: Path) -> str:
     return table(pd.DataFrame(lines))
 
 
-def _recipes(published: Path) -> str:
-    """Return how each declared contrast came out, and all settings in one table."""
-    rows = label_rows(open_set(published / "recipes").rows())
+def _decided(published: Path, name: str) -> str:
+    """Return how each contrast that a set declared came out, and all settings in one table."""
+    rows = label_rows(open_set(published / name).rows())
     declared = _listed([escape(write_contrast(one)) for one in judge_contrasts(rows)])
     return f"{declared}\n{table(tables.tabulate_summary(rows))}"
 
@@ -249,7 +249,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "quick": _quick,
     "headline": _headline,
     "summary": _summary,
-    "recipes": _recipes,
+    "recipes": lambda published: _decided(published, "recipes"),
+    "architectures": lambda published: _decided(published, "architectures"),
     "nightly": _nightly,
     "ledger": _ledger,
     "reach": _reach,
