@@ -17,7 +17,17 @@ PUBLISHED = "results/published"
 
 PAGES = tuple(
     f"docs/{name}.md"
-    for name in ("results", "ledger", "vanishing", "thresholds", "speed", "native", "certificates", "machines")
+    for name in (
+        "results",
+        "ledger",
+        "vanishing",
+        "thresholds",
+        "speed",
+        "native",
+        "certificates",
+        "machines",
+        "architectures",
+    )
 )
 DOCUMENTS = ("README.md", f"{PUBLISHED}/README.md", *PAGES)
 """The documents that quote published results. A block stands in any of them, and so does a published figure."""
