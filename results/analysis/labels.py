@@ -56,8 +56,9 @@ def label_recipe(facts: Facts) -> str:
 
 
 def label_cell(facts: Facts) -> str:
-    """Return what a cell is called: ``lstm``, ``rnn (relu)``."""
-    return _add_extra(facts["cell"], facts.get("activation"))
+    """Return what a cell is called: ``lstm``, ``rnn (relu)``, ``transformer (heads 4)``."""
+    heads = facts.get("heads")
+    return _add_extra(facts["cell"], label_fact("heads", heads) if pd.notna(heads) else facts.get("activation"))
 
 
 def label_clip(facts: Facts) -> str:

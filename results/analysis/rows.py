@@ -118,7 +118,8 @@ def label_rows(frame: pd.DataFrame) -> Rows:
     frame["solved"] = frame["solved"].astype("boolean")
     facts = [name for name in (*NAMED, *RECIPE, *FURTHER) if name in frame]
     frame[SETTING] = _categorise(frame[facts], labels.label_settings, selection.sort_setting)
-    cells = frame[["cell"]].assign(activation=selection.find_extra(frame, "cell", "activation", ["cell"]))
+    apart = {name: selection.find_extra(frame, "cell", name, ["cell"]) for name in ("activation", "heads")}
+    cells = frame[["cell"]].assign(**apart)
     frame[CELL] = _categorise(cells, _each(labels.label_cell), selection.sort_cell)
     frame[CLIP] = _categorise(frame[["clip", "threshold"]], _each(labels.label_clip), selection.sort_clip)
     within = [SETTING, CELL, CLIP, "framework", "seed", "replicate"]

@@ -35,10 +35,10 @@ PLACE_FACTS = ["task", "parameters", "cell", "activation", "clip", "threshold"]
 NAMED = ["task", "parameters", "optimizer", "learning_rate", "regulariser", "strength", "mode"]
 """The facts that a setting's label always gives."""
 
-RECIPE = ["schedule", *BELONGS_TO]
+RECIPE = ["schedule", *(name for name, (kind, _) in BELONGS_TO.items() if kind != "cell")]
 """The facts of optimizer and learning rate that a setting's label gives where they are not what they are by default."""
 
-APART = {"framework", "path", "cell", "activation", "clip", "threshold", "seed", "replicate"}
+APART = {"framework", "path", "cell", "activation", "heads", "clip", "threshold", "seed", "replicate"}
 """The facts of a case that are no part of its setting."""
 
 FURTHER = [name for name in CASE if name not in {*NAMED, *RECIPE, *APART}]
@@ -90,8 +90,8 @@ def sort_setting(facts: dict[str, Any]) -> Key:
 
 
 def sort_cell(facts: dict[str, Any]) -> Key:
-    """Return what cells are sorted by: the cell, then its activation."""
-    return _rank(facts["cell"], CELLS), _size(facts.get("activation"))
+    """Return what cells are sorted by: the cell, then its activation or its heads."""
+    return _rank(facts["cell"], CELLS), _size(facts.get("activation")), _size(facts.get("heads"))
 
 
 def list_cells(table: pd.DataFrame) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from farreach.results.analysis.certificates import BOUNDS, WORST, Bare, Coverage, list_checks
+from farreach.results.analysis.certificates import BOUNDS, ROUNDED, WORST, Bare, Coverage, list_checks
 from farreach.results.analysis.labels import join_words
 from farreach.results.report.phrases import write_count
 from farreach.results.storage.certificates import CheckResult
@@ -36,7 +36,8 @@ def write_coverage(coverage: Coverage) -> list[str]:
             f"{coverage.certified} of {coverage.matched} cases in mode matched stand under a certificate: the code and "
             f"the settings that made them give at every step what the NumPy reference gives, within {exact:g} "
             f"relative in float64, and on the kernel that ran in float32 within {single['loss']:g} "
-            f"(gradient norms {single['norm_before']:g}, weights {single['weights']:g}) "
+            f"(gradient norms {single['norm_before']:g}, weights {single['weights']:g}; or, up to {ROUNDED:g}, as a "
+            f"permuted replicate of its own) "
             f"({join_words(coverage.digests)}){elsewhere}"
         )
     if coverage.bare:

@@ -29,7 +29,7 @@ from farreach.results.analysis import (
     tuning,
 )
 from farreach.results.analysis.rows import Rows, label_rows
-from farreach.results.analysis.selection import GROUP, LINE
+from farreach.results.analysis.selection import CELL, GROUP, LINE, SETTING
 from farreach.results.report import comparison as comparison_report
 from farreach.results.report import findings
 from farreach.results.report import history as history_report
@@ -155,6 +155,16 @@ def test_facts_stand_beside_the_labels(make: Callable[[Rows], pd.DataFrame]) -> 
 def test_two_facts_of_one_label_are_two_settings() -> None:
     near = [synthetic.record(learning_rate=rate) for rate in (0.003, 0.0030000001)]
     assert len(tables.tabulate_accuracy(synthetic.label(*near))) == 2
+
+
+def test_heads_are_part_of_a_transformer_and_not_of_the_setting_that_it_shares_with_other_cells() -> None:
+    rnn, two, four = (synthetic.record(cell="rnn"), *(synthetic.record(cell="transformer", heads=n) for n in (2, 4)))
+    one = label_rows(synthetic.rows(rnn, four)).frame
+    assert len({*one[SETTING]}) == 1
+    assert [*one[CELL]] == ["rnn", "transformer"]
+    several = label_rows(synthetic.rows(rnn, four, two)).frame
+    assert len({*several[SETTING]}) == 1
+    assert [*several[CELL]] == ["rnn", "transformer (heads 2)", "transformer (heads 4)"]
 
 
 def test_rows_are_selected_once_and_diagnosed_once() -> None:
