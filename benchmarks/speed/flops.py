@@ -28,7 +28,7 @@ def count_flops(model: Model, batch: int, length: int) -> int:
     ==================  ===================  ==============================  ================================
     input, x W          2 B T D G H          2 B T D G H                     2 B T D G H, see below
     recurrent, h U      2 B T H G H          2 B T H G H                     2 B (T - 1) H G H
-    within a layer      2 B T H H            2 B T H H                       2 B T H H
+    within a layer      2 B T' H H           2 B T' H H                      2 B T' H H
     output, h V         2 B S H O            2 B S H O                       2 B S H O
     ==================  ===================  ==============================  ================================
 
@@ -36,8 +36,9 @@ def count_flops(model: Model, batch: int, length: int) -> int:
     lies below: another layer, or an embedding, but not the task's numbers. The first recurrent product meets h_0 = 0
     and is counted, as every framework does it; the gradient of h_0 is wanted by nobody. rnn, lstm and gru alone have a
     recurrent product. An lru has three input products of H columns (both parts of B, and D), and within a layer three
-    more (both parts of C, and the gate). An embedding is a look-up, and its gradient a sum of rows: no products. All
-    three recurrent blocks of a gru are whole products, since its reset gate comes after the product
+    more (both parts of C, and the gate); T' is T, and S in the last layer, where D is of S steps too. An embedding is a
+    look-up, and its gradient a sum of rows: no products. All three recurrent blocks of a gru are whole products, since
+    its reset gate comes after the product
     (`farreach.frameworks.layouts`).
 
     Attention and a transformer are counted by `farreach.benchmarks.speed.flops_attention`.
@@ -57,13 +58,14 @@ def count_flops(model: Model, batch: int, length: int) -> int:
             continue
         rows, columns = weight.shape
         layer, _, part = weight.name.partition(".")
+        kept = model.scored if layer == f"layer{model.layers - 1}" else length
         if layer == "output":
             times = 3 * model.scored
         elif part == "recurrent":
             times = 3 * length - 1
         elif part.endswith("input") or part == "skip.kernel":
-            times = (2 + (layer != "layer0" or model.tokens)) * length
+            times = (2 + (layer != "layer0" or model.tokens)) * (kept if part == "skip.kernel" else length)
         else:
-            times = 3 * length
+            times = 3 * kept
         total += times * 2 * batch * rows * columns
     return total
