@@ -15,6 +15,7 @@ from farreach.benchmarks.cluster import worker
 from farreach.benchmarks.cluster.watch import Watch
 from farreach.benchmarks.matrix import registry
 from farreach.benchmarks.matrix.case import Case
+from farreach.benchmarks.running import digest
 
 ASK = 10.0
 """Seconds that workers have to say which versions they have; one that is busy is asked with its first case."""
@@ -39,8 +40,8 @@ class Call:
         return pickle.dumps(self)
 
 
-Need = tuple[str, str, str, str, str, str]
-"""What a worker may lack, or have other code for: framework, mode, task, device, cell, variant."""
+Need = tuple[str, str, str, str, str]
+"""What a worker may lack: framework, mode, task, device, and the code, by its digest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +63,7 @@ class Work:
     @property
     def needs(self) -> tuple[Need, ...]:
         """What its worker must have, case by case."""
-        return tuple(
-            (case.framework, case.mode, case.task, case.device, case.cell, case.variant) for case in self.cases
-        )
+        return tuple((case.framework, case.mode, case.task, case.device, digest.hash_case(case)) for case in self.cases)
 
     def make_call(self, topic: str, *, alone: bool) -> Call:
         """Return what a worker is to call."""

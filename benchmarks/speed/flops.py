@@ -38,8 +38,7 @@ def count_flops(model: Model, batch: int, length: int) -> int:
     recurrent product. An lru has three input products of H columns (both parts of B, and D), and within a layer three
     more (both parts of C, and the gate); T' is T, and S in the last layer, where D is of S steps too. An embedding is a
     look-up, and its gradient a sum of rows: no products. All three recurrent blocks of a gru are whole products, since
-    its reset gate comes after the product
-    (`farreach.frameworks.layouts`).
+    its reset gate comes after the product (`farreach.frameworks.layouts`).
 
     Attention and a transformer are counted by `farreach.benchmarks.speed.flops_attention`.
 

@@ -125,8 +125,7 @@ def add_loops(group: Group, loops: dict[str, str], refused: Callable[[str], None
         alike.setdefault((one.case.framework, path), []).append(one)
     for (framework, _), several in alike.items():
         ours, case = tuple(several), several[0].case
-        is_later = LAYOUTS[case.cell].family != "recurrent"
-        meant = [loop for loop, runs_in in loops.items() if runs_in == framework and (loop in LATER) == is_later]
+        meant = [loop for loop, runs_in in loops.items() if runs_in == framework and _is_meant(loop, case.cell)]
         reasons = {loop: refuse_loop(case, loop) for loop in meant}
         written = tuple(Implementation(case, loop) for loop, reason in reasons.items() if not reason)
         for reason in filter(None, reasons.values()):
@@ -145,8 +144,7 @@ def refuse_loop(case: Case, loop: str) -> str:
     is_plain = (kind, training.optimizer, penalty, training.schedule) == ("norm", "adam", "none", None)
     layout = LAYOUTS[model.cell]
     wants = {
-        "rnn, lstm and gru": layout.family == "recurrent" or loop in LATER,
-        "the architectures that came after rnn, lstm and gru": layout.family != "recurrent" or loop not in LATER,
+        f"{'the architectures that came after ' if loop in LATER else ''}rnn, lstm and gru": _is_meant(loop, case.cell),
         "attention of one layer from vectors to classes": model.cell != "attention"
         or (model.loss, model.layers, model.tokens) == ("cross_entropy", 1, False),
         "networks of one layer with one target per sequence": model.cell == "attention"
@@ -163,6 +161,11 @@ def refuse_loop(case: Case, loop: str) -> str:
     }
     wanted = next((wanted for wanted, is_met in wants.items() if not is_met), "")
     return wanted and f"{loop} is written for {wanted}"
+
+
+def _is_meant(loop: str, cell: str) -> bool:
+    """Say whether a file of ``handwritten/`` is about the kind of architecture that a cell is."""
+    return (loop in LATER) == (LAYOUTS[cell].family != "recurrent")
 
 
 def _choose_paths(case: Case, path: str) -> list[str]:

@@ -82,10 +82,8 @@ def list_lists(framework: str, only: list[str], device: Device = "cpu") -> list[
 
 def find_whole(framework: str, checks: Iterable[Check], only: list[str], device: Device = "cpu") -> list[Check]:
     """Return those of the chosen checks whose lists were chosen whole."""
-    chosen = [*checks]
-    lists = [part for part in list_lists(framework, only, device) if {*chosen}.issuperset(part)]
-    whole = {check for part in lists for check in part}
-    return [check for check in chosen if check in whole]
+    chosen = {*checks}
+    return [check for part in list_lists(framework, only, device) if chosen.issuperset(part) for check in part]
 
 
 def is_made_of(certificate: Mapping[str, Any], checks: Collection[Check]) -> bool:

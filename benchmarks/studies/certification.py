@@ -41,7 +41,7 @@ from farreach.frameworks.base import (
 from farreach.frameworks.layouts import LAYOUTS, count_gates, list_weights
 from farreach.frameworks.schedule import Schedule
 from farreach.frameworks.split import ClipAt, Split
-from farreach.results.analysis.certificates import BOUNDS, CROSSED, PARTS, WHOLE, list_bounds
+from farreach.results.analysis.certificates import BOUNDS, CROSSED, PARTS, REPLICATE, WHOLE, list_bounds
 from farreach.tasks.base import Batch
 
 STEPS = 200
@@ -355,7 +355,7 @@ def _measure_rounded(check: Check, right: Framework, checked: Framework, batches
         _raise_worst(worst, _compare_outcomes(ours, exact, check.dtype))
         same = dataclasses.replace(ours, weights=weights.permute_hidden(model, ours.weights, replicate=1))
         _raise_worst(rounding, _compare_outcomes(theirs, same, check.dtype))
-    return worst | {f"replicate.{name}": value for name, value in rounding.items()}
+    return worst | {f"{REPLICATE}{name}": value for name, value in rounding.items()}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-from jax import lax
 from jax import numpy as jnp
 
 from farreach.frameworks.base import Model
-from farreach.frameworks.jax.linear import to_native, to_shared
+from farreach.frameworks.jax.linear import run_steps, to_native, to_shared
 from farreach.frameworks.jax.recurrent import ACTIVATIONS, Tensors, cut_derivative
 from farreach.frameworks.layouts import count_kept
 
@@ -56,12 +55,11 @@ class Network:
         def step(h: Any, now: Any) -> Any:
             total = now[0] + u * h
             h = activation(total if bound is None else cut_derivative(total, bound))
-            h = h if shift is None else h + now[1]
-            return h, None if last == 1 else h
+            return h if shift is None else h + now[1]
 
         each = (projected,) if shift is None else (projected, shift)
-        final, states = lax.scan(step, jnp.zeros_like(projected[0]), each)
-        return final[jnp.newaxis] if last == 1 else states[-last:]
+        states: jax.Array = run_steps(step, each, jnp.zeros_like(projected[0]), last=last)
+        return states
 
 
 def project_weights(model: Model, weights: Tensors) -> Tensors:

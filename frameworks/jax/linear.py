@@ -5,6 +5,7 @@ The equations and their sources are in ``reference/linear.py``. There is no loga
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -82,13 +83,23 @@ class Network:
 
 def loop_states(kept: jax.Array, added: jax.Array, *, last: int) -> jax.Array:
     """Return the last of h_t = kept_t h_{t-1} + added_t from h_0 = 0, [last, batch, H], step by step."""
+    states: jax.Array = run_steps(
+        lambda h, now: now[0] * h + now[1], (kept, added), jnp.zeros_like(added[0]), last=last
+    )
+    return states
 
-    def step(h: Any, now: Any) -> Any:
-        h = now[0] * h + now[1]
+
+def run_steps(step: Callable[[Any, Any], Any], each: Any, start: Any, *, last: int) -> Any:
+    """Return the last of the states, [last, ...], that steps make one of another and of the rows of `each`."""
+
+    def keep(h: Any, now: Any) -> Any:
+        h = step(h, now)
         return h, None if last == 1 else h
 
-    final, states = lax.scan(step, jnp.zeros_like(added[0]), (kept, added))
-    return final[jnp.newaxis] if last == 1 else states[-last:]
+    final, states = lax.scan(keep, start, each)
+    if last == 1:
+        return jax.tree.map(lambda state: state[jnp.newaxis], final)
+    return jax.tree.map(lambda state: state[-last:], states)
 
 
 def scan_states(kept: jax.Array, added: jax.Array, *, last: int) -> jax.Array:
@@ -107,14 +118,11 @@ def loop_turning(
     """Return the last of h_t = a h_{t-1} + added_t, complex, in two parts each, [last, batch, H], step by step."""
 
     def step(h: Any, new: Any) -> Any:
-        h = a_real * h[0] - a_imaginary * h[1] + new[0], a_real * h[1] + a_imaginary * h[0] + new[1]
-        return h, None if last == 1 else h
+        return a_real * h[0] - a_imaginary * h[1] + new[0], a_real * h[1] + a_imaginary * h[0] + new[1]
 
     nothing = jnp.zeros_like(real[0])
-    final, states = lax.scan(step, (nothing, nothing), (real, imaginary))
-    if last == 1:
-        return final[0][jnp.newaxis], final[1][jnp.newaxis]
-    return states[0][-last:], states[1][-last:]
+    states: tuple[jax.Array, jax.Array] = run_steps(step, (real, imaginary), (nothing, nothing), last=last)
+    return states
 
 
 def scan_turning(

@@ -136,8 +136,8 @@ def _check_contradictions(columns: Mapping[str, _Values]) -> Iterator[tuple[Mask
         value, usual = columns[name], COLUMNS[name].before
         some = ~value.null if usual is None else value.numbers != usual
         here = columns[kind].find(words.__contains__)
-        lacking = ours & here & ~(value.numbers > 0)  # a run of the user's own does not know it
-        wrong = some & ~here | (lacking if name in NEEDED else False)
+        # A run of the user's own does not know what is needed.
+        wrong = some & ~here | (ours & here & ~(value.numbers > 0) if name in NEEDED else False)
         yield wrong, f"its {kind} and its {name} contradict each other"
     for name, column in COLUMNS.items():
         if not column.nullable:

@@ -25,6 +25,7 @@ PIECES = dict.fromkeys(("Differentiate", "make_step", "make_chunk", "prepare_gra
 
 KEEPS_NAMES = "a PyTorch layer names its weights itself, and keeps kernels transposed"
 STEPS = "step by step alone, as the equations are written"
+LAST = "a loop that is part of the program keeps every state, unless it is written otherwise"
 
 NETWORK = {
     "Network.__init__": "the path, and in TensorFlow the type, choose what runs",
@@ -50,11 +51,11 @@ OWN: dict[tuple[str, str], dict[str, str]] = {
         "IndependentLayers": KEEPS_WEIGHTS,
         "project_weights": "weights are changed in place",
     },
-    ("jax", "linear"): NETWORK,
+    ("jax", "linear"): NETWORK | {"run_steps": LAST},
     ("jax", "independent"): NETWORK | {"project_weights": "weights are an argument"},
     ("tensorflow", "linear"): NETWORK
     | dict.fromkeys(("differentiate_cut", "differentiate_cut_network"), CUT)
-    | {"run_steps": "TensorFlow has a loop that keeps every state, and another that keeps the last"},
+    | {"run_steps": LAST},
     ("tensorflow", "independent"): NETWORK | {"project_weights": "weights are an argument", "differentiate_cut": CUT},
     ("reference", "linear"): {
         **{name: reason for name, reason in NETWORK.items() if name != "Network.run_layer"},
